@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import json
+import subprocess
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from xaibench.errors import XaibenchError
+from xaibench.results.files import plain
+from xaibench.results.manifest import RunManifest, command_line, finish_command, load_runs, source_commit
+
+
+def test_a_manifest_is_read_back(store):
+    run = RunManifest("xaibench run idsds", protocols=["idsds"], cells=["k"], training={"loss": float("nan")},
+                      accuracy={"correct": np.int64(3), "images": 4})  # fmt: skip
+    run.finish("complete")
+    text = run.save(store).read_text()
+    content = json.loads(text, parse_constant=lambda word: pytest.fail(f"{word} in JSON"))
+    assert content["training"] == {"loss": None}
+    assert content["accuracy"] == {"correct": 3, "images": 4}
+    assert content["versions"]["pyarrow"]
+    (again,) = load_runs(store)
+    assert again == run or again.training == {"loss": None}
+    assert finish_command(again) == "xaibench run idsds"
+    assert again.seconds >= 0
+    assert datetime.fromisoformat(again.finished) >= datetime.fromisoformat(again.started)
+
+
+def test_runs_come_oldest_first_and_have_different_names(store):
+    runs = [RunManifest("c", started=f"2026-01-0{day}T00:00:00+00:00") for day in (3, 1, 2)]
+    for run in runs:
+        run.save(store)
+    assert [run.started[9] for run in load_runs(store)] == ["1", "2", "3"]
+    assert len({run.run for run in runs}) == 3
+
+
+def test_unknown_status_and_alien_files(store):
+    with pytest.raises(ValueError, match="status"):
+        RunManifest("c").finish("done")
+    (store.root / "runs" / "x.json").write_text("{}")
+    with pytest.raises(XaibenchError, match=r"x.json is not the record of a run"):
+        load_runs(store)
+    (store.root / "runs" / "x.json").write_text("{")
+    with pytest.raises(XaibenchError, match=r"x.json cannot be read"):
+        load_runs(store)
+
+
+def test_fields_of_a_newer_xaibench_are_left_out(store):
+    path = RunManifest("c").save(store)
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"energy": 3}))
+    assert load_runs(store)[0].command == "c"
+
+
+def test_command_line_is_quoted():
+    assert command_line(["/x/__main__.py", "run", "sds", "--out", "a b"]) == "xaibench run sds --out 'a b'"
+
+
+def test_commit_is_that_of_git():
+    checkout = Path(__file__).parents[2]
+    head = subprocess.run(["git", "-C", checkout, "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    if not (checkout / ".git").exists() or head.returncode:
+        assert source_commit() is None
+    else:
+        assert source_commit().removesuffix("-dirty") == head.stdout.strip()
+
+
+def test_plain_refuses_what_json_has_no_word_for():
+    assert plain({"a": (1, np.float32(0.5), np.float64("inf"), Path("x/y"))}) == {"a": [1, 0.5, None, "x/y"]}
+    with pytest.raises(TypeError, match="cannot be stored"):
+        plain({1, 2})

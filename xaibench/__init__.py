@@ -1,0 +1,32 @@
+"""xaibench: which attribution method explains a vision model best, and which model designs can be explained best?
+
+Public names are imported when they are first used, so that `import xaibench` and `xaibench ls` stay quick.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from xaibench._version import __version__
+
+_PUBLIC = {
+    "attribute": "xaibench.attribution.api",
+    "score": "xaibench.protocols.api",
+    "run": "xaibench.engine.api",
+    "method": "xaibench.registry",
+    "Evidence": "xaibench.attribution.evidence",
+    "XaibenchError": "xaibench.errors",
+}
+
+__all__ = ["Evidence", "XaibenchError", "__version__", "attribute", "method", "run", "score"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'xaibench' has no attribute {name!r}")
+    return getattr(import_module(_PUBLIC[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,121 @@
+"""Which boards a results folder holds: the cells that share a context, their runs and their list of images."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+from xaibench.errors import XaibenchError
+from xaibench.results.cells import Cell, describe
+from xaibench.results.manifest import RunManifest, load_runs
+from xaibench.results.store import Store
+
+
+@dataclass(frozen=True)
+class Board:
+    """Methods that may be compared with each other, because everything else is the same.
+
+    cells: one per method, the newest. older: cells of the same methods that a newer one replaced, such as those of a
+    plug-in file before it was edited. runs: those that asked for a cell of this board, oldest first.
+    """
+
+    key: str
+    context: dict[str, Any]
+    cells: tuple[Cell, ...]
+    older: tuple[Cell, ...]
+    runs: tuple[RunManifest, ...]
+
+    @property
+    def title(self) -> str:
+        """The context in one line."""
+        return describe(self.context)
+
+    @property
+    def run(self) -> RunManifest | None:
+        """The run whose image list is the board's: the newest that is complete or running, else the newest."""
+        good = [run for run in self.runs if run.status in ("complete", "running")]
+        return (good or list(self.runs) or [None])[-1]
+
+    @property
+    def newest(self) -> str:
+        """When the board was last worked at (ISO, UTC)."""
+        return max([run.started for run in self.runs] or [cell.registered or "" for cell in self.cells])
+
+    def image_list(self, store: Store) -> list[str] | None:
+        """The ids that every method is to have; None if no run of the board is recorded."""
+        return store.load_list(self.run.images["list"]) if self.run and self.run.images.get("list") else None
+
+
+def boards(
+    store: Store,
+    protocol: str | None = None,
+    *,
+    model: str | None = None,
+    dataset: str | None = None,
+    board: str | None = None,
+) -> list[Board]:
+    """The boards that fit, the one with the newest run first.
+
+    Args:
+        protocol, model, dataset: names or wildcards such as `resnet*`; None fits all.
+        board: the first digits of a board's key.
+    """
+    runs = load_runs(store)
+    groups: dict[str, list[Cell]] = defaultdict(list)
+    for cell in store.cells().values():
+        wanted = {"protocol": protocol, "model": model, "dataset": dataset}
+        if all(_fits(cell.context.get(part), name) for part, name in wanted.items()):
+            groups[cell.board].append(cell)
+    found = [_board(key, cells, runs) for key, cells in groups.items() if key.startswith(board or "")]
+    return sorted(found, key=lambda item: (item.newest, item.key), reverse=True)
+
+
+def choose(
+    store: Store, protocol: str, *, model: str | None = None, dataset: str | None = None, board: str | None = None
+) -> tuple[Board, list[Board]]:
+    """The board to show and the others of the protocol, newest first.
+
+    Raises XaibenchError that lists what is there when nothing fits, or when `board` begins several keys.
+    """
+    every = boards(store, protocol)
+    if not every:
+        names = sorted({item.context["protocol"]["name"] for item in boards(store)})
+        raise XaibenchError(
+            f"{store.root} has no results of {protocol!r}; it has {', '.join(names) or 'none of any protocol yet'}"
+        )
+    found = boards(store, protocol, model=model, dataset=dataset, board=board)
+    if not found:
+        there = "; ".join(f"{item.title} (--board {short_key(item, every)})" for item in every)
+        raise XaibenchError(f"no board of {protocol} in {store.root} fits these options; there are: {there}")
+    if board and len(found) > 1:
+        raise XaibenchError(f"--board {board} begins several keys: {', '.join(item.key for item in found)}")
+    return found[0], [item for item in every if item.key != found[0].key]
+
+
+def short_key(board: Board, others: Iterable[Board]) -> str:
+    """The shortest beginning of the key, six digits or more, that no other board shares."""
+    keys = [other.key for other in others if other.key != board.key]
+    length = next(n for n in range(6, 17) if n == 16 or not any(key.startswith(board.key[:n]) for key in keys))
+    return board.key[:length]
+
+
+def _fits(part: Any, name: str | None) -> bool:
+    return name is None or fnmatchcase(str((part or {}).get("name", "")), name)
+
+
+def _board(key: str, cells: list[Cell], runs: list[RunManifest]) -> Board:
+    # The newest cell of a method is the one that was run last: an edit taken back makes the old cell the newest again.
+    last = {cell_key: position for position, run in enumerate(runs) for cell_key in run.cells}
+    ordered = sorted(cells, key=lambda cell: (last.get(cell.key, -1), cell.registered or ""))
+    newest = {cell.method_name: cell for cell in ordered}
+    keys = {cell.key for cell in cells}
+    return Board(
+        key,
+        ordered[-1].context,
+        tuple(newest.values()),
+        tuple(cell for cell in ordered if newest[cell.method_name] is not cell),
+        tuple(run for run in runs if keys & set(run.cells)),
+    )

@@ -1,0 +1,57 @@
+"""How far stored work is, and the commands that finish it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from xaibench.results.manifest import RunManifest, finish_command, load_runs
+from xaibench.results.store import Store
+
+Missing = dict[str, set[str]]  # cell key to image ids
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One run: `done` of `planned` (cell, image) pairs are stored; `missing` are the others."""
+
+    run: RunManifest
+    planned: int
+    missing: Missing
+
+    @property
+    def done(self) -> int:
+        """Stored (cell, image) pairs of the run."""
+        return self.planned - sum(map(len, self.missing.values()))
+
+
+def progress(store: Store) -> list[Progress]:
+    """All runs of a store, oldest first, each with what it still lacks."""
+    runs = load_runs(store)
+    done = store.done({key for run in runs for key in run.cells})
+    lists = {name: set(store.load_list(name)) for run in runs if (name := run.images.get("list"))}
+    return [_progress(run, lists.get(run.images.get("list"), set()), done) for run in runs]
+
+
+def finish_commands(runs: Sequence[Progress]) -> list[str]:
+    """The fewest commands that compute all that is missing, oldest first.
+
+    Of equal commands the newest run counts, since the same command today may mean other cells (an edited plug-in). A
+    run whose missing work is part of another's needs no command of its own.
+    """
+    newest = {finish_command(item.run): item for item in runs}
+    open_runs = [item for item in newest.values() if item.missing]
+    needed: list[Progress] = []
+    for item in sorted(open_runs, key=lambda item: (sum(map(len, item.missing.values())), item.run.started)):
+        needed = [smaller for smaller in needed if not _within(smaller.missing, item.missing)] + [item]
+    needed.sort(key=lambda item: (item.run.started, item.run.run))
+    return [finish_command(item.run) for item in needed]
+
+
+def _progress(run: RunManifest, images: set[str], done: Mapping[str, set[str]]) -> Progress:
+    missing = {key: left for key in run.cells if (left := images - done[key])}
+    return Progress(run, len(run.cells) * len(images), missing)
+
+
+def _within(part: Missing, whole: Missing) -> bool:
+    return all(images <= whole.get(key, set()) for key, images in part.items())

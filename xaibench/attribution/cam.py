@@ -1,0 +1,78 @@
+"""Class activation maps: short functions of evidence, raw maps (P, 1, h, w) at the resolution of the CAM layer.
+
+A are activations and g gradients of the target's score there, both (P, K, h, w); sums without an index run over space.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from xaibench.attribution.evidence import Evidence
+
+SPACE = (2, 3)
+
+
+def _weighted(weights: Tensor, activations: Tensor) -> Tensor:
+    """relu of the sum over channels of weights x activations."""
+    return torch.relu((weights * activations).sum(1, keepdim=True))
+
+
+def _space_sum(x: Tensor) -> Tensor:
+    return x.sum(SPACE, keepdim=True)
+
+
+def grad_cam(e: Evidence) -> Tensor:
+    """Selvaraju et al. 2017: a channel's weight is the spatial mean of its gradient."""
+    stage = e.stage()
+    return _weighted(stage.gradients.mean(SPACE, keepdim=True), stage.activations)
+
+
+def grad_cam_plus_plus(e: Evidence) -> Tensor:
+    """Chattopadhay et al. 2018, exponential output: weight = sum alpha relu(g), alpha = g² / (2 g² + g³ sum A).
+
+    For g > 0, and only those count, alpha is 1 / (2 + g sum A): no epsilon, and no 0/0 where gradients are tiny.
+    """
+    a, g = e.stage().activations, e.stage().gradients
+    return _weighted(_space_sum(_alpha(2 + g * _space_sum(a)) * torch.relu(g)), a)
+
+
+def _alpha(denominator: Tensor) -> Tensor:
+    """1/denominator; 0 where it vanishes, which only layers with negative activations can bring about."""
+    return torch.where(denominator == 0, torch.zeros_like(denominator), 1 / denominator)
+
+
+def grad_cam_plus_plus_torchcam(e: Evidence) -> Tensor:
+    """torchcam 0.4.0, used for the published IDSDS numbers: alpha is g², never divided, so the weight is sum relu(g)³."""
+    stage = e.stage()
+    return _weighted(_space_sum(torch.relu(stage.gradients) ** 3), stage.activations)
+
+
+def smooth_grad_cam_plus_plus(e: Evidence, samples: int = 4, sigma: float = 0.3) -> Tensor:
+    """Omeiza et al. 2019: Grad-CAM++ with g, g² and g³ each averaged over noisy inputs, A of the clean input."""
+    a = e.stage().activations
+    gradients = [e.stage(k, sigma).gradients for k in range(samples)]
+    first, second, third = (sum(g**power for g in gradients) / samples for power in (1, 2, 3))
+    alpha = second * _alpha(2 * second + third * _space_sum(a))
+    return _weighted(_space_sum(alpha * torch.relu(first)), a)
+
+
+def smooth_grad_cam_plus_plus_torchcam(e: Evidence, samples: int = 4, sigma: float = 0.3) -> Tensor:
+    """torchcam 0.4.0: alpha = g2 / (2 g2 + sum(g3 A) + 1e-8), gradient and activation of the LAST sample."""
+    a, last = e.stage().activations, e.stage(samples - 1, sigma)
+    gradients = [e.stage(k, sigma).gradients for k in range(samples)]
+    second, third = (sum(g**power for g in gradients) / samples for power in (2, 3))
+    alpha = second / (2 * second + _space_sum(third * a) + 1e-8)
+    return _weighted(_space_sum(alpha * torch.relu(last.gradients)), last.activations)
+
+
+def xgrad_cam(e: Evidence) -> Tensor:
+    """Fu et al. 2020: a channel's weight is sum(g A) / sum(A)."""
+    a, g = e.stage().activations, e.stage().gradients
+    return _weighted(_space_sum(g * a) / (_space_sum(a) + 1e-8), a)
+
+
+def layer_cam(e: Evidence) -> Tensor:
+    """Jiang et al. 2021: every position has its own weight, relu(g)."""
+    stage = e.stage()
+    return _weighted(torch.relu(stage.gradients), stage.activations)

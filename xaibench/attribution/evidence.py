@@ -1,0 +1,243 @@
+"""Evidence: what a model reveals about a batch of images, each costly computation once and shared by all methods."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from xaibench.attribution.passes import Passes
+from xaibench.errors import XaibenchError
+from xaibench.seeds import generator
+
+Draw = Callable[..., Tensor]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Activations and gradients of the CAM layer, both (P, K, h, w), one entry per pair."""
+
+    activations: Tensor
+    gradients: Tensor
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Mean (first) and mean square (second) over noisy samples of multiplier x gradient, both (P, C, H, W)."""
+
+    first: Tensor
+    second: Tensor
+
+
+class Evidence:
+    """Everything methods and protocols may ask about (image, target) pairs; computed on demand, remembered, shared.
+
+    images (B, C, H, W) are encoded (normalised), image_ids (B,) name them: noise and masks come from (seed, purpose,
+    image id), so nothing depends on how images are batched. targets (P,) are class indices and owner (P,) the index of
+    each pair's image (by default one pair per image). output is what is explained: `logit` or `probability`;
+    probability says what the latter means for this model, `softmax` or `sigmoid`. zero (C,) is the zero baseline in
+    encoded space. What needs no target is computed once per image, also across `explaining`.
+
+    Public members, stable for plug-ins: images, targets, owner, inputs, image_ids, pair_ids, seed, output, logits,
+    scores, gradient, gradient_moments, path_moments, stage, noise, noisy, baseline, random, logits_under, once, passes.
+    """
+
+    def __init__(
+        self,
+        passes: Passes,
+        images: Tensor,
+        targets: Tensor,
+        image_ids: Sequence[str],
+        *,
+        owner: Tensor | None = None,
+        cam_layer: nn.Module | None = None,
+        seed: int = 0,
+        output: str = "logit",
+        probability: str = "softmax",
+        zero: Tensor | None = None,
+        _image_memo: dict | None = None,
+    ):
+        if len(images) != len(image_ids):
+            raise XaibenchError(f"{len(images)} images but {len(image_ids)} image ids")
+        if output not in ("logit", "probability"):
+            raise XaibenchError(f"output is logit or probability, not {output!r}")
+        self.passes, self.images, self.image_ids, self.seed = passes, images, list(image_ids), seed
+        self.targets = targets.to(images.device)
+        self.owner = torch.arange(len(images), device=images.device) if owner is None else owner.to(images.device)
+        if len(self.targets) != len(self.owner):
+            raise XaibenchError(f"{len(self.targets)} targets but {len(self.owner)} owners; one image each")
+        self.cam_layer, self.output, self.probability = cam_layer, output, probability
+        self.zero = torch.zeros(images.shape[1]) if zero is None else zero
+        self._image_memo: dict[tuple, object] = {} if _image_memo is None else _image_memo
+        self._pair_memo: dict[tuple, object] = {}
+
+    def explaining(self, targets: Tensor, owner: Tensor | None = None, output: str = "logit") -> Evidence:
+        """Evidence about other pairs of the same images; what was computed per image is shared."""
+        return Evidence(
+            self.passes, self.images, targets, self.image_ids, owner=owner, cam_layer=self.cam_layer, seed=self.seed,
+            output=output, probability=self.probability, zero=self.zero, _image_memo=self._image_memo,
+        )  # fmt: skip
+
+    def once(self, key: tuple, compute: Callable[[], object], *, per_image: bool = False):
+        """What `compute` returns, computed the first time that the key is asked for."""
+        memo = self._image_memo if per_image else self._pair_memo
+        if key not in memo:
+            memo[key] = compute()
+        return memo[key]
+
+    # Images, pairs and randomness --------------------------------------------------------------------------------
+
+    @property
+    def pair_ids(self) -> list[str]:
+        """The image id of each pair (P,)."""
+        return [self.image_ids[i] for i in self.owner.tolist()]
+
+    @property
+    def inputs(self) -> Tensor:
+        """The encoded image of each pair, (P, C, H, W)."""
+        return self.images[self.owner]
+
+    def random(self, purpose: str, shape: Sequence[int], draw: Draw = torch.randn) -> Tensor:
+        """(B, *shape) drawn per image from (seed, purpose, image id) by a torch function such as randn or rand."""
+        drawn = [draw(*shape, generator=generator(self.seed, purpose, image_id)) for image_id in self.image_ids]
+        return torch.stack(drawn).to(self.images)
+
+    def noise(self, sample: int) -> Tensor:
+        """The standard normal noise number `sample` of every image, (B, C, H, W)."""
+        key = ("noise", sample)
+        return self.once(key, lambda: self.random(f"noise {sample}", self.images.shape[1:]), per_image=True)
+
+    def noisy(self, sample: int | None, sigma: float) -> Tensor:
+        """The input of each pair plus sigma times a noise sample (P, C, H, W); without a sample, the input itself."""
+        return self.inputs if sample is None else (self.images + sigma * self.noise(sample))[self.owner]
+
+    def baseline(self, name: str) -> Tensor:
+        """A baseline image (C, H, W): `zero` of the encoded space, or `uniform`, one U(-1, 1) image for the run."""
+        shape = self.images.shape[1:]
+        if name == "zero":
+            return self.zero[:, None, None].expand(shape).to(self.images)
+        if name == "uniform":
+            return (torch.rand(*shape, generator=generator(self.seed, "uniform baseline")) * 2 - 1).to(self.images)
+        raise XaibenchError(f"unknown baseline {name!r}; it is zero or uniform")
+
+    # Outputs -----------------------------------------------------------------------------------------------------
+
+    def logits(self) -> Tensor:
+        """Logits (B, K) of the images."""
+        compute = lambda: self.passes.logits(len(self.images), lambda i: self.images[i])  # noqa: E731
+        return self.once(("logits",), compute, per_image=True)
+
+    def logits_under(self, key: tuple, count: int, edit: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+        """Logits (B, count, K) of every image under `count` edits, remembered by a key that names the edits.
+
+        edit(image indices (n,), edit indices (n,)) makes encoded inputs (n, C, H, W).
+        """
+
+        def compute() -> Tensor:
+            inputs = lambda i: edit(i // count, i % count)  # noqa: E731
+            return self.passes.logits(len(self.images) * count, inputs).unflatten(0, (-1, count))
+
+        return self.once(("logits under", *key), compute, per_image=True)
+
+    def scores(self, logits: Tensor, output: str | None = None) -> Tensor:
+        """The explained scalar of each pair (P, ...) from logits (B, ..., K) of the images."""
+        return self._pick(logits[self.owner], self.targets, output or self.output)
+
+    def _pick(self, logits: Tensor, targets: Tensor, output: str) -> Tensor:
+        if output == "probability":
+            logits = logits.sigmoid() if self.probability == "sigmoid" else logits.softmax(-1)
+        index = targets.view(-1, *[1] * (logits.ndim - 1)).expand(*logits.shape[:-1], 1)
+        return logits.gather(-1, index)[..., 0]
+
+    # Gradients ---------------------------------------------------------------------------------------------------
+
+    def gradient_at(self, inputs: Tensor) -> Tensor:
+        """Gradient (P, C, H, W) of each pair's score at other inputs of the same shape; not remembered."""
+        parts = self.passes.gradients(len(inputs), lambda i: inputs[i], self._objective)
+        return torch.cat([part for _, part in parts])
+
+    def _objective(self, logits: Tensor, pairs: Tensor) -> Tensor:
+        return self._pick(logits, self.targets[pairs], self.output)
+
+    def gradient(self) -> Tensor:
+        """Gradient (P, C, H, W) of each pair's score at its image."""
+        return self.once(("gradient",), lambda: self.gradient_at(self.inputs))
+
+    def gradient_moments(self, samples: int, sigma: float) -> Moments:
+        """Moments over noisy samples of noisy input x gradient there (SmoothGrad with Input x Gradient)."""
+
+        def one(sample: int) -> Tensor:
+            at = self.noisy(sample, sigma)
+            return at * self.gradient_at(at)
+
+        return self.once(("gradient moments", samples, sigma), lambda: _moments(one, samples))
+
+    def path_gradient(self, baseline: str, steps: int, end: Tensor) -> Tensor:
+        """(P, C, H, W): gradient averaged over the straight path from a baseline to `end` (P, C, H, W).
+
+        Gauss-Legendre quadrature with `steps` nodes; not remembered, `path_moments` is.
+        """
+        nodes, weights = (torch.from_numpy(a).to(self.images) for a in np.polynomial.legendre.leggauss(steps))
+        positions, weights, start = (nodes + 1) / 2, weights / 2, self.baseline(baseline)
+        total = torch.zeros_like(end)
+
+        def inputs(index: Tensor) -> Tensor:
+            return torch.lerp(start, end[index // steps], positions[index % steps, None, None, None])
+
+        objective = lambda logits, index: self._objective(logits, index // steps)  # noqa: E731
+        for part, gradient in self.passes.gradients(len(end) * steps, inputs, objective):
+            index = torch.arange(part.start, part.stop, device=total.device)
+            total.index_add_(0, index // steps, gradient * weights[index % steps, None, None, None])
+        return total
+
+    def path_moments(self, baseline: str, steps: int, samples: int = 0, sigma: float = 0.0) -> Moments:
+        """Moments over noisy samples of (input - baseline) x path gradient; one noiseless sample where samples is 0."""
+
+        def one(sample: int | None) -> Tensor:
+            end = self.noisy(sample, sigma)
+            return (end - self.baseline(baseline)) * self.path_gradient(baseline, steps, end)
+
+        key = ("path moments", baseline, steps, samples, sigma)
+        return self.once(key, lambda: _moments(one, samples) if samples else _moments(lambda _: one(None), 1))
+
+    # The CAM layer -----------------------------------------------------------------------------------------------
+
+    def stage(self, sample: int | None = None, sigma: float = 0.0) -> Stage:
+        """Activations and gradients of the CAM layer at each pair's image, or at a noisy sample of it."""
+        return self.once(("stage", sample, sigma), lambda: self._stage_at(self.noisy(sample, sigma)))
+
+    def _stage_at(self, inputs: Tensor) -> Stage:
+        if self.cam_layer is None:
+            raise XaibenchError("this model has no layer with a spatial map, which class activation maps need")
+
+        def step(index: Tensor) -> tuple[Tensor, Tensor]:
+            kept: list[Tensor] = []
+
+            def keep(module: nn.Module, args: tuple, output: Tensor) -> Tensor:
+                kept.append(output)
+                return output.clone()  # an in-place ReLU behind the layer must not change what was kept
+
+            handle = self.cam_layer.register_forward_hook(keep)
+            try:
+                with torch.enable_grad():
+                    logits = self.passes.call(inputs[index].detach().requires_grad_())
+                    (gradient,) = torch.autograd.grad(self._objective(logits, index).sum(), kept[0])
+            finally:
+                handle.remove()
+            return kept[0].detach().to(inputs.dtype), gradient.to(inputs.dtype)
+
+        parts = [part for _, part in self.passes.stream(len(inputs), step)]
+        return Stage(torch.cat([a for a, _ in parts]), torch.cat([g for _, g in parts]))
+
+
+def _moments(sample: Callable[[int], Tensor], count: int) -> Moments:
+    """Mean and mean square of `count` samples, adding them up one at a time."""
+    first = second = None
+    for index in range(count):
+        value = sample(index)
+        first = value if first is None else first + value
+        second = value**2 if second is None else second + value**2
+    return Moments(first / count, second / count)

@@ -1,0 +1,71 @@
+"""Methods by name: which fit a model, with which parameters, and the map each gives."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from xaibench import registry
+from xaibench.attribution.evidence import Evidence
+from xaibench.attribution.maps import checked, to_map
+from xaibench.cards import MethodCard
+from xaibench.errors import XaibenchError
+
+FAMILY_NAMES = {"vit": "a vision transformer", "bcos": "a B-cos network", "bagnet": "a BagNet", "cnn": "a CNN"}
+
+
+def misfit(card: MethodCard, family: str, has_cam_layer: bool) -> str | None:
+    """Why a method cannot explain a model of this family; None where it can."""
+    if card.families and family not in card.families:
+        return f"needs {' or '.join(FAMILY_NAMES.get(f, f) for f in card.families)}"
+    if "cam-layer" in card.needs and not has_cam_layer:
+        return "needs a layer with a spatial map"
+    return None
+
+
+def choose_methods(
+    wanted: Sequence[str] | None, model: str, family: str, has_cam_layer: bool
+) -> tuple[list[MethodCard], dict[str, str]]:
+    """The cards of the methods of a run, and those that were left out with the reason.
+
+    wanted: names; None is the paper's list, the controls and whatever plug-ins registered in this process; `all` every
+    method there is. Under a default list methods that do not fit the model are left out; asked for by name they raise
+    XaibenchError.
+    """
+    default = wanted is None or list(wanted) == ["all"]
+    names = registry.names("method") if default else list(dict.fromkeys(wanted))
+    cards = [registry.card("method", name) for name in names]
+    if wanted is None:
+        cards = [c for c in cards if "paper" in c.tags or c.role in ("control", "oracle") or registry.plugged_in(c)]
+    reasons = {c.name: reason for c in cards if (reason := misfit(c, family, has_cam_layer))}
+    if reasons and not default:
+        name, reason = next(iter(reasons.items()))
+        raise XaibenchError(
+            f"method {name} {reason}; {model} is {FAMILY_NAMES.get(family, family)}; leave it out of --methods"
+        )
+    return [c for c in cards if c.name not in reasons], reasons
+
+
+def effective(card: MethodCard, overrides: dict[str, Any]) -> dict[str, Any]:
+    """A card's parameters, with the overrides (of a profile, of a user) of those that it has."""
+    return card.parameters | {k: v for k, v in overrides.items() if k in card.parameters}
+
+
+def check_parameters(card: MethodCard, parameters: dict[str, Any]) -> None:
+    """Raises XaibenchError for a parameter that the method's function does not take."""
+    known = list(inspect.signature(registry.load(card)).parameters.values())
+    if any(p.kind is p.VAR_KEYWORD for p in known):
+        return
+    names = [p.name for p in known][1:]
+    for name in parameters:
+        if name not in names:
+            raise XaibenchError(f"method {card.name} has no parameter {name!r}; it has {', '.join(names) or 'none'}")
+
+
+def method_maps(card: MethodCard, e: Evidence, parameters: dict[str, Any]) -> Tensor:
+    """Attribution maps (P, 1, H, W) of a method at the size of the images."""
+    raw = checked(registry.load(card)(e, **parameters), len(e.targets), card.name)
+    return to_map(raw, tuple(e.images.shape[-2:]), card.transform)

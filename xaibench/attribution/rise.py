@@ -1,0 +1,78 @@
+"""RISE (Petsiuk et al. 2018): the probability of a class when random parts of the image are hidden."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from xaibench.attribution.evidence import Evidence
+
+
+@dataclass(frozen=True)
+class MaskSeeds:
+    """What random masks are made of: grids (B, N, cells, cells) of 0 and 1 and offsets (B, N, 2) in pixels.
+
+    Masks at full size are made where a pass needs them: 1000 of them at 224 pixels would take 191 MiB an image.
+    """
+
+    grids: Tensor
+    offsets: Tensor
+    size: tuple[int, int]
+
+    def masks(self, image: Tensor, number: Tensor) -> Tensor:
+        """(n, 1, H, W) in [0, 1]: masks of some images, by image index (n,) and mask number (n,)."""
+        grid, offset = self.grids[image, number], self.offsets[image, number]
+        rows, columns = (self._interpolation(offset[:, axis], axis) for axis in (0, 1))
+        return (rows @ grid @ columns.mT)[:, None]
+
+    def _interpolation(self, offset: Tensor, axis: int) -> Tensor:
+        """(n, length, cells): weights of bilinear enlargement (corners not aligned) to one cell more than the image,
+        cropped at an offset."""
+        cells, length = self.grids.shape[-1], self.size[axis]
+        scale = cells / ((cells + 1) * math.ceil(length / cells))
+        position = (torch.arange(length, device=offset.device) + offset[:, None] + 0.5) * scale - 0.5
+        knots = torch.arange(cells, device=offset.device)
+        weights = torch.relu(1 - (position.clamp(0, cells - 1)[:, :, None] - knots).abs())
+        return weights.to(self.grids.dtype)
+
+
+def mask_seeds(e: Evidence, masks: int, cells: int, keep: float) -> MaskSeeds:
+    """Masks of every image of the evidence, drawn from its own (seed, purpose, image id)."""
+
+    def draw() -> MaskSeeds:
+        height, width = e.images.shape[2:]
+        grids = (e.random("rise grids", (masks, cells, cells), torch.rand) < keep).to(e.images.dtype)
+        cell = torch.tensor([math.ceil(height / cells), math.ceil(width / cells)], device=e.images.device)
+        offsets = (e.random("rise offsets", (masks, 2), torch.rand) * cell).long()
+        return MaskSeeds(grids, offsets, (height, width))
+
+    return e.once(("rise masks", masks, cells, keep), draw, per_image=True)
+
+
+def rise(e: Evidence, masks: int = 1000, cells: int = 8, keep: float = 0.1, baseline: str = "zero") -> Tensor:
+    """(P, 1, H, W): mean over masks of the target's probability x mask, divided by the keep probability.
+
+    A mask is a grid of 0 and 1 (1 with probability `keep`), enlarged and cropped at a random offset; what it hides is
+    replaced by the baseline.
+    """
+    seeds, start = mask_seeds(e, masks, cells, keep), e.baseline(baseline)
+
+    def edit(image: Tensor, number: Tensor) -> Tensor:
+        return torch.lerp(start, e.images[image], seeds.masks(image, number))
+
+    logits = e.logits_under(("rise", masks, cells, keep, baseline), masks, edit)
+    probability = e.scores(logits, "probability")
+    total = torch.zeros(len(e.targets), 1, *seeds.size, dtype=e.images.dtype, device=e.images.device)
+
+    def weighted(index: Tensor) -> Tensor:
+        pair, number = index // masks, index % masks
+        owner = e.owner[pair.to(e.owner.device)].cpu()
+        return seeds.masks(owner, number) * probability[pair, number, None, None, None]
+
+    for part, values in e.passes.stream(len(e.targets) * masks, weighted):
+        index = torch.arange(part.start, part.stop, device=total.device)
+        total.index_add_(0, index // masks, values)
+    return total / (masks * keep)

@@ -1,0 +1,70 @@
+"""`xaibench leaderboard`: the ranked table of one board."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+EPILOG = """
+Examples:
+
+    xaibench leaderboard idsds
+
+    xaibench leaderboard idsds --model resnet50 --dataset critters --figure idsds.svg
+
+    xaibench leaderboard sds --board 3fa2c1 --format csv > sds.csv
+
+    xaibench leaderboard idsds --format json | jq '.rows[0].method'
+"""
+
+
+class Format(StrEnum):
+    """How the board is printed."""
+
+    table = "table"
+    md = "md"
+    csv = "csv"
+    json = "json"
+
+
+def command(
+    protocol: Annotated[str, typer.Argument(help="The protocol whose board to show.", metavar="PROTOCOL")],
+    out: Annotated[Path, typer.Option("--out", help="The results folder.", metavar="DIR")] = Path("results"),
+    model: Annotated[str | None, typer.Option("--model", help="Only boards of this model (wildcards allowed).")] = None,
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", help="Only boards of this data set (wildcards allowed).")
+    ] = None,
+    board: Annotated[str | None, typer.Option("--board", help="The board whose key begins so.", metavar="KEY")] = None,
+    format_: Annotated[Format, typer.Option("--format", help="table, md, csv or json.")] = Format.table,
+    figure: Annotated[
+        Path | None, typer.Option("--figure", help="Also draw the board to this .png or .svg file.", metavar="PATH")
+    ] = None,
+) -> None:
+    """Rank the methods of one board, with 95 % intervals over images.
+
+    Without --board it is the board worked at last. Which one was taken and which others exist is said below the table,
+    or on standard error for md, csv and json.
+    """
+    from xaibench.analysis.leaderboard import open_leaderboard
+    from xaibench.report.board_text import clean
+
+    found = open_leaderboard(out, protocol, model=model, dataset=dataset, board=board)
+    if format_ is Format.table:
+        terminal = sys.stdout.isatty()
+        width = shutil.get_terminal_size().columns if terminal else None
+        typer.echo(found.to_text(width, colour=terminal))
+        typer.echo()
+    else:
+        text = {Format.md: found.to_markdown, Format.csv: found.to_csv, Format.json: found.to_json}[format_]()
+        typer.echo(text.rstrip("\n"))
+    for note in found.notes:
+        typer.echo(clean(note), err=format_ is not Format.table)
+    if figure is not None:
+        from xaibench.report.board_figure import board_figure
+
+        typer.echo(f"figure: {clean(board_figure(found, figure))}", err=format_ is not Format.table)

@@ -1,0 +1,143 @@
+"""`xaibench run`: evaluate attribution methods on a model."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from xaibench.engine.api import Results
+
+EPILOG = """
+Examples:
+
+    xaibench run idsds --model resnet50                        the embedded data, nothing to download
+
+    xaibench run idsds --model resnet50 --images 64            goes on: computes only what is missing
+
+    xaibench run sds --model squeezenet1_0 --weights my.safetensors --dataset imagenet --data-root ILSVRC --images 50
+
+    xaibench run sds --model resnet18 --dataset imagefolder --data-root photos --weights my.pth --methods grad-cam,ig
+
+    xaibench run idsds --model timm:resnet26d --methods grad-cam,my-method --plugin my_method.py
+"""
+
+
+def command(
+    protocols: Annotated[str, typer.Argument(metavar="PROTOCOL[,PROTOCOL]", help="Names of `xaibench ls protocols`.")],
+    model: Annotated[str, typer.Option("--model", help="A name of `xaibench ls models`, or timm:NAME.")],
+    dataset: Annotated[str, typer.Option("--dataset", help="A name of `xaibench ls datasets`.")] = "critters",
+    data_root: Annotated[
+        Path | None, typer.Option("--data-root", metavar="DIR", help="The folder with its images.")
+    ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option("--weights", metavar="aligned|plain|PATH", help="By default what the protocol asks for."),
+    ] = None,
+    methods: Annotated[
+        str | None,
+        typer.Option("--methods", metavar="NAME,...", help="Or `all`; by default the paper's list and the controls."),
+    ] = None,
+    images: Annotated[
+        int | None, typer.Option("--images", min=1, help="How many; by default what the profile says.")
+    ] = None,
+    profile: Annotated[
+        str | None,
+        typer.Option(
+            "--profile", help="`paper`: the papers' parameters; the data set's card may have a lighter default."
+        ),
+    ] = None,
+    grid: Annotated[int | None, typer.Option("--grid", help="Cells a side: 2, 4 or 8.", show_default="4")] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option("--baseline", help="What replaces deleted cells: zero, random or blur.", show_default="zero"),
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option("--target", help="What is explained: label or prediction.", show_default="label")
+    ] = None,
+    attribution_output: Annotated[
+        str | None, typer.Option("--attribution-output", help="logit or probability.", show_default="logit")
+    ] = None,
+    drop_output: Annotated[
+        str | None, typer.Option("--drop-output", help="logit or probability.", show_default="logit")
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The results folder.")] = Path("results"),
+    dataset_option: Annotated[
+        list[str] | None, typer.Option("--dataset-option", metavar="KEY=VALUE", help="Such as rule=one:beak.")
+    ] = None,
+    plugin: Annotated[
+        list[Path] | None, typer.Option("--plugin", metavar="FILE.py", help="A file with @xaibench.method functions.")
+    ] = None,
+    download: Annotated[bool, typer.Option("--download", help="Allow published weights to be fetched.")] = False,
+    keep_maps: Annotated[bool, typer.Option("--keep-maps", help="Also keep the attribution maps.")] = False,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, ...")] = "auto",
+    precision: Annotated[str, typer.Option("--precision", help="float32, float64, bfloat16 or float16.")] = "float32",
+    batch_size: Annotated[
+        str, typer.Option("--batch-size", metavar="auto|N", help="Images that are worked on together.")
+    ] = "auto",
+    chunk_size: Annotated[
+        str, typer.Option("--chunk-size", metavar="auto|N", help="Inputs in one pass of the network.")
+    ] = "auto",
+    workers: Annotated[str, typer.Option("--workers", metavar="auto|N", help="Processes that load images.")] = "auto",
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of noise, masks and baselines.")] = 0,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+) -> None:
+    """Evaluate attribution methods on a model and print the ranked board.
+
+    On the embedded data set the model is trained first, once. Everything computed is stored in --out, and never
+    computed again: the same command after an interruption goes on where it stopped.
+    """
+    from xaibench.cli.words import parse_names, parse_options
+    from xaibench.engine.api import MethodFailed, run
+    from xaibench.results.manifest import command_line
+
+    settings = {
+        "grid": grid, "baseline": baseline, "target": target, "attribution_output": attribution_output,
+        "drop_output": drop_output,
+    }  # fmt: skip
+    try:
+        results = run(
+            parse_names(protocols), model=model, dataset=dataset, data_root=data_root, methods=parse_names(methods),
+            images=images, profile=profile, weights=weights, out=out, device=device, precision=precision,
+            settings={k: v for k, v in settings.items() if v is not None},
+            dataset_options=parse_options(dataset_option), batch_size=batch_size, chunk_size=chunk_size,
+            workers=workers, seed=seed, keep_maps=keep_maps, download=download, plugins=plugin or (), quiet=quiet, command=command_line(),
+        )  # fmt: skip
+    except MethodFailed as error:
+        report(error.results)
+        raise
+    report(results)
+
+
+def report(results: Results) -> None:
+    """Prints the boards of a run, draws them beside the rows, and says what was skipped and where everything is."""
+    from xaibench.report.board_figure import board_figure
+    from xaibench.report.board_text import clean
+
+    terminal = sys.stdout.isatty()
+    width = shutil.get_terminal_size().columns if terminal else None
+    manifest = results.manifest
+    figures = results.path / "figures"
+    figures.mkdir(exist_ok=True)
+    for protocol in results.protocols:
+        board = results.leaderboard(protocol)
+        figure = board_figure(board, figures / f"{protocol}-{board.board}.png")
+        typer.echo(board.to_text(width, colour=terminal) + "\n")
+        for note in board.notes[1:]:
+            typer.echo(clean(note))
+        typer.echo(f"figure: {figure}")
+    for name, reason in manifest.skipped.items():
+        typer.echo(f"skipped: {clean(name)} {clean(reason)}")
+    for warning in results.warnings:
+        typer.echo(f"warning: {clean(warning)}", err=True)
+    cost = f", {manifest.forward_equivalents:.0f} forward-equivalents an image" if manifest.forward_equivalents else ""
+    work = (
+        f"computed {results.computed} images in {manifest.seconds:.0f} s{cost}"
+        if results.computed
+        else "nothing was missing"
+    )
+    typer.echo(f"{work}; results: {results.path}")

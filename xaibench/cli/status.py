@@ -1,0 +1,74 @@
+"""`xaibench status`: what is stored, what is missing, and the command that finishes it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from xaibench.analysis.boards import Board
+    from xaibench.analysis.progress import Progress
+    from xaibench.results.store import Store
+
+EPILOG = """
+Examples:
+
+    xaibench status
+
+    xaibench status --out results/resnet50
+"""
+
+
+def command(
+    out: Annotated[Path, typer.Option("--out", help="The results folder.", metavar="DIR")] = Path("results"),
+) -> None:
+    """Show boards and runs of a results folder, and the commands that finish what is missing."""
+    from xaibench.analysis.boards import boards, short_key
+    from xaibench.analysis.progress import finish_commands, progress
+    from xaibench.results.store import Store
+
+    store = Store.open(out)
+    every = boards(store)
+    runs = progress(store)
+    for board in every:
+        typer.echo("\n".join(_board_lines(store, board, short_key(board, every))) + "\n")
+    if runs:
+        typer.echo("runs")
+        typer.echo("\n".join(_run_line(item) for item in runs) + "\n")
+    commands = finish_commands(runs)
+    if not commands:
+        typer.echo("nothing is missing" if runs else f"no runs in {out} yet")
+        return
+    typer.echo("to finish:")
+    for line in commands:
+        typer.echo(f"  {line}")
+
+
+def _board_lines(store: Store, board: Board, key: str) -> list[str]:
+    from xaibench.report.board_text import clean, count
+
+    images = set(board.image_list(store) or [])
+    done = store.done(cell.key for cell in board.cells)
+    stored = {cell: len(done[cell.key] & images) for cell in board.cells}
+    whole = sum(number == len(images) for number in stored.values())
+    lines = [
+        clean(f"{board.title} (--board {key})"),
+        f"  {whole} of {count(len(stored), 'method')} complete on the list of {count(len(images), 'image')}",
+    ]
+    for cell, number in sorted(stored.items(), key=lambda item: item[0].method_name):
+        if number < len(images):
+            lines.append(f"  missing: {clean(cell.method_name)} has {number} of {len(images)} images")
+    if board.run:
+        lines += [f"  skipped: {clean(name)}: {clean(reason)}" for name, reason in board.run.skipped.items()]
+    return lines
+
+
+def _run_line(item: Progress) -> str:
+    from xaibench.report.board_text import clean
+
+    # A killed process cannot write that it was killed.
+    state = "running, or killed" if item.run.status == "running" and item.missing else item.run.status
+    share = f" ({item.done / item.planned:.0%})" if item.planned else ""
+    return f"  {item.run.run}  {state}  {item.done} of {item.planned} evaluations{share}  {clean(item.run.command)}"

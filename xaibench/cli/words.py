@@ -1,0 +1,35 @@
+"""Words of the command line that several verbs read in the same way."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from typing import Any
+
+from xaibench.errors import XaibenchError
+
+
+def parse_options(options: Sequence[str] | None) -> dict[str, Any]:
+    """KEY=VALUE words as a dict; a value is a TOML value (0.5, true, 3), and text otherwise.
+
+    >>> parse_options(["rule=one:beak", "background_correlation=0.9"])
+    {'rule': 'one:beak', 'background_correlation': 0.9}
+    """
+    found = {}
+    for option in options or ():
+        key, equals, value = option.partition("=")
+        if not equals or not key:
+            raise XaibenchError(f"{option!r} is not KEY=VALUE")
+        try:
+            found[key] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            found[key] = value
+    return found
+
+
+def parse_names(text: str | None) -> list[str] | None:
+    """Names separated by commas; None for none given."""
+    names = [name.strip() for name in text.split(",") if name.strip()] if text is not None else None
+    if names == []:
+        raise XaibenchError("a list of names is empty")
+    return names

@@ -1,0 +1,110 @@
+"""Photos in class folders: any such folder, and ImageNet's, whose folders are named by WordNet id."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path, PurePosixPath
+
+from xaibench.cards import Geometry
+from xaibench.datasets.base import Dataset, Sample, content_hash
+from xaibench.datasets.images import displayed, read_image
+from xaibench.errors import XaibenchError
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
+
+
+class ImageFolder(Dataset):
+    """Photos of `root/[split/]CLASS/*`; ids are paths relative to root, classes the folder names in alphabetical order.
+
+    With a split that root does not have as a folder, the class folders are looked for in root itself. Raises
+    XaibenchError when there is no class folder or no photo.
+    """
+
+    name = "imagefolder"
+
+    def __init__(self, root: str | Path, geometry: Geometry, split: str = ""):
+        self.root, self.geometry = Path(root), geometry
+        if not self.root.is_dir():
+            raise XaibenchError(f"--data-root {self.root} is not a folder")
+        top = self.root / split if split and (self.root / split).is_dir() else self.root
+        folders = sorted(p for p in top.iterdir() if p.is_dir() and not p.name.startswith("."))
+        if not folders:
+            raise XaibenchError(f"{top} has no class folders; photos belong in {top}/CLASS/")
+        self.classes = self._classes(top, [p.name for p in folders])
+        index = {name: i for i, name in enumerate(self._folder_names())}
+        self._labels: dict[str, int] = {}
+        for folder in folders:
+            for path in sorted(folder.rglob("*")):
+                if path.suffix.lower() in SUFFIXES and path.is_file():
+                    self._labels[path.relative_to(self.root).as_posix()] = index[folder.name]
+        if not self._labels:
+            raise XaibenchError(f"{top} has class folders but no photos in them ({', '.join(sorted(SUFFIXES))})")
+        self.ids = list(self._labels)
+
+    def _classes(self, top: Path, folders: list[str]) -> Sequence[str]:
+        """The class names, by index, for these folders."""
+        return folders
+
+    def _folder_names(self) -> Sequence[str]:
+        """The folder name of each class, by index."""
+        return self.classes
+
+    def _path(self, image_id: str) -> Path:
+        if image_id not in self._labels:
+            raise XaibenchError(f"{self.root} has no photo {image_id!r}")
+        return self.root / PurePosixPath(image_id)
+
+    def load(self, image_id: str) -> Sample:
+        """The photo, resized and cropped by the geometry: image (crop, crop, 3) uint8."""
+        image = displayed(read_image(self._path(image_id)), self.geometry)
+        return Sample(image_id, image, self._labels[image_id], self.digest(image_id))
+
+    def open(self, image_id: str):
+        """The photo as it is, a PIL image, for training that crops at random."""
+        return read_image(self._path(image_id))
+
+    def label(self, image_id: str) -> int:
+        """The class index of a photo."""
+        return self._labels[image_id]
+
+    def digest(self, image_id: str) -> str:
+        """The hash of the file's bytes."""
+        try:
+            return content_hash(self._path(image_id).read_bytes())
+        except OSError as error:
+            raise XaibenchError(f"{self._path(image_id)} cannot be read: {error.strerror}") from error
+
+
+class ImageNet(ImageFolder):
+    """ImageNet's 1000 classes; folders are named by WordNet id, and any subset of them will do."""
+
+    name = "imagenet"
+
+    def _classes(self, top: Path, folders: list[str]) -> Sequence[str]:
+        strange = [name for name in folders if name not in wordnet_ids()]
+        if strange:
+            raise XaibenchError(
+                f"{top} has the folder {strange[0]!r}, which is no WordNet id of ImageNet's 1000 classes "
+                "(such as n01440764); for other class folders use --dataset imagefolder"
+            )
+        return class_names()
+
+    def _folder_names(self) -> Sequence[str]:
+        return wordnet_ids()
+
+
+@cache
+def wordnet_ids() -> tuple[str, ...]:
+    """WordNet ids of ImageNet's 1000 classes by index (timm carries the list)."""
+    from timm.data import ImageNetInfo
+
+    return tuple(ImageNetInfo().label_names())
+
+
+@cache
+def class_names() -> tuple[str, ...]:
+    """English names of ImageNet's 1000 classes by index, the first lemma of each."""
+    from timm.data import ImageNetInfo
+
+    return tuple(name.split(",")[0] for name in ImageNetInfo().label_descriptions())

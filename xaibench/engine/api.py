@@ -1,0 +1,215 @@
+"""`xaibench.run`: evaluate methods on a model under protocols, store the rows, and give them back."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from xaibench.errors import XaibenchError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from xaibench.analysis.leaderboard import Leaderboard
+    from xaibench.engine.plan import Plan
+    from xaibench.results.manifest import RunManifest
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a run left in its results folder.
+
+    path: the folder. cells: keys of this run's cells. images: ids of its list. manifest: the record of the run, as
+    stored in `runs/`. computed: images that were computed now (0 where everything was there already). warnings: lines
+    for the user.
+    """
+
+    path: Path
+    protocols: list[str]
+    boards: dict[str, str]
+    cells: list[str]
+    images: list[str]
+    manifest: RunManifest
+    computed: int
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def rows(self) -> pd.DataFrame:
+        """The stored rows of this run's cells and images, one per image and method."""
+        from xaibench.results.store import Store
+
+        rows = Store.open(self.path).rows(self.cells)
+        return rows[rows["image_id"].isin(set(self.images))].reset_index(drop=True)
+
+    def leaderboard(self, protocol: str | None = None) -> Leaderboard:
+        """The ranked board of a protocol of this run (the first by default)."""
+        from xaibench.analysis.leaderboard import open_leaderboard
+
+        protocol = protocol or self.protocols[0]
+        if protocol not in self.boards:
+            raise XaibenchError(f"this run has no protocol {protocol!r}; it has {', '.join(self.protocols)}")
+        return open_leaderboard(self.path, protocol, board=self.boards[protocol])
+
+
+def run(
+    protocols: str | Sequence[str],
+    *,
+    model: str,
+    dataset: str = "critters",
+    data_root: str | Path | None = None,
+    methods: str | Sequence[str] | None = None,
+    images: int | None = None,
+    profile: str | None = None,
+    weights: str | None = None,
+    settings: dict[str, Any] | None = None,
+    dataset_options: dict[str, Any] | None = None,
+    out: str | Path = "results",
+    device: str = "auto",
+    precision: str = "float32",
+    batch_size: int | str = "auto",
+    chunk_size: int | str = "auto",
+    workers: int | str = "auto",
+    seed: int = 0,
+    keep_maps: bool = False,
+    download: bool = False,
+    plugins: Iterable[str | Path] = (),
+    quiet: bool = True,
+    command: str | None = None,
+) -> Results:
+    """Evaluates attribution methods on a model under one or more protocols, and stores one row per image and method.
+
+    Whatever the folder `out` already holds is not computed again: more images, more methods and an interrupted run all
+    mean computing what is missing. protocols, model, dataset, methods: names as in `xaibench ls`; methods None is the
+    paper's list (those that fit the model) and the controls. images: how many of the data set's one list (None: the
+    profile's number). weights: `aligned`, `plain` or a path; None is what the protocol asks for. settings override
+    those of the protocol's card (grid, baseline, target, attribution_output, drop_output); dataset_options those of the
+    data set's. batch_size: images whose evidence lives together; chunk_size: inputs per pass. download allows published
+    weights to be fetched. plugins are Python files with `@xaibench.method`. command is what the record of the run says
+    it was started by. Raises XaibenchError for anything that the user can put right.
+
+    >>> import xaibench
+    >>> results = xaibench.run("idsds", model="resnet50", images=48)      # doctest: +SKIP
+    >>> results.leaderboard().table[["rank", "method", "mean"]]           # doctest: +SKIP
+    """
+    from xaibench import registry
+    from xaibench.attribution.passes import PRECISIONS
+
+    protocols = protocols.split(",") if isinstance(protocols, str) else list(protocols)
+    methods = methods.split(",") if isinstance(methods, str) else methods
+    if precision not in PRECISIONS:
+        raise XaibenchError(f"unknown precision {precision!r}; it is one of {', '.join(PRECISIONS)}")
+    for plugin in plugins:
+        registry.load_plugin(Path(plugin))
+
+    from xaibench.engine.budget import choose_batch, choose_chunk, choose_device, choose_workers
+    from xaibench.engine.local import evaluate
+    from xaibench.engine.plan import make_plan
+    from xaibench.models.dilate import sample_input
+    from xaibench.progress import bar
+    from xaibench.results.manifest import RunManifest
+    from xaibench.results.maps import MapStore
+    from xaibench.results.store import Store
+
+    device = choose_device(device)
+    store = Store.create(out)
+    loaders = choose_workers(workers, device)
+    plan = make_plan(
+        protocols, model, dataset, data_root=Path(data_root) if data_root else None, methods=methods, images=images,
+        profile=profile, weights=weights, settings=settings or {}, options=dataset_options or {}, seed=seed,
+        precision=precision, download=download, compute={"workers": loaders, "device": device, "quiet": quiet},
+    )  # fmt: skip
+    cells = plan.cells()
+    keys = [cell.key for cell in cells.values()]
+    maps = MapStore(store.root) if keep_maps else None
+    missing = _missing(plan, keys, store, maps)
+    plan.model.freeze(device, PRECISIONS["float64" if precision == "float64" else "float32"])
+    example = sample_input(len(plan.model.encoding.mean), plan.side).to(next(plan.model.net.parameters()))
+    chunk = choose_chunk(chunk_size, plan.model.net, example)
+    batch = choose_batch(batch_size, device)
+    manifest = RunManifest(
+        command=command or shlex.join(["xaibench", "run", ",".join(protocols), "--model", model]),
+        protocols=[judge.card.name for judge in plan.judges], boards=sorted({c.board for c in cells.values()}),
+        cells=keys, images={"list": store.save_list(plan.images), "count": len(plan.images)}, device=device,
+        precision=precision, batch_size=batch, chunk_size=chunk, workers=loaders, training=plan.training,
+        skipped=plan.skipped,
+    )  # fmt: skip
+    store.register(cells.values())
+    manifest.save(store)
+    todo = len(set().union(*missing.values())) if missing else 0
+    title = f"{','.join(manifest.protocols)} on {plan.model.name}"
+    try:
+        with bar(title, todo, quiet or not todo) as progress:
+            tally = evaluate(
+                plan, cells, missing, store, maps, device=device, chunk=chunk, batch=batch, workers=loaders, seed=seed,
+                precision=precision, progress=progress,
+            )  # fmt: skip
+    except BaseException as error:
+        manifest.finish("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
+        manifest.save(store)
+        raise
+    manifest.accuracy = _accuracy(plan, store, keys)
+    manifest.forward_equivalents = tally.forward_equivalents / tally.images if tally.images else None
+    manifest.warnings = _warnings(tally)
+    manifest.finish("failed" if tally.failed else "complete")
+    manifest.save(store)
+    boards = {
+        judge.card.name: next(c.board for (j, _), c in cells.items() if plan.judges[j] is judge)
+        for judge in plan.judges
+    }
+    results = Results(
+        store.root, manifest.protocols, boards, keys, plan.images, manifest, tally.images, manifest.warnings
+    )
+    if tally.failed:
+        name, reason = next(iter(tally.failed.items()))
+        raise MethodFailed(
+            f"method {name} failed: {reason}; the rows of the other methods are in {store.root}", results
+        )
+    return results
+
+
+class MethodFailed(XaibenchError):
+    """A method raised while it ran; `results` holds what the others gave."""
+
+    def __init__(self, message: str, results: Results):
+        super().__init__(message)
+        self.results = results
+
+
+def _missing(plan: Plan, keys: list[str], store: Any, maps: Any) -> dict[str, set[str]]:
+    """For each cell the images of the list without rows (or without maps, where those are to be kept).
+
+    Raises XaibenchError where a photo was replaced since its rows were stored.
+    """
+    wanted, done = set(plan.images), store.done(keys)
+    if hasattr(plan.dataset, "root"):
+        for image_id, digest in store.digests(keys).items():
+            if image_id in wanted and plan.dataset.digest(image_id) != digest:
+                raise XaibenchError(
+                    f"photo {image_id} has changed since its rows were stored in {store.root}; "
+                    "restore it, or use another --out"
+                )
+    missing = {key: wanted - done[key] for key in keys}
+    if maps:
+        missing = {key: left | (wanted - maps.done(key)) for key, left in missing.items()}
+    return {key: left for key, left in missing.items() if left}
+
+
+def _accuracy(plan: Plan, store: Any, keys: list[str]) -> dict[str, int] | None:
+    """How many images of the list the model gets right; None where its classes are not those of the data set."""
+    if not plan.comparable:
+        return None
+    rows = store.rows(keys, columns=["image_id", "prediction"]).drop_duplicates("image_id")
+    found = dict(zip(rows["image_id"], rows["prediction"], strict=True))
+    known = [i for i in plan.images if i in found]
+    return {"correct": sum(int(found[i]) == plan.dataset.label(i) for i in known), "images": len(known)}
+
+
+def _warnings(tally: Any) -> list[str]:
+    return [
+        f"{number} maps of {method} are constant or not finite: {protocol} counts them as knowing nothing"
+        for (protocol, method), number in tally.undefined.items()
+        if method != "constant"
+    ]

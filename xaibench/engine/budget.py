@@ -1,0 +1,93 @@
+"""What `auto` means: the device, how many images live together, how many inputs go through one pass."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from xaibench.errors import XaibenchError
+
+CPU_SHARE, GPU_SHARE = 0.25, 0.5  # of the memory, for one pass
+
+
+def choose_device(name: str) -> str:
+    """`auto` is cuda where there is one, else cpu; raises XaibenchError for a device that is not there."""
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError) as error:
+        first = str(error).splitlines()[0]
+        raise XaibenchError(f"device {name!r} cannot be used here: {first}; use --device cpu or auto") from error
+    return name
+
+
+def choose_workers(name: str | int, device: str) -> int:
+    """`auto`: processes that load images; none on a CPU, whose cores the network needs itself."""
+    import os
+
+    return int(name) if name != "auto" else (0 if device == "cpu" else min(8, (os.cpu_count() or 1) - 1))
+
+
+def choose_batch(name: str | int, device: str) -> int:
+    """`auto`: images whose evidence lives together, 8 on a CPU and 32 elsewhere."""
+    return _positive(name, "--batch-size") if name != "auto" else (8 if device == "cpu" else 32)
+
+
+def choose_chunk(name: str | int, net: nn.Module, inputs: Tensor) -> int:
+    """`auto`: inputs per pass that fit a share of the memory with all activations kept, 64 on a CPU at most.
+
+    inputs (1, C, H, W) is one example on the network's device.
+    """
+    if name != "auto":
+        return _positive(name, "--chunk-size")
+    gpu = inputs.device.type == "cuda"
+    budget = GPU_SHARE * torch.cuda.mem_get_info()[0] if gpu else CPU_SHARE * available_memory()
+    fits = int(budget // (2 * activation_bytes(net, inputs)))  # activations and their gradients
+    return max(1, min(fits, 256 if gpu else 64))
+
+
+def activation_bytes(net: nn.Module, inputs: Tensor) -> int:
+    """Bytes of what all leaf modules give for these inputs, in one pass without gradients."""
+    sizes: list[int] = []
+
+    def note(module: nn.Module, args: tuple, output: object) -> None:
+        if isinstance(output, Tensor):
+            sizes.append(output.numel() * output.element_size())
+
+    handles = [m.register_forward_hook(note) for m in net.modules() if not list(m.children())]
+    try:
+        with torch.no_grad():
+            net(inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return max(1, sum(sizes))
+
+
+def available_memory() -> int:
+    """Bytes that this process may still take: the free memory of the machine, or of its cgroup where that is less."""
+    free = [1 << 32]
+    meminfo = Path("/proc/meminfo")
+    if meminfo.is_file():
+        lines = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
+        free = [int(lines["MemAvailable"].split()[0]) * 1024]
+    for limit, used in (
+        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+        ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+    ):
+        if Path(limit).is_file() and Path(used).is_file() and (text := Path(limit).read_text().strip()) != "max":
+            free.append(int(text) - int(Path(used).read_text()))
+    return max(1 << 28, min(free))
+
+
+def _positive(value: str | int, option: str) -> int:
+    try:
+        number = int(value)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise XaibenchError(f"{option} is auto or a number from 1, not {value!r}")
+    return number

@@ -1,0 +1,26 @@
+"""Errors that speak to the user: one line that says what was wrong and what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class XaibenchError(Exception):
+    """A mistake or an obstacle that the user can act on.
+
+    The command line prints the message as one line on standard error and exits with status 2, without a traceback.
+    Everything else that escapes is a defect of xaibench and keeps its traceback.
+    """
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> XaibenchError:
+    """The error for a name that is not in the registry, with the nearest names that are.
+
+    >>> str(unknown("method", "gradcam", ["grad-cam", "rise"]))
+    "unknown method 'gradcam'; did you mean grad-cam? `xaibench ls methods` lists all"
+    """
+    known = list(known)
+    close = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(close)}? " if close else ""
+    return XaibenchError(f"unknown {kind} {name!r}; {hint}`xaibench ls {kind}s` lists all")

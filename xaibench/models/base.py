@@ -1,0 +1,66 @@
+"""A model: how a displayed image is encoded, the network, and the layer whose maps class activation methods use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """From displayed pixels to what is attributed: (pixels / 255 - mean) / std per channel."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __call__(self, images: np.ndarray | Tensor) -> Tensor:
+        """Encoded float32 (B, C, H, W), channels last in memory, of displayed uint8 (B, H, W, C)."""
+        pixels = torch.as_tensor(images).permute(0, 3, 1, 2).float() / 255
+        mean, std = (torch.tensor(v, device=pixels.device)[:, None, None] for v in (self.mean, self.std))
+        return ((pixels - mean) / std).contiguous(memory_format=torch.channels_last)
+
+    @property
+    def zero(self) -> Tensor:
+        """The zero baseline (C,) in encoded space: the mean colour."""
+        return torch.zeros(len(self.mean))
+
+
+@dataclass
+class Model:
+    """A network ready to be explained: evaluation mode, parameters frozen.
+
+    cam_layer is a module path inside net, "" where there is no spatial map; cam_grid is the height and width of its map
+    at the data set's image size. notes say what was done to the architecture (a dilated last stage).
+    """
+
+    name: str
+    net: nn.Module
+    encoding: Encoding
+    cam_layer: str
+    cam_grid: tuple[int, int]
+    family: str = "cnn"
+    probability: str = "softmax"
+    notes: tuple[str, ...] = ()
+    version: int = 1
+    source: str = ""
+    weights: dict = field(default_factory=dict)
+
+    @property
+    def cam_module(self) -> nn.Module | None:
+        """The module of the CAM layer."""
+        return self.net.get_submodule(self.cam_layer) if self.cam_layer else None
+
+    @property
+    def label(self) -> str:
+        """The model in words: its name, its weights, the size of its last map, what was done to it."""
+        grid = [f"last map {self.cam_grid[0]}x{self.cam_grid[1]}"] if self.cam_layer else []
+        words = [*([self.weights["label"]] if self.weights else []), *grid, *self.notes]
+        return f"{self.name} ({', '.join(words)})" if words else self.name
+
+    def freeze(self, device: torch.device | str, dtype: torch.dtype) -> Model:
+        """Moves to a device and dtype, into evaluation mode, and takes the gradients off the parameters."""
+        self.net.to(device=device, dtype=dtype, memory_format=torch.channels_last).eval().requires_grad_(False)
+        return self

@@ -1,0 +1,72 @@
+"""Larger last maps for small images: the last reduction of a network is undone and what follows is dilated.
+
+At 64x64 pixels the last stage of a ResNet gives 2x2 positions, too coarse to rank 16 cells. With the last stride taken
+out and later kernels dilated, every position still sees what it saw, there are four times as many of them, and weight
+shapes do not change (what torchvision calls replace_stride_with_dilation, here for any network).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from xaibench.models.probe import look, map_size
+
+
+def dilate_last_stage(net: nn.Module, cam_layer: str, inputs: Tensor, grid: int) -> int:
+    """Changes a network in place until the map of its CAM layer is at least grid x grid; returns how often it had to.
+
+    Stops early when there is no reduction left that it can undo; `map_size` tells what was reached.
+    """
+    times = 0
+    while min(map_size(net, cam_layer, inputs)) < grid and _undo_last_reduction(net, cam_layer, inputs):
+        times += 1
+    return times
+
+
+def _undo_last_reduction(net: nn.Module, cam_layer: str, inputs: Tensor) -> bool:
+    """Undoes the last step before the CAM layer that shrinks maps; false where there is none."""
+    seen = look(net, inputs)
+    names = [s.path for s in seen]
+    leaves = [s for s in seen[: names.index(cam_layer) + 1] if s.taken and s.given and _stride(s.module) > 1]
+    leaves = [s for s in leaves if s.given[0] < s.taken[0]]
+    if not leaves:
+        return False
+    small = leaves[-1].given  # a downsampling shortcut shrinks to the same size beside the main branch
+    together = [s for s in leaves if s.given == small]
+    first = names.index(together[0].path)
+    for s in together:
+        _unstride(net, s.path)
+    undone = {s.path for s in together}
+    for s in seen[first:]:
+        if s.path not in undone and isinstance(s.module, nn.Conv2d) and max(s.module.kernel_size) > 1:
+            _dilate(s.module)
+    return True
+
+
+def _stride(module: nn.Module) -> int:
+    """The stride of a convolution or a pooling; 1 for every other module."""
+    if not isinstance(module, (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)):
+        return 1
+    return max(module.stride) if isinstance(module.stride, tuple) else module.stride
+
+
+def _unstride(net: nn.Module, path: str) -> None:
+    module = net.get_submodule(path)
+    if not isinstance(module, nn.Conv2d):
+        net.set_submodule(path, nn.Identity())  # pooling that only shrinks
+        return
+    module.stride = (1, 1)
+    if any(size % 2 == 0 for size in module.kernel_size):
+        module.padding = "same"  # an even kernel has no symmetric padding that keeps the size
+
+
+def _dilate(convolution: nn.Conv2d) -> None:
+    convolution.dilation = tuple(2 * d for d in convolution.dilation)
+    if isinstance(convolution.padding, tuple):
+        convolution.padding = tuple(2 * p for p in convolution.padding)
+
+
+def sample_input(channels: int, side: int) -> Tensor:
+    """One encoded image of zeros (1, C, H, W) to look at a network with."""
+    return torch.zeros(1, channels, side, side)

@@ -1,0 +1,53 @@
+"""Fetching published weights: only when asked, once, checked, whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from xaibench.errors import XaibenchError
+
+CHUNK = 1 << 20
+
+
+def fetch(url: str, path: Path, sha256: str = "", progress=None) -> Path:
+    """The file at `path`, downloaded from a URL where it is not there yet.
+
+    sha256 is the hash of the whole file or the beginning of it ("" checks nothing). progress(done, total) is called
+    with bytes as they come, total 0 where the server does not say. Raises XaibenchError, and leaves no file, when the
+    server refuses, sends a web page, sends less than it announced, or the hash differs.
+    """
+    if path.is_file():
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    try:
+        request = urllib.request.Request(url, headers={"User-Agent": "xaibench"})
+        with urllib.request.urlopen(request, timeout=60) as reply, part.open("wb") as file:
+            digest, head, done = hashlib.sha256(), b"", 0
+            total = int(reply.headers.get("Content-Length") or 0)
+            while block := reply.read(CHUNK):
+                head = head or block[:512]
+                digest.update(block)
+                file.write(block)
+                done += len(block)
+                if progress:
+                    progress(done, total)
+        _check(url, head, done, total, digest.hexdigest(), sha256)
+        part.replace(path)
+    except (urllib.error.URLError, TimeoutError, ConnectionError, ValueError) as error:
+        raise XaibenchError(f"cannot download {url}: {getattr(error, 'reason', error)}") from error
+    finally:
+        part.unlink(missing_ok=True)
+    return path
+
+
+def _check(url: str, head: bytes, done: int, total: int, digest: str, sha256: str) -> None:
+    if head.lstrip()[:15].lower().startswith((b"<!doctype html", b"<html")):
+        raise XaibenchError(f"{url} sent a web page, not weights; open it in a browser, and pass the file by --weights")
+    if total and done < total:
+        raise XaibenchError(f"{url} sent {done} of {total} bytes; try again")
+    if not digest.startswith(sha256):
+        raise XaibenchError(f"{url} has sha256 {digest[:16]}..., the card says {sha256[:16]}...; do not use it")

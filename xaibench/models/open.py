@@ -1,0 +1,142 @@
+"""From a model's name to a model with weights: built, its last stage dilated for small images, weights found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from xaibench import registry
+from xaibench.cards import Alignment, DatasetCard, Geometry, ModelCard, PublishedWeights
+from xaibench.errors import XaibenchError
+from xaibench.home import home
+from xaibench.models.base import Encoding, Model
+from xaibench.models.dilate import dilate_last_stage, sample_input
+from xaibench.models.download import fetch
+from xaibench.models.probe import last_spatial_layer, map_size
+from xaibench.models.state import load_state, read_state
+from xaibench.models.trained import trained_weights
+
+DEFAULT_ALIGNMENT = Alignment(grid=4, baseline="zero", probability=0.5)
+
+
+def model_card(name: str) -> ModelCard:
+    """The card of a registered model, or of `timm:NAME`."""
+    if name.startswith("timm:"):
+        from xaibench.models import timm_cnn
+
+        return timm_cnn.card(name)
+    return registry.card("model", name)
+
+
+def build_model(card: ModelCard, num_classes: int, geometry: Geometry, min_cam_grid: int = 0) -> Model:
+    """A model without weights for a data set's class count and image size.
+
+    Where the map of the CAM layer is smaller than min_cam_grid, the last stage is dilated, and the notes say so.
+    """
+    build = registry.load(card)
+    net = build(num_classes, **card.parameters).eval()
+    look = sample_input(len(card.mean), geometry.crop)
+    layer = card.cam_layer or last_spatial_layer(net, look)
+    times = dilate_last_stage(net, layer, look, min_cam_grid) if layer and min_cam_grid else 0
+    notes = ("last stage dilated" if times == 1 else f"last {times} stages dilated",) if times else ()
+    return Model(
+        name=card.name, net=net, encoding=Encoding(card.mean, card.std), cam_layer=layer,
+        cam_grid=map_size(net, layer, look), family=card.family, probability=card.probability, notes=notes,
+        version=card.version, source=card.source,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which weights a run asks for: `plain`, `aligned` (then with which grid and baseline), or a path."""
+
+    choice: str
+    grid: int = 4
+    baseline: str = "zero"
+
+    def fits(self, alignment: dict | None) -> bool:
+        """Whether weights with this alignment are what is asked for."""
+        if self.choice == "plain":
+            return alignment is None
+        return alignment is not None and (alignment["grid"], alignment["baseline"]) == (self.grid, self.baseline)
+
+
+def find_weights(card: ModelCard, dataset: DatasetCard, wanted: Wanted, download: bool, progress=None) -> Path | None:
+    """The file of the weights that are wanted: trained here, or published; None where there are none yet.
+
+    Raises XaibenchError where a path does not exist, where several trainings fit, and where weights are published but
+    may not be downloaded (download is false and they are not there yet).
+    """
+    if wanted.choice not in ("plain", "aligned"):
+        path = Path(wanted.choice)
+        if not path.is_file():
+            raise XaibenchError(f"--weights {wanted.choice} is neither plain, nor aligned, nor a file")
+        return path
+    here = [w.path for w in trained_weights(card.name, dataset.name) if wanted.fits(w.facts["alignment"])]
+    if len(here) > 1:
+        raise XaibenchError(
+            f"several {wanted.choice} weights fit; choose one by --weights: {', '.join(map(str, here))}"
+        )
+    if here:
+        return here[0]
+    published = card.aligned if wanted.choice == "aligned" else card.plain
+    alignment = published.alignment.model_dump() if published and published.alignment else None
+    if published is None or published.dataset != dataset.name or not wanted.fits(alignment):
+        return None
+    return _published(card, published, wanted.choice, download, progress)
+
+
+def _published(card: ModelCard, weights: PublishedWeights, choice: str, download: bool, progress) -> Path | None:
+    url, sha256 = address(weights)
+    path = home() / "downloads" / url.rsplit("/", 1)[-1]
+    return fetch(url, path, sha256, progress) if download or path.is_file() else None
+
+
+def address(weights: PublishedWeights) -> tuple[str, str]:
+    """URL and (beginning of the) sha256 of published weights; torchvision's file names end in that beginning."""
+    if not weights.enum:
+        return weights.url, weights.sha256
+    from xaibench.models.torchvision_cnn import weights_url
+
+    url = weights_url(weights.enum)
+    return url, url.rsplit("-", 1)[-1].removesuffix(".pth")
+
+
+def missing_weights(card: ModelCard, dataset: DatasetCard, wanted: Wanted) -> XaibenchError:
+    """The error where no weights were found: what to train, or what may be downloaded."""
+    name = f"{wanted.choice} weights of {card.name} on {dataset.name}"
+    ways = []
+    published = card.aligned if wanted.choice == "aligned" else card.plain
+    alignment = published.alignment.model_dump() if published and published.alignment else None
+    if published and published.dataset == dataset.name and wanted.fits(alignment):
+        ways.append(f"fetch the published ones ({address(published)[0]}) by --download")
+    root = " --data-root DIR" if dataset.needs_root else ""
+    if wanted.choice == "aligned":
+        grid = (
+            ""
+            if (wanted.grid, wanted.baseline) == (4, "zero")
+            else f" --grid {wanted.grid} --baseline {wanted.baseline}"
+        )
+        ways.append(
+            f"make them: xaibench train patch-deletion --model {card.name} --dataset {dataset.name}{root}{grid}"
+        )
+    else:
+        ways.append(f"make them: xaibench train classifier --model {card.name} --dataset {dataset.name}{root}")
+    ways.append("or name a file by --weights PATH")
+    return XaibenchError(f"no {name} here; {'; '.join(ways)}")
+
+
+def load_weights(model: Model, path: Path, choice: str, card: ModelCard) -> Model:
+    """Loads a file of weights and notes in model.weights its digest, its alignment (or None) and words for titles.
+
+    The alignment is what xaibench wrote into the file when it trained it, or, for a file of the published name, what
+    the model's card says of it.
+    """
+    state = read_state(path)
+    load_state(model.net, state, path, model.name)
+    alignment = state.facts.get("alignment")
+    if card.aligned and card.aligned.alignment and address(card.aligned)[0].endswith("/" + path.name):
+        alignment = card.aligned.alignment.model_dump()
+    words = choice if choice in ("plain", "aligned") else f"{'aligned ' if alignment else ''}weights {path.name}"
+    model.weights = {"digest": state.digest, "alignment": alignment, "label": words}
+    return model

@@ -1,0 +1,114 @@
+"""Weights from a file into a network: safetensors or a state dict of torch, prefixes stripped, mismatches named."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from xaibench.errors import XaibenchError
+
+PREFIXES = ("module.", "model.", "_orig_mod.", "net.")
+WRAPPERS = ("state_dict", "model_state_dict", "model", "model_state", "net")
+
+
+@dataclass(frozen=True)
+class StateFile:
+    """What a file of weights holds: tensors by parameter name, the digest of the file, and what xaibench wrote into it
+    about training and alignment (empty for other people's files)."""
+
+    tensors: dict[str, Tensor]
+    digest: str
+    facts: dict
+
+
+def read_state(path: Path) -> StateFile:
+    """Reads safetensors or a torch file (weights only: nothing in it is executed); raises XaibenchError otherwise."""
+    if not path.is_file():
+        raise XaibenchError(f"weights {path} do not exist")
+    facts: dict = {}
+    if path.suffix == ".safetensors":
+        try:
+            tensors = load_file(path)
+            with safe_open(path, framework="pt") as file:
+                facts = json.loads((file.metadata() or {}).get("xaibench", "{}"))
+        except (SafetensorError, ValueError) as error:
+            raise XaibenchError(f"weights {path} are not a readable safetensors file: {error}") from error
+    else:
+        tensors = _read_torch(path)
+    return StateFile(_strip(tensors), file_digest(path), facts)
+
+
+def _read_torch(path: Path) -> dict[str, Tensor]:
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for a file that is not its own
+        first = (str(error).splitlines() or [""])[0]
+        raise XaibenchError(
+            f"weights {path} cannot be loaded as weights only: {type(error).__name__}: {first}"
+        ) from error
+    for wrapper in WRAPPERS:
+        if isinstance(loaded, dict) and isinstance(loaded.get(wrapper), dict):
+            loaded = loaded[wrapper]
+    tensors = {k: v for k, v in loaded.items() if isinstance(v, Tensor)} if isinstance(loaded, dict) else {}
+    if not tensors:
+        raise XaibenchError(f"weights {path} hold no state dict")
+    return tensors
+
+
+def _strip(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The same tensors with prefixes that all names share (module., model., ...) taken off."""
+    while tensors and (prefix := next((p for p in PREFIXES if all(k.startswith(p) for k in tensors)), None)):
+        tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
+    return tensors
+
+
+def load_state(net: nn.Module, state: StateFile, path: Path, model: str) -> None:
+    """Copies weights into a network; raises XaibenchError that names the first keys or shapes that differ."""
+    wanted, given = net.state_dict(), state.tensors
+    given = {k: v for k, v in given.items() if k in wanted or not k.endswith("num_batches_tracked")}
+    missing = [k for k in wanted if k not in given and not k.endswith("num_batches_tracked")]
+    extra = [k for k in given if k not in wanted]
+    if missing or extra:
+        raise XaibenchError(
+            f"weights {path} do not fit {model}: " + "; ".join(
+                f"{words} {', '.join(keys[:2])}{f' and {len(keys) - 2} more' if len(keys) > 2 else ''}"
+                for words, keys in (("missing", missing), ("unexpected", extra)) if keys
+            )
+        )  # fmt: skip
+    wrong = [k for k in given if given[k].shape != wanted[k].shape]
+    if wrong:
+        name, count = wrong[0], class_count(net, state)
+        hint = f": they are for {count} classes, the data set has {wanted[name].shape[0]}" if count else ""
+        shapes = f"{name} is {tuple(given[name].shape)}, not {tuple(wanted[name].shape)}"
+        raise XaibenchError(f"weights {path} do not fit {model}{hint} ({shapes})")
+    net.load_state_dict(given, strict=False)
+
+
+def class_count(net: nn.Module, state: StateFile) -> int | None:
+    """The number of classes of the weights, where that alone keeps them from fitting the network; None otherwise."""
+    wanted, given = net.state_dict(), state.tensors
+    wrong = [k for k in given if k in wanted and given[k].shape != wanted[k].shape]
+    counts = {given[k].shape[0] for k in wrong if given[k].ndim and given[k].shape[1:] == wanted[k].shape[1:]}
+    return counts.pop() if len(counts) == 1 and all(given[k].shape[1:] == wanted[k].shape[1:] for k in wrong) else None
+
+
+def save_state(net: nn.Module, path: Path, facts: dict) -> None:
+    """Writes safetensors with facts about training and alignment in the header, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in net.state_dict().items()}
+    save_file(tensors, part, metadata={"format": "pt", "xaibench": json.dumps(facts, sort_keys=True)})
+    part.replace(path)
+
+
+def file_digest(path: Path) -> str:
+    """blake2b of a file's content, 20 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=10)).hexdigest()

@@ -1,0 +1,35 @@
+"""Any convolutional network of timm, as `timm:NAME`, without a card of its own."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from xaibench.cards import ModelCard
+from xaibench.errors import XaibenchError, unknown
+
+
+def build(num_classes: int, architecture: str) -> nn.Module:
+    """The network `timm.create_model(architecture)` without weights."""
+    import timm
+
+    return timm.create_model(architecture, pretrained=False, num_classes=num_classes)
+
+
+def card(name: str) -> ModelCard:
+    """The card of `timm:NAME`: its encoding from timm's own configuration, its CAM layer by a probe.
+
+    Raises XaibenchError for names that timm does not know and for networks that are not convolutional.
+    """
+    import timm
+
+    architecture = name.removeprefix("timm:")
+    if not timm.is_model(architecture):
+        raise unknown("timm model", architecture, timm.list_models())
+    config = timm.get_pretrained_cfg(architecture, allow_unregistered=True)
+    if architecture.startswith(("vit_", "deit", "beit", "eva", "swin", "cait", "xcit")):
+        raise XaibenchError(f"{name} is a transformer; xaibench takes convolutional networks from timm for now")
+    mean, std = (config.mean, config.std) if config else ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    return ModelCard(
+        name=name, title=f"{architecture} (timm)", target="xaibench.models.timm_cnn:build",
+        parameters={"architecture": architecture}, mean=tuple(mean), std=tuple(std), tags=("timm",),
+    )  # fmt: skip

@@ -1,0 +1,51 @@
+"""Models that were trained here: folders under XAIBENCH_HOME, named by model, data set and the hash of the recipe."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+
+from xaibench.home import home
+
+
+@dataclass(frozen=True)
+class TrainedWeights:
+    """A file of weights and what its header says: model, dataset, alignment (or None), recipe, seed, metrics."""
+
+    path: Path
+    facts: dict
+
+
+def recipe_key(facts: dict) -> str:
+    """12 hex digits that name a training: the hash of everything that was decided before it began."""
+    return hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=6).hexdigest()
+
+
+def folder_of(facts: dict) -> Path:
+    """Where the training described by these facts lives."""
+    kind = "aligned" if facts["alignment"] else "plain"
+    name = f"{facts['model']}-{facts['dataset']}-{kind}-{recipe_key(facts)}".replace(":", "-").replace("/", "-")
+    return home() / "models" / name
+
+
+def trained_weights(model: str, dataset: str) -> list[TrainedWeights]:
+    """All finished trainings of a model on a data set, newest last; files that cannot be read are left out."""
+    found = []
+    for path in sorted((home() / "models").glob("*/weights.safetensors"), key=lambda p: p.stat().st_mtime):
+        facts = header(path)
+        if (facts.get("model"), facts.get("dataset")) == (model, dataset):
+            found.append(TrainedWeights(path, facts))
+    return found
+
+
+def header(path: Path) -> dict:
+    """What xaibench wrote into a safetensors file's header; empty for other files."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return json.loads((file.metadata() or {}).get("xaibench", "{}"))
+    except (SafetensorError, OSError, ValueError):
+        return {}

@@ -1,0 +1,72 @@
+"""Progress of long work on standard error: a bar on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+LINE_SECONDS = 20.0
+
+
+class Bar:
+    """One piece of work of known length; `advance` it and say in a few words how it stands."""
+
+    def advance(self, amount: int = 1, note: str = "") -> None:
+        """Adds to what is done; note replaces the words at the end of the bar."""
+
+
+class _TerminalBar(Bar):
+    def __init__(self, progress, task):
+        self._progress, self._task = progress, task
+
+    def advance(self, amount: int = 1, note: str = "") -> None:
+        self._progress.update(self._task, advance=amount, note=note)
+
+
+class _LineBar(Bar):
+    def __init__(self, title: str, total: int):
+        self._title, self._total, self._done = title, total, 0
+        self._began = self._spoke = time.monotonic()
+
+    def advance(self, amount: int = 1, note: str = "") -> None:
+        self._done += amount
+        now = time.monotonic()
+        if now - self._spoke < LINE_SECONDS and self._done < self._total:
+            return
+        self._spoke, spent = now, now - self._began
+        left = spent / self._done * (self._total - self._done) if self._done else float("nan")
+        words = f"{self._title}: {self._done}/{self._total}, {_clock(spent)} spent, {_clock(left)} left"
+        print(f"{words}{'; ' + note if note else ''}", file=sys.stderr, flush=True)
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02d}"
+
+
+@contextmanager
+def bar(title: str, total: int, quiet: bool = False) -> Iterator[Bar]:
+    """A bar for `total` pieces of work: with time spent and left; silent when quiet."""
+    if quiet:
+        yield Bar()
+    elif not sys.stderr.isatty():
+        yield _LineBar(title, total)
+    else:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+
+        columns = (
+            TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(), TimeElapsedColumn(),
+            TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[note]}"),
+        )  # fmt: skip
+        with Progress(*columns, console=Console(stderr=True)) as progress:
+            yield _TerminalBar(progress, progress.add_task(title, total=total, note=""))

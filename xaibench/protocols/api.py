@@ -1,0 +1,51 @@
+"""`xaibench.score`: scores of maps under any protocol for any network, in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from torch import Tensor, nn
+
+from xaibench import registry
+from xaibench.attribution.api import evidence_of
+from xaibench.attribution.passes import Passes
+from xaibench.cards import ProtocolCard
+from xaibench.errors import XaibenchError
+from xaibench.protocols.base import Protocol
+
+
+def make_protocol(card: ProtocolCard, settings: dict[str, object]) -> Protocol:
+    """A protocol with its card's settings, overridden; raises XaibenchError for settings that it does not have."""
+    for name in settings:
+        if name not in card.parameters:
+            raise XaibenchError(f"protocol {card.name} has no setting {name!r}; it has {', '.join(card.parameters)}")
+    return registry.load(card)(**(card.parameters | settings))
+
+
+def score(
+    protocol: str,
+    model: nn.Module,
+    inputs: Tensor,
+    targets: Tensor,
+    maps: Tensor,
+    *,
+    image_ids: Sequence[str] | None = None,
+    seed: int = 0,
+    output: Callable[[object], Tensor] | None = None,
+    chunk: int = 32,
+    **settings: object,
+) -> Tensor:
+    """One score per image (B,), float64, NaN where undefined, of maps (B, 1, H, W) under a protocol.
+
+    model, inputs (B, C, H, W), targets (B,), output, image_ids, seed and chunk as for `xaibench.attribute`; targets are
+    what is scored, so pass the predictions to judge those. settings override those of the protocol's card (for `sds`:
+    grid=4, baseline="zero", drop_output="logit"). Raises XaibenchError for unknown names and shapes that do not match.
+    """
+    judge = make_protocol(registry.card("protocol", protocol), settings)
+    if maps.shape != (len(inputs), 1, *inputs.shape[-2:]):
+        wanted = (len(inputs), 1, *inputs.shape[-2:])
+        raise XaibenchError(f"maps are (B, 1, H, W) = {wanted}, not {tuple(maps.shape)}")
+    judge.check(tuple(inputs.shape[-2:]))
+    with Passes(model, chunk=chunk, output=output) as passes:
+        e = evidence_of(passes, inputs, targets, image_ids=image_ids, seed=seed, output=judge.attribution_output)
+        return judge.score(judge.prepare(e), maps.to(inputs.device)).values

@@ -1,0 +1,79 @@
+"""Cells of a square grid over an image: their pixels, their sums, and what replaces a deleted one.
+
+Used by the protocol that deletes cells and by the training that makes a model used to it, so both do the same.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from xaibench.errors import XaibenchError
+from xaibench.seeds import generator
+
+BASELINES = ("zero", "random", "blur")
+BLUR_KERNEL, BLUR_SIGMA, BLUR_SIZE = 51, 41 * math.sqrt(2), 224  # the published blur: 51 taps, 41 acts as 41 sqrt(2)
+
+
+def check_grid(size: tuple[int, int], grid: int) -> None:
+    """Raises XaibenchError unless images of size (H, W) divide into grid x grid equal cells."""
+    if grid < 1 or any(side % grid for side in size):
+        raise XaibenchError(f"images of {size[0]}x{size[1]} pixels do not divide into {grid}x{grid} equal cells")
+
+
+def cell_sums(maps: Tensor, grid: int) -> Tensor:
+    """Sums (P, grid²) in float64, cells row by row, of maps (P, 1, H, W).
+
+    In float64 the sum of float32 values hardly rounds, so equal cells tie exactly, whatever the order of addition.
+    """
+    check_grid(tuple(maps.shape[-2:]), grid)
+    return maps[:, 0].double().unflatten(1, (grid, -1)).unflatten(3, (grid, -1)).sum((2, 4)).flatten(1)
+
+
+def cell_masks(size: tuple[int, int], grid: int, cells: Tensor) -> Tensor:
+    """(n, 1, H, W) bool: true inside cell number cells[n] (row by row)."""
+    rows = torch.arange(size[0], device=cells.device) * grid // size[0]
+    columns = torch.arange(size[1], device=cells.device) * grid // size[1]
+    return (rows[:, None] * grid + columns == cells[:, None, None])[:, None]
+
+
+def spread(values: Tensor, size: tuple[int, int]) -> Tensor:
+    """(P, 1, H, W): maps whose sum in cell k is values[:, k], the same in each of its pixels; values (P, grid²)."""
+    grid = math.isqrt(values.shape[1])
+    share = values.unflatten(1, (grid, grid))[:, None] * (grid**2 / (size[0] * size[1]))
+    return share.repeat_interleave(size[0] // grid, 2).repeat_interleave(size[1] // grid, 3)
+
+
+def replacement(
+    name: str, images: Tensor, cells: Tensor, seed: int, ids: list[str], zero: Tensor, purpose: str = "deleted cell"
+) -> Tensor:
+    """What stands in the place of deleted pixels, (n, C, H, W) or broadcastable, for images (n, C, H, W).
+
+    zero: the zero baseline (C,) of the encoded space. random: U(-1, 1) per image and cell, from (seed, purpose, image
+    id, cell). blur: the blurred image. Raises XaibenchError for another name.
+    """
+    if name == "zero":
+        return zero[:, None, None].to(images)
+    if name == "blur":
+        return blur(images)
+    if name == "random":
+        shape, pairs = images.shape[1:], zip(ids, cells.tolist(), strict=True)
+        drawn = [torch.rand(*shape, generator=generator(seed, purpose, image_id, cell)) for image_id, cell in pairs]
+        return (torch.stack(drawn) * 2 - 1).to(images)
+    raise XaibenchError(f"unknown baseline {name!r} for deleted cells; it is {', '.join(BASELINES)}")
+
+
+def blur(images: Tensor) -> Tensor:
+    """Gaussian blur (n, C, H, W) as published for IDSDS: at 224 pixels 51 taps of standard deviation 58, zero-padded.
+
+    Other sizes scale both with the image's longer side.
+    """
+    scale = max(images.shape[-2:]) / BLUR_SIZE
+    radius = round((BLUR_KERNEL - 1) / 2 * scale)
+    taps = torch.exp(-(torch.arange(-radius, radius + 1) ** 2) / (2 * (BLUR_SIGMA * scale) ** 2))
+    taps = (taps / taps.sum()).to(images)
+    flat = images.flatten(0, 1)[:, None]
+    rows = torch.nn.functional.conv2d(flat, taps[None, None, :, None], padding=(radius, 0))
+    return torch.nn.functional.conv2d(rows, taps[None, None, None], padding=(0, radius)).view_as(images)

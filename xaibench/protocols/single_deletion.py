@@ -1,0 +1,103 @@
+"""SDS and IDSDS: does an attribution rank the cells of an image as their single deletion does?
+
+Hesse, Schaub-Meyer, Roth, NeurIPS 2024. The two differ in the weights: IDSDS judges a model that was fine-tuned on
+images with one deleted cell, so that a deletion is nothing new to it; SDS judges the model as it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from xaibench.attribution.evidence import Evidence
+from xaibench.errors import XaibenchError
+from xaibench.protocols.base import Protocol, Scores, status_of
+from xaibench.protocols.patches import BASELINES, cell_masks, cell_sums, check_grid, replacement, spread
+from xaibench.protocols.statistics import spearman
+
+TARGETS, OUTPUTS = ("label", "prediction"), ("logit", "probability")
+
+
+def single_deletion_score(drops: Tensor, maps: Tensor) -> Tensor:
+    """Spearman correlation (P,) in [-1, 1], higher is better, of cell sums of maps (P, 1, H, W) with drops (P, grid²).
+
+    Cells are numbered row by row. NaN where the drops or the cell sums are constant or not finite.
+    """
+    grid = round(drops.shape[1] ** 0.5)
+    return spearman(cell_sums(maps, grid), drops)
+
+
+def deletion_drops(e: Evidence, grid: int, baseline: str, output: str) -> Tensor:
+    """(P, grid²) float64: the target's score on the image minus its score with each cell replaced, row by row."""
+    size, cells = tuple(e.images.shape[-2:]), grid**2
+
+    def edit(image: Tensor, cell: Tensor) -> Tensor:
+        inputs, ids = e.images[image], [e.image_ids[i] for i in image.tolist()]
+        cell = cell.to(inputs.device)
+        return torch.where(
+            cell_masks(size, grid, cell), replacement(baseline, inputs, cell, e.seed, ids, e.zero), inputs
+        )
+
+    deleted = e.scores(e.logits_under(("single deletion", grid, baseline), cells, edit), output)
+    return e.scores(e.logits(), output).double()[:, None] - deleted.double()
+
+
+@dataclass(frozen=True)
+class SingleDeletion(Protocol):
+    """Settings: grid (cells a side; papers use 2, 4, 8), baseline of deleted cells (zero, random, blur), target (label,
+    prediction), and whether logit or probability is explained and measured in drops."""
+
+    has_oracle: ClassVar[bool] = True
+    grid: int = 4
+    baseline: str = "zero"
+    target: str = "label"
+    attribution_output: str = "logit"
+    drop_output: str = "logit"
+
+    def __post_init__(self):
+        choices = {
+            "baseline": BASELINES, "target": TARGETS, "attribution_output": OUTPUTS, "drop_output": OUTPUTS,
+        }  # fmt: skip
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise XaibenchError(f"{name} is {' or '.join(allowed)}, not {getattr(self, name)!r}")
+        if self.grid < 2:
+            raise XaibenchError(f"a grid of {self.grid} has nothing to rank; use 2, 4 or 8")
+
+    def check(self, size: tuple[int, int]) -> None:
+        """Raises XaibenchError unless images of size (H, W) divide into the grid's cells."""
+        check_grid(size, self.grid)
+
+    def check_weights(self, alignment: dict | None) -> str | None:
+        """Weights are in-domain when they were aligned with this grid and baseline."""
+        if alignment is None:
+            return "they were not fine-tuned on deletions"
+        if (alignment["grid"], alignment["baseline"]) != (self.grid, self.baseline):
+            return f"they are aligned with grid {alignment['grid']} and {alignment['baseline']} baseline"
+        return None
+
+    def prepare(self, e: Evidence) -> Tensor:
+        """Drops (P, grid²)."""
+        return e.once(
+            ("drops", self.grid, self.baseline, self.drop_output),
+            lambda: deletion_drops(e, self.grid, self.baseline, self.drop_output),
+        )
+
+    def score(self, prepared: Tensor, maps: Tensor) -> Scores:
+        """Spearman per pair; undefined where the map's cells, or the drops, are constant or not finite."""
+        cells = cell_sums(maps, self.grid)
+        values = spearman(cells, prepared)
+        return status_of(values, _unrankable(cells), _unrankable(prepared))
+
+    def oracle(self, prepared: Tensor, size: tuple[int, int]) -> Tensor:
+        """The drops themselves, spread over their cells: what Occlusion with the protocol's own cells computes."""
+        return spread(prepared, size)
+
+
+def _unrankable(values: Tensor) -> Tensor:
+    """(P,) bool: true where values (P, n) are all equal or not all finite."""
+    finite = values.isfinite().all(1)
+    return ~finite | (values == values[:, :1]).all(1)

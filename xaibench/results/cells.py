@@ -1,0 +1,134 @@
+"""A cell: everything that can change a number, except which images. Its hash is the key of its rows."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+# What describes a part and changes no number, so that better words never orphan stored rows.
+CONTEXT_WORDS = frozenset({"label"})
+METHOD_WORDS = frozenset({"label", "kind"})
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """One attribution method (or none) in one context.
+
+    Args:
+        context: protocol, dataset, model, weights, profile (dicts with a `name`; weights with a `kind`), seed,
+            precision. Plain JSON values only. A part's `label` is its description in words and is not hashed.
+        method: name, version, parameters, source; `label` and `kind` (method, variant, control or oracle) are words
+            and are not hashed. None for protocols that judge no attribution method.
+        registered: when a store first saw the cell (ISO, UTC); None before.
+
+    Raises ValueError for NaN and infinities and TypeError for what JSON cannot hold, both when the key is asked for.
+    Two cells are equal when their keys are.
+    """
+
+    context: dict[str, Any]
+    method: dict[str, Any] | None
+    registered: str | None = field(default=None, repr=False)
+
+    @cached_property
+    def key(self) -> str:
+        """16 hex digits over context and method."""
+        return digest({"context": _hashed_context(self.context), "method": _without(self.method, METHOD_WORDS)})
+
+    @cached_property
+    def board(self) -> str:
+        """16 hex digits over the context: methods with the same one may be compared with each other."""
+        return digest({"context": _hashed_context(self.context)})
+
+    @property
+    def method_name(self) -> str:
+        """The name shown on boards: the method's label, or its name, or `(none)`."""
+        if self.method is None:
+            return "(none)"
+        return self.method.get("label") or self.method["name"]
+
+    @property
+    def kind(self) -> str:
+        """method, variant, control or oracle; the last two are never ranked."""
+        return (self.method or {}).get("kind") or "method"
+
+    @property
+    def title(self) -> str:
+        """Method and context in one line."""
+        words = describe(self.context)
+        return words if self.method is None else f"{self.method_name} · {words}"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Cell) and other.key == self.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+
+def digest(value: Any) -> str:
+    """16 hex digits of BLAKE2b over canonical JSON: sorted keys, no spaces, no NaN, and 1.0 written as 1.
+
+    >>> digest({"a": 1, "b": (2.0,)}) == digest({"b": [2], "a": 1.0})
+    True
+    """
+    text = json.dumps(_canonical(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def describe(context: dict[str, Any]) -> str:
+    """The context in one line for titles: protocol · model · dataset · profile · seed (· precision, if not float32).
+
+    A part's `label` stands for the whole part; without one its name and settings are written out.
+
+    >>> describe({"protocol": {"name": "sds", "settings": {"grid": 4}}, "model": {"name": "vgg16"},
+    ...           "weights": {"kind": "plain"}, "dataset": {"label": "critters (64 px)"}, "seed": 0})
+    'sds (grid 4) · vgg16 (plain) · critters (64 px) · seed 0'
+    """
+    parts = [_part(context.get("protocol")), _model(context), _part(context.get("dataset"))]
+    profile = _part(context.get("profile"))
+    if profile:
+        parts.append(profile if profile.startswith("profile") else f"profile {profile}")
+    if context.get("seed") is not None:
+        parts.append(f"seed {context['seed']}")
+    if context.get("precision") not in (None, "float32"):
+        parts.append(str(context["precision"]))
+    return " · ".join(part for part in parts if part)
+
+
+def _part(part: dict[str, Any] | None) -> str:
+    if not part:
+        return ""
+    if part.get("label"):
+        return part["label"]
+    settings = ", ".join(f"{key} {value}" for key, value in (part.get("settings") or {}).items())
+    return f"{part.get('name', '')} ({settings})" if settings else str(part.get("name", ""))
+
+
+def _model(context: dict[str, Any]) -> str:
+    model, weights = context.get("model"), context.get("weights") or {}
+    words = _part(model)
+    kind = weights.get("label") or weights.get("kind")
+    return f"{words} ({kind})" if kind and words and not (model or {}).get("label") else words
+
+
+def _hashed_context(context: dict[str, Any]) -> dict[str, Any]:
+    return {key: _without(part, CONTEXT_WORDS) for key, part in context.items()}
+
+
+def _without(part: Any, words: frozenset[str]) -> Any:
+    return {key: value for key, value in part.items() if key not in words} if isinstance(part, dict) else part
+
+
+def _canonical(value: Any) -> Any:
+    # Cards say 1, option parsers say 1.0: the same setting must not become two cells.
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, dict):
+        if not all(isinstance(key, str) for key in value):
+            raise TypeError(f"the keys of a cell must be strings: {value!r}")
+        return {key: _canonical(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_canonical(item) for item in value]
+    return value

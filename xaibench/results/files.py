@@ -1,0 +1,100 @@
+"""Files that are there as a whole or not at all, and JSON that every reader accepts."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import math
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+from xaibench.errors import XaibenchError
+
+FULL = {errno.ENOSPC, errno.EDQUOT}
+CLOSED = {errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Put `data` at `path` so that readers, also after a kill or a power cut, see all of it or nothing of it.
+
+    Raises XaibenchError when the disk is full or the folder cannot be written; what was at `path` is then untouched.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise obstacle(error, path) from error
+    finally:
+        # On a read-only disk even this fails; the first error is the one to report, and leftovers never count.
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def obstacle(error: OSError, path: Path) -> XaibenchError:
+    """The line for the user about a failure to write `path`."""
+    if error.errno in FULL:
+        return XaibenchError(
+            f"the disk is full: {path} was not written, but nothing stored before is lost; "
+            "free some space and give the same command again"
+        )
+    if error.errno in CLOSED:
+        return XaibenchError(f"cannot write in {path.parent}: it is read-only for you; choose another folder")
+    return XaibenchError(f"cannot write {path}: {error.strerror or error}; nothing stored before is lost")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` (see `plain`) as indented JSON, atomically."""
+    text = json.dumps(plain(value), indent=1, ensure_ascii=False, allow_nan=False)
+    write_atomic(path, (text + "\n").encode())
+
+
+def read_json(path: Path) -> Any:
+    """The value in a JSON file of the store; XaibenchError naming the file if it cannot be read."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise XaibenchError(f"{path} is missing; {_hint(path)}") from error
+    except (OSError, ValueError) as error:
+        raise XaibenchError(f"{path} cannot be read ({error}); {_hint(path)}") from error
+
+
+def plain(value: Any) -> Any:
+    """`value` in what JSON knows: tuples become lists, NumPy scalars numbers, paths text, NaN and infinities null.
+
+    Raises TypeError for anything else, rather than storing its `repr`.
+    """
+    if value is None or isinstance(value, (str, bool, int)):
+        return value
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, Path):
+        return value.as_posix()
+    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
+        return plain(value.item())
+    raise TypeError(f"cannot be stored as JSON: {value!r}")
+
+
+def _hint(path: Path) -> str:
+    return f"`xaibench validate {path.parent.parent}` lists what is wrong"
+
+
+def _sync_folder(folder: Path) -> None:
+    # A rename survives a power cut only once the folder itself is on the disk; Windows has no such call.
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

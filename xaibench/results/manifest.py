@@ -1,0 +1,138 @@
+"""The record of one run: the command, what it was to compute, with what, how long it took, and how it ended."""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+import secrets
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from xaibench.errors import XaibenchError
+from xaibench.results.files import read_json, write_json
+
+if TYPE_CHECKING:
+    from xaibench.results.store import Store
+
+STATES = ("running", "complete", "interrupted", "failed")
+PACKAGES = ("xaibench", "torch", "torchvision", "timm", "captum", "grad-cam", "numpy", "scipy", "pandas", "pyarrow")
+
+
+def new_run_id() -> str:
+    """UTC time to the second and a random suffix, such as 20260131T120000Z-5f3a9c; sorts by time."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+
+
+def command_line(argv: Sequence[str] | None = None) -> str:
+    """The command as a shell would take it; argv is that of this process by default, its first part `xaibench`.
+
+    >>> command_line(["/usr/bin/xaibench", "run", "idsds", "--out", "my results"])
+    "xaibench run idsds --out 'my results'"
+    """
+    argv = sys.argv if argv is None else argv
+    return shlex.join(["xaibench", *argv[1:]])
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of Python and of the installed packages that can change a number, without importing any."""
+    versions = {"python": platform.python_version()}
+    installed = {name: dist.version for name in PACKAGES for dist in metadata.distributions(name=name)}
+    return versions | installed
+
+
+def source_commit() -> str | None:
+    """The git commit of the xaibench checkout, with `-dirty` if files were changed; None outside a checkout."""
+    checkout = Path(__file__).resolve().parents[2]
+    if not (checkout / ".git").exists():
+        return None
+    command = ["git", "-C", str(checkout), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (FileNotFoundError, subprocess.TimeoutExpired):  # no git here: the record says null
+        return None
+    return result.stdout.strip() if result.returncode == 0 else None
+
+
+@dataclass
+class RunManifest:
+    """One run, kept as runs/<run>.json. Change its fields and `save` as often as there is something to say.
+
+    Args:
+        command: the exact command (`command_line`); given again it computes only what is missing.
+        protocols, boards, cells: names and keys of what was asked for.
+        images: {"list": hash of `Store.save_list`, "count": its length}.
+        status: running, complete, interrupted or failed.
+        started, finished: ISO times, UTC; seconds: wall time of computing.
+        device, precision, batch_size, chunk_size, workers: as used, after `auto` was decided.
+        accuracy: {"correct": int, "images": int} of the model over the evaluated images.
+        forward_equivalents: passes per image, all methods together.
+        training: what is known about the model's training here, or None.
+        warnings: lines shown to the user; skipped: {method: reason}.
+    """
+
+    command: str
+    protocols: list[str] = field(default_factory=list)
+    boards: list[str] = field(default_factory=list)
+    cells: list[str] = field(default_factory=list)
+    images: dict[str, Any] = field(default_factory=lambda: {"list": None, "count": 0})
+    run: str = field(default_factory=new_run_id)
+    status: str = "running"
+    started: str = field(default_factory=lambda: datetime.now(UTC).isoformat())
+    finished: str | None = None
+    seconds: float | None = None
+    versions: dict[str, str] = field(default_factory=package_versions)
+    git_commit: str | None = field(default_factory=source_commit)
+    device: str | None = None
+    precision: str | None = None
+    batch_size: int | None = None
+    chunk_size: int | None = None
+    workers: int | None = None
+    accuracy: dict[str, int] | None = None
+    forward_equivalents: float | None = None
+    training: dict[str, Any] | None = None
+    warnings: list[str] = field(default_factory=list)
+    skipped: dict[str, str] = field(default_factory=dict)
+
+    def finish(self, status: str) -> None:
+        """Set the status, the finishing time and the seconds since the start; ValueError for an unknown status."""
+        if status not in STATES:
+            raise ValueError(f"status is none of {', '.join(STATES)}: {status!r}")
+        now = datetime.now(UTC)
+        self.status, self.finished = status, now.isoformat()
+        self.seconds = round((now - datetime.fromisoformat(self.started)).total_seconds(), 3)
+
+    def save(self, store: Store) -> Path:
+        """Write runs/<run>.json atomically, NaN as null; XaibenchError as for `Store.append`."""
+        path = store.root / "runs" / f"{self.run}.json"
+        write_json(path, dataclasses.asdict(self))
+        return path
+
+    @classmethod
+    def load(cls, path: Path) -> RunManifest:
+        """The manifest in a file; unknown fields, of a newer xaibench, are left out.
+
+        Raises XaibenchError naming the file if it is not a manifest.
+        """
+        content = read_json(path)
+        names = {item.name for item in dataclasses.fields(cls)}
+        if not isinstance(content, dict) or not {"command", "run", "status", "cells", "images"} <= set(content):
+            raise XaibenchError(f"{path} is not the record of a run; move it out of the results folder")
+        return cls(**{name: value for name, value in content.items() if name in names})
+
+
+def load_runs(store: Store) -> list[RunManifest]:
+    """All runs of a store, oldest first."""
+    runs = [RunManifest.load(path) for path in (store.root / "runs").glob("*.json")]
+    return sorted(runs, key=lambda run: (run.started, run.run))
+
+
+def finish_command(manifest: RunManifest) -> str:
+    """The command that finishes a run: its own, since a run computes only what is missing."""
+    return manifest.command

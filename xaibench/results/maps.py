@@ -1,0 +1,51 @@
+"""Attribution maps kept beside the rows, when asked for: `maps/<cell>/<batch>.safetensors`."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from safetensors import safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from xaibench.results.files import write_atomic
+
+SEPARATOR = "#"  # between image id and target in the names of tensors
+
+
+class MapStore:
+    """Maps of some cells, float32 (H, W) each, named `<image id>#<target>` inside safetensors files of one batch."""
+
+    def __init__(self, root: Path):
+        self.root = root / "maps"
+
+    def save(self, cell: str, image_ids: Sequence[str], targets: Tensor, maps: Tensor) -> Path:
+        """Keeps maps (P, 1, H, W) of a cell, one file for the batch, whole or not at all."""
+        names = [f"{i}{SEPARATOR}{t}" for i, t in zip(image_ids, targets.tolist(), strict=True)]
+        tensors = {name: m[0].detach().cpu().float().contiguous() for name, m in zip(names, maps, strict=True)}
+        batch = hashlib.blake2b("\n".join(names).encode(), digest_size=8).hexdigest()
+        folder = self.root / cell
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomic(folder / f"{batch}.safetensors", save(tensors))
+        return folder / f"{batch}.safetensors"
+
+    def done(self, cell: str) -> set[str]:
+        """The ids of the images of which a cell has maps."""
+        found: set[str] = set()
+        for path in sorted((self.root / cell).glob("*.safetensors")):
+            with safe_open(path, framework="pt") as file:
+                found |= {name.rpartition(SEPARATOR)[0] for name in file.keys()}  # noqa: SIM118  (not a mapping)
+        return found
+
+    def load(self, cell: str, image_id: str) -> dict[int, Tensor]:
+        """The maps (H, W) of an image, by target; empty where none are kept."""
+        maps: dict[int, Tensor] = {}
+        for path in sorted((self.root / cell).glob("*.safetensors")):
+            with safe_open(path, framework="pt") as file:
+                for name in file.keys():  # noqa: SIM118
+                    owner, _, target = name.rpartition(SEPARATOR)
+                    if owner == image_id:
+                        maps[int(target)] = file.get_tensor(name)
+        return maps

@@ -1,0 +1,154 @@
+"""The one schema of stored rows, its version, and the way from older versions to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from xaibench.errors import XaibenchError
+
+SCHEMA_VERSION = 1
+VERSION_KEY = b"xaibench.schema"
+STATUSES = ("ok", "undefined-map", "undefined-reference")
+UNITS = ("image", "class", "instance")
+
+# The row's identity; several instances of one class in an image share it and lie in the same shard.
+IDENTITY = ("cell", "image_id", "target", "unit", "metric")
+
+SCHEMA = pa.schema(
+    [
+        pa.field("cell", pa.string(), nullable=False),
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("image_digest", pa.string(), nullable=False),
+        pa.field("target", pa.int32()),
+        pa.field("unit", pa.string(), nullable=False),
+        pa.field("metric", pa.string(), nullable=False),
+        pa.field("score", pa.float64()),
+        pa.field("status", pa.string(), nullable=False),
+        pa.field("prediction", pa.int32()),
+        pa.field("protocol", pa.string(), nullable=False),
+        pa.field("dataset", pa.string(), nullable=False),
+        pa.field("model", pa.string(), nullable=False),
+        pa.field("reference_model", pa.string()),
+        pa.field("method", pa.string()),
+    ],
+    metadata={VERSION_KEY: str(SCHEMA_VERSION).encode()},
+)
+
+# {version: function from a table of that version to one of the next}; an entry joins with each new version.
+UPGRADES: dict[int, Callable[[pa.Table], pa.Table]] = {}
+
+
+def row_table(rows: Sequence[Mapping[str, Any]] | Mapping[str, Any]) -> pa.Table:
+    """Rows, checked, as a table of `SCHEMA`.
+
+    Args:
+        rows: a list of dicts, or a dict of equally long columns (lists or NumPy arrays), in which a scalar stands for
+            every row. Columns that may be null may be left out. NaN in `score` means null.
+
+    Raises ValueError naming the column and the first bad row when a column is missing or unknown, a value has another
+    type, a status or unit is unknown, a score is infinite, a score is null although the status is ok (or the
+    reverse), or two rows have the same identity (`IDENTITY`; except instances).
+    """
+    columns = dict(rows) if isinstance(rows, Mapping) else _columns(rows)
+    unknown = sorted(set(columns) - set(SCHEMA.names))
+    missing = [field.name for field in SCHEMA if field.name not in columns and not field.nullable]
+    if unknown or missing:
+        raise ValueError(f"rows have unknown columns {unknown} and lack {missing}")
+    lengths = {len(column) for column in columns.values() if not _is_scalar(column)}
+    if len(lengths) > 1:
+        raise ValueError(f"columns of different lengths: {sorted(lengths)}")
+    count = lengths.pop() if lengths else 1
+    arrays = [_array(field, columns.get(field.name), count) for field in SCHEMA]
+    table = pa.Table.from_arrays(arrays, schema=SCHEMA)
+    for text, bad in faults(table):
+        if pc.any(bad).as_py():
+            raise ValueError(f"{text} (row {pc.index(bad, True).as_py()})")
+    _refuse_copies(table)
+    return table
+
+
+def faults(table: pa.Table) -> list[tuple[str, pa.ChunkedArray]]:
+    """The rules of single rows: for each, its words and a boolean column that is true where it is broken."""
+    score, status = table["score"], table["status"]
+    ok = pc.equal(status, "ok")
+    infinite = pc.fill_null(pc.invert(pc.is_finite(score)), False)
+    return [
+        (f"status is none of {', '.join(STATUSES)}", pc.invert(pc.is_in(status, pa.array(STATUSES)))),
+        (f"unit is none of {', '.join(UNITS)}", pc.invert(pc.is_in(table["unit"], pa.array(UNITS)))),
+        ("score is null although the status is ok", pc.and_(ok, pc.is_null(score))),
+        ("score is given although the status is undefined", pc.and_(pc.invert(ok), pc.is_valid(score))),
+        ("score is not finite", infinite),
+    ]
+
+
+def check_schema(schema: pa.Schema, name: str) -> int:
+    """The version of a shard that this xaibench can read.
+
+    Args:
+        schema: the Arrow schema of the file with its metadata.
+        name: the file, for the message.
+
+    Raises XaibenchError naming file and versions for an alien file and for versions from which no upgrade leads here.
+    """
+    text = (schema.metadata or {}).get(VERSION_KEY, b"").decode(errors="replace")
+    if not text.isdigit():
+        raise XaibenchError(f"{name} was not written by xaibench; move it away (`xaibench validate` lists such files)")
+    version = int(text)
+    if version > SCHEMA_VERSION:
+        raise XaibenchError(
+            f"{name} has row schema {version}, newer than {SCHEMA_VERSION} of this xaibench; "
+            "update xaibench, or choose another folder with --out"
+        )
+    if any(step not in UPGRADES for step in range(version, SCHEMA_VERSION)):
+        raise XaibenchError(
+            f"{name} has row schema {version}, which this xaibench (schema {SCHEMA_VERSION}) cannot upgrade; "
+            "choose another folder with --out"
+        )
+    if version == SCHEMA_VERSION and not schema.equals(SCHEMA, check_metadata=False):
+        raise XaibenchError(f"{name} has other columns than row schema {version}; `xaibench validate` lists such files")
+    return version
+
+
+def upgrade(table: pa.Table, version: int) -> pa.Table:
+    """A table of an older `version` (see `check_schema`) as one of `SCHEMA`, step by step through `UPGRADES`."""
+    for step in range(version, SCHEMA_VERSION):
+        table = UPGRADES[step](table)
+    return table.select(SCHEMA.names).cast(SCHEMA)
+
+
+def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    names = dict.fromkeys(name for row in rows for name in row)
+    if not rows:
+        names = dict.fromkeys(SCHEMA.names)
+    return {name: [row.get(name) for row in rows] for name in names}
+
+
+def _is_scalar(value: Any) -> bool:
+    return value is None or isinstance(value, (str, int, float)) or getattr(value, "ndim", None) == 0
+
+
+def _array(field: pa.Field, values: Any, count: int) -> pa.Array:
+    if _is_scalar(values):
+        values = [values] * count
+    try:
+        # from_pandas turns NaN into null, which is what an undefined score in a NumPy column is.
+        array = pa.array(values, type=field.type, from_pandas=field.name == "score")
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError) as error:
+        raise ValueError(f"column {field.name} does not hold {field.type}: {error}") from error
+    if isinstance(array, pa.ChunkedArray):
+        array = array.combine_chunks()
+    if array.null_count and not field.nullable:
+        raise ValueError(f"column {field.name} may not be null (row {pc.index(array.is_null(), True).as_py()})")
+    return array
+
+
+def _refuse_copies(table: pa.Table) -> None:
+    single = table.filter(pc.not_equal(table["unit"], "instance"))
+    counts = single.group_by(list(IDENTITY)).aggregate([([], "count_all")])
+    copies = counts.filter(pc.greater(counts["count_all"], 1))
+    if copies.num_rows:
+        raise ValueError(f"two rows with the same identity: {copies.select(list(IDENTITY)).slice(0, 1).to_pylist()[0]}")

@@ -1,0 +1,220 @@
+"""A results folder: cells, rows, runs and image lists, safe against kills, full disks and simultaneous runs."""
+
+from __future__ import annotations
+
+import io
+import secrets
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+
+from xaibench.errors import XaibenchError
+from xaibench.results.cells import Cell, digest
+from xaibench.results.files import obstacle, plain, read_json, write_atomic, write_json
+from xaibench.results.schema import IDENTITY, SCHEMA, SCHEMA_VERSION, check_schema, upgrade
+
+FOLDERS = ("rows", "cells", "runs", "lists")
+SHARD = "__filename"  # the name pyarrow.dataset gives to the column with each row's file
+
+
+class Store:
+    """A results folder with rows/<shard>.parquet, cells/<key>.json, runs/<run>.json and lists/<hash>.json.
+
+    Every file is written once, as a whole. All rows of a (cell, image) go into one shard, so an image is either done
+    for a cell or not. Use `Store.create` to write and `Store.open` to read.
+    """
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root)
+        self._versions: dict[Path, int] = {}
+
+    @classmethod
+    def create(cls, root: str | Path) -> Store:
+        """The store at `root`, made if it is not there, and proved to be writable before hours are spent.
+
+        Raises XaibenchError when a file is in the way, the folder is read-only or the disk is full.
+        """
+        store = cls(root)
+        for folder in FOLDERS:
+            path = store.root / folder
+            try:
+                path.mkdir(parents=True, exist_ok=True)
+            except (FileExistsError, NotADirectoryError) as error:
+                raise XaibenchError(f"{path} cannot be a folder: a file is in the way; choose another --out") from error
+            except OSError as error:
+                raise obstacle(error, path) from error
+        probe = store.root / "rows" / f".probe-{secrets.token_hex(4)}"
+        write_atomic(probe, b"probe")
+        probe.unlink()
+        return store
+
+    @classmethod
+    def open(cls, root: str | Path) -> Store:
+        """The store at `root`, for reading; XaibenchError that says what to do if there is none."""
+        store = cls(root)
+        if not store.root.is_dir():
+            raise XaibenchError(f"no results in {root}: name their folder with --out, or make some with `xaibench run`")
+        if not all((store.root / folder).is_dir() for folder in ("rows", "cells")):
+            raise XaibenchError(f"{root} is not a results folder (it lacks rows/ and cells/); name one with --out")
+        return store
+
+    def register(self, cells: Iterable[Cell]) -> None:
+        """Keep what each key hashed, in clear. Known cells stay as old as they are; changed words are renewed."""
+        for cell in cells:
+            path = self.root / "cells" / f"{cell.key}.json"
+            since = datetime.now(UTC).isoformat()
+            if path.exists():
+                known = self.cell(cell.key)
+                if (known.context, known.method) == (plain(cell.context), plain(cell.method)):
+                    continue
+                since = known.registered or since
+            write_json(path, {"key": cell.key, "board": cell.board, "registered": since,
+                              "context": cell.context, "method": cell.method})  # fmt: skip
+
+    def cell(self, key: str) -> Cell:
+        """The registered cell of a key; XaibenchError if there is none or its file cannot be read."""
+        path = self.root / "cells" / f"{key}.json"
+        content = read_json(path)
+        try:
+            return Cell(content["context"], content["method"], content.get("registered"))
+        except (KeyError, TypeError, AttributeError) as error:
+            raise XaibenchError(f"{path} is not a cell; `xaibench validate {self.root}` lists what is wrong") from error
+
+    def cells(self) -> dict[str, Cell]:
+        """All registered cells by key, oldest first."""
+        cells = {path.stem: self.cell(path.stem) for path in sorted((self.root / "cells").glob("*.json"))}
+        return dict(sorted(cells.items(), key=lambda item: item[1].registered or ""))
+
+    def save_list(self, image_ids: Sequence[str]) -> str:
+        """Keep a list of image ids, in order, under its own hash, which is returned."""
+        image_ids = list(image_ids)
+        if len(set(image_ids)) != len(image_ids):
+            raise ValueError("an image list names an image twice")
+        name = digest(image_ids)
+        path = self.root / "lists" / f"{name}.json"
+        if not path.exists():
+            write_json(path, image_ids)
+        return name
+
+    def load_list(self, name: str) -> list[str]:
+        """The image ids kept under a hash; XaibenchError if they are missing or no longer have that hash."""
+        path = self.root / "lists" / f"{name}.json"
+        image_ids = read_json(path)
+        if not isinstance(image_ids, list) or digest(image_ids) != name:
+            raise XaibenchError(f"{path} was changed: its content has another hash; restore it or remove its runs")
+        return image_ids
+
+    def append(self, table: pa.Table) -> Path:
+        """Store rows made by `row_table` as a new shard and return its path.
+
+        The shard appears as a whole or not at all, under a name that no other process can have taken. Give all rows
+        of a (cell, image) in one call. Raises XaibenchError when the disk is full or the folder read-only.
+        """
+        if not table.schema.equals(SCHEMA, check_metadata=True):
+            raise ValueError("rows to store come from xaibench.results.schema.row_table")
+        buffer = io.BytesIO()
+        pq.write_table(table, buffer, compression="zstd")
+        path = self.root / "rows" / f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}-{secrets.token_hex(4)}.parquet"
+        write_atomic(path, buffer.getvalue())
+        return path
+
+    def shards(self) -> list[Path]:
+        """The shards in the order of their writing; leftovers of killed runs are not among them."""
+        return sorted((self.root / "rows").glob("*.parquet"))
+
+    def done(self, keys: Iterable[str]) -> dict[str, set[str]]:
+        """For each cell key the ids of the images whose rows are stored."""
+        done: dict[str, set[str]] = {key: set() for key in keys}
+        names: dict[str, str] = {}  # one string per image id, however many cells have it
+        for batch in self._batches(["cell", "image_id"], done):
+            pairs = pa.Table.from_batches([batch]).group_by(["cell", "image_id"]).aggregate([])
+            for key, image_id in zip(pairs["cell"].to_pylist(), pairs["image_id"].to_pylist(), strict=True):
+                done[key].add(names.setdefault(image_id, image_id))
+        return done
+
+    def digests(self, keys: Iterable[str]) -> dict[str, str]:
+        """The content digest of each stored image, for cells of one data set.
+
+        Raises XaibenchError when an image was stored with two contents.
+        """
+        digests: dict[str, str] = {}
+        for batch in self._batches(["image_id", "image_digest"], set(keys)):
+            pairs = pa.Table.from_batches([batch]).group_by(["image_id", "image_digest"]).aggregate([])
+            for image_id, content in zip(*(pairs[name].to_pylist() for name in pairs.column_names), strict=True):
+                if digests.setdefault(image_id, content) != content:
+                    raise XaibenchError(
+                        f"{self.root} holds rows of two different images called {image_id}; "
+                        "was the photo replaced? use another --out for the new one"
+                    )
+        return digests
+
+    def rows(self, keys: Iterable[str] | None = None, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """Stored rows of the given cells (default: all), without copies that simultaneous runs may have left.
+
+        Of rows with the same identity in several shards those of the oldest shard stay. `target` and `prediction` are
+        nullable integers, an undefined `score` is NaN. `columns` limits what is read and returned.
+        """
+        columns = list(columns or SCHEMA.names)
+        needed = list(dict.fromkeys([*columns, *IDENTITY]))
+        batches = list(self._batches([*needed, SHARD], None if keys is None else set(keys)))
+        fields = [SCHEMA.field(name) for name in needed]
+        table = pa.Table.from_batches(batches, schema=pa.schema([*fields, pa.field(SHARD, pa.string())]))
+        frame = table.to_pandas(types_mapper={pa.int32(): pd.Int32Dtype()}.get)
+        return _without_copies(frame)[columns]
+
+    def _batches(self, columns: list[str], keys: Iterable[str] | None) -> Iterator[pa.RecordBatch]:
+        """The stored rows in batches, projected and filtered while reading, older schemas upgraded on the way."""
+        wanted = None if keys is None else ds.field("cell").isin(pa.array(sorted(keys), pa.string()))
+        shards = self.shards()
+        old = {path: version for path in shards if (version := self._version(path)) != SCHEMA_VERSION}
+        current = [str(path) for path in shards if path not in old]
+        try:
+            if current:
+                source = ds.dataset(current, schema=SCHEMA, format="parquet")
+                yield from source.to_batches(columns=columns, filter=wanted)
+            for path, version in old.items():
+                table = upgrade(pq.read_table(path, partitioning=None), version)
+                table = table if wanted is None else table.filter(wanted)
+                table = table.append_column(SHARD, pa.array([str(path)] * table.num_rows, pa.string()))
+                yield from table.select(columns).to_batches()
+        except (pa.ArrowException, OSError) as error:
+            # Arrow does not say which file it was; where all can be read the fault is not theirs.
+            damaged = [path for path in shards if not _readable(path)]
+            if not damaged:
+                raise
+            raise _unreadable(damaged[0], self.root) from error
+
+    def _version(self, path: Path) -> int:
+        if path not in self._versions:
+            try:
+                schema = pq.read_schema(path)
+            except (pa.ArrowException, OSError) as error:
+                raise _unreadable(path, self.root) from error
+            self._versions[path] = check_schema(schema, str(path))
+        return self._versions[path]
+
+
+def _readable(path: Path) -> bool:
+    try:
+        pq.read_table(path, partitioning=None)
+    except (pa.ArrowException, OSError):
+        return False
+    return True
+
+
+def _unreadable(path: Path, root: Path) -> XaibenchError:
+    return XaibenchError(
+        f"{path} is not a whole Parquet file; `xaibench validate {root}` lists all such files, "
+        "and after removing them the same run command computes what they held"
+    )
+
+
+def _without_copies(frame: pd.DataFrame) -> pd.DataFrame:
+    shard = pd.Series(pd.factorize(frame.pop(SHARD), sort=True)[0], index=frame.index)
+    oldest = shard.groupby([frame[name] for name in IDENTITY], dropna=False, sort=False).transform("min")
+    return frame[shard == oldest].reset_index(drop=True)

@@ -1,0 +1,199 @@
+"""Everything that can be wrong with a results folder, found without changing it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from xaibench.errors import XaibenchError
+from xaibench.results.cells import Cell
+from xaibench.results.manifest import RunManifest
+from xaibench.results.schema import IDENTITY, check_schema, faults, upgrade
+from xaibench.results.store import Store
+
+TOLERANCE = 1e-5  # relative, between two computations of the same row
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong: the file, relative to the results folder, a word for its kind, and what it is."""
+
+    path: str
+    kind: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.kind}: {self.text}"
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What `inspect` saw: the problems, and how many rows (copies not counted) in how many cells were read."""
+
+    problems: list[Problem]
+    rows: int
+    cells: int
+
+
+def validate(root: str | Path) -> list[Problem]:
+    """The problems of the results folder at `root`, empty if there are none.
+
+    Kinds: unreadable, schema, row, duplicate, range, digest, orphan (rows without a cell file), cell, list, run.
+    Raises XaibenchError if `root` is no results folder.
+    """
+    return inspect(root).problems
+
+
+def inspect(root: str | Path) -> Validation:
+    """As `validate`, with counts."""
+    store = Store.open(root)
+    problems: list[Problem] = []
+    tables = []
+    for path in store.shards():
+        table = _shard(store, path, problems)
+        if table is not None:
+            tables.append(table.append_column("shard", pa.array([_name(store, path)] * table.num_rows, pa.string())))
+    cells = _cells(store, problems)
+    rows = pa.concat_tables(tables).to_pandas() if tables else pd.DataFrame(columns=[*_COLUMNS, "shard"])
+    for found in (_scores(rows, cells), _copies(rows), _contents(rows)):
+        problems.extend(found)
+    lists = _lists(store, problems)
+    problems.extend(_run_problems(store, rows, lists))
+    return Validation(problems, len(rows.drop_duplicates([*IDENTITY])), rows["cell"].nunique())
+
+
+_COLUMNS = [*IDENTITY, "image_digest", "score", "status", "dataset"]
+
+
+def _shard(store: Store, path: Path, problems: list[Problem]) -> pa.Table | None:
+    try:
+        file = pq.ParquetFile(path)
+    except (pa.ArrowException, OSError) as error:
+        problems.append(Problem(_name(store, path), "unreadable", f"not a whole Parquet file ({_line(error)})"))
+        return None
+    try:
+        version = check_schema(file.schema_arrow, path.name)
+    except XaibenchError as error:
+        problems.append(Problem(_name(store, path), "schema", str(error)))
+        return None
+    try:
+        table = upgrade(file.read(), version)
+    except (pa.ArrowException, OSError) as error:
+        problems.append(Problem(_name(store, path), "unreadable", f"damaged rows ({_line(error)})"))
+        return None
+    for text, bad in faults(table):
+        count = pc.sum(bad).as_py() or 0
+        if count:
+            problems.append(Problem(_name(store, path), "row", f"{text}, in {count} of {table.num_rows} rows"))
+    return table.select(_COLUMNS)
+
+
+def _cells(store: Store, problems: list[Problem]) -> dict[str, Cell]:
+    cells = {}
+    for path in sorted((store.root / "cells").glob("*.json")):
+        try:
+            cell = store.cell(path.stem)
+            key = cell.key
+        except (XaibenchError, TypeError, ValueError, AttributeError) as error:
+            problems.append(Problem(_name(store, path), "unreadable", f"not a cell ({_line(error)})"))
+            continue
+        cells[path.stem] = cell
+        if key != path.stem:
+            problems.append(Problem(_name(store, path), "cell", f"its content has the key {key}: it was changed"))
+    return cells
+
+
+def _scores(rows: pd.DataFrame, cells: dict[str, Cell]) -> Iterator[Problem]:
+    for key, group in rows.groupby("cell"):
+        shard = group["shard"].iloc[0]
+        if key not in cells:
+            yield Problem(shard, "orphan", f"{len(group)} rows of cell {key}, which has no readable file in cells/")
+            continue
+        low, high = cells[key].context.get("protocol", {}).get("range") or (None, None)
+        score = group["score"]
+        outside = pd.Series(False, index=group.index)
+        if low is not None:
+            outside |= score < low - TOLERANCE * max(1.0, abs(low))
+        if high is not None:
+            outside |= score > high + TOLERANCE * max(1.0, abs(high))
+        if outside.any():
+            worst = group[outside].iloc[0]
+            yield Problem(
+                worst["shard"], "range",
+                f"{outside.sum()} scores of cell {key} outside [{low}, {high}], such as {worst['score']:g}",
+            )  # fmt: skip
+
+
+def _copies(rows: pd.DataFrame) -> Iterator[Problem]:
+    shared = rows[rows.duplicated([*IDENTITY], keep=False)]
+    # Instances of one class in an image share an identity: there the n-th of one shard is the n-th of another.
+    position = shared.groupby(["shard", *IDENTITY], dropna=False, sort=False).cumcount()
+    shared = shared.assign(position=position.where(shared["unit"] == "instance", 0))
+    groups = shared.groupby([*IDENTITY, "position"], dropna=False, sort=False)
+    copies = groups.agg(low=("score", "min"), high=("score", "max"), statuses=("status", "nunique"),
+                        rows=("status", "size"), shards=("shard", "nunique"), shard=("shard", "last"))  # fmt: skip
+    size = copies[["low", "high"]].abs().max(axis=1)
+    twice = copies["rows"] > copies["shards"]
+    bad = copies[(copies["high"] - copies["low"] > TOLERANCE * size) | (copies["statuses"] > 1) | twice].reset_index()
+    for key, group in bad.groupby("cell"):
+        row = group.iloc[0]
+        text = f"{len(group)} rows of cell {key} are stored several times and differ, or lie twice in one shard"
+        yield Problem(
+            row["shard"], "duplicate", f"{text}; such as image {row['image_id']}: {row['low']:g} and {row['high']:g}"
+        )
+
+
+def _contents(rows: pd.DataFrame) -> Iterator[Problem]:
+    contents = rows.groupby(["dataset", "image_id"])["image_digest"].nunique()
+    for dataset, image_id in contents[contents > 1].index:
+        pair = rows[(rows["dataset"] == dataset) & (rows["image_id"] == image_id)]
+        found = ", ".join(sorted(pair["image_digest"].unique()))
+        yield Problem(pair["shard"].iloc[-1], "digest", f"image {image_id} of {dataset} has several contents: {found}")
+
+
+def _lists(store: Store, problems: list[Problem]) -> dict[str, list[str]]:
+    lists = {}
+    for path in sorted((store.root / "lists").glob("*.json")):
+        try:
+            lists[path.stem] = store.load_list(path.stem)
+        except XaibenchError:
+            problems.append(Problem(_name(store, path), "list", "its content has another hash than its name"))
+    return lists
+
+
+def _run_problems(store: Store, rows: pd.DataFrame, lists: dict[str, list[str]]) -> Iterator[Problem]:
+    stored = rows.groupby("cell")["image_id"].agg(set).to_dict()
+    for path in sorted((store.root / "runs").glob("*.json")):
+        try:
+            run = RunManifest.load(path)
+        except XaibenchError as error:
+            yield Problem(_name(store, path), "unreadable", str(error))
+            continue
+        if run.status != "complete":
+            continue
+        images = lists.get(run.images.get("list"))
+        if images is None:
+            yield Problem(_name(store, path), "run", f"its image list {run.images.get('list')} is missing or damaged")
+            continue
+        missing = {key: len(set(images) - stored.get(key, set())) for key in run.cells}
+        if any(missing.values()):
+            cells = sum(count > 0 for count in missing.values())
+            yield Problem(
+                _name(store, path), "run",
+                f"marked complete, but {sum(missing.values())} images in {cells} of {len(run.cells)} cells lack rows; "
+                f"to compute them: {run.command}",
+            )  # fmt: skip
+
+
+def _name(store: Store, path: Path) -> str:
+    return path.relative_to(store.root).as_posix()
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())

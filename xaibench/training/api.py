@@ -1,0 +1,113 @@
+"""Training by name: what `xaibench train` does, and a first run on a data set that trains its models itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from xaibench import registry
+from xaibench.cards import Alignment, DatasetCard, ModelCard
+from xaibench.datasets.open import open_dataset, parameters_of
+from xaibench.errors import XaibenchError
+from xaibench.models.open import Wanted, build_model, find_weights, load_weights, missing_weights, model_card
+from xaibench.models.state import file_digest
+from xaibench.models.trained import folder_of
+from xaibench.training.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training that can be looked up or carried out: everything that decides its result."""
+
+    model: ModelCard
+    dataset: DatasetCard
+    alignment: Alignment | None
+    recipe: Recipe
+    root: Path | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    start: Path | None = None  # the weights that it starts from
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the result's key hashes and its header holds."""
+        card, data = self.model, self.dataset
+        return {
+            "model": card.name,
+            "model_card": {"version": card.version, "source": card.source, "parameters": card.parameters},
+            "encoding": {"mean": card.mean, "std": card.std},
+            "dataset": data.name,
+            "dataset_version": data.version,
+            "train": parameters_of(data, self.options, "train"),
+            "validation": parameters_of(data, self.options, "validation"),
+            "geometry": data.geometry.model_dump(),
+            "min_cam_grid": data.min_cam_grid,
+            "recipe": self.recipe.model_dump(),
+            "alignment": self.alignment.model_dump() if self.alignment else None,
+            "seed": self.seed,
+            "start": file_digest(self.start) if self.start else None,
+        }
+
+    @property
+    def path(self) -> Path:
+        """Where the weights are once it is done."""
+        return folder_of(self.facts) / "weights.safetensors"
+
+    def carry_out(
+        self, *, workers: int = 0, device: str = "cpu", precision: str = "float32", quiet: bool = False
+    ) -> Path:
+        """Trains, unless that is done already, and returns the path of the weights; resumes what was interrupted."""
+        if self.path.is_file():
+            return self.path
+        import torch
+
+        from xaibench.seeds import derive
+        from xaibench.training.classifier import Split, train_classifier
+
+        train = open_dataset(self.dataset, self.root, self.options, "train")
+        validation = open_dataset(self.dataset, self.root, self.options, "validation")
+        if list(train.classes) != list(validation.classes):
+            raise XaibenchError(f"{self.dataset.name}: training and validation images have different classes")
+        torch.manual_seed(derive(self.seed, "initial weights"))
+        model = build_model(self.model, len(train.classes), self.dataset.geometry, self.dataset.min_cam_grid)
+        if self.start:
+            model = load_weights(model, self.start, "plain", self.model)
+        return train_classifier(
+            model, Split(train, validation, self.dataset.geometry), self.recipe, self.alignment, self.path.parent,
+            self.facts, seed=self.seed, workers=workers, device=device, precision=precision, quiet=quiet,
+        )  # fmt: skip
+
+
+def plan_training(
+    model: str,
+    dataset: str,
+    alignment: Alignment | None,
+    *,
+    data_root: Path | None = None,
+    options: dict[str, Any] | None = None,
+    changes: dict[str, Any] | None = None,
+    weights: str = "plain",
+    download: bool = False,
+    seed: int = 0,
+) -> Training:
+    """The training of a model on a data set by the data set's own recipe, or the paper's, with some changes to it.
+
+    alignment None trains on intact images. A recipe that starts from plain weights takes those of the model's card, or
+    the file that `weights` names. Raises XaibenchError where there are none and for changes that no recipe has.
+    """
+    from pydantic import ValidationError
+
+    card, data = model_card(model), registry.card("dataset", dataset)
+    try:
+        recipe = Recipe.model_validate(data.recipe | (changes or {}))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise XaibenchError(f"recipe of {dataset}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    start = None
+    if recipe.start == "plain":
+        wanted = Wanted(weights)
+        start = find_weights(card, data, wanted, download)
+        if start is None:
+            raise missing_weights(card, data, wanted)
+    return Training(card, data, alignment, recipe, data_root, options or {}, seed, start)

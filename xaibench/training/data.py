@@ -1,0 +1,63 @@
+"""Training images: samples of a data set, augmented from (seed, purpose, image id, epoch) and encoded."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset as TorchDataset
+
+from xaibench.cards import Geometry
+from xaibench.datasets.base import Dataset
+from xaibench.models.base import Encoding
+from xaibench.seeds import derive
+
+Item = tuple[Tensor, int, str]
+
+
+class TrainingImages(TorchDataset):
+    """Encoded, augmented images (C, H, W) with label and image id; `epoch` chooses the augmentation.
+
+    augmentation `flip` mirrors half of the images; `crop-flip` also takes a random crop of 8 to 100 % of the area,
+    resized to geometry.crop. Displayed images of data sets that are drawn, not read, are kept after the first epoch.
+    """
+
+    def __init__(self, dataset: Dataset, encoding: Encoding, geometry: Geometry, augmentation: str, seed: int):
+        self.dataset, self.encoding, self.geometry = dataset, encoding, geometry
+        self.augmentation, self.seed, self.epoch = augmentation, seed, 0
+        self._drawn: dict[str, tuple[np.ndarray, int]] | None = None if hasattr(dataset, "open") else {}
+
+    def __len__(self) -> int:
+        return len(self.dataset.ids)
+
+    def __getitem__(self, index: int) -> Item:
+        image_id = self.dataset.ids[index]
+        draw = np.random.default_rng(derive(self.seed, "augment", image_id, self.epoch))
+        image, label = self._cropped(image_id) if self.augmentation == "crop-flip" else self._displayed(image_id)
+        if draw.random() < 0.5:
+            image = image[:, ::-1]
+        return self.encoding(np.ascontiguousarray(image)[None])[0], label, image_id
+
+    def _displayed(self, image_id: str) -> tuple[np.ndarray, int]:
+        if self._drawn is not None and image_id in self._drawn:
+            return self._drawn[image_id]
+        sample = self.dataset.load(image_id)
+        if self._drawn is not None:
+            self._drawn[image_id] = sample.image, sample.label
+        return sample.image, sample.label
+
+    def _cropped(self, image_id: str) -> tuple[np.ndarray, int]:
+        from PIL import Image
+        from torchvision.transforms import RandomResizedCrop
+        from torchvision.transforms import functional as F
+
+        if self._drawn is None:
+            image, label = self.dataset.open(image_id), self.dataset.label(image_id)
+        else:
+            pixels, label = self._displayed(image_id)
+            image = Image.fromarray(pixels)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive(self.seed, "crop", image_id, self.epoch))
+            box = RandomResizedCrop.get_params(image, scale=[0.08, 1.0], ratio=[3 / 4, 4 / 3])
+        size = [self.geometry.crop, self.geometry.crop]
+        return np.asarray(F.resized_crop(image, *box, size)), label
