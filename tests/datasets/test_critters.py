@@ -29,7 +29,7 @@ def critters() -> Critters:
 
 @pytest.fixture(scope="module")
 def annotated(critters: Critters) -> list:
-    return [critters.annotate(image_id) for image_id in critters.ids[:200]]
+    return [critters.annotate(image_id) for image_id in critters.ids[:150]]
 
 
 def crowded(critters: Critters, count: int) -> list[str]:
@@ -93,8 +93,8 @@ def test_samples_have_the_promised_form(critters: Critters) -> None:
         sample = Critters(size=size).load("test/000003")
         assert sample.image.shape == (size, size, 3)
         assert sample.image.dtype == np.uint8
-    labels = [critters.scene(image_id).label for image_id in critters.ids[:1000]]
-    assert np.bincount(labels, minlength=10).min() > 60
+    labels = [critters.scene(image_id).label for image_id in critters.ids[:600]]
+    assert np.bincount(labels, minlength=10).min() > 36
     assert critters.load("test/000003").label == labels[3]
     assert len(set(CLASSES)) == 10
 
@@ -140,14 +140,14 @@ def test_the_labelled_creature_is_largest_and_of_the_promised_size(annotated: li
 
 
 def test_company_comes_in_a_quarter_of_scenes_and_half_of_it_has_the_same_class(critters: Critters) -> None:
-    scenes = [critters.scene(image_id) for image_id in critters.ids[:1000]]
+    scenes = [critters.scene(image_id) for image_id in critters.ids[:700]]
     further = [(scene.label, thing.label) for scene in scenes for thing in scene.creatures[1:]]
-    assert np.mean([len(scene.creatures) > 1 for scene in scenes]) == pytest.approx(0.25, abs=0.05)
-    assert np.mean([label == own for own, label in further]) == pytest.approx(0.5, abs=0.1)
+    assert np.mean([len(scene.creatures) > 1 for scene in scenes]) == pytest.approx(0.25, abs=0.06)
+    assert np.mean([label == own for own, label in further]) == pytest.approx(0.5, abs=0.12)
     assert {len(scene.distractors) for scene in scenes} == {0, 1, 2, 3}
 
 
-@pytest.mark.parametrize(("size", "count"), [(64, 30), (97, 5)])
+@pytest.mark.parametrize(("size", "count"), [(64, 14), (97, 2)])
 def test_taking_something_away_changes_its_own_pixels_only(size: int, count: int) -> None:
     critters = Critters(size=size)
     for image_id in (*critters.ids[:count], *crowded(critters, 5)):
@@ -177,7 +177,7 @@ def test_nothing_is_left_but_the_ground_when_all_is_taken_away(critters: Critter
 
 
 def test_nothing_hides_the_labelled_creature(critters: Critters) -> None:
-    for image_id in (*critters.ids[:60], *crowded(critters, 20)):
+    for image_id in (*critters.ids[:40], *crowded(critters, 15)):
         scene = critters.scene(image_id)
         others = [f"creature:{i}" for i in range(1, len(scene.creatures))]
         others += [f"distractor:{i}" for i in range(len(scene.distractors))]
@@ -218,8 +218,8 @@ def test_a_scene_is_the_same_at_every_size(critters: Critters) -> None:
 
 
 def part_colours(data: Critters, count: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Labels, and for each informative part and the background the mean colour of its visible pixels."""
-    labels, colours = [], {name: [] for name in (*INFORMATIVE, "background")}
+    """Labels, and for each informative part, the head and the background the mean colour of its visible pixels."""
+    labels, colours = [], {name: [] for name in (*INFORMATIVE, "head", "background")}
     for image_id in data.ids[:count]:
         sample, annotation = data.load(image_id), data.annotate(image_id)
         things = annotation.instances.any(0) | annotation.objects["distractors"].any(0)
@@ -240,10 +240,15 @@ def nearest_mean_accuracy(labels: np.ndarray, features: np.ndarray) -> float:
 
 @pytest.mark.parametrize(
     ("rule", "telling"),
-    [("redundant", INFORMATIVE), ("one:beak", ("beak",)), ("one:body", ("body",)), ("background", ("background",))],
+    [
+        ("redundant", (*INFORMATIVE, "head")),
+        ("one:beak", ("beak",)),
+        ("one:body", ("body", "head")),
+        ("background", ("background",)),
+    ],
 )
 def test_pixels_of_telling_parts_tell_and_others_do_not(rule: str, telling: tuple[str, ...]) -> None:
-    labels, colours = part_colours(Critters("train", rule=rule), 240)
+    labels, colours = part_colours(Critters("train", rule=rule), 160)
     for name, features in colours.items():
         accuracy = nearest_mean_accuracy(labels, features)
         assert accuracy > 0.75 if name in telling else accuracy < 0.25, (name, accuracy)
@@ -266,7 +271,7 @@ def chi_square(labels: np.ndarray, values: list) -> tuple[float, int]:
 
 @pytest.mark.parametrize("rule", RULES)
 def test_rules_decide_which_parts_depend_on_the_class(rule: str) -> None:
-    labels, parts = looks(rule, 1000)
+    labels, parts = looks(rule, 600)
     for part, values in parts.items():
         if rule in ("redundant", f"one:{part}"):
             assert values == [VARIANTS[part][label] for label in labels]
@@ -296,24 +301,24 @@ def test_variants_of_a_part_differ_and_classes_share_few_shapes() -> None:
 @pytest.mark.parametrize(("correlation", "share"), [(0.0, 0.1), (0.5, 0.55), (1.0, 1.0)])
 def test_background_follows_the_class_as_often_as_asked(correlation: float, share: float) -> None:
     data = Critters(background_correlation=correlation)
-    scenes = [data.scene(image_id) for image_id in data.ids[:1000]]
+    scenes = [data.scene(image_id) for image_id in data.ids[:600]]
     own = np.mean([scene.background == BACKGROUNDS[scene.label] for scene in scenes])
-    assert own == pytest.approx(share, abs=0.05 if correlation < 1 else 0)
+    assert own == pytest.approx(share, abs=0.06 if correlation < 1 else 0)
     assert data.annotate(data.ids[0]).background == scenes[0].background
 
 
 def test_all_creatures_share_the_label_where_the_background_tells() -> None:
     data = Critters(rule="background")
-    for image_id in crowded(data, 30):
+    for image_id in crowded(data, 20):
         assert len(data.annotate(image_id).labels) == 1
 
 
 def test_parts_are_dropped_as_often_as_asked_and_nothing_else_changes(critters: Critters) -> None:
     data = Critters(drop_parts=0.3)
-    dropped = [data.scene(image_id).creatures[0].dropped for image_id in data.ids[:1000]]
+    dropped = [data.scene(image_id).creatures[0].dropped for image_id in data.ids[:600]]
     for part in INFORMATIVE:
-        assert np.mean([part in parts for parts in dropped]) == pytest.approx(0.3, abs=0.05)
-    assert np.mean([len(parts) == 0 for parts in dropped]) == pytest.approx(0.7**4, abs=0.05)
+        assert np.mean([part in parts for parts in dropped]) == pytest.approx(0.3, abs=0.06)
+    assert np.mean([len(parts) == 0 for parts in dropped]) == pytest.approx(0.7**4, abs=0.06)
     for image_id, parts in zip(data.ids[:30], dropped, strict=False):
         assert np.array_equal(data.load(image_id).image, critters.draw(image_id, parts))
         assert set(data.annotate(image_id).parts) == set(PARTS) - set(parts)

@@ -43,7 +43,7 @@ def _alpha(denominator: Tensor) -> Tensor:
 
 
 def grad_cam_plus_plus_torchcam(e: Evidence) -> Tensor:
-    """torchcam 0.4.0, used for the published IDSDS numbers: alpha is g², never divided, so the weight is sum relu(g)³."""
+    """torchcam 0.4.0, behind the published IDSDS numbers: alpha is g², never divided, the weight sum relu(g)³."""
     stage = e.stage()
     return _weighted(_space_sum(torch.relu(stage.gradients) ** 3), stage.activations)
 

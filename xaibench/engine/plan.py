@@ -9,9 +9,10 @@ from typing import Any
 
 from xaibench import registry
 from xaibench.attribution.methods import choose_methods, effective
-from xaibench.cards import DatasetCard, MethodCard, Profile, ProtocolCard
-from xaibench.datasets.base import Dataset, content_hash
-from xaibench.datasets.open import open_dataset, parameters_of
+from xaibench.cards import DatasetCard, MethodCard, ModelCard, ProtocolCard
+from xaibench.datasets.base import Dataset
+from xaibench.datasets.open import open_dataset
+from xaibench.engine.context import make_context, method_part
 from xaibench.errors import XaibenchError
 from xaibench.models.base import Model
 from xaibench.models.open import (
@@ -53,18 +54,10 @@ class Plan:
     side: int  # height and width of the images in pixels
     comparable: bool  # whether the model's classes are those of the data set
 
-    def cell(self, judge: Judge, card: MethodCard, parameters: dict[str, Any]) -> Cell:
-        """The cell of a method under a judge."""
-        method = {
-            "name": card.name, "version": card.version, "parameters": parameters, "transform": card.transform,
-            "source": card.source, "kind": card.role,
-        }  # fmt: skip
-        return Cell(judge.context, method)
-
     def cells(self) -> dict[tuple[int, int], Cell]:
         """All cells by (judge, method) number; an oracle has one only under protocols that can draw it."""
         return {
-            (j, m): self.cell(judge, *method)
+            (j, m): Cell(judge.context, method_part(*method))
             for j, judge in enumerate(self.judges)
             for m, method in enumerate(self.methods)
             if method[0].role != "oracle" or judge.protocol.has_oracle
@@ -119,51 +112,6 @@ def open_model(
     return load_weights(model, path, wanted.choice, card), state.facts or None, other is None
 
 
-def make_context(
-    card: ProtocolCard, protocol_settings: dict[str, Any], data: DatasetCard, dataset: Dataset, options: dict[str, Any],
-    model: Model, profile: tuple[str, Profile], seed: int, precision: str,
-) -> dict[str, Any]:  # fmt: skip
-    """Everything that can change a number except method and images, with labels in words for titles."""
-    name, content = profile
-    overrides = ", ".join(f"{value} {key}" for key, value in content.overrides.items())
-    settings = parameters_of(data, options)
-    if data.needs_root:
-        settings |= {"classes": content_hash("\n".join(dataset.classes).encode())}
-    chosen = ", ".join(f"{k} {v}" for k, v in options.items())
-    crop = data.geometry.crop
-    return {
-        "protocol": {
-            "name": card.name, "version": card.version, "settings": protocol_settings, "metric": card.metric,
-            "range": list(card.range), "higher_is_better": card.higher_is_better, "undefined_cost": card.undefined_cost,
-            "label": f"{card.name} ({_words(protocol_settings)})",
-        },
-        "dataset": {
-            "name": data.name, "version": data.version, "source": data.source, "settings": settings,
-            "geometry": data.geometry.model_dump(),
-            "label": f"{data.name} ({crop} px{', ' + chosen if chosen else ''})",
-        },
-        "model": {
-            "name": model.name, "version": model.version, "source": model.source, "cam_layer": model.cam_layer,
-            "cam_grid": list(model.cam_grid), "notes": list(model.notes), "mean": list(model.encoding.mean),
-            "std": list(model.encoding.std), "label": model.label,
-        },
-        "weights": model.weights,
-        "profile": {"name": name, "overrides": content.overrides,
-                    "label": f"profile {name}{' (' + overrides + ')' if overrides else ''}"},
-        "seed": seed,
-        "precision": precision,
-    }  # fmt: skip
-
-
-def _words(settings: dict[str, Any]) -> str:
-    """Settings in words: plain where a value speaks for itself, named where it does not."""
-    words = []
-    for key, value in settings.items():
-        speaks = {"baseline": f"{value} baseline", "target": f"target {value}"}
-        words.append(speaks.get(key, f"{key.replace('_', ' ')} {value}"))
-    return ", ".join(words)
-
-
 def make_plan(
     protocols: Sequence[str], model: str, dataset: str, *, data_root: Path | None, methods: Sequence[str] | None,
     images: int | None, profile: str | None, weights: str | None, settings: dict[str, Any], options: dict[str, Any],
@@ -198,20 +146,24 @@ def make_plan(
     count = images if images is not None else spending.images
     if count is not None and count < 1:
         raise XaibenchError(f"--images {count}: at least one image is needed")
+    contexts = [
+        make_context(card, judge, data, opened, options, ready, named, spending, seed, precision)
+        for card, judge in zip(cards, judges, strict=True)
+    ]
     return Plan(
-        opened, ready,
-        [
-            Judge(card, judge, make_context(
-                card, card.parameters | own, data, opened, options, ready, (named, spending), seed, precision
-            ))
-            for card, judge, own in zip(cards, judges, chosen, strict=True)
-        ],
-        [(card, effective(card, spending.overrides)) for card in found],
-        opened.image_list(count), skipped, training, data.geometry.crop, comparable,
-    )  # fmt: skip
+        dataset=opened,
+        model=ready,
+        judges=[Judge(*parts) for parts in zip(cards, judges, contexts, strict=True)],
+        methods=[(card, effective(card, spending.overrides)) for card in found],
+        images=opened.image_list(count),
+        skipped=skipped,
+        training=training,
+        side=data.geometry.crop,
+        comparable=comparable,
+    )
 
 
-def _unaligned(card: ProtocolCard, problem: str, model, data: DatasetCard, wanted: Wanted) -> XaibenchError:
+def _unaligned(card: ProtocolCard, problem: str, model: ModelCard, data: DatasetCard, wanted: Wanted) -> XaibenchError:
     ways = missing_weights(model, data, Wanted("aligned", wanted.grid, wanted.baseline)).args[0].split("; ", 1)[1]
     return XaibenchError(
         f"{card.name} needs weights aligned with its deletions, but {problem}; judge them by sds, or {ways}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 import torch
@@ -45,6 +45,11 @@ class Protocol(ABC):
     def oracle(self, prepared: Any, size: tuple[int, int]) -> Tensor:
         """The protocol's own best map (P, 1, H, W); protocols that have one say so in `has_oracle`."""
         raise XaibenchError(f"{type(self).__name__} has no oracle")
+
+    @property
+    def words(self) -> str:
+        """The settings in a few words, for titles."""
+        return ", ".join(f"{field.name.replace('_', ' ')} {getattr(self, field.name)}" for field in fields(self))
 
     def check(self, size: tuple[int, int]) -> None:  # noqa: B027  (nothing to check is a fair default)
         """Raises XaibenchError where images of size (H, W) do not suit the settings."""

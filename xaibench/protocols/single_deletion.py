@@ -67,6 +67,13 @@ class SingleDeletion(Protocol):
         if self.grid < 2:
             raise XaibenchError(f"a grid of {self.grid} has nothing to rank; use 2, 4 or 8")
 
+    @property
+    def words(self) -> str:
+        """Such as `grid 4, zero baseline, label, logit`."""
+        same = self.attribution_output == self.drop_output
+        output = self.drop_output if same else f"{self.attribution_output} explained, {self.drop_output} drops"
+        return f"grid {self.grid}, {self.baseline} baseline, {self.target}, {output}"
+
     def check(self, size: tuple[int, int]) -> None:
         """Raises XaibenchError unless images of size (H, W) divide into the grid's cells."""
         check_grid(size, self.grid)

@@ -1,0 +1,109 @@
+"""A small home for end-to-end tests: a network of a few thousand parameters and a few drawn images."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+NETWORK = '''
+"""A network that trains in a second."""
+from torch import nn
+
+
+def build(num_classes, width=8):
+    return nn.Sequential(
+        nn.Conv2d(3, width, 3, stride=2, padding=1), nn.ReLU(inplace=True), nn.BatchNorm2d(width),
+        nn.Conv2d(width, 2 * width, 3, stride=2, padding=1), nn.ReLU(inplace=True),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2 * width, num_classes),
+    )
+'''
+MODEL_CARD = """
+title = "A tiny network for tests"
+target = "xaibench_test_network:build"
+cam_layer = "4"
+"""
+DATASET_CARD = """
+title = "A few critters for tests"
+target = "xaibench.datasets.critters:Critters"
+parameters = { split = "test", count = 40 }
+train_parameters = { split = "train", count = 48 }
+validation_parameters = { split = "val", count = 16 }
+geometry = { resize = 32, crop = 32 }
+needs_root = false
+default_profile = "quick"
+
+[profiles.quick]
+images = 8
+overrides = { steps = 3, masks = 6 }
+
+[recipe]
+start = "scratch"
+epochs = 2
+batch_size = 16
+learning_rate = 0.05
+augmentation = "flip"
+"""
+
+
+@pytest.fixture(scope="session")
+def small_home(tmp_path_factory) -> Path:
+    """A folder for XAIBENCH_HOME with the model card `tiny` and the data set card `mini`; trained weights stay in it."""
+    folder = tmp_path_factory.mktemp("home")
+    for kind, name, text in (("models", "tiny", MODEL_CARD), ("datasets", "mini", DATASET_CARD)):
+        (folder / "cards" / kind).mkdir(parents=True)
+        (folder / "cards" / kind / f"{name}.toml").write_text(text)
+    (folder / "xaibench_test_network.py").write_text(NETWORK)
+    return folder
+
+
+@pytest.fixture
+def home(small_home, monkeypatch, tmp_path) -> Path:
+    """The small home, current for one test, which runs in an empty working folder."""
+    monkeypatch.setenv("XAIBENCH_HOME", str(small_home))
+    monkeypatch.syspath_prepend(str(small_home))
+    monkeypatch.chdir(tmp_path)
+    return small_home
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """Runs the command line in this process: command("run", "sds", ...) gives (exit status, stdout, stderr)."""
+    from xaibench.cli import main
+
+    def call(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["xaibench", *map(str, words)])
+        try:
+            main()
+            status = 0
+        except SystemExit as end:
+            status = int(end.code or 0)
+        printed = capsys.readouterr()
+        return status, printed.out, printed.err
+
+    return call
+
+
+@pytest.fixture
+def photos(tmp_path) -> Path:
+    """A folder of ten photos in two class folders, 70 x 90 pixels of noise."""
+    import numpy as np
+    from PIL import Image
+
+    root, random = tmp_path / "photos", np.random.default_rng(0)
+    for name in ("ape", "bee"):
+        (root / name).mkdir(parents=True)
+        for number in range(5):
+            pixels = random.integers(0, 255, (70, 90, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(root / name / f"{number}.png")
+    return root
+
+
+@pytest.fixture(scope="session")
+def real() -> Path:
+    """The folder of real photos beside the checkout; tests that need it are skipped where it is missing."""
+    folder = Path(__file__).parents[2] / "shared" / "real"
+    if not folder.is_dir():
+        pytest.skip("no folder of real photos beside the checkout (../shared/real)")
+    return folder

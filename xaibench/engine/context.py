@@ -1,0 +1,92 @@
+"""What goes into the key of a result: everything that can change a number, except which images.
+
+A `label` says a part in words for titles; it is the only thing here that no key hashes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from xaibench.cards import DatasetCard, MethodCard, Profile, ProtocolCard
+from xaibench.datasets.base import Dataset, content_hash
+from xaibench.datasets.open import parameters_of
+from xaibench.models.base import Model
+from xaibench.protocols.base import Protocol
+
+
+def make_context(
+    card: ProtocolCard,
+    protocol: Protocol,
+    data: DatasetCard,
+    dataset: Dataset,
+    options: dict[str, Any],
+    model: Model,
+    profile: str,
+    spending: Profile,
+    seed: int,
+    precision: str,
+) -> dict[str, Any]:
+    """The context that the cells of all methods share: protocol, data, model, weights, profile, seed, precision."""
+    return {
+        "protocol": {
+            "name": card.name,
+            "version": card.version,
+            "source": card.source,
+            "settings": {name: getattr(protocol, name) for name in card.parameters},
+            "metric": card.metric,
+            "range": list(card.range),
+            "higher_is_better": card.higher_is_better,
+            "undefined_cost": card.undefined_cost,
+            "label": f"{card.name} ({protocol.words})",
+        },
+        "dataset": _dataset(data, dataset, options),
+        "model": {
+            "name": model.name,
+            "version": model.version,
+            "source": model.source,
+            "cam_layer": model.cam_layer,
+            "cam_grid": list(model.cam_grid),
+            "notes": list(model.notes),
+            "mean": list(model.encoding.mean),
+            "std": list(model.encoding.std),
+            "label": model.label,
+        },
+        "weights": model.weights,
+        "profile": {
+            "name": profile,
+            "overrides": spending.overrides,
+            "label": _words(f"profile {profile}", [f"{value} {key}" for key, value in spending.overrides.items()]),
+        },
+        "seed": seed,
+        "precision": precision,
+    }
+
+
+def _dataset(card: DatasetCard, dataset: Dataset, options: dict[str, Any]) -> dict[str, Any]:
+    settings = parameters_of(card, options)
+    if card.needs_root:  # labels are indices into the classes, so other folders mean other labels
+        settings |= {"classes": content_hash("\n".join(dataset.classes).encode())}
+    return {
+        "name": card.name,
+        "version": card.version,
+        "source": card.source,
+        "settings": settings,
+        "geometry": card.geometry.model_dump(),
+        "label": _words(card.name, [f"{card.geometry.crop} px", *(f"{k} {v}" for k, v in options.items())]),
+    }
+
+
+def method_part(card: MethodCard, parameters: dict[str, Any]) -> dict[str, Any]:
+    """What a cell says of its method, with the parameters that it runs with; `kind` is for boards and not hashed."""
+    return {
+        "name": card.name,
+        "version": card.version,
+        "parameters": parameters,
+        "transform": card.transform,
+        "source": card.source,
+        "kind": card.role,
+    }
+
+
+def _words(name: str, details: list[str]) -> str:
+    return f"{name} ({', '.join(details)})" if details else name
