@@ -49,7 +49,7 @@ augmentation = "flip"
 
 @pytest.fixture(scope="session")
 def small_home(tmp_path_factory) -> Path:
-    """A folder for XAIBENCH_HOME with the model card `tiny` and the data set card `mini`; trained weights stay in it."""
+    """A folder for XAIBENCH_HOME with the model card `tiny` and the data set card `mini`; it keeps trained weights."""
     folder = tmp_path_factory.mktemp("home")
     for kind, name, text in (("models", "tiny", MODEL_CARD), ("datasets", "mini", DATASET_CARD)):
         (folder / "cards" / kind).mkdir(parents=True)

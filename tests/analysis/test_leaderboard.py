@@ -199,7 +199,7 @@ def test_the_list_is_that_of_the_newest_run_that_did_not_stop(kit, store):
 @pytest.fixture
 def hostile(kit):
     """A board whose names try to be markup, and with every kind of missing value."""
-    cells = [kit.cell("a|b *c* <d> [red]x[/red] \x1b[31m\n`e`"), kit.cell("=half, \"q\""), kit.cell("none")]
+    cells = [kit.cell("a|b *c* <d> [red]x[/red] \x1b[31m\n`e`"), kit.cell('=half, "q"'), kit.cell("none")]
     rows = frame(kit, cells, [{"i": 0.1, "j": "undefined-map"}, {"i": 0.5}, {}])
     return leaderboard(rows, cells, ["i", "j"], notes=["a note"])
 

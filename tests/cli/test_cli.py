@@ -17,7 +17,9 @@ def test_version(command):
     assert command("--version")[:2] == (0, f"xaibench {xaibench.__version__}\n")
 
 
-@pytest.mark.parametrize("verb", ["run", "leaderboard", "status", "validate", "ls", "show method", "train patch-deletion"])
+@pytest.mark.parametrize(
+    "verb", ["run", "leaderboard", "status", "validate", "ls", "show method", "train patch-deletion"]
+)
 def test_help_has_worked_examples(command, verb):
     status, out, _ = command(*verb.split(), "--help")
     assert status == 0 and f"xaibench {verb}" in out and "Example" in out
@@ -156,7 +158,19 @@ def test_fine_tuning_starts_from_the_plain_weights_and_deletes_cells(command, ho
         (photos / name).rename(photos / "train" / name)
         (photos / "val" / name).mkdir()
         (photos / "train" / name / "0.png").rename(photos / "val" / name / "0.png")
-    common = ("--model", "tiny", "--dataset", "imagefolder", "--data-root", photos, "--epochs", 1, "--batch-size", 4, "--quiet")
+    common = (
+        "--model",
+        "tiny",
+        "--dataset",
+        "imagefolder",
+        "--data-root",
+        photos,
+        "--epochs",
+        1,
+        "--batch-size",
+        4,
+        "--quiet",
+    )
     status, _, err = command("train", "patch-deletion", *common)
     assert status == 2 and "no plain weights of tiny on imagefolder here" in err
     assert command("train", "classifier", *common, "--recipe", "start=scratch")[0] == 0

@@ -108,7 +108,9 @@ def test_accuracy_is_that_of_a_direct_pass(home):
     card = registry.card("dataset", "mini")
     data = open_dataset(card, None, {})
     network = model_card("tiny")
-    path = next(w.path for w in trained_weights("tiny", "mini") if w.facts["alignment"] and w.facts["alignment"]["grid"] == 4)
+    path = next(
+        w.path for w in trained_weights("tiny", "mini") if w.facts["alignment"] and w.facts["alignment"]["grid"] == 4
+    )
     model = load_weights(build_model(network, 10, card.geometry), path, "aligned", network)
     samples = [data.load(i) for i in data.ids]
     with torch.no_grad():
@@ -132,7 +134,12 @@ def test_target_prediction_explains_what_the_model_says(home):
 
 def test_settings_and_seed_make_other_cells(home):
     base = small_run("a", methods="ixg")
-    for changes in ({"settings": {"drop_output": "probability"}}, {"seed": 1}, {"profile": "paper"}, {"precision": "float64"}):
+    for changes in (
+        {"settings": {"drop_output": "probability"}},
+        {"seed": 1},
+        {"profile": "paper"},
+        {"precision": "float64"},
+    ):
         assert not set(small_run("a", methods="ixg", **changes).cells) & set(base.cells), changes
 
 
@@ -195,7 +202,12 @@ def test_photos_from_a_folder_and_a_replaced_photo(home, photos):
 
     geometry = registry.card("dataset", "imagefolder").geometry
     save_state(build_model(model_card("tiny"), 2, geometry).net, home / "two.safetensors", {})
-    arguments = {"protocols": "sds", "dataset": "imagefolder", "data_root": photos, "weights": str(home / "two.safetensors")}
+    arguments = {
+        "protocols": "sds",
+        "dataset": "imagefolder",
+        "data_root": photos,
+        "weights": str(home / "two.safetensors"),
+    }
     arguments |= {"methods": "ixg,random", "images": 6}
     results = small_run("a", **arguments)
     assert results.computed == 6 and set(results.rows["target"]) == {0, 1}

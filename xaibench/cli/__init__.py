@@ -7,6 +7,9 @@ import sys
 from xaibench.errors import XaibenchError
 
 
+INTERRUPTED = 130  # what typer makes of Ctrl-C
+
+
 def main() -> None:
     """Entry point of the command `xaibench`: a user's mistake is one line on standard error and exit status 2."""
     from xaibench.cli.app import app
@@ -16,8 +19,7 @@ def main() -> None:
     except XaibenchError as error:
         print(f"xaibench: {error}", file=sys.stderr)
         raise SystemExit(2) from None
-    except KeyboardInterrupt:
-        print(
-            "xaibench: interrupted; what was computed is stored, the same command goes on from there", file=sys.stderr
-        )
-        raise SystemExit(130) from None
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            print("xaibench: interrupted; what is done is stored, the same command goes on from there", file=sys.stderr)
+        raise

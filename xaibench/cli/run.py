@@ -105,7 +105,8 @@ def command(
             images=images, profile=profile, weights=weights, out=out, device=device, precision=precision,
             settings={k: v for k, v in settings.items() if v is not None},
             dataset_options=parse_options(dataset_option), batch_size=batch_size, chunk_size=chunk_size,
-            workers=workers, seed=seed, keep_maps=keep_maps, download=download, plugins=plugin or (), quiet=quiet, command=command_line(),
+            workers=workers, seed=seed, keep_maps=keep_maps, download=download, plugins=plugin or (), quiet=quiet,
+            command=command_line(),
         )  # fmt: skip
     except MethodFailed as error:
         report(error.results)

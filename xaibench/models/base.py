@@ -16,10 +16,10 @@ class Encoding:
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
-    def __call__(self, images: np.ndarray | Tensor) -> Tensor:
+    def __call__(self, images: np.ndarray) -> Tensor:
         """Encoded float32 (B, C, H, W), channels last in memory, of displayed uint8 (B, H, W, C)."""
-        pixels = torch.as_tensor(images).permute(0, 3, 1, 2).float() / 255
-        mean, std = (torch.tensor(v, device=pixels.device)[:, None, None] for v in (self.mean, self.std))
+        pixels = torch.tensor(images).permute(0, 3, 1, 2).float() / 255
+        mean, std = (torch.tensor(v)[:, None, None] for v in (self.mean, self.std))
         return ((pixels - mean) / std).contiguous(memory_format=torch.channels_last)
 
     @property

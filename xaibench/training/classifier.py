@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -98,9 +99,7 @@ def validation_batches(dataset: Dataset, model: Model, batch_size: int, workers:
     """Batches of (encoded images, labels) of all images of a data set, in order."""
 
     def collate(samples: list) -> tuple[Tensor, Tensor]:
-        return model.encoding(torch.stack([torch.from_numpy(s.image.copy()) for s in samples])), torch.tensor(
-            [s.label for s in samples]
-        )
+        return model.encoding(np.stack([s.image for s in samples])), torch.tensor([s.label for s in samples])
 
     return DataLoader(_Samples(dataset), batch_size=batch_size, num_workers=workers, collate_fn=collate)
 
