@@ -111,7 +111,9 @@ def evidence():
 
 def _deviation(ours, reference) -> float:
     """The largest difference between maps (P, ...), relative to the largest value of each reference map."""
-    ours, reference = (np.asarray(torch.as_tensor(v).detach(), np.float64).reshape(len(v), -1) for v in (ours, reference))
+    ours, reference = (
+        np.asarray(torch.as_tensor(v).detach(), np.float64).reshape(len(v), -1) for v in (ours, reference)
+    )
     assert ours.shape == reference.shape and np.isfinite(ours).all()
     size = np.abs(reference).max(1)
     assert (size > 0).mean() > 0.5, "references that are zero prove nothing"

@@ -24,6 +24,13 @@ def table(results) -> pd.DataFrame:
     return results.rows[columns].sort_values(["method", "image_id"]).reset_index(drop=True)
 
 
+def aligned_file():
+    """The weights that runs on `mini` with the default grid use."""
+    from xaibench.models.trained import trained_weights
+
+    return next(w.path for w in trained_weights("tiny", "mini") if (w.facts["alignment"] or {}).get("grid") == 4)
+
+
 def test_one_row_per_image_and_method(home):
     results = small_run("a")
     rows = results.rows
@@ -102,16 +109,12 @@ def test_accuracy_is_that_of_a_direct_pass(home):
     from xaibench import registry
     from xaibench.datasets.open import open_dataset
     from xaibench.models.open import build_model, load_weights, model_card
-    from xaibench.models.trained import trained_weights
 
     results = small_run("a", methods="ixg", images=40)
     card = registry.card("dataset", "mini")
     data = open_dataset(card, None, {})
     network = model_card("tiny")
-    path = next(
-        w.path for w in trained_weights("tiny", "mini") if w.facts["alignment"] and w.facts["alignment"]["grid"] == 4
-    )
-    model = load_weights(build_model(network, 10, card.geometry), path, "aligned", network)
+    model = load_weights(build_model(network, 10, card.geometry), aligned_file(), "aligned", network)
     samples = [data.load(i) for i in data.ids]
     with torch.no_grad():
         predicted = model.net.eval()(model.encoding(np.stack([s.image for s in samples]))).argmax(1)
@@ -159,8 +162,7 @@ def test_weights_without_alignment_are_refused_by_idsds(home):
     with pytest.raises(XaibenchError, match=r"not fine-tuned on deletions.*xaibench train patch-deletion --model tiny"):
         small_run("a", weights="plain")
     aligned = small_run("a", methods="ixg")
-    path = home / "models"
-    file = next(p for p in path.glob("tiny-mini-aligned-*/weights.safetensors"))
+    file = aligned_file()
     assert aligned.computed == 8
     with pytest.raises(XaibenchError, match=r"aligned with grid 4 and zero baseline"):
         small_run("a", weights=str(file), settings={"grid": 2})

@@ -6,7 +6,6 @@ import sys
 
 from xaibench.errors import XaibenchError
 
-
 INTERRUPTED = 130  # what typer makes of Ctrl-C
 
 
