@@ -49,6 +49,9 @@ def exact_resnet(resnet) -> nn.Module:
     return deepcopy(resnet).double()
 
 
+GAIN = 8  # so that the terms of the formulas weigh comparably
+
+
 class Small(nn.Module):
     """A CNN of a few hundred weights whose head is not linear in the CAM layer `body`."""
 

@@ -147,7 +147,7 @@ def test_train_prints_where_the_weights_are_and_run_takes_them(command, home):
     assert status == 0, err
     assert "validation accuracy" in out
     judge = out.rstrip().splitlines()[-1].split("xaibench ")[1]
-    status, out, err = command(*judge.split(), "--methods", "ixg", "--grid", 2, "--images", 2, "--quiet")
+    status, out, err = command(*judge.split(), "--methods", "ixg", "--images", 2, "--quiet")
     assert status == 0 and "aligned weights weights.safetensors" in " ".join(out.split()), err
 
 

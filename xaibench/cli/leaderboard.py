@@ -11,15 +11,12 @@ from typing import Annotated
 import typer
 
 EPILOG = """
+\b
 Examples:
-
-    xaibench leaderboard idsds
-
-    xaibench leaderboard idsds --model resnet50 --dataset critters --figure idsds.svg
-
-    xaibench leaderboard sds --board 3fa2c1 --format csv > sds.csv
-
-    xaibench leaderboard idsds --format json | jq '.rows[0].method'
+  xaibench leaderboard idsds
+  xaibench leaderboard idsds --model resnet50 --dataset critters --figure idsds.svg
+  xaibench leaderboard sds --board 3fa2c1 --format csv > sds.csv
+  xaibench leaderboard idsds --format json | jq '.rows[0].method'
 """
 
 

@@ -9,13 +9,11 @@ from typing import Annotated
 import typer
 
 EPILOG = """
+\b
 Examples:
-
-    xaibench ls methods
-
-    xaibench ls models 'resnet*'
-
-    xaibench ls methods 'ig*' | xargs -n 1 xaibench show method
+  xaibench ls methods
+  xaibench ls models 'resnet*'
+  xaibench ls methods 'ig*' | xargs -n 1 xaibench show method
 """
 
 

@@ -13,17 +13,20 @@ if TYPE_CHECKING:
     from xaibench.engine.api import Results
 
 EPILOG = """
+\b
 Examples:
-
-    xaibench run idsds --model resnet50                        the embedded data, nothing to download
-
-    xaibench run idsds --model resnet50 --images 64            goes on: computes only what is missing
-
-    xaibench run sds --model squeezenet1_0 --weights my.safetensors --dataset imagenet --data-root ILSVRC --images 50
-
-    xaibench run sds --model resnet18 --dataset imagefolder --data-root photos --weights my.pth --methods grad-cam,ig
-
-    xaibench run idsds --model timm:resnet26d --methods grad-cam,my-method --plugin my_method.py
+  # the embedded data set, nothing to download; then more images
+  xaibench run idsds --model resnet50
+  xaibench run idsds --model resnet50 --images 64
+  # your weights, ImageNet photos
+  xaibench run sds --model squeezenet1_0 --weights my.safetensors \\
+      --dataset imagenet --data-root ILSVRC2012 --images 50
+  # any folder of class folders, some methods
+  xaibench run sds --model resnet18 --weights my.pth \\
+      --dataset imagefolder --data-root photos --methods grad-cam,ig
+  # a method of your own on any timm CNN
+  xaibench run idsds --model timm:resnet26d \\
+      --methods grad-cam,my-method --plugin my_method.py
 """
 
 
@@ -131,6 +134,10 @@ def report(results: Results) -> None:
         for note in board.notes[1:]:
             typer.echo(clean(note))
         typer.echo(f"figure: {figure}")
+    if manifest.training:
+        metrics, images = manifest.training["metrics"], manifest.training["validation"].get("count")
+        unseen = f"{images} unseen images" if images else "the validation images"
+        typer.echo(f"model: trained by xaibench, accuracy {metrics['accuracy']:.1%} on {unseen}")
     for name, reason in manifest.skipped.items():
         typer.echo(f"skipped: {clean(name)} {clean(reason)}")
     for warning in results.warnings:

@@ -13,11 +13,10 @@ if TYPE_CHECKING:
     from xaibench.results.store import Store
 
 EPILOG = """
+\b
 Examples:
-
-    xaibench status
-
-    xaibench status --out results/resnet50
+  xaibench status
+  xaibench status --out results/resnet50
 """
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -35,18 +35,16 @@ Seed = Annotated[int, typer.Option("--seed", min=0, help="Of initial weights, or
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress.")]
 
 PATCH_EPILOG = """
+\b
 Examples:
-
-    xaibench train patch-deletion --model resnet50 --dataset imagenet --data-root ILSVRC2012 --download
-
-    xaibench train patch-deletion --model resnet18 --dataset critters --grid 8
+  xaibench train patch-deletion --model resnet50 --dataset imagenet --data-root ILSVRC2012 --download
+  xaibench train patch-deletion --model resnet18 --dataset critters --grid 8
 """
 CLASSIFIER_EPILOG = """
+\b
 Examples:
-
-    xaibench train classifier --model resnet18 --dataset critters
-
-    xaibench train classifier --model resnet18 --dataset imagefolder --data-root photos --recipe start=scratch
+  xaibench train classifier --model resnet18 --dataset critters
+  xaibench train classifier --model resnet18 --dataset imagefolder --data-root photos --recipe start=scratch
 """
 
 
@@ -75,22 +73,10 @@ def patch_deletion(
     except ValidationError as error:
         first = error.errors()[0]
         raise XaibenchError(f"--{first['loc'][0]}: {first['msg']}") from None
-    changes = _changes(epochs, learning_rate, batch_size, recipe)
-    _train(
-        model,
-        dataset,
-        data_root,
-        alignment,
-        changes,
-        dataset_option,
-        weights,
-        download,
-        device,
-        precision,
-        workers,
-        seed,
-        quiet,
+    plan = _Plan(
+        model, dataset, data_root, weights, download, epochs, learning_rate, batch_size, recipe, dataset_option
     )
+    _train(plan, alignment, device, precision, workers, seed, quiet)
 
 
 @app.command("classifier", epilog=CLASSIFIER_EPILOG)
@@ -101,49 +87,51 @@ def classifier(
     workers: Workers = "auto", seed: Seed = 0, quiet: Quiet = False,
 ) -> None:  # fmt: skip
     """Train on intact images: what SDS judges, and where a fine-tuning starts."""
-    changes = _changes(epochs, learning_rate, batch_size, recipe)
-    _train(
-        model,
-        dataset,
-        data_root,
-        None,
-        changes,
-        dataset_option,
-        weights,
-        download,
-        device,
-        precision,
-        workers,
-        seed,
-        quiet,
+    plan = _Plan(
+        model, dataset, data_root, weights, download, epochs, learning_rate, batch_size, recipe, dataset_option
     )
+    _train(plan, None, device, precision, workers, seed, quiet)
 
 
-def _changes(epochs: int | None, rate: float | None, batch: int | None, recipe: list[str] | None) -> dict[str, Any]:
-    from xaibench.cli.words import parse_options
+class _Plan(NamedTuple):
+    """What the options say of a training, whatever it is for."""
 
-    named = {"epochs": epochs, "learning_rate": rate, "batch_size": batch}
-    return {k: v for k, v in named.items() if v is not None} | parse_options(recipe)
+    model: str
+    dataset: str
+    data_root: Path | None
+    weights: str
+    download: bool
+    epochs: int | None
+    learning_rate: float | None
+    batch_size: int | None
+    recipe: list[str] | None
+    dataset_option: list[str] | None
+
+    def changes(self) -> dict[str, Any]:
+        """The fields of the recipe that are given."""
+        from xaibench.cli.words import parse_options
+
+        named = {"epochs": self.epochs, "learning_rate": self.learning_rate, "batch_size": self.batch_size}
+        return {k: v for k, v in named.items() if v is not None} | parse_options(self.recipe)
 
 
 def _train(
-    model: str, dataset: str, data_root: Path | None, alignment: Alignment | None, changes: dict[str, Any],
-    dataset_option: list[str] | None, weights: str, download: bool, device: str, precision: str, workers: str,
-    seed: int, quiet: bool,
-) -> None:  # fmt: skip
+    plan: _Plan, alignment: Alignment | None, device: str, precision: str, workers: str, seed: int, quiet: bool
+) -> None:
     from xaibench.cli.words import parse_options
     from xaibench.engine.budget import choose_device, choose_workers
     from xaibench.models.trained import header
     from xaibench.training.api import plan_training
 
     device = choose_device(device)
-    planned = plan_training(
-        model, dataset, alignment, data_root=data_root, options=parse_options(dataset_option), changes=changes,
-        weights=weights, download=download, seed=seed,
+    training = plan_training(
+        plan.model, plan.dataset, alignment, data_root=plan.data_root, options=parse_options(plan.dataset_option),
+        changes=plan.changes(), weights=plan.weights, download=plan.download, seed=seed,
     )  # fmt: skip
-    path = planned.carry_out(workers=choose_workers(workers, device), device=device, precision=precision, quiet=quiet)
-    accuracy = header(path)["metrics"]["accuracy"]
-    root = f" --data-root {data_root}" if data_root else ""
-    typer.echo(f"validation accuracy {accuracy:.1%}; weights: {path}")
-    protocol = "idsds" if alignment else "sds"
-    typer.echo(f"judge it:  xaibench run {protocol} --model {model} --dataset {dataset}{root} --weights {path}")
+    path = training.carry_out(workers=choose_workers(workers, device), device=device, precision=precision, quiet=quiet)
+    typer.echo(f"validation accuracy {header(path)['metrics']['accuracy']:.1%}; weights: {path}")
+    protocol, root = "idsds" if alignment else "sds", f" --data-root {plan.data_root}" if plan.data_root else ""
+    grid = f" --grid {alignment.grid} --baseline {alignment.baseline}" if alignment else ""
+    typer.echo(
+        f"judge it:  xaibench run {protocol} --model {plan.model} --dataset {plan.dataset}{root} --weights {path}{grid}"
+    )

@@ -8,11 +8,10 @@ from typing import Annotated
 import typer
 
 EPILOG = """
+\b
 Examples:
-
-    xaibench validate results
-
-    xaibench validate downloads/their-results && xaibench leaderboard idsds --out downloads/their-results
+  xaibench validate results
+  xaibench validate downloads/their-results && xaibench leaderboard idsds --out downloads/their-results
 """
 
 

@@ -76,7 +76,7 @@ def run(
     keep_maps: bool = False,
     download: bool = False,
     plugins: Iterable[str | Path] = (),
-    quiet: bool = True,
+    quiet: bool = False,
     command: str | None = None,
 ) -> Results:
     """Evaluates attribution methods on a model under one or more protocols, and stores one row per image and method.
@@ -87,7 +87,8 @@ def run(
     profile's number). weights: `aligned`, `plain` or a path; None is what the protocol asks for. settings override
     those of the protocol's card (grid, baseline, target, attribution_output, drop_output); dataset_options those of the
     data set's. batch_size: images whose evidence lives together; chunk_size: inputs per pass. download allows published
-    weights to be fetched. plugins are Python files with `@xaibench.method`. command is what the record of the run says
+    weights to be fetched. plugins are Python files with `@xaibench.method`; quiet shows no
+    progress. command is what the record of the run says
     it was started by. Raises XaibenchError for anything that the user can put right.
 
     >>> import xaibench

@@ -1,0 +1,225 @@
+"""Evidence: what is computed once, pairs of images and targets, and independence of batches, chunks and order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import xaibench
+from xaibench import registry
+from xaibench.attribution.evidence import Evidence
+from xaibench.attribution.methods import effective, method_maps
+from xaibench.attribution.passes import Passes
+from xaibench.errors import XaibenchError
+
+FEW = {"steps": 3, "masks": 6, "samples": 2}
+
+
+def maps_of(e: Evidence, *names: str) -> dict[str, Tensor]:
+    cards = {name: registry.card("method", name) for name in names}
+    return {name: method_maps(card, e, effective(card, FEW)) for name, card in cards.items()}
+
+
+@pytest.mark.parametrize(
+    ("names", "forwards", "backwards"),
+    [
+        (("ixg", "ixg-abs", "saliency", "saliency-l1"), 1, 1),
+        (("grad-cam", "grad-cam++", "grad-cam++-torchcam", "xgrad-cam", "layer-cam"), 1, 1),
+        (("sg-cam++", "sg-cam++-torchcam"), 3, 3),
+        (("sg-cam++", "grad-cam", "layer-cam"), 3, 3),
+        (("ig", "ig-abs"), 3, 3),
+        (("ig-u", "ig-u-abs"), 3, 3),
+        (("ig-sg", "ig-sg-abs", "ig-sg-sq"), 6, 6),
+        (("ixg-sg", "ixg-sg-abs"), 2, 2),
+        (("rise",), 6, 0),
+        (("random", "constant", "centre", "edges"), 0, 0),
+    ],
+)
+def test_methods_share_their_passes(names, forwards, backwards, small, pictures, classes, evidence):
+    e = evidence(small, pictures, classes)
+    maps_of(e, *names, *names)
+    assert (e.passes.forwards, e.passes.backwards) == (4 * forwards, 4 * backwards)
+    assert e.passes.forward_equivalents == 4 * (forwards + 2 * backwards)
+
+
+def test_other_targets_share_what_no_target_changes(small, pictures, classes, evidence):
+    e = evidence(small, pictures, classes)
+    e.logits(), maps_of(e, "rise")
+    other = e.explaining(classes.flip(0), output="probability")
+    before = e.passes.forwards
+    other.logits(), maps_of(other, "rise")
+    assert e.passes.forwards == before == 4 * (1 + 6)
+    assert other.noise(1) is e.noise(1)
+    assert not torch.equal(other.gradient(), e.gradient())
+    assert e.explaining(classes).output == "logit" and other.targets.tolist() == classes.flip(0).tolist()
+
+
+METHODS = ["ixg", "ixg-sg", "ig-u", "ig-sg-sq", "saliency", "rise", "rise-u", "grad-cam++", "sg-cam++", "random", "edges"]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_several_targets_of_an_image_are_explained_as_one_by_one(name, small, pictures, evidence, deviation):
+    targets, owner = torch.tensor([2, 0, 1, 4, 4]), torch.tensor([3, 0, 3, 0, 1])
+    together = evidence(small, pictures, torch.zeros(4, dtype=torch.long), chunk=3).explaining(targets, owner)
+    maps = maps_of(together, name)[name]
+    assert together.pair_ids == ["photo 3", "photo 0", "photo 3", "photo 0", "photo 1"]
+    assert torch.equal(together.inputs, pictures[owner])
+    for pair, (target, image) in enumerate(zip(targets, owner, strict=True)):
+        alone = evidence(small, pictures[image][None], [target], [f"photo {image}"])
+        assert deviation(maps[pair][None], maps_of(alone, name)[name]) < 1e-9
+
+
+@pytest.mark.parametrize(("probability", "squash"), [("softmax", nn.Softmax(1)), ("sigmoid", nn.Sigmoid())])
+def test_scores_are_logits_or_the_models_kind_of_probability(probability, squash, small, pictures, classes, evidence):
+    e = evidence(small, pictures, classes, probability=probability)
+    logits = small(pictures)
+    assert torch.allclose(e.logits(), logits, rtol=1e-12)
+    assert torch.allclose(e.scores(e.logits()), logits.gather(1, classes[:, None])[:, 0], rtol=1e-12)
+    probabilities = squash(logits).gather(1, classes[:, None])[:, 0]
+    assert torch.allclose(e.scores(e.logits(), "probability"), probabilities, rtol=1e-10)
+    assert torch.allclose(e.explaining(classes, output="probability").scores(e.logits()), probabilities, rtol=1e-10)
+    several = torch.stack([e.logits(), e.logits() + torch.arange(5)], 1)
+    assert torch.allclose(e.scores(several, "probability")[:, 0], probabilities, rtol=1e-10)
+
+
+def test_logits_under_edits_are_those_of_the_edited_images(small, pictures, classes, evidence):
+    e = evidence(small, pictures, classes, chunk=5)
+    scales = torch.tensor([0.5, -1.0, 2.0])
+    edit = lambda image, number: pictures[image] * scales[number][:, None, None, None]  # noqa: E731
+    logits = e.logits_under(("scaled",), 3, edit)
+    assert e.logits_under(("scaled",), 3, edit) is logits and e.passes.forwards == 12
+    assert logits.shape == (4, 3, 5)
+    for number, scale in enumerate(scales):
+        assert torch.allclose(logits[:, number], small(pictures * scale), rtol=1e-10)
+
+
+def test_noise_is_bound_to_seed_sample_and_image(small, pictures, classes, evidence):
+    ids = ["a", "b", "c", "d"]
+    e = evidence(small, pictures, classes, ids)
+    reordered = evidence(small, pictures.flip(0), classes.flip(0), ids[::-1])
+    assert torch.equal(e.noise(0), reordered.noise(0).flip(0))
+    assert torch.equal(e.noise(2)[1:2], evidence(small, pictures[:1], classes[:1], ["b"]).noise(2))
+    others = [e.noise(1), evidence(small, pictures, classes, ids, seed=1).noise(0), e.noise(0).roll(1, 0)]
+    assert all(abs(float((e.noise(0) * other).mean())) < 0.1 for other in others)
+    assert float(e.noise(0).std()) == pytest.approx(1, abs=0.05)
+
+
+def test_the_noisy_input_is_the_input_plus_scaled_noise(small, pictures, classes, evidence):
+    e = evidence(small, pictures, classes)
+    assert torch.equal(e.noisy(None, 1.0), pictures)
+    assert torch.allclose(e.noisy(3, 0.25), pictures + 0.25 * e.noise(3), rtol=1e-12)
+
+
+ALL = [n for n in registry.names("method") if not (c := registry.card("method", n)).families and c.role != "oracle"]
+TARGETS = torch.tensor([3, 8, 0, 1, 9, 5, 5, 2])
+
+
+def _in_batches(net: nn.Module, images: Tensor, order: Sequence[int], size: int, chunk: int) -> dict[str, Tensor]:
+    """Maps of every method by batches of some size in some order, put back into the images' own order."""
+    parts: dict[str, list[Tensor]] = {name: [] for name in ALL}
+    with Passes(net, chunk=chunk) as passes:
+        for start in range(0, len(order), size):
+            index = list(order[start : start + size])
+            ids = [f"photo {i}" for i in index]
+            e = Evidence(passes, images[index], TARGETS[index], ids, cam_layer=net.layer3)
+            for name, maps in maps_of(e, *ALL).items():
+                parts[name].append(maps)
+    back = torch.tensor(list(order)).argsort()
+    return {name: torch.cat(maps)[back] for name, maps in parts.items()}
+
+
+LAYOUTS = {
+    "single images": (range(8), 1, 32),
+    "batches of 7": (range(8), 7, 32),
+    "chunks of 5": (range(8), 32, 5),
+    "another order": ((5, 2, 7, 0, 3, 6, 1, 4), 3, 32),
+}
+
+
+@pytest.fixture(scope="module")
+def exact_layouts(exact_resnet, photos64) -> dict[str, dict[str, Tensor]]:
+    layouts = {"batches of 32": (range(8), 32, 32), **LAYOUTS}
+    return {name: _in_batches(exact_resnet, photos64.double(), *layout) for name, layout in layouts.items()}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("name", ALL)
+def test_maps_do_not_depend_on_batches_chunks_and_order(name, layout, exact_layouts, deviation):
+    """In double precision, where no ReLU's gate hangs on rounding."""
+    assert deviation(exact_layouts[layout][name], exact_layouts["batches of 32"][name]) < 1e-7
+
+
+# Their denominators may come near zero, which magnifies the rounding of float32.
+ILL_CONDITIONED = {"sg-cam++-torchcam": 1e-2, "xgrad-cam": 1e-4}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_float32_maps_do_not_depend_on_batches_chunks_and_order(layout, resnet, photos64, deviation):
+    reference = _in_batches(resnet, photos64, range(8), 32, 32)
+    maps = _in_batches(resnet, photos64, *LAYOUTS[layout])
+    for name in ALL:
+        assert deviation(maps[name], reference[name]) < ILL_CONDITIONED.get(name, 1e-5), name
+
+
+def test_all_methods_of_the_paper_for_cnns_are_among_those_tested():
+    assert len(ALL) >= 19 + 4 + 3 and {"ig-sg-sq", "sg-cam++", "rise-u", "saliency-l1"} <= set(ALL)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"ids": ["a"]}, "4 images but 1 image ids"),
+        ({"output": "loss"}, "logit or probability"),
+        ({"owner": torch.tensor([0, 1])}, "4 targets but 2 owners"),
+    ],
+)
+def test_what_does_not_match_is_refused(arguments, message, small, pictures, classes, evidence):
+    with pytest.raises(XaibenchError, match=message):
+        evidence(small, pictures, classes, **arguments)
+
+
+def test_unknown_baselines_are_refused(small, pictures, classes):
+    with pytest.raises(XaibenchError, match="zero or uniform"):
+        xaibench.attribute(small, pictures, classes, "ig", baseline="black")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"targets": torch.tensor([1, 2])}, "4 class indices"),
+        ({"targets": torch.rand(4)}, "4 class indices"),
+        ({"inputs": torch.zeros(4, 16, 16)}, r"floating point \(B, C, H, W\)"),
+        ({"inputs": torch.zeros(4, 3, 16, 16, dtype=torch.uint8)}, r"floating point \(B, C, H, W\)"),
+        ({"image_ids": ["a", "b"]}, "4 images but 2 image ids"),
+        ({"method": "gradcam"}, "did you mean grad-cam"),
+        ({"method": "rollout"}, "a vision transformer"),
+        ({"method": "oracle"}, "belongs to a protocol"),
+        ({"method": "ixg", "steps": 3}, "no parameter 'steps'"),
+    ],
+)
+def test_attribute_says_what_is_wrong(change, message, small, pictures, classes):
+    arguments = {"inputs": pictures, "targets": classes, "method": "ixg"} | change
+    with pytest.raises(XaibenchError, match=message):
+        xaibench.attribute(small, **arguments)
+
+
+def test_a_network_in_training_mode_is_refused(small, pictures, classes):
+    with pytest.raises(XaibenchError, match=r"model\.eval\(\)"):
+        xaibench.attribute(small.train(), pictures, classes, "ixg")
+
+
+@pytest.mark.parametrize("name", ["ixg", "ig", "grad-cam", "rise"])
+def test_attribute_takes_parameters_that_want_gradients_and_leaves_no_trace(name, small, pictures, classes):
+    frozen = xaibench.attribute(small, pictures, classes, name, **({"masks": 9} if name == "rise" else {}))
+    small.requires_grad_(True)
+    inputs = pictures.clone().requires_grad_()
+    maps = xaibench.attribute(small, inputs, classes, name, **({"masks": 9} if name == "rise" else {}))
+    assert torch.equal(maps, frozen) and not maps.requires_grad
+    assert inputs.grad is None and all(p.grad is None for p in small.parameters())
+    with torch.no_grad():
+        again = xaibench.attribute(small, pictures, classes, name, **({"masks": 9} if name == "rise" else {}))
+    assert torch.equal(again, frozen)

@@ -1,0 +1,142 @@
+"""RISE against interpolated and cropped masks, against a plain loop, and in distribution against another RISE."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from xaibench.attribution.rise import MaskSeeds, mask_seeds, rise
+from xaibench.seeds import generator
+
+
+def enlarged(grid: Tensor, offset: Tensor, size: tuple[int, int]) -> Tensor:
+    """The paper's mask (H, W): a grid (s, s), bilinear to one cell more than the image, cropped at an offset."""
+    cells = grid.shape[-1]
+    up = [(cells + 1) * math.ceil(side / cells) for side in size]
+    big = interpolate(grid[None, None], up, mode="bilinear", align_corners=False)[0, 0]
+    y, x = offset.tolist()
+    return big[y : y + size[0], x : x + size[1]]
+
+
+@pytest.mark.parametrize("size", [(64, 64), (224, 224), (75, 75), (33, 50)])
+@pytest.mark.parametrize("cells", [8, 5])
+def test_masks_are_enlarged_grids_cropped_at_their_offsets(size, cells):
+    random = torch.Generator().manual_seed(0)
+    grids = (torch.rand(2, 6, cells, cells, generator=random) < 0.4).float()
+    steps = torch.tensor([math.ceil(side / cells) for side in size])
+    offsets = (torch.rand(2, 6, 2, generator=random) * steps).long()
+    offsets[0, 0], offsets[0, 1] = 0, steps - 1
+    image, number = torch.tensor([0, 0, 1, 1]), torch.tensor([0, 1, 0, 5])
+    masks = MaskSeeds(grids, offsets, size).masks(image, number)
+    assert masks.shape == (4, 1, *size)
+    for mask, i, n in zip(masks, image, number, strict=True):
+        assert torch.allclose(mask[0], enlarged(grids[i, n], offsets[i, n], size), rtol=0, atol=2e-5)
+
+
+def test_grids_keep_the_asked_share_and_offsets_are_uniform(small, evidence):
+    e = evidence(small, torch.zeros(1, 3, 40, 64), [0])
+    seeds = mask_seeds(e, 4000, 8, 0.1)
+    assert set(seeds.grids.unique().tolist()) == {0.0, 1.0}
+    assert float(seeds.grids.mean()) == pytest.approx(0.1, abs=0.003)
+    assert float(seeds.grids.mean((0, 1)).std()) < 2 * math.sqrt(0.09 / 4000)
+    for axis, step in enumerate((5, 8)):
+        counts = torch.bincount(seeds.offsets[0, :, axis], minlength=step)
+        assert len(counts) == step
+        assert float(((counts - 4000 / step) ** 2 / (4000 / step)).sum()) < 30  # chi-square with at most 7 degrees
+
+
+@pytest.mark.parametrize("name", ["rise", "rise-u"])
+@pytest.mark.parametrize("probability", ["softmax", "sigmoid"])
+def test_maps_agree_with_a_plain_loop(name, probability, small, pictures, classes, evidence, deviation):
+    from xaibench import registry
+    from xaibench.attribution.methods import method_maps
+
+    seed, count, keep = 5, 30, 0.2
+    settings = {"seed": seed, "probability": probability, "zero": torch.tensor([0.3, -0.2, 0.1])}
+    e = evidence(small, pictures, classes, chunk=7, **settings)
+    card = registry.card("method", name)
+    ours = method_maps(card, e, card.parameters | {"masks": count, "cells": 4, "keep": keep})
+    if name == "rise-u":
+        hidden = torch.rand(pictures.shape[1:], generator=generator(seed, "uniform baseline")).double() * 2 - 1
+    else:
+        hidden = settings["zero"].double()[:, None, None]
+    seeds, expected = mask_seeds(e, count, 4, keep), torch.zeros(4, 16, 16, dtype=torch.float64)
+    for i, (image, target) in enumerate(zip(pictures, classes.tolist(), strict=True)):
+        for n in range(count):
+            mask = enlarged(seeds.grids[i, n], seeds.offsets[i, n], (16, 16))
+            logits = small((mask * image + (1 - mask) * hidden)[None])[0]
+            p = logits.softmax(0)[target] if probability == "softmax" else logits[target].sigmoid()
+            expected[i] += p * mask / count / keep
+    assert deviation(ours, expected[:, None]) < 1e-5
+
+
+def test_the_card_asks_for_the_published_parameters():
+    from xaibench import registry
+
+    for name, baseline in (("rise", "zero"), ("rise-u", "uniform")):
+        parameters = registry.card("method", name).parameters
+        assert parameters == {"masks": 1000, "cells": 8, "keep": 0.1, "baseline": baseline}
+
+
+def test_the_probability_is_explained_also_where_the_logit_is(small, pictures, classes, evidence):
+    maps = [rise(evidence(small, pictures, classes, output=output), masks=20) for output in ("logit", "probability")]
+    assert torch.equal(*maps)
+    logits_shifted = nn.Sequential(small, Shift())
+    shifted = rise(evidence(logits_shifted, pictures, classes, cam_layer=None), masks=20)
+    assert torch.allclose(shifted, maps[0], rtol=1e-9), "a softmax does not see a shift of all logits"
+
+
+class Shift(nn.Module):
+    def forward(self, logits: Tensor) -> Tensor:
+        return logits + 5
+
+
+class Corner(nn.Module):
+    """Two classes; the logit of the first is how bright the upper left corner is."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        bright = x[:, :, :10, :10].mean((1, 2, 3))
+        return torch.stack([6 * bright - 2, torch.zeros_like(bright)], 1)
+
+
+def other_rise(count: int, side: int, cells: int, keep: float) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard error (H, W) of RISE on `Corner` for a white image, with masks by SciPy and NumPy's dice."""
+    from scipy.ndimage import map_coordinates
+
+    dice, step = np.random.default_rng(1), math.ceil(side / cells)
+    positions = (np.arange(side) + 0.5) * cells / ((cells + 1) * step) - 0.5
+    shift = cells / ((cells + 1) * step)
+    values = np.empty((count, side, side))
+    for n in range(count):
+        grid = (dice.random((cells, cells)) < keep).astype(float)
+        y, x = (positions + shift * dice.integers(step) for _ in range(2))
+        mask = map_coordinates(grid, np.meshgrid(y, x, indexing="ij"), order=1, mode="nearest")
+        logit = 6 * mask[:10, :10].mean() - 2
+        values[n] = mask / (1 + np.exp(-logit)) / keep
+    return values.mean(0), values.std(0) / math.sqrt(count)
+
+
+def test_agrees_in_distribution_with_an_independent_rise(evidence):
+    e = evidence(Corner(), torch.ones(3, 3, 32, 32), [0, 0, 0], chunk=500, cam_layer=None)
+    ours = rise(e, masks=1500, keep=0.3)[:, 0].numpy()
+    expected, error = other_rise(1500, 32, 8, 0.3)
+    for a, b in ((ours[0], expected), (ours[0], ours[1]), (ours[1], ours[2])):
+        z = (a - b) / (math.sqrt(2) * error)
+        assert np.mean(z**2) < 3
+    assert np.corrcoef(ours.mean(0).ravel(), expected.ravel())[0, 1] > 0.9
+    corner = ours.mean(0)[:10, :10].mean()
+    assert corner > 1.2 * ours.mean(0)[16:, 16:].mean()
+
+
+def test_masks_belong_to_the_image_not_to_the_pair(small, pictures, evidence, deviation):
+    targets, owner = torch.tensor([1, 4, 2, 0]), torch.tensor([0, 0, 1, 1])
+    e = evidence(small, pictures[:2], targets, owner=owner)
+    maps, cost = rise(e, masks=12), e.passes.forwards
+    assert cost == 2 * 12, "two targets of an image share its masked images"
+    single = rise(evidence(small, pictures[1:2], [2], ["photo 1"]), masks=12)
+    assert deviation(maps[2:3], single) < 1e-9
