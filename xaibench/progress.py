@@ -33,11 +33,11 @@ class _LineBar(Bar):
     def advance(self, amount: int = 1, note: str = "") -> None:
         self._done += amount
         now = time.monotonic()
-        if now - self._spoke < LINE_SECONDS and self._done < self._total:
+        if now - self._spoke < LINE_SECONDS and not (amount and self._done >= self._total):
             return
         self._spoke, spent = now, now - self._began
-        left = spent / self._done * (self._total - self._done) if self._done else float("nan")
-        words = f"{self._title}: {self._done}/{self._total}, {_clock(spent)} spent, {_clock(left)} left"
+        left = f", {_clock(spent / self._done * (self._total - self._done))} left" if self._done else ""
+        words = f"{self._title}: {self._done}/{self._total}, {_clock(spent)} spent{left}"
         print(f"{words}{'; ' + note if note else ''}", file=sys.stderr, flush=True)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import numpy as np
 import pytest
 import torch
@@ -44,8 +46,6 @@ def resnet() -> nn.Module:
 @pytest.fixture(scope="session")
 def exact_resnet(resnet) -> nn.Module:
     """The same ResNet-18 in double precision: gates of ReLUs do not flip by rounding."""
-    from copy import deepcopy
-
     return deepcopy(resnet).double()
 
 
@@ -68,13 +68,19 @@ class Small(nn.Module):
         return self.head(self.body(x))
 
 
-@pytest.fixture
-def small() -> nn.Module:
+@pytest.fixture(scope="session")
+def exact_small() -> nn.Module:
     """A tiny CNN for five classes in double precision; its CAM layer is `body`."""
     torch.manual_seed(2)
     net = Small().double().eval().requires_grad_(False)
     net.head[-1].weight *= GAIN
     return net
+
+
+@pytest.fixture
+def small(exact_small) -> nn.Module:
+    """A copy of the tiny CNN that a test may change."""
+    return deepcopy(exact_small)
 
 
 @pytest.fixture

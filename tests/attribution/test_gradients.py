@@ -12,6 +12,7 @@ import xaibench
 from xaibench.seeds import generator
 
 SEED = 7
+pytestmark = pytest.mark.filterwarnings("ignore:Input Tensor 0 did not already require gradients")
 
 
 def noise(sample: int, image_id: str, shape: tuple) -> Tensor:

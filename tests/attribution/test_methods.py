@@ -82,7 +82,7 @@ def test_overrides_change_only_parameters_that_a_method_has():
 def test_cards_name_parameters_that_their_functions_take(name):
     card = registry.card("method", name)
     check_parameters(card, card.parameters)
-    with pytest.raises(XaibenchError, match=f"method .* has no parameter 'stepz'; it has"):
+    with pytest.raises(XaibenchError, match=r"method .* has no parameter 'stepz'; it has"):
         check_parameters(card, {"stepz": 1})
 
 
@@ -158,7 +158,7 @@ def test_plugin_files_register_and_an_edit_changes_the_source_digest(tmp_path, s
     assert registry.card("method", "from-file").source == digests[0]
 
 
-@pytest.mark.xfail(strict=True, reason="the module name is the stem: the second file unregisters the first one's methods")
+@pytest.mark.xfail(strict=True, reason="both are one module: the second takes the methods of the first away")
 def test_two_plugin_files_of_the_same_name_live_side_by_side(tmp_path):
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()

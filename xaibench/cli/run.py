@@ -127,7 +127,7 @@ def report(results: Results) -> None:
     manifest = results.manifest
     figures = results.path / "figures"
     figures.mkdir(exist_ok=True)
-    for protocol in results.protocols:
+    for protocol in results.boards:
         board = results.leaderboard(protocol)
         figure = board_figure(board, figures / f"{protocol}-{board.board}.png")
         typer.echo(board.to_text(width, colour=terminal) + "\n")
@@ -140,7 +140,7 @@ def report(results: Results) -> None:
         typer.echo(f"model: trained by xaibench, accuracy {metrics['accuracy']:.1%} on {unseen}")
     for name, reason in manifest.skipped.items():
         typer.echo(f"skipped: {clean(name)} {clean(reason)}")
-    for warning in results.warnings:
+    for warning in manifest.warnings:
         typer.echo(f"warning: {clean(warning)}", err=True)
     cost = f", {manifest.forward_equivalents:.0f} forward-equivalents an image" if manifest.forward_equivalents else ""
     work = (

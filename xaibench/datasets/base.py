@@ -6,6 +6,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 
@@ -46,8 +47,12 @@ class Annotation:
 
 
 class Dataset(ABC):
-    """A list of image ids (POSIX paths relative to the data root) and a way to load each."""
+    """A list of image ids (POSIX paths relative to the data root) and a way to load each.
 
+    on_disk says whether images are files, which somebody may replace and which are better not all kept in memory.
+    """
+
+    on_disk: ClassVar[bool] = False
     name: str
     classes: Sequence[str]
     ids: Sequence[str]

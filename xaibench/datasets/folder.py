@@ -21,6 +21,7 @@ class ImageFolder(Dataset):
     XaibenchError when there is no class folder or no photo.
     """
 
+    on_disk = True
     name = "imagefolder"
 
     def __init__(self, root: str | Path, geometry: Geometry, split: str = ""):

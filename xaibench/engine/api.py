@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,27 +14,28 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from xaibench.analysis.leaderboard import Leaderboard
-    from xaibench.engine.plan import Plan
+    from xaibench.engine.local import Tally
+    from xaibench.engine.plan import Order, Plan
     from xaibench.results.manifest import RunManifest
+    from xaibench.results.maps import MapStore
+    from xaibench.results.store import Store
 
 
 @dataclass(frozen=True)
 class Results:
     """What a run left in its results folder.
 
-    path: the folder. cells: keys of this run's cells. images: ids of its list. manifest: the record of the run, as
-    stored in `runs/`. computed: images that were computed now (0 where everything was there already). warnings: lines
-    for the user.
+    path: the folder. boards: the key of each protocol's board. cells: keys of this run's cells. images: ids of its
+    list. manifest: the record of the run, as stored in `runs/`. computed: images that were computed now (0 where
+    everything was there already).
     """
 
     path: Path
-    protocols: list[str]
     boards: dict[str, str]
     cells: list[str]
     images: list[str]
     manifest: RunManifest
     computed: int
-    warnings: list[str] = field(default_factory=list)
 
     @property
     def rows(self) -> pd.DataFrame:
@@ -48,9 +49,9 @@ class Results:
         """The ranked board of a protocol of this run (the first by default)."""
         from xaibench.analysis.leaderboard import open_leaderboard
 
-        protocol = protocol or self.protocols[0]
+        protocol = protocol or next(iter(self.boards))
         if protocol not in self.boards:
-            raise XaibenchError(f"this run has no protocol {protocol!r}; it has {', '.join(self.protocols)}")
+            raise XaibenchError(f"this run has no protocol {protocol!r}; it has {', '.join(self.boards)}")
         return open_leaderboard(self.path, protocol, board=self.boards[protocol])
 
 
@@ -96,57 +97,79 @@ def run(
     >>> results.leaderboard().table[["rank", "method", "mean"]]           # doctest: +SKIP
     """
     from xaibench import registry
-    from xaibench.attribution.passes import PRECISIONS
+    from xaibench.engine.budget import choose_device, choose_workers
+    from xaibench.engine.plan import look_up, open_plan
+    from xaibench.results.store import Store
 
-    protocols = protocols.split(",") if isinstance(protocols, str) else list(protocols)
-    methods = methods.split(",") if isinstance(methods, str) else methods
-    if precision not in PRECISIONS:
-        raise XaibenchError(f"unknown precision {precision!r}; it is one of {', '.join(PRECISIONS)}")
     for plugin in plugins:
         registry.load_plugin(Path(plugin))
+    protocols = protocols.split(",") if isinstance(protocols, str) else list(protocols)
+    order = look_up(
+        protocols, model, dataset, data_root=Path(data_root) if data_root else None,
+        methods=methods.split(",") if isinstance(methods, str) else methods, images=images, profile=profile,
+        weights=weights, settings=settings or {}, options=dataset_options or {}, seed=seed, precision=precision,
+    )  # fmt: skip
+    device = choose_device(device)
+    sizes = Sizes(batch_size, chunk_size, choose_workers(workers, device))
+    store = Store.create(out)  # before hours are spent on what could not be stored
+    plan = open_plan(order, download=download, workers=sizes.workers, device=device, quiet=quiet)
+    command = command or shlex.join(["xaibench", "run", ",".join(protocols), "--model", model])
+    return _compute(order, plan, store, sizes, device, keep_maps, quiet, command)
 
-    from xaibench.engine.budget import choose_batch, choose_chunk, choose_device, choose_workers
-    from xaibench.engine.local import evaluate
-    from xaibench.engine.plan import make_plan
+
+@dataclass(frozen=True)
+class Sizes:
+    """How the work is cut: images whose evidence lives together, inputs per pass (numbers or `auto`), loaders."""
+
+    batch: int | str
+    chunk: int | str
+    workers: int
+
+
+def _compute(
+    order: Order, plan: Plan, store: Store, sizes: Sizes, device: str, keep_maps: bool, quiet: bool, command: str
+) -> Results:
+    """Computes what a plan lacks in a store, and keeps the record of it whatever happens."""
+    from xaibench.attribution.passes import PRECISIONS, Passes
+    from xaibench.engine.budget import choose_batch, choose_chunk
+    from xaibench.engine.local import Loop
     from xaibench.models.dilate import sample_input
     from xaibench.progress import bar
     from xaibench.results.manifest import RunManifest
     from xaibench.results.maps import MapStore
-    from xaibench.results.store import Store
 
-    device = choose_device(device)
-    store = Store.create(out)
-    loaders = choose_workers(workers, device)
-    plan = make_plan(
-        protocols, model, dataset, data_root=Path(data_root) if data_root else None, methods=methods, images=images,
-        profile=profile, weights=weights, settings=settings or {}, options=dataset_options or {}, seed=seed,
-        precision=precision, download=download, compute={"workers": loaders, "device": device, "quiet": quiet},
-    )  # fmt: skip
     cells = plan.cells()
     keys = [cell.key for cell in cells.values()]
     maps = MapStore(store.root) if keep_maps else None
     missing = _missing(plan, keys, store, maps)
-    plan.model.freeze(device, PRECISIONS["float64" if precision == "float64" else "float32"])
+    plan.model.freeze(device, PRECISIONS["float64" if order.precision == "float64" else "float32"])
     example = sample_input(len(plan.model.encoding.mean), plan.side).to(next(plan.model.net.parameters()))
-    chunk = choose_chunk(chunk_size, plan.model.net, example)
-    batch = choose_batch(batch_size, device)
+    chunk, batch = choose_chunk(sizes.chunk, plan.model.net, example), choose_batch(sizes.batch, device)
     manifest = RunManifest(
-        command=command or shlex.join(["xaibench", "run", ",".join(protocols), "--model", model]),
-        protocols=[judge.card.name for judge in plan.judges], boards=sorted({c.board for c in cells.values()}),
-        cells=keys, images={"list": store.save_list(plan.images), "count": len(plan.images)}, device=device,
-        precision=precision, batch_size=batch, chunk_size=chunk, workers=loaders, training=plan.training,
+        command=command,
+        protocols=[card.name for card in order.cards],
+        boards=sorted({cell.board for cell in cells.values()}),
+        cells=keys,
+        images={"list": store.save_list(plan.images), "count": len(plan.images)},
+        device=device,
+        precision=order.precision,
+        batch_size=batch,
+        chunk_size=chunk,
+        workers=sizes.workers,
+        training=plan.training,
         skipped=plan.skipped,
-    )  # fmt: skip
+    )
     store.register(cells.values())
     manifest.save(store)
-    todo = len(set().union(*missing.values())) if missing else 0
-    title = f"{','.join(manifest.protocols)} on {plan.model.name}"
+    todo = len(set().union(*missing.values()))
     try:
-        with bar(title, todo, quiet or not todo) as progress:
-            tally = evaluate(
-                plan, cells, missing, store, maps, device=device, chunk=chunk, batch=batch, workers=loaders, seed=seed,
-                precision=precision, progress=progress,
-            )  # fmt: skip
+        title = f"{','.join(manifest.protocols)} on {plan.model.name}"
+        with (
+            bar(title, todo, quiet or not todo) as progress,
+            Passes(plan.model.net, chunk=chunk, precision=order.precision) as passes,
+        ):
+            loop = Loop(plan, cells, missing, store, maps, device, batch, sizes.workers, order.seed, progress)
+            tally = loop.run(passes)
     except BaseException as error:
         manifest.finish("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
         manifest.save(store)
@@ -156,13 +179,8 @@ def run(
     manifest.warnings = _warnings(tally)
     manifest.finish("failed" if tally.failed else "complete")
     manifest.save(store)
-    boards = {
-        judge.card.name: next(c.board for (j, _), c in cells.items() if plan.judges[j] is judge)
-        for judge in plan.judges
-    }
-    results = Results(
-        store.root, manifest.protocols, boards, keys, plan.images, manifest, tally.images, manifest.warnings
-    )
+    boards = {plan.judges[j].card.name: cell.board for (j, _), cell in cells.items()}
+    results = Results(store.root, boards, keys, plan.images, manifest, tally.images)
     if tally.failed:
         name, reason = next(iter(tally.failed.items()))
         raise MethodFailed(
@@ -179,13 +197,13 @@ class MethodFailed(XaibenchError):
         self.results = results
 
 
-def _missing(plan: Plan, keys: list[str], store: Any, maps: Any) -> dict[str, set[str]]:
+def _missing(plan: Plan, keys: list[str], store: Store, maps: MapStore | None) -> dict[str, set[str]]:
     """For each cell the images of the list without rows (or without maps, where those are to be kept).
 
     Raises XaibenchError where a photo was replaced since its rows were stored.
     """
     wanted, done = set(plan.images), store.done(keys)
-    if hasattr(plan.dataset, "root"):
+    if plan.dataset.on_disk:
         for image_id, digest in store.digests(keys).items():
             if image_id in wanted and plan.dataset.digest(image_id) != digest:
                 raise XaibenchError(
@@ -198,7 +216,7 @@ def _missing(plan: Plan, keys: list[str], store: Any, maps: Any) -> dict[str, se
     return {key: left for key, left in missing.items() if left}
 
 
-def _accuracy(plan: Plan, store: Any, keys: list[str]) -> dict[str, int] | None:
+def _accuracy(plan: Plan, store: Store, keys: list[str]) -> dict[str, int] | None:
     """How many images of the list the model gets right; None where its classes are not those of the data set."""
     if not plan.comparable:
         return None
@@ -208,7 +226,7 @@ def _accuracy(plan: Plan, store: Any, keys: list[str]) -> dict[str, int] | None:
     return {"correct": sum(int(found[i]) == plan.dataset.label(i) for i in known), "images": len(known)}
 
 
-def _warnings(tally: Any) -> list[str]:
+def _warnings(tally: Tally) -> list[str]:
     return [
         f"{number} maps of {method} are constant or not finite: {protocol} counts them as knowing nothing"
         for (protocol, method), number in tally.undefined.items()

@@ -5,28 +5,21 @@ A `label` says a part in words for titles; it is the only thing here that no key
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from xaibench.cards import DatasetCard, MethodCard, Profile, ProtocolCard
+from xaibench.cards import DatasetCard, MethodCard, ProtocolCard
 from xaibench.datasets.base import Dataset, content_hash
 from xaibench.datasets.open import parameters_of
 from xaibench.models.base import Model
 from xaibench.protocols.base import Protocol
 
+if TYPE_CHECKING:
+    from xaibench.engine.plan import Order
 
-def make_context(
-    card: ProtocolCard,
-    protocol: Protocol,
-    data: DatasetCard,
-    dataset: Dataset,
-    options: dict[str, Any],
-    model: Model,
-    profile: str,
-    spending: Profile,
-    seed: int,
-    precision: str,
-) -> dict[str, Any]:
+
+def make_context(order: Order, card: ProtocolCard, protocol: Protocol, model: Model) -> dict[str, Any]:
     """The context that the cells of all methods share: protocol, data, model, weights, profile, seed, precision."""
+    overrides = order.spending.overrides
     return {
         "protocol": {
             "name": card.name,
@@ -39,7 +32,7 @@ def make_context(
             "undefined_cost": card.undefined_cost,
             "label": f"{card.name} ({protocol.words})",
         },
-        "dataset": _dataset(data, dataset, options),
+        "dataset": _dataset(order.data, order.dataset, order.options),
         "model": {
             "name": model.name,
             "version": model.version,
@@ -53,12 +46,12 @@ def make_context(
         },
         "weights": model.weights,
         "profile": {
-            "name": profile,
-            "overrides": spending.overrides,
-            "label": _words(f"profile {profile}", [f"{value} {key}" for key, value in spending.overrides.items()]),
+            "name": order.profile,
+            "overrides": overrides,
+            "label": _words(f"profile {order.profile}", [f"{value} {key}" for key, value in overrides.items()]),
         },
-        "seed": seed,
-        "precision": precision,
+        "seed": order.seed,
+        "precision": order.precision,
     }
 
 

@@ -20,7 +20,7 @@ from xaibench.datasets.base import Dataset, Sample
 from xaibench.engine.plan import Judge, Plan
 from xaibench.errors import XaibenchError
 from xaibench.progress import Bar
-from xaibench.protocols.base import OK, Scores
+from xaibench.protocols.base import OK, UNDEFINED_MAP, Scores
 from xaibench.results.cells import Cell
 from xaibench.results.maps import MapStore
 from xaibench.results.schema import row_table
@@ -40,45 +40,104 @@ class Tally:
     failed: dict[str, str] = field(default_factory=dict)
     forward_equivalents: int = 0
 
+    def count(self, protocol: str, method: str, scores: Scores) -> None:
+        """Adds the undefined maps among some scores."""
+        number = scores.status.count(UNDEFINED_MAP)
+        if number:
+            self.undefined[protocol, method] = self.undefined.get((protocol, method), 0) + number
 
-def evaluate(
-    plan: Plan,
-    cells: Cells,
-    missing: dict[str, set[str]],
-    store: Store,
-    maps: MapStore | None,
-    *,
-    device: str,
-    chunk: int,
-    batch: int,
-    workers: int,
-    seed: int,
-    precision: str,
-    progress: Bar,
-) -> Tally:
-    """Computes what is missing (by cell key) and appends it to the store, shard by shard.
 
-    Batches are cut from the plan's list at fixed places, so that a resumed run computes the same batches as an
-    uninterrupted one. A method that raises is left out from then on, the others go on, and the tally says why. Rows of
-    finished batches are stored also when the loop is interrupted.
+@dataclass
+class Loop:
+    """Computes what is missing and appends it to a store, shard by shard.
+
+    missing: image ids by cell key. seed, device, and the passes' chunk and precision as the keys say; batch images are
+    worked on together, loaded by `workers` processes. Batches are cut from the plan's list at fixed places, so that a
+    resumed run computes the same batches as an uninterrupted one. A method that raises is left out from then on, the
+    others go on, and the tally says why.
     """
-    tally, pending, stored = Tally(), [], time.monotonic()
-    todo = set().union(*missing.values()) if missing else set()
-    groups = [plan.images[i : i + batch] for i in range(0, len(plan.images), batch)]
-    groups = [group for group in ([i for i in g if i in todo] for g in groups) if group]
-    try:
-        with Passes(plan.model.net, chunk=chunk, precision=precision) as passes:
-            for samples in _load(plan.dataset, groups, workers):
-                pending += _batch(plan, cells, missing, samples, passes, maps, seed, device, tally)
-                tally.images += len(samples)
-                tally.forward_equivalents = passes.forward_equivalents
-                progress.advance(len(samples), f"{passes.forward_equivalents / tally.images:.0f} forwards an image")
+
+    plan: Plan
+    cells: Cells
+    missing: dict[str, set[str]]
+    store: Store
+    maps: MapStore | None
+    device: str
+    batch: int
+    workers: int
+    seed: int
+    progress: Bar
+    tally: Tally = field(default_factory=Tally)
+
+    def run(self, passes: Passes) -> Tally:
+        """Goes through the list; rows of finished batches are stored also when it is interrupted."""
+        pending, stored = [], time.monotonic()
+        todo, images = set().union(*self.missing.values()), self.plan.images
+        groups = [[i for i in images[at : at + self.batch] if i in todo] for at in range(0, len(images), self.batch)]
+        try:
+            for samples in _load(self.plan.dataset, [group for group in groups if group], self.workers):
+                pending += self._batch(samples, passes)
+                self.tally.images += len(samples)
+                self.tally.forward_equivalents = passes.forward_equivalents
+                cost = passes.forward_equivalents / self.tally.images
+                self.progress.advance(len(samples), f"{cost:.0f} forwards an image")
                 if time.monotonic() - stored > FLUSH_SECONDS:
-                    _flush(store, pending)
+                    _flush(self.store, pending)
                     stored = time.monotonic()
-    finally:
-        _flush(store, pending)
-    return tally
+        finally:
+            _flush(self.store, pending)
+        return self.tally
+
+    def _batch(self, samples: list[Sample], passes: Passes) -> list[dict[str, Any]]:
+        """All missing rows of one batch of samples."""
+        base = self._evidence(samples, passes)
+        predictions = base.logits().argmax(1)
+        asked: dict[tuple[str, str], Evidence] = {}
+        prepared = []
+        for judge in self.plan.judges:
+            target, output = asks = (judge.protocol.target, judge.protocol.attribution_output)
+            if asks not in asked:
+                targets = predictions if target == "prediction" else base.targets
+                asked[asks] = base.explaining(targets, output=output)
+            prepared.append((asked[asks], judge.protocol.prepare(asked[asks])))
+        rows: list[dict[str, Any]] = []
+        for m, (card, parameters) in enumerate(self.plan.methods):
+            self.progress.advance(0, card.name)
+            made: dict[int, Tensor] = {}  # protocols that ask for the same evidence share a map
+            for j, judge in enumerate(self.plan.judges):
+                cell, (e, shared) = self.cells.get((j, m)), prepared[j]
+                wanted = self.missing.get(cell.key, set()).intersection(e.image_ids) if cell else set()
+                if not wanted or card.name in self.tally.failed:
+                    continue
+                try:
+                    if card.role == "oracle":
+                        drawn = judge.protocol.oracle(shared, tuple(e.images.shape[-2:]))
+                    else:
+                        drawn = made[id(e)] = made[id(e)] if id(e) in made else method_maps(card, e, parameters)
+                except Exception as error:  # a plug-in may raise anything; the other methods go on
+                    self.tally.failed[card.name] = _line(error)
+                    continue
+                scores = judge.protocol.score(shared, drawn)
+                self.tally.count(judge.card.name, card.name, scores)
+                rows += _rows(judge, cell, e, samples, predictions, scores, wanted)
+                if self.maps:
+                    self.maps.save(cell.key, e.pair_ids, e.targets, drawn)
+        return rows
+
+    def _evidence(self, samples: list[Sample], passes: Passes) -> Evidence:
+        """Evidence about the labels of a batch."""
+        model = self.plan.model
+        images = model.encoding(np.stack([s.image for s in samples]))
+        return Evidence(
+            passes,
+            images.to(device=self.device, dtype=next(model.net.parameters()).dtype),
+            torch.tensor([s.label for s in samples]),
+            [s.image_id for s in samples],
+            cam_layer=model.cam_module,
+            seed=self.seed,
+            probability=model.probability,
+            zero=model.encoding.zero,
+        )
 
 
 def _flush(store: Store, pending: list[dict[str, Any]]) -> None:
@@ -104,76 +163,30 @@ def _load(dataset: Dataset, groups: list[list[str]], workers: int) -> Iterator[l
     yield from DataLoader(_Groups(dataset, groups), batch_size=None, num_workers=workers)
 
 
-def _batch(
-    plan: Plan, cells: Cells, missing: dict[str, set[str]], samples: list[Sample], passes: Passes,
-    maps: MapStore | None, seed: int, device: str, tally: Tally,
-) -> list[dict[str, Any]]:  # fmt: skip
-    """All missing rows of one batch of samples."""
-    model = plan.model
-    dtype = next(model.net.parameters()).dtype
-    images = model.encoding(np.stack([s.image for s in samples])).to(device=device, dtype=dtype)
-    labels = torch.tensor([s.label for s in samples])
-    ids = [s.image_id for s in samples]
-    base = Evidence(
-        passes, images, labels, ids, cam_layer=model.cam_module, seed=seed, probability=model.probability,
-        zero=model.encoding.zero,
-    )  # fmt: skip
-    predictions = base.logits().argmax(1)
-    evidence: dict[tuple[str, str], Evidence] = {}
-    prepared = []
-    for judge in plan.judges:
-        asks = (judge.protocol.target, judge.protocol.attribution_output)
-        if asks not in evidence:
-            targets = predictions if asks[0] == "prediction" else labels
-            evidence[asks] = base.explaining(targets, output=asks[1])
-        prepared.append((evidence[asks], judge.protocol.prepare(evidence[asks])))
-    rows: list[dict[str, Any]] = []
-    for m, (card, parameters) in enumerate(plan.methods):
-        made: dict[int, Tensor] = {}
-        for j, judge in enumerate(plan.judges):
-            cell, (e, shared) = cells.get((j, m)), prepared[j]
-            wanted = missing.get(cell.key, set()).intersection(ids) if cell else set()
-            if not wanted or card.name in tally.failed:
-                continue
-            try:
-                if card.role == "oracle":
-                    drawn = judge.protocol.oracle(shared, tuple(images.shape[-2:]))
-                else:
-                    drawn = made[id(e)] = made[id(e)] if id(e) in made else method_maps(card, e, parameters)
-            except Exception as error:  # a plug-in may raise anything; the other methods go on
-                tally.failed[card.name] = _line(error)
-                continue
-            scores = judge.protocol.score(shared, drawn)
-            rows += _rows(plan, judge, cell, card.name, e, samples, predictions, scores, wanted)
-            _count(tally, judge, card.name, scores)
-            if maps:
-                maps.save(cell.key, e.pair_ids, e.targets, drawn)
-    return rows
-
-
 def _rows(
-    plan: Plan, judge: Judge, cell: Cell, method: str, e: Evidence, samples: list[Sample], predictions: Tensor,
-    scores: Scores, wanted: set[str],
-) -> list[dict[str, Any]]:  # fmt: skip
+    judge: Judge, cell: Cell, e: Evidence, samples: list[Sample], predictions: Tensor, scores: Scores, wanted: set[str]
+) -> list[dict[str, Any]]:
+    """Rows of one cell for the pairs whose image is wanted."""
+    names = {name: judge.context[name]["name"] for name in ("protocol", "dataset", "model")}
     owners, targets, predicted = e.owner.tolist(), e.targets.tolist(), predictions.tolist()
-    values = scores.values.tolist()
     return [
         {
-            "cell": cell.key, "image_id": samples[owner].image_id, "image_digest": samples[owner].digest,
-            "target": targets[pair], "unit": "image", "metric": judge.card.metric,
-            "score": values[pair] if scores.status[pair] == OK else None, "status": scores.status[pair],
-            "prediction": predicted[owner], "protocol": judge.card.name, "dataset": plan.dataset.name,
-            "model": plan.model.name, "reference_model": None, "method": method,
+            "cell": cell.key,
+            "image_id": samples[owner].image_id,
+            "image_digest": samples[owner].digest,
+            "target": targets[pair],
+            "unit": "image",
+            "metric": judge.card.metric,
+            "score": score if status == OK else None,
+            "status": status,
+            "prediction": predicted[owner],
+            **names,
+            "reference_model": None,
+            "method": cell.method["name"],
         }
-        for pair, owner in enumerate(owners) if samples[owner].image_id in wanted
-    ]  # fmt: skip
-
-
-def _count(tally: Tally, judge: Judge, method: str, scores: Scores) -> None:
-    number = sum(status == "undefined-map" for status in scores.status)
-    if number:
-        key = (judge.card.name, method)
-        tally.undefined[key] = tally.undefined.get(key, 0) + number
+        for pair, (owner, score, status) in enumerate(zip(owners, scores.values.tolist(), scores.status, strict=True))
+        if samples[owner].image_id in wanted
+    ]
 
 
 def _line(error: Exception) -> str:

@@ -9,7 +9,8 @@ from typing import Any
 
 from xaibench import registry
 from xaibench.attribution.methods import choose_methods, effective
-from xaibench.cards import DatasetCard, MethodCard, ModelCard, ProtocolCard
+from xaibench.attribution.passes import PRECISIONS
+from xaibench.cards import DatasetCard, MethodCard, ModelCard, Profile, ProtocolCard
 from xaibench.datasets.base import Dataset
 from xaibench.datasets.open import open_dataset
 from xaibench.engine.context import make_context, method_part
@@ -29,6 +30,31 @@ from xaibench.protocols.api import make_protocol
 from xaibench.protocols.base import Protocol
 from xaibench.results.cells import Cell
 from xaibench.training.api import plan_training
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a command asks for, looked up and found to make sense; nothing is trained or loaded yet."""
+
+    cards: list[ProtocolCard]
+    protocols: list[Protocol]
+    model: ModelCard
+    data: DatasetCard
+    dataset: Dataset
+    root: Path | None
+    options: dict[str, Any]
+    methods: Sequence[str] | None
+    wanted: Wanted
+    profile: str
+    spending: Profile
+    images: int | None
+    seed: int
+    precision: str
+
+    @property
+    def any_classes(self) -> bool:
+        """Whether the model's classes may be others than the data set's, since only predictions are explained."""
+        return all(protocol.target == "prediction" for protocol in self.protocols)
 
 
 @dataclass(frozen=True)
@@ -75,96 +101,95 @@ def choose_weights(cards: Sequence[ProtocolCard], named: str | None) -> str:
     return named or kinds.pop()
 
 
-def open_model(
-    name: str,
-    data: DatasetCard,
-    dataset: Dataset,
-    wanted: Wanted,
-    *,
-    root: Path | None,
-    options: dict[str, Any],
-    any_classes: bool,
-    download: bool,
-    compute: dict[str, Any],
-) -> tuple[Model, dict[str, Any] | None, bool]:
-    """A model with the weights that are wanted, trained first where the data set has a recipe; its training's facts.
-
-    any_classes lets weights of another class count through, for runs that explain predictions; the last of what is
-    returned says whether the model's classes are those of the data set.
-    """
-    card = model_card(name)
-    if data.recipe and wanted.choice in ("plain", "aligned"):
-        alignment = DEFAULT_ALIGNMENT.model_copy(update={"grid": wanted.grid, "baseline": wanted.baseline})
-        planned = plan_training(
-            name, data.name, alignment if wanted.choice == "aligned" else None, data_root=root, options=options,
-            download=download,
-        )  # fmt: skip
-        path = planned.carry_out(**compute)
-    else:
-        path = find_weights(card, data, wanted, download)
-        if path is None:
-            raise missing_weights(card, data, wanted)
-    model = build_model(card, len(dataset.classes), data.geometry, data.min_cam_grid)
-    state = read_state(path)
-    other = class_count(model.net, state) if any_classes else None
-    if other:
-        model = build_model(card, other, data.geometry, data.min_cam_grid)
-    return load_weights(model, path, wanted.choice, card), state.facts or None, other is None
-
-
-def make_plan(
+def look_up(
     protocols: Sequence[str], model: str, dataset: str, *, data_root: Path | None, methods: Sequence[str] | None,
     images: int | None, profile: str | None, weights: str | None, settings: dict[str, Any], options: dict[str, Any],
-    seed: int, precision: str, download: bool, compute: dict[str, Any],
-) -> Plan:  # fmt: skip
-    """Looks everything up, cheap things first, so that a wrong word is told before anything is trained or loaded."""
+    seed: int, precision: str,
+) -> Order:  # fmt: skip
+    """Looks up every name and checks every setting; raises XaibenchError for the first that does not fit."""
     cards = [registry.card("protocol", name) for name in dict.fromkeys(protocols)]
-    chosen = [{k: v for k, v in settings.items() if k in card.parameters} for card in cards]
     for name in settings:
         if not any(name in card.parameters for card in cards):
             raise XaibenchError(f"none of {', '.join(protocols)} has the setting {name!r}")
-    judges = [make_protocol(card, own) for card, own in zip(cards, chosen, strict=True)]
+    judges = [make_protocol(c, {k: v for k, v in settings.items() if k in c.parameters}) for c in cards]
     data: DatasetCard = registry.card("dataset", dataset)
     named, spending = data.profile(profile)
     for judge in judges:
         judge.check((data.geometry.crop, data.geometry.crop))
     network = model_card(model)
     choose_methods(methods, model, network.family, has_cam_layer=True)
-    wanted = Wanted(
-        choose_weights(cards, weights), getattr(judges[0], "grid", 4), getattr(judges[0], "baseline", "zero")
-    )
-    opened = open_dataset(data, data_root, options)
-    ready, training, comparable = open_model(
-        model, data, opened, wanted, root=data_root, options=options, download=download, compute=compute,
-        any_classes=all(judge.target == "prediction" for judge in judges),
-    )  # fmt: skip
-    for card, judge in zip(cards, judges, strict=True):
-        problem = judge.check_weights(ready.weights["alignment"]) if card.weights == "aligned" else None
-        if problem:
-            raise _unaligned(card, problem, network, data, wanted)
-    found, skipped = choose_methods(methods, model, ready.family, bool(ready.cam_layer))
+    grid, baseline = getattr(judges[0], "grid", 4), getattr(judges[0], "baseline", "zero")
+    if precision not in PRECISIONS:
+        raise XaibenchError(f"unknown precision {precision!r}; it is one of {', '.join(PRECISIONS)}")
     count = images if images is not None else spending.images
     if count is not None and count < 1:
         raise XaibenchError(f"--images {count}: at least one image is needed")
-    contexts = [
-        make_context(card, judge, data, opened, options, ready, named, spending, seed, precision)
-        for card, judge in zip(cards, judges, strict=True)
-    ]
-    return Plan(
-        dataset=opened,
-        model=ready,
-        judges=[Judge(*parts) for parts in zip(cards, judges, contexts, strict=True)],
-        methods=[(card, effective(card, spending.overrides)) for card in found],
-        images=opened.image_list(count),
-        skipped=skipped,
-        training=training,
-        side=data.geometry.crop,
-        comparable=comparable,
+    return Order(
+        cards=cards,
+        protocols=judges,
+        model=network,
+        data=data,
+        dataset=open_dataset(data, data_root, options),
+        root=data_root,
+        options=options,
+        methods=methods,
+        wanted=Wanted(choose_weights(cards, weights), grid, baseline),
+        profile=named,
+        spending=spending,
+        images=count,
+        seed=seed,
+        precision=precision,
     )
 
 
-def _unaligned(card: ProtocolCard, problem: str, model: ModelCard, data: DatasetCard, wanted: Wanted) -> XaibenchError:
-    ways = missing_weights(model, data, Wanted("aligned", wanted.grid, wanted.baseline)).args[0].split("; ", 1)[1]
+def open_plan(order: Order, *, download: bool, workers: int, device: str, quiet: bool) -> Plan:
+    """The plan of an order: finds or makes the weights, and keys every result."""
+    path = _weights(order, download, workers, device, quiet)
+    state = read_state(path)
+    model = build_model(order.model, len(order.dataset.classes), order.data.geometry, order.data.min_cam_grid)
+    other = class_count(model.net, state) if order.any_classes else None
+    if other:
+        model = build_model(order.model, other, order.data.geometry, order.data.min_cam_grid)
+    model = load_weights(model, path, order.wanted.choice, order.model)
+    for card, judge in zip(order.cards, order.protocols, strict=True):
+        problem = judge.check_weights(model.weights["alignment"]) if card.weights == "aligned" else None
+        if problem:
+            raise _unaligned(card, problem, order)
+    methods, skipped = choose_methods(order.methods, model.name, model.family, bool(model.cam_layer))
+    return Plan(
+        dataset=order.dataset,
+        model=model,
+        judges=[
+            Judge(card, judge, make_context(order, card, judge, model))
+            for card, judge in zip(order.cards, order.protocols, strict=True)
+        ],
+        methods=[(card, effective(card, order.spending.overrides)) for card in methods],
+        images=order.dataset.image_list(order.images),
+        skipped=skipped,
+        training=state.facts or None,
+        side=order.data.geometry.crop,
+        comparable=other is None,
+    )
+
+
+def _weights(order: Order, download: bool, workers: int, device: str, quiet: bool) -> Path:
+    """The file of the weights that an order wants; trained now where the data set has a recipe for it."""
+    if not order.data.recipe or order.wanted.choice not in ("plain", "aligned"):
+        path = find_weights(order.model, order.data, order.wanted, download)
+        if path is None:
+            raise missing_weights(order.model, order.data, order.wanted)
+        return path
+    changes = {"grid": order.wanted.grid, "baseline": order.wanted.baseline}
+    alignment = DEFAULT_ALIGNMENT.model_copy(update=changes) if order.wanted.choice == "aligned" else None
+    training = plan_training(
+        order.model.name, order.data.name, alignment, data_root=order.root, options=order.options, download=download
+    )
+    return training.carry_out(workers=workers, device=device, quiet=quiet)
+
+
+def _unaligned(card: ProtocolCard, problem: str, order: Order) -> XaibenchError:
+    aligned = Wanted("aligned", order.wanted.grid, order.wanted.baseline)
+    ways = str(missing_weights(order.model, order.data, aligned)).split("; ", 1)[1]
     return XaibenchError(
         f"{card.name} needs weights aligned with its deletions, but {problem}; judge them by sds, or {ways}"
     )

@@ -25,16 +25,15 @@ class TrainingImages(TorchDataset):
     def __init__(self, dataset: Dataset, encoding: Encoding, geometry: Geometry, augmentation: str, seed: int):
         self.dataset, self.encoding, self.geometry = dataset, encoding, geometry
         self.augmentation, self.seed, self.epoch = augmentation, seed, 0
-        self._drawn: dict[str, tuple[np.ndarray, int]] | None = None if hasattr(dataset, "open") else {}
+        self._drawn: dict[str, tuple[np.ndarray, int]] | None = None if dataset.on_disk else {}
 
     def __len__(self) -> int:
         return len(self.dataset.ids)
 
     def __getitem__(self, index: int) -> Item:
         image_id = self.dataset.ids[index]
-        draw = np.random.default_rng(derive(self.seed, "augment", image_id, self.epoch))
         image, label = self._cropped(image_id) if self.augmentation == "crop-flip" else self._displayed(image_id)
-        if draw.random() < 0.5:
+        if derive(self.seed, "flip", image_id, self.epoch) % 2:
             image = image[:, ::-1]
         return self.encoding(np.ascontiguousarray(image)[None])[0], label, image_id
 

@@ -70,6 +70,10 @@ class Critters(Dataset):
         scene = self.scene(image_id)
         return Sample(image_id, render(scene, self.size).image, scene.label, self.digest(image_id))
 
+    def label(self, image_id: str) -> int:
+        """The class index of an image, without drawing it."""
+        return self.scene(image_id).label
+
     def digest(self, image_id: str) -> str:
         """A hash (hex) of all that decides the image: the drawing's version, the arguments and the id."""
         self._index(image_id)

@@ -1,0 +1,61 @@
+"""A tiny network in double precision, images, and evidence about them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from xaibench.attribution.evidence import Evidence
+from xaibench.attribution.passes import Passes
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def net() -> nn.Module:
+    """A CNN for five classes that takes any image size."""
+    torch.manual_seed(0)
+    features = nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.Conv2d(6, 6, 3, padding=1), nn.Tanh())
+    head = nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(96, 5))
+    net = nn.Sequential(features, head).double().eval().requires_grad_(False)
+    head[-1].weight *= 5
+    return net
+
+
+@pytest.fixture
+def images() -> Tensor:
+    """Six encoded images of 16 x 24 pixels."""
+    return torch.randn(6, 3, 16, 24, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+
+@pytest.fixture
+def labels() -> Tensor:
+    return torch.tensor([3, 0, 4, 1, 2, 2])
+
+
+@pytest.fixture
+def maps() -> Tensor:
+    """A map for each image, half of its pixels 0, as after a ReLU."""
+    return torch.randn(6, 1, 16, 24, generator=torch.Generator().manual_seed(2), dtype=torch.float64).relu()
+
+
+@pytest.fixture
+def evidence():
+    """Makes evidence: evidence(net, images, targets, ids, chunk=..., ...); its hooks come off after the test."""
+    opened: list[Passes] = []
+
+    def make(net: nn.Module, images: Tensor, targets: Tensor, ids=None, *, chunk: int = 32, **settings) -> Evidence:
+        opened.append(Passes(net, chunk=chunk))
+        ids = [f"photo {i}" for i in range(len(images))] if ids is None else ids
+        return Evidence(opened[-1], images, targets, ids, **settings)
+
+    yield make
+    for passes in opened:
+        passes.__exit__()
