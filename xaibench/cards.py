@@ -120,9 +120,9 @@ class DatasetCard(Card):
     profiles: dict[str, Profile] = {}
 
     def profile(self, name: str | None) -> tuple[str, Profile]:
-        """A profile by name; `paper`, the papers' own parameters on all images, exists for every data set."""
-        name = name or self.default_profile
-        known = {"paper": Profile(), **self.profiles}
+        """A profile by name; `paper`, the papers' own parameters, exists for every data set (on all images, unless the
+        card says how many)."""
+        name, known = name or self.default_profile, {"paper": Profile(), **self.profiles}
         if name not in known:
             raise XaibenchError(f"data set {self.name} has no profile {name!r}; it has {', '.join(sorted(known))}")
         return name, known[name]

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -88,6 +94,37 @@ def test_a_killed_run_resumes_to_identical_rows(home, monkeypatch):
     monkeypatch.setattr(Critters, "load", load)
     resumed = small_run("killed", batch_size=2)
     assert resumed.computed == 4  # two batches of two were stored
+    pd.testing.assert_frame_equal(table(resumed), whole, check_exact=True)
+
+
+KILLED = """
+import os, signal, sys
+import xaibench, xaibench.engine.local
+from xaibench.datasets.critters import Critters
+
+xaibench.engine.local.FLUSH_SECONDS = 0
+load, loaded = Critters.load, []
+
+def die(self, image_id):
+    loaded.append(image_id)
+    if len(loaded) == 6:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return load(self, image_id)
+
+Critters.load = die
+xaibench.run("idsds", model="tiny", dataset="mini", methods=sys.argv[1], out="killed", images=8, batch_size=2)
+"""
+
+
+def test_a_run_ended_by_sigkill_resumes_to_identical_rows(home):
+    whole = table(small_run("whole", batch_size=2))
+    path = os.pathsep.join([str(home), str(Path(xaibench.__file__).parents[1])])
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, METHODS], env=os.environ | {"PYTHONPATH": path}, capture_output=True, check=False
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    resumed = small_run("killed", batch_size=2)
+    assert resumed.computed == 4
     pd.testing.assert_frame_equal(table(resumed), whole, check_exact=True)
 
 

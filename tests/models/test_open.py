@@ -56,8 +56,7 @@ def test_encodings_are_those_of_the_published_weights(name):
 
 def test_the_authors_aligned_weights_are_named_as_the_sheet_says():
     base = "https://download.visinf.tu-darmstadt.de/data/2024-neurips-hesse-idsds/models_finetuned/"
-    published = ["resnet18", "resnet50", "resnet101", "resnet152", "wide_resnet50_2", "vgg11", "vgg13", "vgg16", "vgg19",
-                 "vgg16_bn"]  # fmt: skip
+    published = "resnet18 resnet50 resnet101 resnet152 wide_resnet50_2 vgg11 vgg13 vgg16 vgg19 vgg16_bn".split()
     cards = {name: model_card(name).aligned for name in NAMES}
     assert sorted(name for name, aligned in cards.items() if aligned) == sorted(published)
     for name in published:
@@ -179,7 +178,7 @@ def test_published_weights_are_fetched_only_when_asked(empty_home, monkeypatch):
         ("plain", "critters", 4, ["xaibench train classifier --model resnet18 --dataset critters;"]),
         (
             "aligned", "imagenet", 4,
-            ["https://download.visinf", "--download", "train patch-deletion --model resnet18 --dataset imagenet --data-root DIR;"],
+            ["https://download.visinf", "--download", "patch-deletion --model resnet18 --dataset imagenet --data-root DIR;"],
         ),
         ("aligned", "imagenet", 8, ["--data-root DIR --grid 8 --baseline zero"]),
         ("plain", "imagenet", 4, ["https://download.pytorch.org/models/resnet18-f37072fd.pth", "--download"]),

@@ -9,16 +9,26 @@ from xaibench.errors import XaibenchError, unknown
 
 
 def build(num_classes: int, architecture: str) -> nn.Module:
-    """The network `timm.create_model(architecture)` without weights."""
+    """The network `timm.create_model(architecture)` without weights.
+
+    Raises XaibenchError for a network with attention over positions, whose tokens are no convolutional map.
+    """
     import timm
 
-    return timm.create_model(architecture, pretrained=False, num_classes=num_classes)
+    net = timm.create_model(architecture, pretrained=False, num_classes=num_classes)
+    attention = next((m for m in net.modules() if "Attention" in type(m).__name__ or hasattr(m, "qkv")), None)
+    if attention is not None:
+        kind = type(attention).__name__
+        raise XaibenchError(
+            f"timm:{architecture} has attention ({kind}); xaibench takes convolutional networks from timm"
+        )
+    return net
 
 
 def card(name: str) -> ModelCard:
     """The card of `timm:NAME`: its encoding from timm's own configuration, its CAM layer by a probe.
 
-    Raises XaibenchError for names that timm does not know and for networks that are not convolutional.
+    Raises XaibenchError for names that timm does not know.
     """
     import timm
 
@@ -26,8 +36,6 @@ def card(name: str) -> ModelCard:
     if not timm.is_model(architecture):
         raise unknown("timm model", architecture, timm.list_models())
     config = timm.get_pretrained_cfg(architecture, allow_unregistered=True)
-    if architecture.startswith(("vit_", "deit", "beit", "eva", "swin", "cait", "xcit")):
-        raise XaibenchError(f"{name} is a transformer; xaibench takes convolutional networks from timm for now")
     mean, std = (config.mean, config.std) if config else ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     return ModelCard(
         name=name, title=f"{architecture} (timm)", target="xaibench.models.timm_cnn:build",

@@ -1,0 +1,78 @@
+"""Recipes: the paper's numbers, and learning rates against torch's schedules."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from pydantic import ValidationError
+from torch.optim.lr_scheduler import StepLR
+
+from xaibench import registry
+from xaibench.training.recipe import Recipe
+
+
+def test_the_default_is_the_papers():
+    recipe = Recipe()
+    assert (recipe.learning_rate, recipe.momentum, recipe.weight_decay) == (0.001, 0.9, 1e-4)
+    assert (recipe.epochs, recipe.batch_size, recipe.step_epochs, recipe.step_factor) == (30, 256, 10, 0.1)
+    assert (recipe.start, recipe.schedule, recipe.augmentation) == ("plain", "step", "crop-flip")
+    assert (recipe.loss, recipe.nesterov, recipe.label_smoothing) == ("cross-entropy", False, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "step_epochs", "factor", "per_epoch"), [(30, 10, 0.1, 7), (5, 2, 0.5, 3), (3, 1, 0.3, 1)]
+)
+def test_steps_are_those_of_torchs_schedule(epochs, step_epochs, factor, per_epoch):
+    recipe = Recipe(epochs=epochs, step_epochs=step_epochs, step_factor=factor, learning_rate=0.2)
+    optimiser = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.2)
+    schedule = StepLR(optimiser, step_epochs, factor)
+    step = 0
+    for _ in range(epochs):
+        for _ in range(per_epoch):
+            assert recipe.rate_at(step, epochs * per_epoch) == pytest.approx(optimiser.param_groups[0]["lr"])
+            step += 1
+        optimiser.step()
+        schedule.step()
+
+
+def test_one_cycle_by_hand():
+    """100 steps, 30 of them warming up: a cosine from 4 % to the peak, then a cosine to zero."""
+    recipe = Recipe(schedule="one-cycle", learning_rate=0.5)
+    by_hand = {
+        0: 0.02,
+        15: 0.5 * (0.04 + 0.96 / 2),
+        30: 0.5,
+        65: 0.25,
+        99: 0.25 * (1 + math.cos(math.pi * 69 / 70)),
+    }
+    assert {step: recipe.rate_at(step, 100) for step in by_hand} == pytest.approx(by_hand)
+
+
+@pytest.mark.parametrize("warmup", [0.0, 0.1, 0.3, 0.9])
+@pytest.mark.parametrize("steps", [1, 2, 17, 200])
+def test_one_cycle_rises_to_the_peak_and_falls_without_ever_being_zero(warmup, steps):
+    recipe = Recipe(schedule="one-cycle", learning_rate=0.1, warmup=warmup)
+    rates = [recipe.rate_at(step, steps) for step in range(steps)]
+    assert all(0 < rate <= 0.1 + 1e-12 for rate in rates)
+    peak = rates.index(max(rates))
+    assert rates[: peak + 1] == sorted(rates[: peak + 1]) and rates[peak:] == sorted(rates[peak:], reverse=True)
+    assert abs(peak - warmup * steps) <= 1
+    if steps == 200:
+        assert rates[peak] > 0.099 and rates[-1] < 0.01
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"epochs": 0}, {"learning_rate": 0}, {"momentum": 1}, {"warmup": 1}, {"schedule": "cosine"}, {"epoch": 3}],
+)
+def test_impossible_recipes_are_refused(wrong):
+    with pytest.raises(ValidationError, match=next(iter(wrong))):
+        Recipe(**wrong)
+
+
+@pytest.mark.parametrize("name", ["critters", "imagenet", "imagefolder"])
+def test_recipes_of_data_sets_are_recipes(name):
+    recipe = Recipe.model_validate(registry.card("dataset", name).recipe)
+    assert (recipe == Recipe()) == (name != "critters")
