@@ -117,6 +117,7 @@ class Malicious:
         return (os.mkdir, (str(self.victim),))
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 @pytest.mark.parametrize("save", [torch.save, lambda thing, path: path.write_bytes(pickle.dumps(thing))])
 def test_a_pickle_that_runs_code_is_refused(save, tmp_path):
     path, victim = tmp_path / "w.pth", tmp_path / "victim"

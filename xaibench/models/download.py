@@ -8,16 +8,17 @@ import urllib.request
 from pathlib import Path
 
 from xaibench.errors import XaibenchError
+from xaibench.progress import bar
 
 CHUNK = 1 << 20
 
 
-def fetch(url: str, path: Path, sha256: str = "", progress=None) -> Path:
+def fetch(url: str, path: Path, sha256: str = "") -> Path:
     """The file at `path`, downloaded from a URL where it is not there yet.
 
-    sha256 is the hash of the whole file or the beginning of it ("" checks nothing). progress(done, total) is called
-    with bytes as they come, total 0 where the server does not say. Raises XaibenchError, and leaves no file, when the
-    server refuses, sends a web page, sends less than it announced, or the hash differs.
+    sha256 is the hash of the whole file or the beginning of it ("" checks nothing). Shows a bar in MiB. Raises
+    XaibenchError, and leaves no file, when the server refuses, sends a web page, sends less than it announced, or the
+    hash differs.
     """
     if path.is_file():
         return path
@@ -28,13 +29,13 @@ def fetch(url: str, path: Path, sha256: str = "", progress=None) -> Path:
         with urllib.request.urlopen(request, timeout=60) as reply, part.open("wb") as file:
             digest, head, done = hashlib.sha256(), b"", 0
             total = int(reply.headers.get("Content-Length") or 0)
-            while block := reply.read(CHUNK):
-                head = head or block[:512]
-                digest.update(block)
-                file.write(block)
-                done += len(block)
-                if progress:
-                    progress(done, total)
+            with bar(f"downloading {path.name} (MiB)", max(1, total // CHUNK)) as progress:
+                while block := reply.read(CHUNK):
+                    head = head or block[:512]
+                    digest.update(block)
+                    file.write(block)
+                    done += len(block)
+                    progress.advance(1)
         _check(url, head, done, total, digest.hexdigest(), sha256)
         part.replace(path)
     except (urllib.error.URLError, TimeoutError, ConnectionError, ValueError) as error:

@@ -61,11 +61,10 @@ class Wanted:
         return alignment is not None and (alignment["grid"], alignment["baseline"]) == (self.grid, self.baseline)
 
 
-def find_weights(card: ModelCard, dataset: DatasetCard, wanted: Wanted, download: bool, progress=None) -> Path | None:
-    """The file of the weights that are wanted: trained here, or published; None where there are none yet.
+def find_weights(card: ModelCard, dataset: DatasetCard, wanted: Wanted, download: bool) -> Path | None:
+    """The file of the weights that are wanted: trained here, or published and fetched (if download allows it).
 
-    Raises XaibenchError where a path does not exist, where several trainings fit, and where weights are published but
-    may not be downloaded (download is false and they are not there yet).
+    None where there are none yet. Raises XaibenchError where a path does not exist and where several trainings fit.
     """
     if wanted.choice not in ("plain", "aligned"):
         path = Path(wanted.choice)
@@ -83,13 +82,9 @@ def find_weights(card: ModelCard, dataset: DatasetCard, wanted: Wanted, download
     alignment = published.alignment.model_dump() if published and published.alignment else None
     if published is None or published.dataset != dataset.name or not wanted.fits(alignment):
         return None
-    return _published(card, published, wanted.choice, download, progress)
-
-
-def _published(card: ModelCard, weights: PublishedWeights, choice: str, download: bool, progress) -> Path | None:
-    url, sha256 = address(weights)
+    url, sha256 = address(published)
     path = home() / "downloads" / url.rsplit("/", 1)[-1]
-    return fetch(url, path, sha256, progress) if download or path.is_file() else None
+    return fetch(url, path, sha256) if download or path.is_file() else None
 
 
 def address(weights: PublishedWeights) -> tuple[str, str]:
