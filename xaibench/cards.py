@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -167,7 +168,7 @@ def _line_of(text: str, location: list[str]) -> int:
     """The line (from 1) where the deepest named key of a location stands; 1 where it is missing."""
     for key in reversed(location):
         for number, line in enumerate(text.splitlines(), 1):
-            if key in line.split("#")[0].split("=")[0] or f"{key} =" in line:
+            if re.search(rf"(^|[\s{{,\[.]){re.escape(key)}\s*[=.\]]", line.split("#")[0]):
                 return number
     return 1
 

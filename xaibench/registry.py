@@ -84,7 +84,6 @@ def _entry_card(kind: str, entry: EntryPoint) -> Card:
     found = thing if isinstance(thing, Card) else getattr(thing, "xaibench_card", None)
     if found is None or found.kind != kind:
         raise XaibenchError(f"entry point {entry.value} gives neither a {kind} card nor a decorated {kind}")
-    _decorated.pop((kind, found.name), None)  # a decorator that ran during the import registered the same thing
     return found
 
 
@@ -109,7 +108,11 @@ def plugged_in(card: Card) -> bool:
 
 def register(card: Card, thing: Any) -> None:
     """Adds a card and its object for this process; raises XaibenchError where the name is taken."""
-    if card.name in _places(card.kind):
+    places = _places(card.kind)
+    place = places.get(card.name)
+    if isinstance(place, EntryPoint) and place.module == getattr(thing, "__module__", None):
+        return  # a package's decorator, run because its entry point was asked for
+    if card.name in places:
         raise XaibenchError(f"{card.kind} {card.name!r} exists already; give the plug-in another name")
     _decorated[card.kind, card.name] = (card, thing)
 
@@ -158,15 +161,23 @@ def _source_digest(thing: Any) -> str:
         path = inspect.getsourcefile(thing)
         return content_hash(Path(path).read_bytes()) if path else content_hash(inspect.getsource(thing).encode())
     except (OSError, TypeError):
-        code = getattr(thing, "__code__", None)
-        return content_hash(code.co_code if code else repr(thing).encode())
+        return content_hash(_code_words(getattr(thing, "__code__", thing)).encode())
+
+
+def _code_words(code: Any) -> str:
+    """What a code object does, in words that do not change from process to process."""
+    if not hasattr(code, "co_code"):
+        return repr(code)
+    return f"{code.co_code!r} {code.co_names} {[_code_words(constant) for constant in code.co_consts]}"
 
 
 def load_plugin(path: Path) -> None:
     """Runs a Python file whose decorators register methods; raises XaibenchError when it is missing or fails."""
     if not path.is_file():
         raise XaibenchError(f"plug-in {path} does not exist")
-    name = f"xaibench_plugin_{path.stem}"
+    from xaibench.datasets.base import content_hash
+
+    name = f"xaibench_plugin_{path.stem}_{content_hash(str(path.resolve()).encode())}"
     for key in [key for key, (_, thing) in _decorated.items() if getattr(thing, "__module__", "") == name]:
         del _decorated[key]  # the file is loaded again in this process: it replaces itself
     spec = importlib.util.spec_from_file_location(name, path)

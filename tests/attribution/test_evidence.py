@@ -98,6 +98,24 @@ def test_scores_are_logits_or_the_models_kind_of_probability(probability, squash
     assert torch.allclose(e.scores(several, "probability")[:, 0], probabilities, rtol=1e-10)
 
 
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("ixg-sg", [{"samples": 3}, {"sigma": 0.1}]),
+        ("ig-sg", [{"samples": 3}, {"sigma": 0.1}, {"steps": 4}, {"baseline": "uniform"}]),
+        ("rise", [{"masks": 7}, {"keep": 0.4}, {"cells": 4}, {"baseline": "uniform"}]),
+        ("sg-cam++", [{"samples": 3}, {"sigma": 0.1}]),
+    ],
+)
+def test_what_is_remembered_is_not_taken_for_other_parameters(name, changes, small, pictures, classes, evidence):
+    card, shared = registry.card("method", name), evidence(small, pictures, classes)
+    given = effective(card, FEW)
+    method_maps(card, shared, given)
+    for change in changes:
+        fresh = method_maps(card, evidence(small, pictures, classes), given | change)
+        assert torch.equal(method_maps(card, shared, given | change), fresh)
+
+
 def test_logits_under_edits_are_those_of_the_edited_images(small, pictures, classes, evidence):
     e = evidence(small, pictures, classes, chunk=5)
     scales = torch.tensor([0.5, -1.0, 2.0])

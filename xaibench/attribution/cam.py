@@ -34,12 +34,12 @@ def grad_cam_plus_plus(e: Evidence) -> Tensor:
     For g > 0, and only those count, alpha is 1 / (2 + g sum A): no epsilon, and no 0/0 where gradients are tiny.
     """
     a, g = e.stage().activations, e.stage().gradients
-    return _weighted(_space_sum(_alpha(2 + g * _space_sum(a)) * torch.relu(g)), a)
+    return _weighted(_space_sum(_ratio(torch.relu(g), 2 + g * _space_sum(a))), a)
 
 
-def _alpha(denominator: Tensor) -> Tensor:
-    """1/denominator; 0 where it vanishes, which only layers with negative activations can bring about."""
-    return torch.where(denominator == 0, torch.zeros_like(denominator), 1 / denominator)
+def _ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
+    """The quotient; 0 where the denominator vanishes: without gradients, or with negative activations."""
+    return torch.where(denominator == 0, torch.zeros_like(denominator), numerator / denominator)
 
 
 def grad_cam_plus_plus_torchcam(e: Evidence) -> Tensor:
@@ -53,7 +53,7 @@ def smooth_grad_cam_plus_plus(e: Evidence, samples: int = 4, sigma: float = 0.3)
     a = e.stage().activations
     gradients = [e.stage(k, sigma).gradients for k in range(samples)]
     first, second, third = (sum(g**power for g in gradients) / samples for power in (1, 2, 3))
-    alpha = second * _alpha(2 * second + third * _space_sum(a))
+    alpha = _ratio(second, 2 * second + third * _space_sum(a))
     return _weighted(_space_sum(alpha * torch.relu(first)), a)
 
 

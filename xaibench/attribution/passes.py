@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import register_multi_grad_hook
 
 from xaibench.errors import XaibenchError
 
@@ -51,9 +52,9 @@ class Passes:
     def _count(self, module: nn.Module, inputs: tuple, output: object) -> None:
         size = len(inputs[0]) if inputs and isinstance(inputs[0], Tensor) else 1
         self.forwards += size
-        first = next((o for o in _tensors(output) if o.requires_grad), None)
-        if first is not None:
-            first.register_hook(lambda gradient: self._count_backward(size))
+        outputs = [tensor for tensor in _tensors(output) if tensor.requires_grad]
+        if outputs:  # once for each backward pass, whichever of the outputs it starts from
+            register_multi_grad_hook(outputs, lambda gradient: self._count_backward(size), mode="any")
 
     def _count_backward(self, size: int) -> None:
         self.backwards += size

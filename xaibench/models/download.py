@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -38,7 +39,7 @@ def fetch(url: str, path: Path, sha256: str = "") -> Path:
                     progress.advance(1)
         _check(url, head, done, total, digest.hexdigest(), sha256)
         part.replace(path)
-    except (urllib.error.URLError, TimeoutError, ConnectionError, ValueError) as error:
+    except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError, ValueError) as error:
         raise XaibenchError(f"cannot download {url}: {getattr(error, 'reason', error)}") from error
     finally:
         part.unlink(missing_ok=True)

@@ -42,7 +42,7 @@ def read_state(path: Path) -> StateFile:
             raise XaibenchError(f"weights {path} are not a readable safetensors file: {error}") from error
     else:
         tensors = _read_torch(path)
-    return StateFile(_strip(tensors), file_digest(path), facts)
+    return StateFile(tensors, file_digest(path), facts)
 
 
 def _read_torch(path: Path) -> dict[str, Tensor]:
@@ -62,16 +62,21 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def _strip(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The same tensors with prefixes that all names share (module., model., ...) taken off."""
-    while tensors and (prefix := next((p for p in PREFIXES if all(k.startswith(p) for k in tensors)), None)):
+def _named_as(net: nn.Module, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The same tensors without the prefixes (module., model., ...) that all their names share and the network's not."""
+    own = list(net.state_dict())
+
+    def foreign(prefix: str) -> bool:
+        return all(k.startswith(prefix) for k in tensors) and not all(k.startswith(prefix) for k in own)
+
+    while tensors and (prefix := next(filter(foreign, PREFIXES), None)):
         tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
     return tensors
 
 
 def load_state(net: nn.Module, state: StateFile, path: Path, model: str) -> None:
     """Copies weights into a network; raises XaibenchError that names the first keys or shapes that differ."""
-    wanted, given = net.state_dict(), state.tensors
+    wanted, given = net.state_dict(), _named_as(net, state.tensors)
     given = {k: v for k, v in given.items() if k in wanted or not k.endswith("num_batches_tracked")}
     missing = [k for k in wanted if k not in given and not k.endswith("num_batches_tracked")]
     extra = [k for k in given if k not in wanted]
@@ -93,7 +98,7 @@ def load_state(net: nn.Module, state: StateFile, path: Path, model: str) -> None
 
 def class_count(net: nn.Module, state: StateFile) -> int | None:
     """The number of classes of the weights, where that alone keeps them from fitting the network; None otherwise."""
-    wanted, given = net.state_dict(), state.tensors
+    wanted, given = net.state_dict(), _named_as(net, state.tensors)
     wrong = [k for k in given if k in wanted and given[k].shape != wanted[k].shape]
     counts = {given[k].shape[0] for k in wrong if given[k].ndim and given[k].shape[1:] == wanted[k].shape[1:]}
     return counts.pop() if len(counts) == 1 and all(given[k].shape[1:] == wanted[k].shape[1:] for k in wrong) else None
