@@ -127,7 +127,10 @@ class Evidence:
 
     def logits(self) -> Tensor:
         """Logits (B, K) of the images."""
-        compute = lambda: self.passes.logits(len(self.images), lambda i: self.images[i])  # noqa: E731
+
+        def compute() -> Tensor:
+            return self.passes.logits(len(self.images), lambda image: self.images[image])
+
         return self.once(("logits",), compute, per_image=True)
 
     def logits_under(self, key: tuple, count: int, edit: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
@@ -137,8 +140,8 @@ class Evidence:
         """
 
         def compute() -> Tensor:
-            inputs = lambda i: edit(i // count, i % count)  # noqa: E731
-            return self.passes.logits(len(self.images) * count, inputs).unflatten(0, (-1, count))
+            logits = self.passes.logits(len(self.images) * count, lambda index: edit(index // count, index % count))
+            return logits.unflatten(0, (-1, count))
 
         return self.once(("logits under", *key), compute, per_image=True)
 
@@ -187,7 +190,9 @@ class Evidence:
         def inputs(index: Tensor) -> Tensor:
             return torch.lerp(start, end[index // steps], positions[index % steps, None, None, None])
 
-        objective = lambda logits, index: self._objective(logits, index // steps)  # noqa: E731
+        def objective(logits: Tensor, index: Tensor) -> Tensor:
+            return self._objective(logits, index // steps)
+
         for part, gradient in self.passes.gradients(len(end) * steps, inputs, objective):
             index = torch.arange(part.start, part.stop, device=total.device)
             total.index_add_(0, index // steps, gradient * weights[index % steps, None, None, None])
