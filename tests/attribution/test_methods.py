@@ -158,7 +158,6 @@ def test_plugin_files_register_and_an_edit_changes_the_source_digest(tmp_path, s
     assert registry.card("method", "from-file").source == digests[0]
 
 
-@pytest.mark.xfail(strict=True, reason="both are one module: the second takes the methods of the first away")
 def test_two_plugin_files_of_the_same_name_live_side_by_side(tmp_path):
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
@@ -168,7 +167,6 @@ def test_two_plugin_files_of_the_same_name_live_side_by_side(tmp_path):
     assert registry.names("method", "from-*") == ["from-a", "from-b"]
 
 
-@pytest.mark.xfail(strict=True, reason="co_code holds neither constants nor names")
 def test_functions_without_a_file_differ_in_their_digest_when_their_code_does():
     sources = ["lambda e: 2 * e.inputs", "lambda e: 3 * e.inputs", "lambda e: 2 * e.images"]
     digests = []

@@ -166,7 +166,6 @@ def test_what_is_not_logits_is_refused(wrap, found, small, pictures, classes):
         xaibench.attribute(Wrapped(small, wrap), pictures, classes, "ixg")
 
 
-@pytest.mark.xfail(strict=True, reason="the count hangs on the first tensor returned, explained or not")
 def test_backward_passes_are_counted_for_tuples_and_dicts(small, pictures):
     for wrap, pick in ((lambda f, y: (f, y), lambda o: o[1]), (lambda f, y: {"f": f, "y": y}, lambda o: o["y"])):
         with Passes(Wrapped(small, wrap), output=pick) as passes:

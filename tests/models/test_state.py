@@ -58,7 +58,6 @@ def test_batch_norms_without_a_count_of_batches_load(loaded, make_net):
     assert same(loaded("w.pth", state), source)
 
 
-@pytest.mark.xfail(strict=True, reason="a prefix that the network's own names share is taken off too")
 def test_networks_whose_own_names_share_a_prefix_load_their_own_weights(make_net, tmp_path):
     net, other = (nn.ModuleDict({"model": make_net(seed=s)}) for s in (0, 1))
     path = tmp_path / "w.safetensors"
