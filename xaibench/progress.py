@@ -33,11 +33,13 @@ class _LineBar(Bar):
     def advance(self, amount: int = 1, note: str = "") -> None:
         self._done += amount
         now = time.monotonic()
-        if now - self._spoke < LINE_SECONDS and not (amount and self._done >= self._total):
+        finished = self._total and amount and self._done >= self._total
+        if now - self._spoke < LINE_SECONDS and not finished:
             return
         self._spoke, spent = now, now - self._began
-        left = f", {_clock(spent / self._done * (self._total - self._done))} left" if self._done else ""
-        words = f"{self._title}: {self._done}/{self._total}, {_clock(spent)} spent{left}"
+        known = self._total and self._done
+        left = f", {_clock(spent / self._done * (self._total - self._done))} left" if known else ""
+        words = f"{self._title}: {self._done}{f'/{self._total}' if self._total else ''}, {_clock(spent)} spent{left}"
         print(f"{words}{'; ' + note if note else ''}", file=sys.stderr, flush=True)
 
 
@@ -48,7 +50,7 @@ def _clock(seconds: float) -> str:
 
 @contextmanager
 def bar(title: str, total: int, quiet: bool = False) -> Iterator[Bar]:
-    """A bar for `total` pieces of work: with time spent and left; silent when quiet."""
+    """A bar for `total` pieces of work (0: unknown) with time spent and left; silent when quiet."""
     if quiet:
         yield Bar()
     elif not sys.stderr.isatty():
@@ -69,4 +71,4 @@ def bar(title: str, total: int, quiet: bool = False) -> Iterator[Bar]:
             TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[note]}"),
         )  # fmt: skip
         with Progress(*columns, console=Console(stderr=True)) as progress:
-            yield _TerminalBar(progress, progress.add_task(title, total=total, note=""))
+            yield _TerminalBar(progress, progress.add_task(title, total=total or None, note=""))

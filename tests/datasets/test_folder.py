@@ -151,10 +151,8 @@ def deep_rgb(path):
         (lambda path: path.write_bytes(b""), "cannot be read as an image"),
         (lambda path: path.write_bytes(b"<html>"), "cannot be read as an image"),
         (lambda path: path.unlink(), "cannot be read"),
-        (deep, "has mode I;16; convert it to 8-bit RGB first"),
-        pytest.param(
-            deep_rgb, "convert it to 8-bit", marks=pytest.mark.xfail(strict=True, reason="Pillow calls its mode RGB")
-        ),
+        (deep, "has 16 bits a channel; convert it to 8-bit RGB"),
+        (deep_rgb, "has 16 bits a channel; convert it to 8-bit RGB"),
     ],
 )
 def test_photos_that_cannot_be_read_are_errors_with_their_path(spoil, message, folder):

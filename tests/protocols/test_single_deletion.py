@@ -218,7 +218,7 @@ def test_several_targets_of_an_image(net, images, labels, evidence):
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"grid": 1}, "a grid of 1 has nothing to rank"),
+        ({"grid": 1}, "grid is a whole number of cells a side, such as 2, 4 or 8, not 1"),
         ({"baseline": "mean"}, "baseline is zero or random or blur, not 'mean'"),
         ({"target": "second"}, "target is label or prediction"),
         ({"attribution_output": "loss"}, "attribution_output is logit or probability"),

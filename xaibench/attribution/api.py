@@ -32,11 +32,21 @@ def evidence_of(
         )
     if inputs.ndim != 4 or not inputs.is_floating_point():
         raise XaibenchError(f"inputs are floating point (B, C, H, W), not {inputs.dtype} {tuple(inputs.shape)}")
+    own = next((p.dtype for p in passes.net.parameters()), inputs.dtype)
+    if not len(inputs) or own != inputs.dtype:
+        raise XaibenchError(
+            f"{len(inputs)} inputs of {inputs.dtype} for a network of {own}; give at least one, of its type"
+        )
     targets = torch.as_tensor(targets)
     if targets.shape != inputs.shape[:1] or targets.is_floating_point():
         raise XaibenchError(f"targets are {len(inputs)} class indices, not {targets.dtype} {tuple(targets.shape)}")
     if isinstance(cam_layer, str):
-        cam_layer = passes.net.get_submodule(cam_layer)
+        layers = dict(passes.net.named_modules())
+        if cam_layer not in layers:
+            raise XaibenchError(
+                f"the model has no layer {cam_layer!r}; among its {len(layers)} are {', '.join(list(layers)[1:4])}"
+            )
+        cam_layer = layers[cam_layer]
     ids = [str(i) for i in range(len(inputs))] if image_ids is None else image_ids
     return Evidence(passes, inputs.detach(), targets.long(), ids, cam_layer=cam_layer, seed=seed, output=output)
 

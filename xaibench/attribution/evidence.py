@@ -69,6 +69,7 @@ class Evidence:
         self.owner = torch.arange(len(images), device=images.device) if owner is None else owner.to(images.device)
         if len(self.targets) != len(self.owner):
             raise XaibenchError(f"{len(self.targets)} targets but {len(self.owner)} owners; one image each")
+        self._range = (int(self.targets.min()), int(self.targets.max())) if len(self.targets) else (0, 0)
         self.cam_layer, self.output, self.probability = cam_layer, output, probability
         self.zero = torch.zeros(images.shape[1]) if zero is None else zero
         self._image_memo: dict[tuple, object] = {} if _image_memo is None else _image_memo
@@ -150,6 +151,9 @@ class Evidence:
         return self._pick(logits[self.owner], self.targets, output or self.output)
 
     def _pick(self, logits: Tensor, targets: Tensor, output: str) -> Tensor:
+        low, high = self._range
+        if low < 0 or high >= logits.shape[-1]:
+            raise XaibenchError(f"target {low if low < 0 else high} is no class of {logits.shape[-1]}")
         if output == "probability":
             logits = logits.sigmoid() if self.probability == "sigmoid" else logits.softmax(-1)
         index = targets.view(-1, *[1] * (logits.ndim - 1)).expand(*logits.shape[:-1], 1)
@@ -183,6 +187,8 @@ class Evidence:
 
         Gauss-Legendre quadrature with `steps` nodes; not remembered, `path_moments` is.
         """
+        if steps < 1:
+            raise XaibenchError(f"integrated gradients need at least one step, not {steps}")
         nodes, weights = (torch.from_numpy(a).to(self.images) for a in np.polynomial.legendre.leggauss(steps))
         positions, weights, start = (nodes + 1) / 2, weights / 2, self.baseline(baseline)
         total = torch.zeros_like(end)
@@ -229,6 +235,8 @@ class Evidence:
             try:
                 with torch.enable_grad():
                     logits = self.passes.call(inputs[index].detach().requires_grad_())
+                    if len(kept) != 1 or not isinstance(kept[0], Tensor) or kept[0].ndim != 4:
+                        raise XaibenchError("the CAM layer must run once in a pass and give a map (N, K, h, w)")
                     (gradient,) = torch.autograd.grad(self._objective(logits, index).sum(), kept[0])
             finally:
                 handle.remove()

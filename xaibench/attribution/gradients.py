@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from xaibench.attribution.evidence import Evidence
+from xaibench.errors import XaibenchError
 
 
 def gradient(e: Evidence) -> Tensor:
@@ -29,5 +30,7 @@ def integrated_gradients(
 
     With samples, the mean over noisy inputs (SmoothGrad); power 2 squares each sample per channel before that mean.
     """
+    if power not in (1, 2):
+        raise XaibenchError(f"power is 1 or 2, not {power}")
     moments = e.path_moments(baseline, steps, samples, sigma)
     return moments.second if power == 2 else moments.first

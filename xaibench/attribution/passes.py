@@ -34,6 +34,8 @@ class Passes:
     ):
         if precision not in PRECISIONS:
             raise XaibenchError(f"unknown precision {precision!r}; it is one of {', '.join(PRECISIONS)}")
+        if chunk < 1:
+            raise XaibenchError(f"chunk is {chunk}; at least one input goes through a pass")
         self.net, self.chunk, self.precision, self.output = net, chunk, precision, output
         self.forwards = self.backwards = 0
         self._handle = net.register_forward_hook(self._count)

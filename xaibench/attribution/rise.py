@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from xaibench.attribution.evidence import Evidence
+from xaibench.errors import XaibenchError
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,9 @@ class MaskSeeds:
 
 def mask_seeds(e: Evidence, masks: int, cells: int, keep: float) -> MaskSeeds:
     """Masks of every image of the evidence, drawn from its own (seed, purpose, image id)."""
+
+    if masks < 1:
+        raise XaibenchError(f"RISE needs at least one mask, not {masks}")
 
     def draw() -> MaskSeeds:
         height, width = e.images.shape[2:]

@@ -37,7 +37,7 @@ class ImageFolder(Dataset):
         self._labels: dict[str, int] = {}
         for folder in folders:
             for path in sorted(folder.rglob("*")):
-                if path.suffix.lower() in SUFFIXES and path.is_file():
+                if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file():
                     self._labels[path.relative_to(self.root).as_posix()] = index[folder.name]
         if not self._labels:
             raise XaibenchError(f"{top} has class folders but no photos in them ({', '.join(sorted(SUFFIXES))})")

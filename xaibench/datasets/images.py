@@ -17,8 +17,11 @@ def read_image(path: Path) -> Image.Image:
     """An RGB image; raises XaibenchError for a file that is missing, broken, truncated or not of 8 bits a channel."""
     try:
         with Image.open(path) as image:
-            if image.mode not in EIGHT_BIT:
-                raise XaibenchError(f"{path} has mode {image.mode}; convert it to 8-bit RGB first")
+            deep = any(";16" in str(tile) for tile in image.tile)  # Pillow calls a PNG of 3 x 16 bits RGB
+            if deep or image.mode not in EIGHT_BIT:
+                raise XaibenchError(
+                    f"{path} has {'16 bits a channel' if deep else image.mode}; convert it to 8-bit RGB"
+                )
             return image.convert("RGB")
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError) as error:
         raise XaibenchError(f"{path} cannot be read as an image: {error}") from error

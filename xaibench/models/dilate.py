@@ -35,12 +35,13 @@ def _undo_last_reduction(net: nn.Module, cam_layer: str, inputs: Tensor) -> bool
     small = leaves[-1].given  # a downsampling shortcut shrinks to the same size beside the main branch
     together = [s for s in leaves if s.given == small]
     first = names.index(together[0].path)
-    for s in together:
-        _unstride(net, s.path)
+    for path in dict.fromkeys(s.path for s in together):
+        _unstride(net, path)
     undone = {s.path for s in together}
-    for s in seen[first:]:
-        if s.path not in undone and isinstance(s.module, nn.Conv2d) and max(s.module.kernel_size) > 1:
-            _dilate(s.module)
+    later = dict.fromkeys(s.module for s in seen[first:] if s.path not in undone)  # once, however often it runs
+    for module in later:
+        if isinstance(module, nn.Conv2d) and max(module.kernel_size) > 1:
+            _dilate(module)
     return True
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import secrets
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -24,13 +25,13 @@ def fetch(url: str, path: Path, sha256: str = "") -> Path:
     if path.is_file():
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
+    part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")  # two processes may fetch the same file
     try:
         request = urllib.request.Request(url, headers={"User-Agent": "xaibench"})
         with urllib.request.urlopen(request, timeout=60) as reply, part.open("wb") as file:
             digest, head, done = hashlib.sha256(), b"", 0
             total = int(reply.headers.get("Content-Length") or 0)
-            with bar(f"downloading {path.name} (MiB)", max(1, total // CHUNK)) as progress:
+            with bar(f"downloading {path.name} (MiB)", -(-total // CHUNK)) as progress:
                 while block := reply.read(CHUNK):
                     head = head or block[:512]
                     digest.update(block)

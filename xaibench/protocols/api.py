@@ -42,6 +42,8 @@ def score(
     grid=4, baseline="zero", drop_output="logit"). Raises XaibenchError for unknown names and shapes that do not match.
     """
     judge = make_protocol(registry.card("protocol", protocol), settings)
+    if not isinstance(maps, Tensor):
+        raise XaibenchError(f"maps are a tensor (B, 1, H, W), not {type(maps).__name__}")
     if maps.shape != (len(inputs), 1, *inputs.shape[-2:]):
         wanted = (len(inputs), 1, *inputs.shape[-2:])
         raise XaibenchError(f"maps are (B, 1, H, W) = {wanted}, not {tuple(maps.shape)}")

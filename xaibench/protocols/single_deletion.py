@@ -64,8 +64,8 @@ class SingleDeletion(Protocol):
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise XaibenchError(f"{name} is {' or '.join(allowed)}, not {getattr(self, name)!r}")
-        if self.grid < 2:
-            raise XaibenchError(f"a grid of {self.grid} has nothing to rank; use 2, 4 or 8")
+        if not isinstance(self.grid, int) or self.grid < 2:
+            raise XaibenchError(f"grid is a whole number of cells a side, such as 2, 4 or 8, not {self.grid}")
 
     @property
     def words(self) -> str:
