@@ -47,6 +47,38 @@ augmentation = "flip"
 """
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """One thread: the networks of these tests are too small for more."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def evidence():
+    """Makes evidence: evidence(net, images, targets, ids, chunk=..., ...); its hooks come off after the test."""
+    import torch
+
+    from xaibench.attribution.evidence import Evidence
+    from xaibench.attribution.passes import Passes
+
+    opened: list[Passes] = []
+
+    def make(net, images, targets, ids=None, *, chunk: int = 32, **settings) -> Evidence:
+        opened.append(Passes(net, chunk=chunk))
+        ids = [f"photo {i}" for i in range(len(images))] if ids is None else ids
+        layer = settings.pop("cam_layer", getattr(net, "body", None))
+        return Evidence(opened[-1], images, torch.as_tensor(targets), ids, cam_layer=layer, **settings)
+
+    yield make
+    for passes in opened:
+        passes.__exit__()
+
+
 @pytest.fixture(scope="session")
 def small_home(tmp_path_factory) -> Path:
     """A folder for XAIBENCH_HOME with the model card `tiny` and the data set card `mini`; it keeps trained weights."""

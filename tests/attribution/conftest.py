@@ -9,17 +9,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from xaibench.attribution.evidence import Evidence
-from xaibench.attribution.passes import Passes
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
 
 def _randomised(net: nn.Module, seed: int) -> nn.Module:
     """The network with weights and BatchNorm statistics that make every unit and every bias matter."""
@@ -100,22 +89,6 @@ def photos64() -> Tensor:
     """Eight encoded images of 64 x 64 pixels, float32: smooth blobs, so that neighbouring pixels agree."""
     coarse = torch.randn(8, 3, 12, 12, generator=torch.Generator().manual_seed(4))
     return nn.functional.interpolate(coarse, (64, 64), mode="bicubic")
-
-
-@pytest.fixture
-def evidence():
-    """Makes evidence: evidence(net, images, targets, chunk=..., output=...); its hooks come off after the test."""
-    opened: list[Passes] = []
-
-    def make(net: nn.Module, images: Tensor, targets: Tensor, ids=None, *, chunk: int = 32, **settings) -> Evidence:
-        opened.append(Passes(net, chunk=chunk))
-        ids = [f"photo {i}" for i in range(len(images))] if ids is None else ids
-        layer = settings.pop("cam_layer", getattr(net, "body", None))
-        return Evidence(opened[-1], images, torch.as_tensor(targets), ids, cam_layer=layer, **settings)
-
-    yield make
-    for passes in opened:
-        passes.__exit__()
 
 
 def _deviation(ours, reference) -> float:

@@ -7,14 +7,6 @@ import torch
 from torch import nn
 
 
-@pytest.fixture(scope="session", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(autouse=True)
 def empty_home(tmp_path, monkeypatch):
     """XAIBENCH_HOME is an empty folder, so that nothing that was trained or downloaded here is found."""

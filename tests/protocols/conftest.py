@@ -6,17 +6,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from xaibench.attribution.evidence import Evidence
-from xaibench.attribution.passes import Passes
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
 
 @pytest.fixture
 def net() -> nn.Module:
@@ -44,18 +33,3 @@ def labels() -> Tensor:
 def maps() -> Tensor:
     """A map for each image, half of its pixels 0, as after a ReLU."""
     return torch.randn(6, 1, 16, 24, generator=torch.Generator().manual_seed(2), dtype=torch.float64).relu()
-
-
-@pytest.fixture
-def evidence():
-    """Makes evidence: evidence(net, images, targets, ids, chunk=..., ...); its hooks come off after the test."""
-    opened: list[Passes] = []
-
-    def make(net: nn.Module, images: Tensor, targets: Tensor, ids=None, *, chunk: int = 32, **settings) -> Evidence:
-        opened.append(Passes(net, chunk=chunk))
-        ids = [f"photo {i}" for i in range(len(images))] if ids is None else ids
-        return Evidence(opened[-1], images, targets, ids, **settings)
-
-    yield make
-    for passes in opened:
-        passes.__exit__()
