@@ -19,7 +19,10 @@ def derive(seed: int, *purpose: object) -> int:
 
 
 def generator(seed: int, *purpose: object) -> torch.Generator:
-    """A CPU generator of torch seeded by `derive`; draws are moved to the device afterwards, so devices agree."""
+    """A CPU generator of torch seeded by `derive`; draws are moved to the device afterwards, so devices agree.
+
+    torch uses the low 32 bits of the seed, so among many thousand images two may share their noise.
+    """
     import torch
 
     return torch.Generator().manual_seed(derive(seed, *purpose))
