@@ -103,7 +103,7 @@ def peer(name: str, net: nn.Module, x: Tensor, y: Tensor, overrides: dict, layer
 
         def cam(passes: Passes) -> None:
             with CAMS[name](net, [net.get_submodule(layer)]) as tool:
-                tool(x, targets)
+                tool(x.clone().requires_grad_(), targets)  # its parameters are frozen
 
         return cam
     card = registry.card("method", name)

@@ -240,7 +240,8 @@ def test_photos_from_a_folder_and_a_replaced_photo(home, photos):
     from xaibench.models.state import save_state
 
     geometry = registry.card("dataset", "imagefolder").geometry
-    save_state(build_model(model_card("tiny"), 2, geometry).net, home / "two.safetensors", {})
+    for count, name in ((2, "two"), (9, "nine")):
+        save_state(build_model(model_card("tiny"), count, geometry).net, home / f"{name}.safetensors", {})
     arguments = {
         "protocols": "sds",
         "dataset": "imagefolder",
@@ -250,6 +251,11 @@ def test_photos_from_a_folder_and_a_replaced_photo(home, photos):
     arguments |= {"methods": "ixg,random", "images": 6}
     results = small_run("a", **arguments)
     assert results.computed == 6 and set(results.rows["target"]) == {0, 1}
+    other = arguments | {"weights": str(home / "nine.safetensors")}
+    with pytest.raises(XaibenchError, match=r"for 9 classes, imagefolder has 2; .* --target prediction"):
+        small_run("a", **other)
+    said = small_run("a", settings={"target": "prediction"}, **other)
+    assert set(said.rows["target"]) <= set(range(9)) and said.manifest.accuracy is None
     Image.new("RGB", (80, 80)).save(photos / results.images[0])
     with pytest.raises(XaibenchError, match=f"photo {results.images[0]} has changed"):
         small_run("a", **arguments)

@@ -147,7 +147,12 @@ def open_plan(order: Order, *, download: bool, workers: int, device: str, quiet:
     path = _weights(order, download, workers, device, quiet)
     state = read_state(path)
     model = build_model(order.model, len(order.dataset.classes), order.data.geometry, order.data.min_cam_grid)
-    other = class_count(model.net, state) if order.any_classes else None
+    other = class_count(model.net, state)
+    if other and not order.any_classes:
+        raise XaibenchError(
+            f"weights {path} are for {other} classes, {order.data.name} has {len(order.dataset.classes)}; "
+            "name weights for these classes, or explain what the model says by --target prediction"
+        )
     if other:
         model = build_model(order.model, other, order.data.geometry, order.data.min_cam_grid)
     model = load_weights(model, path, order.wanted.choice, order.model)
