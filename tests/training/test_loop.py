@@ -64,7 +64,14 @@ def test_a_killed_training_ends_in_the_same_weights(tmp_path, after):
 
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path / "killed", loss=killed)
-    resumed, again = train(tmp_path / "killed")
+    more = []
+
+    def counted(net, batch):
+        more.append(1)
+        return loss(net, batch)
+
+    resumed, again = train(tmp_path / "killed", loss=counted)
+    assert len(more) == (4 - after) * 8  # whole epochs that were done are not done again
     for a, b in zip(whole.state_dict().values(), resumed.state_dict().values(), strict=True):
         assert torch.equal(a, b)
     drop = lambda history: [{k: v for k, v in row.items() if k != "seconds"} for row in history]  # noqa: E731
