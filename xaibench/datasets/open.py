@@ -11,8 +11,6 @@ from xaibench.cards import DatasetCard
 from xaibench.datasets.base import Dataset
 from xaibench.errors import XaibenchError
 
-PARTS = ("test", "train", "validation")
-
 
 def parameters_of(card: DatasetCard, options: dict[str, Any], part: str = "test") -> dict[str, Any]:
     """The constructor's parameters for the images that are evaluated (test), learnt from or validated on."""

@@ -78,13 +78,19 @@ def find_weights(card: ModelCard, dataset: DatasetCard, wanted: Wanted, download
         )
     if here:
         return here[0]
-    published = card.aligned if wanted.choice == "aligned" else card.plain
-    alignment = published.alignment.model_dump() if published and published.alignment else None
-    if published is None or published.dataset != dataset.name or not wanted.fits(alignment):
+    published = published_weights(card, dataset, wanted)
+    if published is None:
         return None
     url, sha256 = address(published)
     path = home() / "downloads" / url.rsplit("/", 1)[-1]
     return fetch(url, path, sha256) if download or path.is_file() else None
+
+
+def published_weights(card: ModelCard, dataset: DatasetCard, wanted: Wanted) -> PublishedWeights | None:
+    """What the model's card says of published weights for this data set that are what is wanted."""
+    published = card.aligned if wanted.choice == "aligned" else card.plain
+    alignment = published.alignment.model_dump() if published and published.alignment else None
+    return published if published and published.dataset == dataset.name and wanted.fits(alignment) else None
 
 
 def address(weights: PublishedWeights) -> tuple[str, str]:
@@ -100,25 +106,16 @@ def address(weights: PublishedWeights) -> tuple[str, str]:
 def missing_weights(card: ModelCard, dataset: DatasetCard, wanted: Wanted) -> XaibenchError:
     """The error where no weights were found: what to train, or what may be downloaded."""
     name = f"{wanted.choice} weights of {card.name} on {dataset.name}"
-    ways = []
-    published = card.aligned if wanted.choice == "aligned" else card.plain
-    alignment = published.alignment.model_dump() if published and published.alignment else None
-    if published and published.dataset == dataset.name and wanted.fits(alignment):
-        ways.append(f"fetch the published ones ({address(published)[0]}) by --download")
-    root = " --data-root DIR" if dataset.needs_root else ""
+    made = f"--model {card.name} --dataset {dataset.name}{' --data-root DIR' if dataset.needs_root else ''}"
     if wanted.choice == "aligned":
-        grid = (
-            ""
-            if (wanted.grid, wanted.baseline) == (4, "zero")
-            else f" --grid {wanted.grid} --baseline {wanted.baseline}"
-        )
-        ways.append(
-            f"make them: xaibench train patch-deletion --model {card.name} --dataset {dataset.name}{root}{grid}"
-        )
+        usual = (wanted.grid, wanted.baseline) == (DEFAULT_ALIGNMENT.grid, DEFAULT_ALIGNMENT.baseline)
+        deletions = "" if usual else f" --grid {wanted.grid} --baseline {wanted.baseline}"
+        ways = [f"make them: xaibench train patch-deletion {made}{deletions}"]
     else:
-        ways.append(f"make them: xaibench train classifier --model {card.name} --dataset {dataset.name}{root}")
-    ways.append("or name a file by --weights PATH")
-    return XaibenchError(f"no {name} here; {'; '.join(ways)}")
+        ways = [f"make them: xaibench train classifier {made}"]
+    if published := published_weights(card, dataset, wanted):
+        ways.insert(0, f"fetch the published ones ({address(published)[0]}) by --download")
+    return XaibenchError(f"no {name} here; {'; '.join(ways)}; or name a file by --weights PATH")
 
 
 def load_weights(model: Model, path: Path, choice: str, card: ModelCard) -> Model:

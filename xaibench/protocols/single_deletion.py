@@ -95,9 +95,8 @@ class SingleDeletion(Protocol):
 
     def score(self, prepared: Tensor, maps: Tensor) -> Scores:
         """Spearman per pair; undefined where the map's cells, or the drops, are constant or not finite."""
-        cells = cell_sums(maps, self.grid)
-        values = spearman(cells, prepared)
-        return status_of(values, _unrankable(cells), _unrankable(prepared))
+        bad_maps = _unrankable(cell_sums(maps, self.grid))
+        return status_of(single_deletion_score(prepared, maps), bad_maps, _unrankable(prepared))
 
     def oracle(self, prepared: Tensor, size: tuple[int, int]) -> Tensor:
         """The drops themselves, spread over their cells: what Occlusion with the protocol's own cells computes."""
