@@ -219,12 +219,13 @@ def test_cards_open_their_data_sets(folder):
 def test_the_trained_squeezenet_gets_183_of_300_real_photos_right(real):
     from xaibench.cards import DatasetCard
     from xaibench.models.open import build_model, load_weights, model_card
+    from xaibench.models.state import read_state
 
     card: DatasetCard = registry.card("dataset", "imagenet")
     data = open_dataset(card, real / "imagenet_sample", {})
     names = model_card("squeezenet1_0")
     model = build_model(names, 1000, card.geometry)
-    load_weights(model, real / "weights" / "squeezenet1_0_imagenet.safetensors", "plain", names)
+    load_weights(model, read_state(real / "weights" / "squeezenet1_0_imagenet.safetensors"), "plain", names)
     model.freeze("cpu", torch.float32)
     right = 0
     for start in range(0, len(data.ids), 20):

@@ -146,12 +146,13 @@ def test_accuracy_is_that_of_a_direct_pass(home):
     from xaibench import registry
     from xaibench.datasets.open import open_dataset
     from xaibench.models.open import build_model, load_weights, model_card
+    from xaibench.models.state import read_state
 
     results = small_run("a", methods="ixg", images=40)
     card = registry.card("dataset", "mini")
     data = open_dataset(card, None, {})
     network = model_card("tiny")
-    model = load_weights(build_model(network, 10, card.geometry), aligned_file(), "aligned", network)
+    model = load_weights(build_model(network, 10, card.geometry), read_state(aligned_file()), "aligned", network)
     samples = [data.load(i) for i in data.ids]
     with torch.no_grad():
         predicted = model.net.eval()(model.encoding(np.stack([s.image for s in samples]))).argmax(1)

@@ -13,7 +13,7 @@ from xaibench.cards import Geometry
 from xaibench.errors import XaibenchError
 from xaibench.models.base import Encoding
 from xaibench.models.open import Wanted, address, build_model, find_weights, load_weights, missing_weights, model_card
-from xaibench.models.state import save_state
+from xaibench.models.state import read_state, save_state
 
 NAMES = registry.names("model")
 BIG = {"vgg11", "vgg13", "vgg16", "vgg19", "resnet152", "wide_resnet50_2"}
@@ -214,7 +214,7 @@ def test_the_alignment_comes_from_the_header_or_from_the_published_name(tmp_path
             torch.save({"state_dict": {f"module.model.{k}": v for k, v in model.net.state_dict().items()}}, path)
         else:
             save_state(model.net, path, facts)
-        loaded = load_weights(build_model(card, 10, geometry), path, str(path), card)
+        loaded = load_weights(build_model(card, 10, geometry), read_state(path), str(path), card)
         assert loaded.weights["alignment"] == expected
         assert loaded.weights["label"] == f"{'aligned ' if expected else ''}weights {name}"
         assert all(

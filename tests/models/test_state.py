@@ -30,7 +30,7 @@ def loaded(make_net, tmp_path):
             save_file({k: v.contiguous() for k, v in holds.items()}, path)
         else:
             torch.save(holds, path)
-        load_state(net, read_state(path), path, "tiny")
+        load_state(net, read_state(path), "tiny")
         return net
 
     return load
@@ -62,7 +62,7 @@ def test_networks_whose_own_names_share_a_prefix_load_their_own_weights(make_net
     net, other = (nn.ModuleDict({"model": make_net(seed=s)}) for s in (0, 1))
     path = tmp_path / "w.safetensors"
     save_state(net, path, {})
-    load_state(other, read_state(path), path, "wrapped")
+    load_state(other, read_state(path), "wrapped")
     assert same(net, other)
 
 
@@ -104,7 +104,7 @@ def test_weights_that_do_not_fit_change_nothing(make_net, tmp_path):
     net, path = make_net(seed=1), tmp_path / "w.pth"
     torch.save(make_net(classes=7).state_dict(), path)
     with pytest.raises(XaibenchError):
-        load_state(net, read_state(path), path, "tiny")
+        load_state(net, read_state(path), "tiny")
     assert same(net, make_net(seed=1))
 
 
@@ -155,7 +155,7 @@ def test_facts_travel_in_the_header_and_the_digest_is_that_of_the_file(make_net,
     assert state.digest == hashlib.blake2b(path.read_bytes(), digest_size=10).hexdigest()
     assert [p.name for p in path.parent.iterdir()] == ["w.safetensors"]
     net = make_net(seed=1)
-    load_state(net, state, path, "tiny")
+    load_state(net, state, "tiny")
     assert same(net, make_net())
 
 

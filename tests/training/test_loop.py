@@ -78,6 +78,20 @@ def test_a_killed_training_ends_in_the_same_weights(tmp_path, after):
     assert drop(again.history) == drop(trained.history)
 
 
+def test_a_result_that_could_not_be_kept_is_not_lost(tmp_path):
+    def full(net, trained):
+        raise OSError("no space")
+
+    with pytest.raises(OSError, match="no space"):
+        fit(network(), loss, points(), right, RECIPE, tmp_path, title="points", quiet=True, keep=full)
+    kept, again = [], network()
+    fit(
+        again, lambda net, batch: pytest.fail("trained again"), points(), right, RECIPE, tmp_path, title="points",
+        quiet=True, keep=lambda net, trained: kept.append(trained.epoch),
+    )  # fmt: skip
+    assert len(kept) == 1 and right(again)["accuracy"] > 0.9
+
+
 def test_the_best_epoch_is_kept(tmp_path):
     values = iter([0.2, 0.9, 0.9, 0.1])
     kept = []

@@ -120,7 +120,7 @@ def _train(
 ) -> None:
     from xaibench.cli.words import parse_options
     from xaibench.engine.budget import choose_device, choose_workers
-    from xaibench.models.trained import header
+    from xaibench.models.state import read_header
     from xaibench.training.api import plan_training
 
     device = choose_device(device)
@@ -129,7 +129,7 @@ def _train(
         changes=plan.changes(), weights=plan.weights, download=plan.download, seed=seed,
     )  # fmt: skip
     path = training.carry_out(workers=choose_workers(workers, device), device=device, precision=precision, quiet=quiet)
-    typer.echo(f"validation accuracy {header(path)['metrics']['accuracy']:.1%}; weights: {path}")
+    typer.echo(f"validation accuracy {read_header(path)['metrics']['accuracy']:.1%}; weights: {path}")
     protocol, root = "idsds" if alignment else "sds", f" --data-root {plan.data_root}" if plan.data_root else ""
     grid = f" --grid {alignment.grid} --baseline {alignment.baseline}" if alignment else ""
     typer.echo(

@@ -97,7 +97,7 @@ def run(
     >>> results.leaderboard().table[["rank", "method", "mean"]]           # doctest: +SKIP
     """
     from xaibench import registry
-    from xaibench.engine.budget import choose_device, choose_workers
+    from xaibench.engine.budget import choose_batch, choose_device, choose_workers, whole_number
     from xaibench.engine.plan import look_up, open_plan
     from xaibench.results.store import Store
 
@@ -110,7 +110,8 @@ def run(
         weights=weights, settings=settings or {}, options=dataset_options or {}, seed=seed, precision=precision,
     )  # fmt: skip
     device = choose_device(device)
-    sizes = Sizes(batch_size, chunk_size, choose_workers(workers, device))
+    chunk = chunk_size if chunk_size == "auto" else whole_number(chunk_size, "--chunk-size", 1)
+    sizes = Sizes(choose_batch(batch_size, device), chunk, choose_workers(workers, device))
     store = Store.create(out)  # before hours are spent on what could not be stored
     plan = open_plan(order, download=download, workers=sizes.workers, device=device, quiet=quiet)
     command = command or shlex.join(["xaibench", "run", ",".join(protocols), "--model", model])
@@ -119,9 +120,9 @@ def run(
 
 @dataclass(frozen=True)
 class Sizes:
-    """How the work is cut: images whose evidence lives together, inputs per pass (numbers or `auto`), loaders."""
+    """How the work is cut: images whose evidence lives together, inputs per pass (or `auto`), loading processes."""
 
-    batch: int | str
+    batch: int
     chunk: int | str
     workers: int
 
@@ -131,7 +132,7 @@ def _compute(
 ) -> Results:
     """Computes what a plan lacks in a store, and keeps the record of it whatever happens."""
     from xaibench.attribution.passes import PRECISIONS, Passes
-    from xaibench.engine.budget import choose_batch, choose_chunk
+    from xaibench.engine.budget import choose_chunk
     from xaibench.engine.local import Loop
     from xaibench.models.dilate import sample_input
     from xaibench.progress import bar
@@ -144,7 +145,7 @@ def _compute(
     missing = _missing(plan, keys, store, maps)
     plan.model.freeze(device, PRECISIONS["float64" if order.precision == "float64" else "float32"])
     example = sample_input(len(plan.model.encoding.mean), plan.side).to(next(plan.model.net.parameters()))
-    chunk, batch = choose_chunk(sizes.chunk, plan.model.net, example), choose_batch(sizes.batch, device)
+    chunk = choose_chunk(sizes.chunk, plan.model.net, example)
     manifest = RunManifest(
         command=command,
         protocols=[card.name for card in order.cards],
@@ -153,7 +154,7 @@ def _compute(
         images={"list": store.save_list(plan.images), "count": len(plan.images)},
         device=device,
         precision=order.precision,
-        batch_size=batch,
+        batch_size=sizes.batch,
         chunk_size=chunk,
         workers=sizes.workers,
         training=plan.training,
@@ -168,7 +169,7 @@ def _compute(
             bar(title, todo, quiet or not todo) as progress,
             Passes(plan.model.net, chunk=chunk, precision=order.precision) as passes,
         ):
-            loop = Loop(plan, cells, missing, store, maps, device, batch, sizes.workers, order.seed, progress)
+            loop = Loop(plan, cells, missing, store, maps, device, sizes.batch, sizes.workers, order.seed, progress)
             tally = loop.run(passes)
     except BaseException as error:
         manifest.finish("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")

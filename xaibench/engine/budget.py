@@ -29,12 +29,14 @@ def choose_workers(name: str | int, device: str) -> int:
     """`auto`: processes that load images; none on a CPU, whose cores the network needs itself."""
     import os
 
-    return int(name) if name != "auto" else (0 if device == "cpu" else min(8, (os.cpu_count() or 1) - 1))
+    if name != "auto":
+        return whole_number(name, "--workers", 0)
+    return 0 if device == "cpu" else min(8, (os.cpu_count() or 1) - 1)
 
 
 def choose_batch(name: str | int, device: str) -> int:
     """`auto`: images whose evidence lives together, 4 on a CPU and 32 elsewhere."""
-    return _positive(name, "--batch-size") if name != "auto" else (4 if device == "cpu" else 32)
+    return whole_number(name, "--batch-size", 1) if name != "auto" else (4 if device == "cpu" else 32)
 
 
 def choose_chunk(name: str | int, net: nn.Module, inputs: Tensor) -> int:
@@ -43,7 +45,7 @@ def choose_chunk(name: str | int, net: nn.Module, inputs: Tensor) -> int:
     inputs (1, C, H, W) is one example on the network's device.
     """
     if name != "auto":
-        return _positive(name, "--chunk-size")
+        return whole_number(name, "--chunk-size", 1)
     gpu = inputs.device.type == "cuda"
     budget = GPU_SHARE * torch.cuda.mem_get_info()[0] if gpu else min(CPU_PASS, CPU_SHARE * available_memory())
     fits = int(budget // (2 * activation_bytes(net, inputs)))  # activations and their gradients
@@ -84,11 +86,12 @@ def available_memory() -> int:
     return max(1 << 28, min(free))
 
 
-def _positive(value: str | int, option: str) -> int:
+def whole_number(value: str | int, option: str, least: int) -> int:
+    """The number that an option gives where it does not say `auto`; raises XaibenchError below the least it may be."""
     try:
         number = int(value)
     except ValueError:
-        number = 0
-    if number < 1:
-        raise XaibenchError(f"{option} is auto or a number from 1, not {value!r}")
+        number = least - 1
+    if number < least:
+        raise XaibenchError(f"{option} is auto or a number from {least}, not {value!r}")
     return number

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
-from torch.utils.data import Dataset as TorchDataset
 
 from xaibench.attribution.evidence import Evidence
 from xaibench.attribution.methods import method_maps
 from xaibench.attribution.passes import Passes
-from xaibench.datasets.base import Dataset, Sample
+from xaibench.datasets.base import Sample
+from xaibench.datasets.loading import load_groups
 from xaibench.engine.plan import Judge, Plan
 from xaibench.errors import XaibenchError
 from xaibench.progress import Bar
@@ -73,9 +71,10 @@ class Loop:
         """Goes through the list; rows of finished batches are stored also when it is interrupted."""
         pending, stored = [], time.monotonic()
         todo, images = set().union(*self.missing.values()), self.plan.images
-        groups = [[i for i in images[at : at + self.batch] if i in todo] for at in range(0, len(images), self.batch)]
+        cut = [[i for i in images[at : at + self.batch] if i in todo] for at in range(0, len(images), self.batch)]
+        groups = [group for group in cut if group]
         try:
-            for samples in _load(self.plan.dataset, [group for group in groups if group], self.workers):
+            for samples in load_groups(self.plan.dataset, groups, self.workers):
                 pending += self._batch(samples, passes)
                 self.tally.images += len(samples)
                 self.tally.forward_equivalents = passes.forward_equivalents
@@ -144,23 +143,6 @@ def _flush(store: Store, pending: list[dict[str, Any]]) -> None:
     if pending:
         store.append(row_table(pending))
         pending.clear()
-
-
-class _Groups(TorchDataset):
-    """Groups of image ids as lists of samples, for loader processes."""
-
-    def __init__(self, dataset: Dataset, groups: list[list[str]]):
-        self.dataset, self.groups = dataset, groups
-
-    def __len__(self) -> int:
-        return len(self.groups)
-
-    def __getitem__(self, index: int) -> list[Sample]:
-        return [self.dataset.load(image_id) for image_id in self.groups[index]]
-
-
-def _load(dataset: Dataset, groups: list[list[str]], workers: int) -> Iterator[list[Sample]]:
-    yield from DataLoader(_Groups(dataset, groups), batch_size=None, num_workers=workers)
 
 
 def _rows(

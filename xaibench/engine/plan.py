@@ -24,6 +24,7 @@ from xaibench.models.open import (
     load_weights,
     missing_weights,
     model_card,
+    ways_to_weights,
 )
 from xaibench.models.state import class_count, read_state
 from xaibench.protocols.api import make_protocol
@@ -144,18 +145,17 @@ def look_up(
 
 def open_plan(order: Order, *, download: bool, workers: int, device: str, quiet: bool) -> Plan:
     """The plan of an order: finds or makes the weights, and keys every result."""
-    path = _weights(order, download, workers, device, quiet)
-    state = read_state(path)
+    state = read_state(_weights(order, download, workers, device, quiet))
     model = build_model(order.model, len(order.dataset.classes), order.data.geometry, order.data.min_cam_grid)
     other = class_count(model.net, state)
     if other and not order.any_classes:
         raise XaibenchError(
-            f"weights {path} are for {other} classes, {order.data.name} has {len(order.dataset.classes)}; "
+            f"weights {state.path} are for {other} classes, {order.data.name} has {len(order.dataset.classes)}; "
             "name weights for these classes, or explain what the model says by --target prediction"
         )
     if other:
         model = build_model(order.model, other, order.data.geometry, order.data.min_cam_grid)
-    model = load_weights(model, path, order.wanted.choice, order.model)
+    model = load_weights(model, state, order.wanted.choice, order.model)
     for card, judge in zip(order.cards, order.protocols, strict=True):
         problem = judge.check_weights(model.weights["alignment"]) if card.weights == "aligned" else None
         if problem:
@@ -194,7 +194,7 @@ def _weights(order: Order, download: bool, workers: int, device: str, quiet: boo
 
 def _unaligned(card: ProtocolCard, problem: str, order: Order) -> XaibenchError:
     aligned = Wanted("aligned", order.wanted.grid, order.wanted.baseline)
-    ways = str(missing_weights(order.model, order.data, aligned)).split("; ", 1)[1]
+    ways = ways_to_weights(order.model, order.data, aligned)
     return XaibenchError(
         f"{card.name} needs weights aligned with its deletions, but {problem}; judge them by sds, or {ways}"
     )

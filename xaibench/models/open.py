@@ -13,7 +13,7 @@ from xaibench.models.base import Encoding, Model
 from xaibench.models.dilate import dilate_last_stage, sample_input
 from xaibench.models.download import fetch
 from xaibench.models.probe import last_spatial_layer, map_size
-from xaibench.models.state import load_state, read_state
+from xaibench.models.state import StateFile, load_state
 from xaibench.models.trained import trained_weights
 
 DEFAULT_ALIGNMENT = Alignment(grid=4, baseline="zero", probability=0.5)
@@ -106,6 +106,11 @@ def address(weights: PublishedWeights) -> tuple[str, str]:
 def missing_weights(card: ModelCard, dataset: DatasetCard, wanted: Wanted) -> XaibenchError:
     """The error where no weights were found: what to train, or what may be downloaded."""
     name = f"{wanted.choice} weights of {card.name} on {dataset.name}"
+    return XaibenchError(f"no {name} here; {ways_to_weights(card, dataset, wanted)}")
+
+
+def ways_to_weights(card: ModelCard, dataset: DatasetCard, wanted: Wanted) -> str:
+    """How a user comes by the weights that are wanted, in words."""
     made = f"--model {card.name} --dataset {dataset.name}{' --data-root DIR' if dataset.needs_root else ''}"
     if wanted.choice == "aligned":
         usual = (wanted.grid, wanted.baseline) == (DEFAULT_ALIGNMENT.grid, DEFAULT_ALIGNMENT.baseline)
@@ -115,20 +120,19 @@ def missing_weights(card: ModelCard, dataset: DatasetCard, wanted: Wanted) -> Xa
         ways = [f"make them: xaibench train classifier {made}"]
     if published := published_weights(card, dataset, wanted):
         ways.insert(0, f"fetch the published ones ({address(published)[0]}) by --download")
-    return XaibenchError(f"no {name} here; {'; '.join(ways)}; or name a file by --weights PATH")
+    return "; ".join([*ways, "or name a file by --weights PATH"])
 
 
-def load_weights(model: Model, path: Path, choice: str, card: ModelCard) -> Model:
-    """Loads a file of weights and notes in model.weights its digest, its alignment (or None) and words for titles.
+def load_weights(model: Model, state: StateFile, choice: str, card: ModelCard) -> Model:
+    """Loads weights that were read and notes in model.weights its digest, its alignment (or None) and words for titles.
 
     The alignment is what xaibench wrote into the file when it trained it, or, for a file of the published name, what
     the model's card says of it.
     """
-    state = read_state(path)
-    load_state(model.net, state, path, model.name)
+    load_state(model.net, state, model.name)
     alignment = state.facts.get("alignment")
-    if card.aligned and card.aligned.alignment and address(card.aligned)[0].endswith("/" + path.name):
+    if card.aligned and card.aligned.alignment and address(card.aligned)[0].endswith("/" + state.path.name):
         alignment = card.aligned.alignment.model_dump()
-    words = choice if choice in ("plain", "aligned") else f"{'aligned ' if alignment else ''}weights {path.name}"
+    words = choice if choice in ("plain", "aligned") else f"{'aligned ' if alignment else ''}weights {state.path.name}"
     model.weights = {"digest": state.digest, "alignment": alignment, "label": words}
     return model

@@ -23,6 +23,7 @@ class StateFile:
     """What a file of weights holds: tensors by parameter name, the digest of the file, and what xaibench wrote into it
     about training and alignment (empty for other people's files)."""
 
+    path: Path
     tensors: dict[str, Tensor]
     digest: str
     facts: dict
@@ -32,17 +33,19 @@ def read_state(path: Path) -> StateFile:
     """Reads safetensors or a torch file (weights only: nothing in it is executed); raises XaibenchError otherwise."""
     if not path.is_file():
         raise XaibenchError(f"weights {path} do not exist")
-    facts: dict = {}
-    if path.suffix == ".safetensors":
-        try:
-            tensors = load_file(path)
-            with safe_open(path, framework="pt") as file:
-                facts = json.loads((file.metadata() or {}).get("xaibench", "{}"))
-        except (SafetensorError, ValueError) as error:
-            raise XaibenchError(f"weights {path} are not a readable safetensors file: {error}") from error
-    else:
-        tensors = _read_torch(path)
-    return StateFile(tensors, file_digest(path), facts)
+    if path.suffix != ".safetensors":
+        return StateFile(path, _read_torch(path), file_digest(path), {})
+    try:
+        return StateFile(path, load_file(path), file_digest(path), read_header(path))
+    except (SafetensorError, ValueError) as error:
+        raise XaibenchError(f"weights {path} are not a readable safetensors file: {error}") from error
+
+
+def read_header(path: Path) -> dict:
+    """What xaibench wrote into a safetensors file about training and alignment, without reading the tensors; empty for
+    other people's files. Raises SafetensorError or ValueError for a file that is no safetensors."""
+    with safe_open(path, framework="pt") as file:
+        return json.loads((file.metadata() or {}).get("xaibench", "{}"))
 
 
 def _read_torch(path: Path) -> dict[str, Tensor]:
@@ -74,7 +77,7 @@ def _named_as(net: nn.Module, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return tensors
 
 
-def load_state(net: nn.Module, state: StateFile, path: Path, model: str) -> None:
+def load_state(net: nn.Module, state: StateFile, model: str) -> None:
     """Copies weights into a network; raises XaibenchError that names the first keys or shapes that differ."""
     wanted, given = net.state_dict(), _named_as(net, state.tensors)
     given = {k: v for k, v in given.items() if k in wanted or not k.endswith("num_batches_tracked")}
@@ -82,7 +85,7 @@ def load_state(net: nn.Module, state: StateFile, path: Path, model: str) -> None
     extra = [k for k in given if k not in wanted]
     if missing or extra:
         raise XaibenchError(
-            f"weights {path} do not fit {model}: " + "; ".join(
+            f"weights {state.path} do not fit {model}: " + "; ".join(
                 f"{words} {', '.join(keys[:2])}{f' and {len(keys) - 2} more' if len(keys) > 2 else ''}"
                 for words, keys in (("missing", missing), ("unexpected", extra)) if keys
             )
@@ -92,7 +95,7 @@ def load_state(net: nn.Module, state: StateFile, path: Path, model: str) -> None
         name, count = wrong[0], class_count(net, state)
         hint = f": they are for {count} classes, the data set has {wanted[name].shape[0]}" if count else ""
         shapes = f"{name} is {tuple(given[name].shape)}, not {tuple(wanted[name].shape)}"
-        raise XaibenchError(f"weights {path} do not fit {model}{hint} ({shapes})")
+        raise XaibenchError(f"weights {state.path} do not fit {model}{hint} ({shapes})")
     net.load_state_dict(given, strict=False)
 
 

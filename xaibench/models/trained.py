@@ -7,9 +7,10 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 
 from xaibench.home import home
+from xaibench.models.state import read_header
 
 
 @dataclass(frozen=True)
@@ -36,16 +37,10 @@ def trained_weights(model: str, dataset: str) -> list[TrainedWeights]:
     """All finished trainings of a model on a data set, newest last; files that cannot be read are left out."""
     found = []
     for path in sorted((home() / "models").glob("*/weights.safetensors"), key=lambda p: p.stat().st_mtime):
-        facts = header(path)
+        try:
+            facts = read_header(path)
+        except (SafetensorError, OSError, ValueError):
+            continue
         if (facts.get("model"), facts.get("dataset")) == (model, dataset):
             found.append(TrainedWeights(path, facts))
     return found
-
-
-def header(path: Path) -> dict:
-    """What xaibench wrote into a safetensors file's header; empty for other files."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            return json.loads((file.metadata() or {}).get("xaibench", "{}"))
-    except (SafetensorError, OSError, ValueError):
-        return {}

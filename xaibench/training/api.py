@@ -11,7 +11,7 @@ from xaibench.cards import Alignment, DatasetCard, ModelCard
 from xaibench.datasets.open import open_dataset, parameters_of
 from xaibench.errors import XaibenchError
 from xaibench.models.open import Wanted, build_model, find_weights, load_weights, missing_weights, model_card
-from xaibench.models.state import file_digest
+from xaibench.models.state import file_digest, read_state
 from xaibench.models.trained import folder_of
 from xaibench.training.recipe import Recipe
 
@@ -72,7 +72,7 @@ class Training:
         torch.manual_seed(derive(self.seed, "initial weights"))
         model = build_model(self.model, len(train.classes), self.dataset.geometry, self.dataset.min_cam_grid)
         if self.start:
-            model = load_weights(model, self.start, "plain", self.model)
+            model = load_weights(model, read_state(self.start), "plain", self.model)
         return train_classifier(
             model, Split(train, validation, self.dataset.geometry), self.recipe, self.alignment, self.path.parent,
             self.facts, seed=self.seed, workers=workers, device=device, precision=precision, quiet=quiet,

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 
 from xaibench.cards import Alignment, Geometry
 from xaibench.datasets.base import Dataset
+from xaibench.datasets.loading import load_groups
 from xaibench.models.base import Model
 from xaibench.models.state import save_state
 from xaibench.training.data import TrainingImages
@@ -55,7 +56,8 @@ def train_classifier(
     deletion = PatchDeletion(alignment, model.encoding.zero, seed) if alignment else None
     validation = validation_batches(split.validation, model, recipe.batch_size, workers)
     kind = "aligned" if alignment else "plain"
-    trained = fit(
+    path = folder / "weights.safetensors"
+    fit(
         net,
         classification_loss(recipe, images, deletion),
         images,
@@ -68,9 +70,8 @@ def train_classifier(
         device=device,
         precision=precision,
         quiet=quiet,
+        keep=lambda net, trained: save_state(net, path, facts | {"metrics": _kept(trained)}),
     )
-    path = folder / "weights.safetensors"
-    save_state(net, path, facts | {"metrics": _kept(trained)})
     return path
 
 
@@ -101,20 +102,8 @@ def validation_batches(dataset: Dataset, model: Model, batch_size: int, workers:
     def collate(samples: list) -> tuple[Tensor, Tensor]:
         return model.encoding(np.stack([s.image for s in samples])), torch.tensor([s.label for s in samples])
 
-    return DataLoader(_Samples(dataset), batch_size=batch_size, num_workers=workers, collate_fn=collate)
-
-
-class _Samples(torch.utils.data.Dataset):
-    """A data set by index, for loaders."""
-
-    def __init__(self, dataset: Dataset):
-        self.dataset = dataset
-
-    def __len__(self) -> int:
-        return len(self.dataset.ids)
-
-    def __getitem__(self, index: int):
-        return self.dataset.load(self.dataset.ids[index])
+    groups = [dataset.ids[at : at + batch_size] for at in range(0, len(dataset.ids), batch_size)]
+    return load_groups(dataset, groups, workers, collate)
 
 
 @torch.no_grad()

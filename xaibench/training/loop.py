@@ -67,15 +67,20 @@ def fit(
     device: str = "cpu",
     precision: str = "float32",
     quiet: bool = False,
+    keep: Callable[[nn.Module, Trained], None] | None = None,
 ) -> Trained:
     """Trains a network in place and leaves the weights of the epoch that `monitor` was highest in (the last of equals).
 
     loss(net, batch) returns scalar terms, of which "loss" is minimised and the others are reported; batches come from
     `data`, whose `epoch` attribute is set before each epoch. evaluate(net) returns metrics after each epoch, `monitor`
     among them. folder receives `checkpoint/` (removed at the end), and `metrics.parquet` with one row per epoch. Call
-    again with the same folder to resume. Raises XaibenchError when a loss is not finite.
+    again with the same folder to resume. keep(net, trained) stores the result, in one process, while the checkpoint is
+    still there, so that no kill can lose it. Raises XaibenchError when a loss is not finite, and for a precision that
+    nothing is trained in.
     """
     kinds = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
+    if precision not in kinds:
+        raise XaibenchError(f"cannot train in precision {precision!r}; it is one of {', '.join(kinds)}")
     accelerator = Accelerator(cpu=device == "cpu", mixed_precision=kinds[precision])
     order = EpochOrder(len(data), seed)
     loader = DataLoader(data, batch_size=recipe.batch_size, sampler=order, num_workers=workers, drop_last=True)
@@ -121,11 +126,14 @@ def fit(
     best = _best(history, monitor)
     plain = accelerator.unwrap_model(net)
     path = folder / "best.safetensors"
-    load_state(plain, read_state(path), path, "the network that was trained")
+    load_state(plain, read_state(path), "the network that was trained")
+    trained = Trained(history, best)
     if accelerator.is_main_process:
+        if keep:
+            keep(plain, trained)
         shutil.rmtree(folder / "checkpoint", ignore_errors=True)
         path.unlink()
-    return Trained(history, best)
+    return trained
 
 
 class _Means:
