@@ -163,3 +163,12 @@ def test_files_of_other_people_have_no_facts(make_net, tmp_path):
     save_file(make_net().state_dict(), tmp_path / "w.safetensors")
     torch.save(make_net().state_dict(), tmp_path / "w.pth")
     assert read_state(tmp_path / "w.safetensors").facts == read_state(tmp_path / "w.pth").facts == {}
+
+
+def test_the_header_has_one_entry_whose_order_cannot_vary(make_net, tmp_path):
+    from safetensors import safe_open
+
+    path = tmp_path / "w.safetensors"
+    save_state(make_net(), path, {"b": 1, "a": 2})
+    with safe_open(path, framework="pt") as file:
+        assert file.metadata() == {"xaibench": '{"a": 2, "b": 1}'}

@@ -112,7 +112,8 @@ def save_state(net: nn.Module, path: Path, facts: dict) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in net.state_dict().items()}
-    save_file(tensors, part, metadata={"format": "pt", "xaibench": json.dumps(facts, sort_keys=True)})
+    # one entry only: safetensors writes several in a random order, and the file's digest is part of every key
+    save_file(tensors, part, metadata={"xaibench": json.dumps(facts, sort_keys=True)})
     part.replace(path)
 
 
