@@ -58,6 +58,15 @@ def one_thread():
     torch.set_num_threads(before)
 
 
+@pytest.fixture(autouse=True)
+def own_registry(monkeypatch):
+    """What a test plugs in is forgotten after it."""
+    from xaibench import registry
+
+    monkeypatch.setattr(registry, "_decorated", dict(registry._decorated))
+    monkeypatch.setattr(registry, "_folders", list(registry._folders))
+
+
 @pytest.fixture
 def evidence():
     """Makes evidence: evidence(net, images, targets, ids, chunk=..., ...); its hooks come off after the test."""

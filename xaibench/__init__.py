@@ -14,12 +14,26 @@ _PUBLIC = {
     "attribute": "xaibench.attribution.api",
     "score": "xaibench.protocols.api",
     "run": "xaibench.engine.api",
-    "method": "xaibench.registry",
+    "explain": "xaibench.engine.explain",
+    "method": "xaibench.plugins",
+    "model": "xaibench.plugins",
+    "dataset": "xaibench.plugins",
+    "protocol": "xaibench.plugins",
+    "Dataset": "xaibench.datasets.base",
+    "Sample": "xaibench.datasets.base",
+    "Annotation": "xaibench.datasets.base",
+    "Protocol": "xaibench.protocols.base",
+    "Scores": "xaibench.protocols.base",
+    "status_of": "xaibench.protocols.base",
     "Evidence": "xaibench.attribution.evidence",
     "XaibenchError": "xaibench.errors",
 }
 
-__all__ = ["Evidence", "XaibenchError", "__version__", "attribute", "method", "run", "score"]
+__all__ = [
+    "Annotation", "Dataset", "Evidence", "Protocol", "Sample", "Scores", "XaibenchError", "__version__", "attribute",
+    "dataset", "explain", "method", "model", "protocol", "run", "score",
+    "status_of",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -14,111 +14,150 @@ from xaibench.errors import XaibenchError
 KINDS = ("method", "model", "dataset", "protocol")
 
 
-class Paper(BaseModel):
+class Part(BaseModel):
+    """What all cards and parts of cards share: unknown fields are errors, and a text below a field describes it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class Paper(Part):
     """Where a method, model, data set or protocol was published."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     title: str
+    """Its title."""
     year: int
+    """The year of the version that is cited."""
     url: str = ""
+    """Where it can be read."""
 
 
-class Card(BaseModel):
-    """What every card says. `target` is `module:attribute`; `version` rises when the numbers it leads to change."""
+class Card(Part):
+    """What every card says."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     kind: ClassVar[str]
     name: str
+    """The name on the command line: the file's, without `.toml`."""
     title: str
+    """What it is, in a few words."""
     version: int = Field(1, ge=1)
+    """Rises when the numbers that it leads to change; part of every key."""
     target: str = ""
+    """The function or class, as `module:attribute`, or `file.py:attribute` with the path relative to the card's."""
     parameters: dict[str, Any] = {}
+    """Keyword parameters of the target; part of every key."""
     tags: tuple[str, ...] = ()
+    """Words to find it by; `paper` on a method makes it run by default."""
     paper: Paper | None = None
+    """Where it was published."""
     notes: str = ""
-    source: str = ""  # digest of the file that defines a plug-in; empty for what ships with xaibench
+    """What a user should know."""
+    source: str = ""
+    """Names the code of a plug-in; made by its decorator."""
 
 
 class MethodCard(Card):
-    """An attribution method: a function of evidence, its parameters, and what it needs of a model.
-
-    transform is applied to the channel sum of what the function returns (`abs` or none); role says how a board treats
-    it: `method` is ranked and runs by default when tagged `paper`, `variant` is ranked and runs when named, `control`
-    and `oracle` are shown without a rank. families are the model families it is defined for (empty: all).
-    """
+    """An attribution method. Its target is a function of evidence, or a class of captum or pytorch-grad-cam."""
 
     kind: ClassVar[str] = "method"
     role: Literal["method", "variant", "control", "oracle"] = "method"
+    """How a board treats it: a method or variant is ranked, a control or oracle shown without a rank."""
     transform: Literal["raw", "abs"] = "raw"
+    """What happens to the channel sum of what the target returns: its absolute value is taken, or nothing."""
     families: tuple[str, ...] = ()
-    needs: tuple[Literal["cam-layer", "gradients"], ...] = ()
+    """The model families that it is defined for; empty: all."""
+    needs: tuple[Literal["cam-layer", "gradients", "relu", "completeness"], ...] = ()
+    """What it needs of a model. `relu` (no other activation functions) and `completeness` are tried before a run."""
 
 
-class Alignment(BaseModel):
-    """What deletions a model has been fine-tuned on: the grid of cells, what replaces a cell, and how often."""
+class Alignment(Part):
+    """What deletions a model has been fine-tuned on."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     grid: int = Field(ge=1)
+    """Cells a side."""
     baseline: Literal["zero", "random", "blur"]
+    """What replaces a deleted cell."""
     probability: float = Field(gt=0, le=1)
+    """The share of images that lose a cell."""
 
     def __str__(self) -> str:
         return f"grid {self.grid}, {self.baseline} baseline, probability {self.probability:g}"
 
 
-class PublishedWeights(BaseModel):
-    """Weights that can be fetched: from a URL, or from torchvision's own list (`enum`, such as a Weights entry)."""
+class PublishedWeights(Part):
+    """Weights that can be fetched, from a URL or from torchvision's own list."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     dataset: str
+    """The data set whose classes they are for."""
     url: str = ""
+    """Where the file is."""
     enum: str = ""
-    sha256: str = ""  # of the whole file, or its beginning
+    """Its entry in torchvision's list, such as `ResNet50_Weights.IMAGENET1K_V1`."""
+    sha256: str = ""
+    """Of the whole file, or its beginning."""
     licence: str = ""
+    """Under which it may be used."""
     alignment: Alignment | None = None
+    """Which deletions they were fine-tuned on."""
 
 
 class ModelCard(Card):
-    """A model: the builder's target and parameters, the encoding of its input, its CAM layer, and published weights."""
+    """A model. Its target builds a network from a number of classes."""
 
     kind: ClassVar[str] = "model"
     family: str = "cnn"
+    """`cnn`, `vit`, `bcos` or `bagnet`: which methods are defined for it."""
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    """Of each channel of pixels in [0, 1], subtracted by the encoding."""
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
-    cam_layer: str = ""  # empty: the last module with a spatial output, found by a probe
+    """Of each channel, divided by afterwards."""
+    cam_layer: str = ""
+    """The path of the module whose maps class activation methods use; empty: the last with a spatial output."""
     probability: Literal["softmax", "sigmoid"] = "softmax"
+    """What makes a logit a probability."""
     plain: PublishedWeights | None = None
+    """Published weights."""
     aligned: PublishedWeights | None = None
+    """Published weights that were fine-tuned on deletions."""
 
 
-class Geometry(BaseModel):
-    """How a photo becomes the model's input: shorter side to `resize`, centre crop of `crop` (pixels)."""
+class Geometry(Part):
+    """How a photo becomes the model's input."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     resize: int = Field(ge=1)
+    """The shorter side in pixels."""
     crop: int = Field(ge=1)
+    """The side in pixels of the square that is cut from the centre."""
 
 
-class Profile(BaseModel):
-    """How much a run spends: the number of images (none: all), and overrides of parameters of that name in methods."""
+class Profile(Part):
+    """How much a run spends."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     images: int | None = None
+    """The number of images; none: all."""
     overrides: dict[str, int | float | str] = {}
+    """Values for the parameters of these names, in every method that has them."""
 
 
 class DatasetCard(Card):
-    """A data set: how to open it, its geometry, its profiles and, where models are trained on first use, the recipe."""
+    """A data set."""
 
     kind: ClassVar[str] = "dataset"
     geometry: Geometry
-    min_cam_grid: int = 0  # a smaller last map is enlarged by dilating the last stage
+    """Sizes in pixels."""
+    min_cam_grid: int = 0
+    """A last map of fewer positions a side is enlarged by dilating the last stage."""
     needs_root: bool = True
+    """Whether its images are in a folder, named by `--data-root`."""
     train_parameters: dict[str, Any] = {}
+    """Parameters of the images that are learnt from, over `parameters`."""
     validation_parameters: dict[str, Any] = {}
-    recipe: dict[str, Any] = {}  # empty: models are not trained on first use
+    """Parameters of the images that choose the best epoch."""
+    recipe: dict[str, Any] = {}
+    """How models are trained on first use; empty: they are not."""
     default_profile: str = "paper"
+    """The profile of a run that names none."""
     profiles: dict[str, Profile] = {}
+    """Profiles by name; `paper`, the papers' own parameters, always exists."""
 
     def profile(self, name: str | None) -> tuple[str, Profile]:
         """A profile by name; `paper`, the papers' own parameters, exists for every data set (on all images, unless the
@@ -130,15 +169,21 @@ class DatasetCard(Card):
 
 
 class ProtocolCard(Card):
-    """A protocol: its class and settings, the weights it judges, and how its score is read."""
+    """A protocol. Its target is a class; its parameters are the settings."""
 
     kind: ClassVar[str] = "protocol"
     weights: Literal["plain", "aligned"] = "plain"
+    """The weights that it judges by default."""
     metric: str
+    """The name of the score."""
     range: tuple[float, float]
+    """The lowest and the highest score."""
     higher_is_better: bool
-    undefined_cost: float  # what a map that cannot be scored counts as: the score of knowing nothing
+    """The direction of the score."""
+    undefined_cost: float
+    """What a map counts as that cannot be scored: the score of knowing nothing."""
     comparable_across_models: bool
+    """Whether scores of different models may be compared."""
 
 
 CARD_TYPES: dict[str, type[Card]] = {c.kind: c for c in (MethodCard, ModelCard, DatasetCard, ProtocolCard)}
@@ -154,6 +199,9 @@ def read_card(kind: str, path: Path) -> Card:
         fields = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise XaibenchError(f"{path}: not valid TOML: {error}") from None
+    file, colon, attribute = str(fields.get("target", "")).rpartition(":")
+    if colon and file.endswith(".py"):
+        fields["target"] = f"{(path.parent / file).resolve()}:{attribute}"
     try:
         return CARD_TYPES[kind].model_validate({"name": path.name.removesuffix(".toml"), **fields})
     except ValidationError as error:

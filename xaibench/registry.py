@@ -1,17 +1,15 @@
 """The registry: cards by name, and the objects they name.
 
-Cards come from four places, in this order, and a name that appears twice is an error: the cards that ship with
-xaibench, the user's own (`XAIBENCH_HOME/cards/<kind>s/*.toml`), entry points `xaibench.<kind>s` of installed packages,
-and what `@xaibench.method` and its kin registered from a plug-in file. Listing names reads no card and imports nothing
-heavy; an object is imported when it is asked for.
+Cards come from five places, in this order, and a name that appears twice is an error: the cards that ship with
+xaibench, the user's own (`XAIBENCH_HOME/cards/<kind>s/*.toml`), folders added for this process (`--cards DIR`, in the
+same layout), entry points `xaibench.<kind>s` of installed packages, and what `@xaibench.method` and its kin registered
+from a plug-in file (`plugins.py`). Listing names reads no card and imports nothing heavy; an object is imported when it
+is asked for.
 """
 
 from __future__ import annotations
 
 import importlib
-import importlib.util
-import sys
-from collections.abc import Callable
 from fnmatch import fnmatchcase
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -22,9 +20,10 @@ from xaibench.errors import XaibenchError, unknown
 from xaibench.home import home
 
 if TYPE_CHECKING:
-    from xaibench.cards import Card, MethodCard
+    from xaibench.cards import Card
 
 _decorated: dict[tuple[str, str], tuple[Card, Any]] = {}
+_folders: list[Path] = []
 
 
 @cache
@@ -39,8 +38,8 @@ def _places(kind: str) -> dict[str, Path | EntryPoint | None]:
     """Where each name of a kind is defined; None for what a decorator registered."""
     places: dict[str, Path | EntryPoint | None] = {}
     found: list[tuple[str, Path | EntryPoint | None]] = []
-    for folder in (shipped() / f"{kind}s", home() / "cards" / f"{kind}s"):
-        found += [(path.name.removesuffix(".toml"), path) for path in sorted(folder.glob("*.toml"))]
+    for folder in (shipped(), home() / "cards", *_folders):
+        found += [(path.name.removesuffix(".toml"), path) for path in sorted((folder / f"{kind}s").glob("*.toml"))]
     found += [(entry.name, entry) for entry in entry_points(group=f"xaibench.{kind}s")]
     found += [(name, None) for known, name in _decorated if known == kind]
     for name, place in found:
@@ -76,6 +75,21 @@ def card(kind: str, name: str) -> Any:
     return read_card(kind, place)
 
 
+def add_folder(folder: Path) -> None:
+    """Adds a folder of cards for this process: `methods/*.toml`, `models/`, `datasets/` and `protocols/` in it.
+
+    Raises XaibenchError where it has none of these.
+    """
+    from xaibench.cards import KINDS
+
+    if not any((folder / f"{kind}s").is_dir() for kind in KINDS):
+        raise XaibenchError(
+            f"--cards {folder} is no folder of cards; it holds methods/NAME.toml, models/, datasets/ or protocols/"
+        )
+    if folder.resolve() not in _folders:
+        _folders.append(folder.resolve())
+
+
 def _entry_card(kind: str, entry: EntryPoint) -> Card:
     """A card made by an entry point: the object is a card, or a function decorated by xaibench."""
     from xaibench.cards import Card
@@ -88,12 +102,20 @@ def _entry_card(kind: str, entry: EntryPoint) -> Card:
 
 
 def load(card: Card) -> Any:
-    """The object that a card's target names; raises XaibenchError where it cannot be imported."""
+    """The object that a card's target names, `module:attribute` or `file.py:attribute`.
+
+    Raises XaibenchError where it cannot be imported.
+    """
     if (card.kind, card.name) in _decorated:
         return _decorated[card.kind, card.name][1]
-    module, _, attribute = card.target.partition(":")
+    module, _, attribute = card.target.rpartition(":")
     try:
-        thing = importlib.import_module(module)
+        if module.endswith(".py"):
+            from xaibench.plugins import load_file
+
+            thing = load_file(Path(module))
+        else:
+            thing = importlib.import_module(module)
         for part in attribute.split("."):
             thing = getattr(thing, part)
     except (ImportError, AttributeError, ValueError) as error:
@@ -101,9 +123,27 @@ def load(card: Card) -> Any:
     return thing
 
 
+def source(card: Card) -> str:
+    """What names the code behind a card, for the keys of results; "" for what ships with xaibench.
+
+    A plug-in or a target of somebody else's is named by its attribute and its files (see `sources.py`), a card of the
+    user's whose target is xaibench's own by that target.
+    """
+    if card.source or not card.target:
+        return card.source
+    if card.target.startswith("xaibench."):
+        return "" if (shipped() / f"{card.kind}s" / f"{card.name}.toml").is_file() else card.target
+    from xaibench.sources import file_source, source_of
+
+    module, _, attribute = card.target.rpartition(":")
+    return f"{attribute} {file_source(Path(module)) if module.endswith('.py') else source_of(load(card))}"
+
+
 def plugged_in(card: Card) -> bool:
-    """Whether a card was registered by a decorator in this process: what a plug-in brings runs by default."""
-    return (card.kind, card.name) in _decorated
+    """Whether a card came with the command, by a plug-in or a folder of cards: such methods run by default."""
+    if (card.kind, card.name) in _decorated:
+        return True
+    return any((folder / f"{card.kind}s" / f"{card.name}.toml").is_file() for folder in _folders)
 
 
 def register(card: Card, thing: Any) -> None:
@@ -117,75 +157,7 @@ def register(card: Card, thing: Any) -> None:
     _decorated[card.kind, card.name] = (card, thing)
 
 
-def method(
-    name: str, *, title: str = "", transform: str = "raw", needs: tuple[str, ...] = (), **parameters: Any
-) -> Callable:
-    """Registers a function of evidence as an attribution method: the decorator of plug-ins.
-
-    The function takes an `Evidence` and the keyword parameters given here, and returns attributions (pairs, C, h, w) of
-    any spatial size: the channels are summed, `transform` ("raw" or "abs") applied, the map resized. The digest of the
-    file that defines it is part of every result's key, so an edited method never reuses old rows.
-
-    >>> import torch, xaibench
-    >>> @xaibench.method("my-saliency", transform="abs")
-    ... def my_saliency(evidence):
-    ...     return evidence.gradient()
-    """
-
-    def decorate(function: Callable) -> Callable:
-        from xaibench.cards import MethodCard
-
-        made: MethodCard = MethodCard(
-            name=name,
-            title=title or (function.__doc__ or name).strip().splitlines()[0],
-            target=f"{function.__module__}:{function.__qualname__}",
-            parameters=parameters,
-            transform=transform,
-            needs=needs,
-            source=_source_digest(function),
-        )
-        register(made, function)
-        function.xaibench_card = made
-        return function
-
-    return decorate
-
-
-def _source_digest(thing: Any) -> str:
-    """The digest of the file that defines a function or class; of its name where there is no file (a notebook)."""
-    import inspect
-
-    from xaibench.datasets.base import content_hash
-
-    try:
-        path = inspect.getsourcefile(thing)
-        return content_hash(Path(path).read_bytes()) if path else content_hash(inspect.getsource(thing).encode())
-    except (OSError, TypeError):
-        return content_hash(_code_words(getattr(thing, "__code__", thing)).encode())
-
-
-def _code_words(code: Any) -> str:
-    """What a code object does, in words that do not change from process to process."""
-    if not hasattr(code, "co_code"):
-        return repr(code)
-    return f"{code.co_code!r} {code.co_names} {[_code_words(constant) for constant in code.co_consts]}"
-
-
-def load_plugin(path: Path) -> None:
-    """Runs a Python file whose decorators register methods; raises XaibenchError when it is missing or fails."""
-    if not path.is_file():
-        raise XaibenchError(f"plug-in {path} does not exist")
-    from xaibench.datasets.base import content_hash
-
-    name = f"xaibench_plugin_{path.stem}_{content_hash(str(path.resolve()).encode())}"
-    for key in [key for key, (_, thing) in _decorated.items() if getattr(thing, "__module__", "") == name]:
-        del _decorated[key]  # the file is loaded again in this process: it replaces itself
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except XaibenchError:
-        raise
-    except Exception as error:
-        raise XaibenchError(f"plug-in {path} failed while loading: {type(error).__name__}: {error}") from error
+def forget(module: str) -> None:
+    """Takes out what a module registered, before its file is run again in this process."""
+    for key in [key for key, (_, thing) in _decorated.items() if getattr(thing, "__module__", "") == module]:
+        del _decorated[key]

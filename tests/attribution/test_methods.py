@@ -9,6 +9,7 @@ import xaibench
 from xaibench import registry
 from xaibench.attribution.methods import check_parameters, choose_methods, effective, misfit
 from xaibench.errors import XaibenchError
+from xaibench.plugins import load_plugin
 
 PAPER = {
     "ixg", "ixg-sg", "ig", "ig-u", "ig-sg", "ixg-abs", "ixg-sg-abs", "ig-abs", "ig-u-abs", "ig-sg-abs", "ig-sg-sq",
@@ -17,12 +18,11 @@ PAPER = {
 OTHER_MODELS = {"rollout", "chefer-lrp", "b-cos", "bagnet"}
 CONTROLS = {"random", "constant", "centre", "edges", "oracle"}
 VARIANTS = {"saliency-l1", "grad-cam++-torchcam", "sg-cam++-torchcam"}
-
-
-@pytest.fixture(autouse=True)
-def own_plugins(monkeypatch):
-    """Plug-ins of a test are forgotten after it."""
-    monkeypatch.setattr(registry, "_decorated", {})
+FOREIGN = {
+    "score-cam", "eigen-cam", "eigen-grad-cam", "hires-cam", "grad-cam-elementwise", "ablation-cam", "finer-cam",
+    "full-grad", "deeplift", "guided-backprop", "deconvolution", "guided-grad-cam", "occlusion", "feature-ablation",
+    "gradient-shap", "kernel-shap", "shapley-sampling", "lime",
+}  # fmt: skip
 
 
 def chosen(wanted=None, family="cnn", has_cam_layer=True):
@@ -36,8 +36,9 @@ def test_a_cnn_gets_the_papers_nineteen_and_the_controls_by_default():
     assert skipped["rollout"] == "needs a vision transformer"
 
 
-def test_all_adds_the_variants():
-    assert chosen(["all"])[0] == PAPER | CONTROLS | VARIANTS
+def test_all_adds_the_variants_and_the_methods_of_other_packages():
+    names, skipped = chosen(["all"])
+    assert names == PAPER | CONTROLS | VARIANTS | FOREIGN and set(skipped) == OTHER_MODELS
 
 
 def test_without_a_spatial_layer_cams_are_left_out():
@@ -78,7 +79,7 @@ def test_overrides_change_only_parameters_that_a_method_has():
     assert ig.parameters["steps"] == 50
 
 
-@pytest.mark.parametrize("name", sorted(PAPER | VARIANTS | CONTROLS))
+@pytest.mark.parametrize("name", sorted(PAPER | VARIANTS | CONTROLS | FOREIGN))
 def test_cards_name_parameters_that_their_functions_take(name):
     card = registry.card("method", name)
     check_parameters(card, card.parameters)
@@ -148,13 +149,13 @@ def test_plugin_files_register_and_an_edit_changes_the_source_digest(tmp_path, s
     digests = []
     for factor in (2, 3):
         path.write_text(PLUGIN.format(factor=factor))
-        registry.load_plugin(path)
+        load_plugin(path)
         digests.append(registry.card("method", "from-file").source)
         maps = xaibench.attribute(small, pictures, classes, "from-file")
         assert torch.allclose(maps, factor * pictures.sum(1, keepdim=True))
     assert digests[0] and digests[1] and digests[0] != digests[1]
     path.write_text(PLUGIN.format(factor=2))
-    registry.load_plugin(path)
+    load_plugin(path)
     assert registry.card("method", "from-file").source == digests[0]
 
 
@@ -163,7 +164,7 @@ def test_two_plugin_files_of_the_same_name_live_side_by_side(tmp_path):
         (tmp_path / folder).mkdir()
         path = tmp_path / folder / "plugin.py"
         path.write_text(PLUGIN.format(factor=2).replace("from-file", f"from-{folder}"))
-        registry.load_plugin(path)
+        load_plugin(path)
     assert registry.names("method", "from-*") == ["from-a", "from-b"]
 
 
@@ -178,10 +179,10 @@ def test_functions_without_a_file_differ_in_their_digest_when_their_code_does():
 
 def test_plugin_files_that_fail_are_errors_with_their_name(tmp_path):
     with pytest.raises(XaibenchError, match=r"plug-in .*nowhere\.py does not exist"):
-        registry.load_plugin(tmp_path / "nowhere.py")
+        load_plugin(tmp_path / "nowhere.py")
     (tmp_path / "broken.py").write_text("import no_such_module_anywhere")
     with pytest.raises(XaibenchError, match=r"plug-in .*broken\.py failed while loading: ModuleNotFoundError"):
-        registry.load_plugin(tmp_path / "broken.py")
+        load_plugin(tmp_path / "broken.py")
     (tmp_path / "taken.py").write_text(PLUGIN.format(factor=1).replace("from-file", "ig"))
     with pytest.raises(XaibenchError, match="method 'ig' exists already"):
-        registry.load_plugin(tmp_path / "taken.py")
+        load_plugin(tmp_path / "taken.py")

@@ -29,7 +29,7 @@ def test_ls_is_one_plain_name_a_line_when_not_on_a_terminal(command):
     status, out, err = command("ls", "methods", "ig-*")
     assert (status, err) == (0, "")
     assert out.splitlines() == ["ig-abs", "ig-sg", "ig-sg-abs", "ig-sg-sq", "ig-u", "ig-u-abs"]
-    assert command("ls", "protocols")[1].splitlines() == ["idsds", "sds"]
+    assert command("ls", "protocols", "*sds")[1].splitlines() == ["idsds", "sds"]
     assert command("ls", "models", "no-such-*")[:2] == (0, "")
 
 

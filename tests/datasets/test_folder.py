@@ -72,11 +72,11 @@ def test_photos_are_resized_on_the_shorter_side_and_cropped_in_the_centre(size, 
     assert sample.digest == digest == ImageFolder(tmp_path, GEOMETRY).digest("ape/a.png")
 
 
-@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK", "1", "LA"])
+@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK", "1"])
 def test_eight_bit_modes_become_rgb(mode, tmp_path):
     (tmp_path / "ape").mkdir()
     path = tmp_path / "ape" / ("a.jpg" if mode == "CMYK" else "a.png")
-    Image.new(mode, (20, 20), 0).save(path)
+    Image.new("RGB", (20, 20), "red").convert(mode).save(path)
     assert ImageFolder(tmp_path, GEOMETRY).load(f"ape/{path.name}").image.shape == (12, 12, 3)
 
 

@@ -95,7 +95,7 @@ def test_flips_mirror_about_half_of_the_images():
 
 def test_accuracy_counts_right_images():
     data, net = Critters("val", 30, 32), Spy()
-    model = Model("spy", net, ENCODING, "", (0, 0))
+    model = Model("spy", net, ENCODING, "", (0, 0), 3)
     samples = [data.load(i) for i in data.ids]
     right = sum(int(net(ENCODING(s.image[None])).argmax()) == s.label for s in samples)
     assert accuracy(net, validation_batches(data, model, 7, 0)) == pytest.approx(right / 30)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from xaibench.attribution.passes import Passes
+from xaibench.datasets.scenes import Scenes
 from xaibench.errors import XaibenchError
 from xaibench.seeds import generator
 
@@ -39,10 +40,12 @@ class Evidence:
     image id), so nothing depends on how images are batched. targets (P,) are class indices and owner (P,) the index of
     each pair's image (by default one pair per image). output is what is explained: `logit` or `probability`;
     probability says what the latter means for this model, `softmax` or `sigmoid`. zero (C,) is the zero baseline in
-    encoded space. What needs no target is computed once per image, also across `explaining`.
+    encoded space. scenes, in a run, tells what the data set knows about the images. What needs no target is computed
+    once per image, also across `explaining`.
 
     Public members, stable for plug-ins: images, targets, owner, inputs, image_ids, pair_ids, seed, output, logits,
-    scores, gradient, gradient_moments, path_moments, stage, noise, noisy, baseline, random, logits_under, once, passes.
+    scores, gradient, gradient_moments, path_moments, stage, noise, noisy, baseline, random, logits_under, once, at,
+    through, passes, scenes.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class Evidence:
         output: str = "logit",
         probability: str = "softmax",
         zero: Tensor | None = None,
+        scenes: Scenes | None = None,
         _image_memo: dict | None = None,
     ):
         if len(images) != len(image_ids):
@@ -72,6 +76,7 @@ class Evidence:
         self._range = (int(self.targets.min()), int(self.targets.max())) if len(self.targets) else (0, 0)
         self.cam_layer, self.output, self.probability = cam_layer, output, probability
         self.zero = torch.zeros(images.shape[1]) if zero is None else zero
+        self.scenes = scenes
         self._image_memo: dict[tuple, object] = {} if _image_memo is None else _image_memo
         self._pair_memo: dict[tuple, object] = {}
 
@@ -79,7 +84,25 @@ class Evidence:
         """Evidence about other pairs of the same images; what was computed per image is shared."""
         return Evidence(
             self.passes, self.images, targets, self.image_ids, owner=owner, cam_layer=self.cam_layer, seed=self.seed,
-            output=output, probability=self.probability, zero=self.zero, _image_memo=self._image_memo,
+            output=output, probability=self.probability, zero=self.zero, scenes=self.scenes,
+            _image_memo=self._image_memo,
+        )  # fmt: skip
+
+    def at(self, inputs: Tensor) -> Evidence:
+        """Evidence about the same pairs at other encoded images, one of each pair (P, C, H, W); nothing is shared.
+
+        Noise and masks are those of the pair's own image id.
+        """
+        return Evidence(
+            self.passes, inputs, self.targets, self.pair_ids, cam_layer=self.cam_layer, seed=self.seed,
+            output=self.output, probability=self.probability, zero=self.zero,
+        )  # fmt: skip
+
+    def through(self, passes: Passes, cam_layer: nn.Module | None) -> Evidence:
+        """Evidence about the same pairs of another network, whose CAM layer is given; nothing is shared."""
+        return Evidence(
+            passes, self.images, self.targets, self.image_ids, owner=self.owner, cam_layer=cam_layer, seed=self.seed,
+            output=self.output, probability=self.probability, zero=self.zero, scenes=self.scenes,
         )  # fmt: skip
 
     def once(self, key: tuple, compute: Callable[[], object], *, per_image: bool = False):

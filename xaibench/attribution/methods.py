@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -13,6 +13,8 @@ from xaibench.attribution.evidence import Evidence
 from xaibench.attribution.maps import checked, to_map
 from xaibench.cards import MethodCard
 from xaibench.errors import XaibenchError
+
+NETWORK_NEEDS = frozenset({"completeness", "relu"})  # only a pass through the network can tell
 
 FAMILY_NAMES = {"vit": "a vision transformer", "bcos": "a B-cos network", "bagnet": "a BagNet", "cnn": "a CNN"}
 
@@ -27,20 +29,24 @@ def misfit(card: MethodCard, family: str, has_cam_layer: bool) -> str | None:
 
 
 def choose_methods(
-    wanted: Sequence[str] | None, model: str, family: str, has_cam_layer: bool
+    wanted: Sequence[str] | None,
+    model: str,
+    family: str,
+    has_cam_layer: bool,
+    trial: Callable[[MethodCard], str | None] = lambda card: None,
 ) -> tuple[list[MethodCard], dict[str, str]]:
     """The cards of the methods of a run, and those that were left out with the reason.
 
     wanted: names; None is the paper's list, the controls and whatever plug-ins registered in this process; `all` every
     method there is. Under a default list methods that do not fit the model are left out; asked for by name they raise
-    XaibenchError.
+    XaibenchError. trial says of a method that fits by its card why it cannot explain this network.
     """
     default = wanted is None or list(wanted) == ["all"]
     names = registry.names("method") if default else list(dict.fromkeys(wanted))
     cards = [registry.card("method", name) for name in names]
     if wanted is None:
         cards = [c for c in cards if "paper" in c.tags or c.role in ("control", "oracle") or registry.plugged_in(c)]
-    reasons = {c.name: reason for c in cards if (reason := misfit(c, family, has_cam_layer))}
+    reasons = {c.name: reason for c in cards if (reason := misfit(c, family, has_cam_layer) or trial(c))}
     if reasons and not default:
         name, reason = next(iter(reasons.items()))
         raise XaibenchError(
@@ -54,9 +60,22 @@ def effective(card: MethodCard, overrides: dict[str, Any]) -> dict[str, Any]:
     return card.parameters | {k: v for k, v in overrides.items() if k in card.parameters}
 
 
+def method_function(card: MethodCard) -> Callable[..., Tensor]:
+    """The function of evidence that a card names: its target, or what runs it where that is a class of another package.
+
+    Raises XaibenchError where the target cannot be imported, and for classes that are no attribution methods.
+    """
+    thing = registry.load(card)
+    if not inspect.isclass(thing):
+        return thing
+    from xaibench.attribution.adapters import adapted
+
+    return adapted(thing, card.name)
+
+
 def check_parameters(card: MethodCard, parameters: dict[str, Any]) -> None:
     """Raises XaibenchError for a parameter that the method's function does not take."""
-    known = list(inspect.signature(registry.load(card)).parameters.values())
+    known = list(inspect.signature(method_function(card)).parameters.values())
     if any(p.kind is p.VAR_KEYWORD for p in known):
         return
     names = [p.name for p in known][1:]
@@ -67,5 +86,5 @@ def check_parameters(card: MethodCard, parameters: dict[str, Any]) -> None:
 
 def method_maps(card: MethodCard, e: Evidence, parameters: dict[str, Any]) -> Tensor:
     """Attribution maps (P, 1, H, W) of a method at the size of the images."""
-    raw = checked(registry.load(card)(e, **parameters), len(e.targets), card.name)
+    raw = checked(method_function(card)(e, **parameters), len(e.targets), card.name)
     return to_map(raw, tuple(e.images.shape[-2:]), card.transform)

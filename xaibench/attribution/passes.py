@@ -21,7 +21,8 @@ class Passes:
     lost. precision: float32 and float64 as they are, bfloat16 and float16 by autocast. output: picks the logits (N, K)
     out of what the network returns, for networks that return a tuple or a dict.
     `forwards` and `backwards` count inputs through the network, also those of adapters that call it themselves, because
-    hooks on the module do the counting; use it as a context manager so that the hooks come off.
+    hooks on the module do the counting; use it as a context manager so that the hooks come off. `memo` keeps what is
+    made once for the network, such as the copies that adapters work on, until then.
     """
 
     def __init__(
@@ -38,13 +39,20 @@ class Passes:
             raise XaibenchError(f"chunk is {chunk}; at least one input goes through a pass")
         self.net, self.chunk, self.precision, self.output = net, chunk, precision, output
         self.forwards = self.backwards = 0
-        self._handle = net.register_forward_hook(self._count)
+        self.memo: dict[tuple, object] = {}
+        self._handles = [net.register_forward_hook(self._count)]
 
     def __enter__(self) -> Passes:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._handle.remove()
+        for handle in self._handles:
+            handle.remove()
+        self.memo.clear()
+
+    def adopt(self, net: nn.Module) -> None:
+        """Counts the passes through another module too: a copy of the network that an adapter explains instead."""
+        self._handles.append(net.register_forward_hook(self._count))
 
     @property
     def forward_equivalents(self) -> int:
@@ -61,12 +69,12 @@ class Passes:
     def _count_backward(self, size: int) -> None:
         self.backwards += size
 
-    def call(self, inputs: Tensor) -> Tensor:
-        """Logits (N, K) of encoded inputs (N, C, H, W) in one pass, in float32 or float64."""
+    def call(self, inputs: Tensor, net: nn.Module | None = None) -> Tensor:
+        """Logits (N, K) of encoded inputs (N, C, H, W) in one pass, in float32 or float64; net may be a copy."""
         kind = PRECISIONS[self.precision]
         low = kind in (torch.bfloat16, torch.float16)
         with torch.autocast(inputs.device.type, dtype=kind) if low else contextlib.nullcontext():
-            raw = self.net(inputs)
+            raw = (self.net if net is None else net)(inputs)
         logits = self.output(raw) if self.output else raw
         if not isinstance(logits, Tensor) or logits.ndim != 2:
             found = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
@@ -85,18 +93,35 @@ class Passes:
             try:
                 result = step(torch.arange(start, stop))
             except RuntimeError as error:
-                if not _out_of_memory(error):
+                if not out_of_memory(error):
                     raise
                 result = None
             if result is None:  # outside of the handler, whose traceback would keep the failed tensors alive
-                if stop - start == 1:
-                    raise XaibenchError("out of memory with one input per pass; use smaller images or another device")
-                self.chunk = (stop - start + 1) // 2
-                if torch.cuda.is_available():
-                    torch.cuda.empty_cache()
+                self._halve(stop - start)
                 continue
             yield slice(start, stop), result
             start = stop
+
+    def attempt(self, step: Callable[[int], object]) -> object:
+        """What `step` returns, given how many inputs a pass may have; run again with half when memory runs out.
+
+        For work that cuts itself into passes, as libraries do. Raises XaibenchError when a single input does not fit.
+        """
+        while True:
+            try:
+                return step(self.chunk)
+            except RuntimeError as error:
+                if not out_of_memory(error):
+                    raise
+            self._halve(self.chunk)  # outside of the handler, as above
+
+    def _halve(self, used: int) -> None:
+        """Halves the chunk after a pass of `used` inputs ran out of memory."""
+        if used == 1:
+            raise XaibenchError("out of memory with one input per pass; use smaller images or another device")
+        self.chunk = (used + 1) // 2
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
 
     def logits(self, count: int, inputs: Callable[[Tensor], Tensor]) -> Tensor:
         """Logits (count, K), without gradients; `inputs` makes the encoded inputs of some indices."""
@@ -132,5 +157,6 @@ def _tensors(output: object) -> list[Tensor]:
     return [value for value in values if isinstance(value, Tensor)]
 
 
-def _out_of_memory(error: RuntimeError) -> bool:
+def out_of_memory(error: Exception) -> bool:
+    """Whether an error says that memory ran out."""
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)

@@ -2,23 +2,94 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 
 from xaibench.errors import XaibenchError
 
-INTERRUPTED = 130  # what typer makes of Ctrl-C
+MISTAKE, INTERRUPTED = 2, 130
+# What a disk, a permission or a limit of the machine is to blame for, wherever it comes up.
+OBSTACLES = {
+    errno.ENOSPC: "the disk is full; free some space and give the same command again",
+    errno.EDQUOT: "the disk quota is used up; free some space and give the same command again",
+    errno.EROFS: "this is a read-only file system; choose another folder",
+    errno.EACCES: "permission denied; choose another folder, or change who may use this one",
+    errno.EPERM: "permission denied; choose another folder, or change who may use this one",
+    errno.EIO: "the disk reports an error",
+    errno.ENOTDIR: "a file is where a folder should be",
+    errno.EISDIR: "a folder is where a file should be",
+    errno.ENAMETOOLONG: "the name is too long",
+    errno.EMFILE: "too many open files; raise the limit (ulimit -n)",
+    errno.ELOOP: "a link leads to itself",
+}
 
 
 def main() -> None:
-    """Entry point of the command `xaibench`: a user's mistake is one line on standard error and exit status 2."""
+    """Entry point of the command `xaibench`: a user's mistake is one line on standard error and exit status 2.
+
+    So is what the machine is to blame for (disks, permissions, memory). Ctrl-C is one line and 130; a closed pipe is
+    silence, by typer. Every other exception is a defect of xaibench and keeps its traceback.
+    """
+    try:
+        status = _call()
+    except KeyboardInterrupt:
+        status = INTERRUPTED
+    except XaibenchError as error:
+        _say(str(error))
+        status = MISTAKE
+    except (OSError, MemoryError, RuntimeError) as error:
+        words = _obstacle(error)
+        if words is None:
+            raise
+        _say(words)
+        _silence(sys.stdout)
+        status = MISTAKE
+    if status == INTERRUPTED:
+        _say("interrupted; what is done is stored, the same command goes on from there")
+    if status:
+        raise SystemExit(status)
+
+
+def _call() -> int:
+    """Runs the command that was given and returns its exit status; words that make no command are one line, too."""
+    import typer
+
     from xaibench.cli.app import app
 
+    usage_error = typer.BadParameter.__base__  # typer has click's own, or a copy of it, depending on its version
     try:
-        app()
-    except XaibenchError as error:
-        print(f"xaibench: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
-    except SystemExit as end:
-        if end.code == INTERRUPTED:
-            print("xaibench: interrupted; what is done is stored, the same command goes on from there", file=sys.stderr)
-        raise
+        return app(standalone_mode=False) or 0
+    except usage_error as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            error.show()
+        else:
+            command = error.ctx.command_path if error.ctx else "xaibench"
+            words = " ".join(error.format_message().split()).rstrip(".")
+            _say(f"{words[0].lower()}{words[1:]}; see `{command} --help`")
+        return error.exit_code
+
+
+def _obstacle(error: BaseException) -> str | None:
+    """One line for what the machine is to blame for; None for everything else."""
+    out_of_memory = type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
+    if isinstance(error, MemoryError) or out_of_memory:
+        return "out of memory; lower --batch-size, --chunk-size or --workers, or use a larger machine"
+    if isinstance(error, OSError) and error.errno in OBSTACLES:
+        where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, (str, bytes)) else ""
+        return f"{where}{OBSTACLES[error.errno]}; nothing stored before is lost"
+    return None
+
+
+def _say(text: str) -> None:
+    print(f"xaibench: {' '.join(text.splitlines())}", file=sys.stderr)
+
+
+def _silence(stream) -> None:
+    """Lets what is left in a stream's buffer go nowhere, so that the end of Python does not complain about it."""
+    try:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+    except (OSError, ValueError):  # a stream without a file, as in tests
+        pass

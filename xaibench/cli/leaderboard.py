@@ -37,6 +37,10 @@ def command(
         str | None, typer.Option("--dataset", help="Only boards of this data set (wildcards allowed).")
     ] = None,
     board: Annotated[str | None, typer.Option("--board", help="The board whose key begins so.", metavar="KEY")] = None,
+    metric: Annotated[
+        str | None,
+        typer.Option("--metric", help="Another score that the protocol stores.", show_default="its main one"),
+    ] = None,
     format_: Annotated[Format, typer.Option("--format", help="table, md, csv or json.")] = Format.table,
     figure: Annotated[
         Path | None, typer.Option("--figure", help="Also draw the board to this .png or .svg file.", metavar="PATH")
@@ -49,8 +53,11 @@ def command(
     """
     from xaibench.analysis.leaderboard import open_leaderboard
     from xaibench.report.board_text import clean
+    from xaibench.report.style import figure_kind
 
-    found = open_leaderboard(out, protocol, model=model, dataset=dataset, board=board)
+    if figure is not None:
+        figure_kind(figure, ("png", "svg"))
+    found = open_leaderboard(out, protocol, model=model, dataset=dataset, board=board, metric=metric)
     if format_ is Format.table:
         terminal = sys.stdout.isatty()
         width = shutil.get_terminal_size().columns if terminal else None

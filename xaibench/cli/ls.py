@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from xaibench.cli.words import Cards, Plugins
+
 EPILOG = """
 \b
 Examples:
@@ -29,10 +31,14 @@ class Kind(StrEnum):
 def command(
     kind: Annotated[Kind, typer.Argument(help="methods, models, datasets or protocols.")],
     pattern: Annotated[str, typer.Argument(metavar="GLOB", help="Only names that match, such as 'resnet*'.")] = "*",
+    plugin: Plugins = None,
+    cards: Cards = None,
 ) -> None:
     """List names: with titles on a terminal, one plain name a line elsewhere."""
     from xaibench import registry
+    from xaibench.plugins import add
 
+    add(plugin or (), cards or ())
     single = kind.value.removesuffix("s")
     names = registry.names(single, pattern)
     if not sys.stdout.isatty():

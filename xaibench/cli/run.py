@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from xaibench.cli import words
+
 if TYPE_CHECKING:
     from xaibench.engine.api import Results
 
@@ -27,12 +29,15 @@ Examples:
   # a method of your own on any timm CNN
   xaibench run idsds --model timm:resnet26d \\
       --methods grad-cam,my-method --plugin my_method.py
+  # a network of your own with its weights; every method there is
+  xaibench run sds --model my_models.py:make --methods all \\
+      --dataset imagefolder --data-root photos --target prediction
 """
 
 
 def command(
     protocols: Annotated[str, typer.Argument(metavar="PROTOCOL[,PROTOCOL]", help="Names of `xaibench ls protocols`.")],
-    model: Annotated[str, typer.Option("--model", help="A name of `xaibench ls models`, or timm:NAME.")],
+    model: Annotated[str, typer.Option("--model", help=words.MODEL)],
     dataset: Annotated[str, typer.Option("--dataset", help="A name of `xaibench ls datasets`.")] = "critters",
     data_root: Annotated[
         Path | None, typer.Option("--data-root", metavar="DIR", help="The folder with its images.")
@@ -72,9 +77,12 @@ def command(
     dataset_option: Annotated[
         list[str] | None, typer.Option("--dataset-option", metavar="KEY=VALUE", help="Such as rule=one:beak.")
     ] = None,
-    plugin: Annotated[
-        list[Path] | None, typer.Option("--plugin", metavar="FILE.py", help="A file with @xaibench.method functions.")
+    setting: Annotated[
+        list[str] | None,
+        typer.Option("--setting", metavar="KEY=VALUE", help="Any setting of `xaibench show protocol NAME`."),
     ] = None,
+    plugin: words.Plugins = None,
+    cards: words.Cards = None,
     download: Annotated[bool, typer.Option("--download", help="Allow published weights to be fetched.")] = False,
     keep_maps: Annotated[bool, typer.Option("--keep-maps", help="Also keep the attribution maps.")] = False,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, ...")] = "auto",
@@ -94,7 +102,6 @@ def command(
     On the embedded data set the model is trained first, once. Everything computed is stored in --out, and never
     computed again: the same command after an interruption goes on where it stopped.
     """
-    from xaibench.cli.words import parse_names, parse_options
     from xaibench.engine.api import MethodFailed, run
     from xaibench.results.manifest import command_line
 
@@ -104,12 +111,12 @@ def command(
     }  # fmt: skip
     try:
         results = run(
-            parse_names(protocols), model=model, dataset=dataset, data_root=data_root, methods=parse_names(methods),
-            images=images, profile=profile, weights=weights, out=out, device=device, precision=precision,
-            settings={k: v for k, v in settings.items() if v is not None},
-            dataset_options=parse_options(dataset_option), batch_size=batch_size, chunk_size=chunk_size,
-            workers=workers, seed=seed, keep_maps=keep_maps, download=download, plugins=plugin or (), quiet=quiet,
-            command=command_line(),
+            words.parse_names(protocols), model=model, dataset=dataset, data_root=data_root, images=images,
+            methods=words.parse_names(methods), profile=profile, weights=weights, out=out, device=device,
+            settings={k: v for k, v in settings.items() if v is not None} | words.parse_options(setting),
+            dataset_options=words.parse_options(dataset_option), precision=precision, batch_size=batch_size,
+            chunk_size=chunk_size, workers=workers, seed=seed, keep_maps=keep_maps, download=download,
+            plugins=plugin or (), cards=cards or (), quiet=quiet, command=command_line(),
         )  # fmt: skip
     except MethodFailed as error:
         report(error.results)
@@ -121,19 +128,18 @@ def report(results: Results) -> None:
     """Prints the boards of a run, draws them beside the rows, and says what was skipped and where everything is."""
     from xaibench.report.board_figure import board_figure
     from xaibench.report.board_text import clean
+    from xaibench.results.files import make_folder
 
     terminal = sys.stdout.isatty()
     width = shutil.get_terminal_size().columns if terminal else None
     manifest = results.manifest
-    figures = results.path / "figures"
-    figures.mkdir(exist_ok=True)
     for protocol in results.boards:
         board = results.leaderboard(protocol)
-        figure = board_figure(board, figures / f"{protocol}-{board.board}.png")
         typer.echo(board.to_text(width, colour=terminal) + "\n")
         for note in board.notes[1:]:
             typer.echo(clean(note))
-        typer.echo(f"figure: {figure}")
+        make_folder(results.path / "figures")
+        typer.echo(f"figure: {board_figure(board, results.path / 'figures' / f'{protocol}-{board.board}.png')}")
     if manifest.training:
         metrics, images = manifest.training["metrics"], manifest.training["validation"].get("count")
         unseen = f"{images} unseen images" if images else "the validation images"

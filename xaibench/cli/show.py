@@ -7,6 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from xaibench.cli import words
+from xaibench.cli.explain import STYLE_HELP, Style
+from xaibench.cli.words import Cards, Plugins
+
 if TYPE_CHECKING:
     from xaibench.cards import Card
 
@@ -14,26 +18,40 @@ app = typer.Typer(help="Show a method, model, data set or protocol.", no_args_is
 
 
 @app.command("method", epilog="Example:  xaibench show method ig-u")
-def method(name: Annotated[str, typer.Argument(help="A name of `xaibench ls methods`.")]) -> None:
+def method(
+    name: Annotated[str, typer.Argument(help="A name of `xaibench ls methods`.")],
+    plugin: Plugins = None,
+    cards: Cards = None,
+) -> None:
     """What a method computes, with which parameters, and where it was published."""
     from xaibench import registry
+    from xaibench.plugins import add
 
+    add(plugin or (), cards or ())
     _print(registry.card("method", name))
 
 
 @app.command("model", epilog="Example:  xaibench show model timm:resnet18")
-def model(name: Annotated[str, typer.Argument(help="A name of `xaibench ls models`, or timm:NAME.")]) -> None:
+def model(name: Annotated[str, typer.Argument(help=words.MODEL)], plugin: Plugins = None, cards: Cards = None) -> None:
     """A model's builder, encoding, CAM layer and published weights."""
     from xaibench.models.open import model_card
+    from xaibench.plugins import add
 
+    add(plugin or (), cards or ())
     _print(model_card(name))
 
 
 @app.command("protocol", epilog="Example:  xaibench show protocol idsds")
-def protocol(name: Annotated[str, typer.Argument(help="A name of `xaibench ls protocols`.")]) -> None:
+def protocol(
+    name: Annotated[str, typer.Argument(help="A name of `xaibench ls protocols`.")],
+    plugin: Plugins = None,
+    cards: Cards = None,
+) -> None:
     """What a protocol measures, its settings, and what an undefined map costs."""
     from xaibench import registry
+    from xaibench.plugins import add
 
+    add(plugin or (), cards or ())
     _print(registry.card("protocol", name))
 
 
@@ -50,13 +68,17 @@ def dataset(
     out: Annotated[
         Path | None, typer.Option("--out", metavar="PNG", help="Where to draw it; by default NAME.png.")
     ] = None,
+    plugin: Plugins = None,
+    cards: Cards = None,
 ) -> None:
     """A data set's card, and a contact sheet of its first images with boxes and masks drawn on them."""
     from xaibench import registry
     from xaibench.cli.words import parse_options
     from xaibench.datasets.open import open_dataset
+    from xaibench.plugins import add
     from xaibench.report.contact_sheet import contact_sheet
 
+    add(plugin or (), cards or ())
     card = registry.card("dataset", name)
     _print(card)
     if card.needs_root and data_root is None:
@@ -64,11 +86,85 @@ def dataset(
         return
     data = open_dataset(card, data_root, parse_options(option))
     ids = data.image_list(images)
-    annotate = getattr(data, "annotate", lambda image_id: None)
+    annotate = data.annotate if data.knows else lambda image_id: None
     path = out or Path(f"{name}.png")
     title = f"{name}: {len(ids)} of {len(data.ids)} images"
     contact_sheet([data.load(i) for i in ids], [annotate(i) for i in ids], data.classes, title, path)
     typer.echo(f"\ncontact sheet: {path}")
+
+
+RUN_EPILOG = """
+\b
+Examples:
+  # the board worked at last, its best methods and the oracle
+  xaibench show run results
+  xaibench show run results --protocol sds --methods grad-cam,ig,random --images 2 --out gallery.pdf
+"""
+
+
+@app.command("run", epilog=RUN_EPILOG)
+def run(
+    path: Annotated[Path, typer.Argument(metavar="[PATH]", help="The results folder.")] = Path("results"),
+    protocol: Annotated[str | None, typer.Option("--protocol", help="Only boards of this protocol.")] = None,
+    model: Annotated[str | None, typer.Option("--model", help="Only boards of this model (wildcards allowed).")] = None,
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", help="Only boards of this data set (wildcards allowed).")
+    ] = None,
+    board: Annotated[str | None, typer.Option("--board", metavar="KEY", help="The board whose key begins so.")] = None,
+    run: Annotated[str | None, typer.Option("--run", metavar="RUN", help="The run whose name begins so.")] = None,
+    methods: Annotated[
+        str | None, typer.Option("--methods", metavar="NAME,...", help="By default the best four and the oracle.")
+    ] = None,
+    images: Annotated[int, typer.Option("--images", min=1, help="How many of each group.")] = 3,
+    style: Annotated[Style, typer.Option("--style", help=STYLE_HELP)] = Style.overlay,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", metavar="PATH", help="A .png, .svg or .pdf file.", show_default="PATH/figures/gallery-....png"
+        ),
+    ] = None,
+    data_root: Annotated[
+        Path | None, typer.Option("--data-root", metavar="DIR", help="The photos, if they are elsewhere by now.")
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option("--weights", metavar="PATH", help="The weights, if they are elsewhere by now.")
+    ] = None,
+    plugin: words.Plugins = None,
+    cards: words.Cards = None,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, ...")] = "auto",
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+) -> None:
+    """A gallery of a run: its best, typical and worst images with the protocol's cells, maps and scores.
+
+    Scores are those that are stored. Maps are those that `xaibench run --keep-maps` kept, or else made again with the
+    same weights and settings, which is refused where anything has changed.
+    """
+    from xaibench.analysis.boards import boards, short_key
+    from xaibench.analysis.gallery import select
+    from xaibench.engine.replay import Places, replay
+    from xaibench.report.board_text import clean
+    from xaibench.report.gallery import check_gallery, draw_gallery, gallery_of
+    from xaibench.results.store import Store
+
+    store = Store.open(path)
+    shown = select(
+        store, protocol=protocol, model=model, dataset=dataset, board=board, run=run,
+        methods=words.parse_names(methods), count=images,
+    )  # fmt: skip
+    taken = shown.board
+    if out is None:
+        out = path / "figures" / f"gallery-{taken.context['protocol']['name']}-{taken.key}.png"
+        out.parent.mkdir(exist_ok=True)
+    check_gallery(out, len(shown.cells), style.value)
+    digests = dict(zip(shown.rows["image_id"], shown.rows["image_digest"], strict=True))
+    places = Places(data_root, weights, plugin or (), cards or ())
+    found = replay(store, taken.run, shown.cells, digests, places, device=device, quiet=quiet)
+    draw_gallery(gallery_of(shown, found), out, style=style.value)
+    typer.echo(clean(f"board {short_key(taken, boards(store))}: {taken.title}"))
+    for group, ids in shown.groups:
+        typer.echo(clean(f"{group}: {', '.join(ids)}"))
+    typer.echo(f"maps: {'as kept by the run' if found.kept else 'made again with the same weights and settings'}")
+    typer.echo(clean(f"figure: {out}"))
 
 
 def _print(card: Card) -> None:

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from xaibench.cli import words
+from xaibench.cli.words import Cards, Plugins
+
 if TYPE_CHECKING:
     from xaibench.cards import Alignment
 
 app = typer.Typer(help="Train or fine-tune a model.", no_args_is_help=True, rich_markup_mode=None)
 
-Model = Annotated[str, typer.Option("--model", help="A name of `xaibench ls models`, or timm:NAME.")]
+Model = Annotated[str, typer.Option("--model", help=words.MODEL)]
 Dataset = Annotated[str, typer.Option("--dataset", help="A name of `xaibench ls datasets`.")]
 Root = Annotated[
     Path | None, typer.Option("--data-root", metavar="DIR", help="The folder with its images, in train/ and val/.")
@@ -39,6 +42,7 @@ PATCH_EPILOG = """
 Examples:
   xaibench train patch-deletion --model resnet50 --dataset imagenet --data-root ILSVRC2012 --download
   xaibench train patch-deletion --model resnet18 --dataset critters --grid 8
+  xaibench train patch-deletion --model my_models.py:make --dataset critters
 """
 CLASSIFIER_EPILOG = """
 \b
@@ -56,7 +60,8 @@ def patch_deletion(
     probability: Annotated[float, typer.Option("--probability", help="Share of images that lose a cell.")] = 0.5,
     weights: Weights = "plain", download: Download = False, epochs: Epochs = None, learning_rate: Rate = None,
     batch_size: Batch = None, recipe: Recipe = None, dataset_option: Options = None, device: Device = "auto",
-    precision: Precision = "float32", workers: Workers = "auto", seed: Seed = 0, quiet: Quiet = False,
+    precision: Precision = "float32", workers: Workers = "auto", seed: Seed = 0, plugin: Plugins = None,
+    cards: Cards = None, quiet: Quiet = False,
 ) -> None:  # fmt: skip
     """Fine-tune on images of which half have lost one cell, so that IDSDS can judge the model.
 
@@ -74,8 +79,9 @@ def patch_deletion(
         first = error.errors()[0]
         raise XaibenchError(f"--{first['loc'][0]}: {first['msg']}") from None
     plan = _Plan(
-        model, dataset, data_root, weights, download, epochs, learning_rate, batch_size, recipe, dataset_option
-    )
+        model, dataset, data_root, weights, download, epochs, learning_rate, batch_size, recipe, dataset_option,
+        plugin, cards,
+    )  # fmt: skip
     _train(plan, alignment, device, precision, workers, seed, quiet)
 
 
@@ -84,12 +90,13 @@ def classifier(
     model: Model, dataset: Dataset, data_root: Root = None, weights: Weights = "plain", download: Download = False,
     epochs: Epochs = None, learning_rate: Rate = None, batch_size: Batch = None, recipe: Recipe = None,
     dataset_option: Options = None, device: Device = "auto", precision: Precision = "float32",
-    workers: Workers = "auto", seed: Seed = 0, quiet: Quiet = False,
+    workers: Workers = "auto", seed: Seed = 0, plugin: Plugins = None, cards: Cards = None, quiet: Quiet = False,
 ) -> None:  # fmt: skip
     """Train on intact images: what SDS judges, and where a fine-tuning starts."""
     plan = _Plan(
-        model, dataset, data_root, weights, download, epochs, learning_rate, batch_size, recipe, dataset_option
-    )
+        model, dataset, data_root, weights, download, epochs, learning_rate, batch_size, recipe, dataset_option,
+        plugin, cards,
+    )  # fmt: skip
     _train(plan, None, device, precision, workers, seed, quiet)
 
 
@@ -106,26 +113,27 @@ class _Plan(NamedTuple):
     batch_size: int | None
     recipe: list[str] | None
     dataset_option: list[str] | None
+    plugin: list[Path] | None
+    cards: list[Path] | None
 
     def changes(self) -> dict[str, Any]:
         """The fields of the recipe that are given."""
-        from xaibench.cli.words import parse_options
-
         named = {"epochs": self.epochs, "learning_rate": self.learning_rate, "batch_size": self.batch_size}
-        return {k: v for k, v in named.items() if v is not None} | parse_options(self.recipe)
+        return {k: v for k, v in named.items() if v is not None} | words.parse_options(self.recipe)
 
 
 def _train(
     plan: _Plan, alignment: Alignment | None, device: str, precision: str, workers: str, seed: int, quiet: bool
 ) -> None:
-    from xaibench.cli.words import parse_options
     from xaibench.engine.budget import choose_device, choose_workers
     from xaibench.models.state import read_header
+    from xaibench.plugins import add
     from xaibench.training.api import plan_training
 
+    add(plan.plugin or (), plan.cards or ())
     device = choose_device(device)
     training = plan_training(
-        plan.model, plan.dataset, alignment, data_root=plan.data_root, options=parse_options(plan.dataset_option),
+        plan.model, plan.dataset, alignment, data_root=plan.data_root, options=words.parse_options(plan.dataset_option),
         changes=plan.changes(), weights=plan.weights, download=plan.download, seed=seed,
     )  # fmt: skip
     path = training.carry_out(workers=choose_workers(workers, device), device=device, precision=precision, quiet=quiet)

@@ -1,12 +1,26 @@
-"""Words of the command line that several verbs read in the same way."""
+"""Words of the command line that several verbs read, and options that they share."""
 
 from __future__ import annotations
 
 import tomllib
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
 
 from xaibench.errors import XaibenchError
+
+MODEL = "A name of `xaibench ls models`, timm:NAME, or FILE.py:BUILDER."
+
+Plugins = Annotated[
+    list[Path] | None,
+    typer.Option("--plugin", metavar="FILE.py", help="A file with @xaibench.method functions, or of its kin."),
+]
+Cards = Annotated[
+    list[Path] | None,
+    typer.Option("--cards", metavar="DIR", help="A folder with methods/NAME.toml, models/, datasets/, protocols/."),
+]
 
 
 def parse_options(options: Sequence[str] | None) -> dict[str, Any]:

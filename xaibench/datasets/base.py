@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
 
+from xaibench.errors import XaibenchError
 from xaibench.seeds import derive
 
 
@@ -49,10 +50,13 @@ class Annotation:
 class Dataset(ABC):
     """A list of image ids (POSIX paths relative to the data root) and a way to load each.
 
-    on_disk says whether images are files, which somebody may replace and which are better not all kept in memory.
+    name, classes (names by class index) and ids are attributes that a constructor sets. on_disk says whether images are
+    files, which somebody may replace and which are better not all kept in memory. knows says what `annotate` and `draw`
+    can tell: `boxes`, `masks` (of classes), `instances`, `objects`, `parts`, `redraw`.
     """
 
     on_disk: ClassVar[bool] = False
+    knows: ClassVar[frozenset[str]] = frozenset()
     name: str
     classes: Sequence[str]
     ids: Sequence[str]
@@ -69,6 +73,14 @@ class Dataset(ABC):
         """The class index of an image."""
         return self.load(image_id).label
 
+    def annotate(self, image_id: str) -> Annotation:
+        """What is known about the objects in an image; raises XaibenchError where that is nothing."""
+        raise XaibenchError(f"data set {self.name} has no annotations")
+
+    def draw(self, image_id: str, without: Iterable[str] = ()) -> np.ndarray:
+        """The displayed image without some parts or objects, where the data set can draw it."""
+        raise XaibenchError(f"data set {self.name} cannot be drawn without parts")
+
     def image_list(self, count: int | None = None) -> list[str]:
         """The first `count` ids of the data set's one shuffled order (all by default).
 
@@ -77,6 +89,22 @@ class Dataset(ABC):
         """
         shuffled = sorted(self.ids, key=lambda image_id: derive(0, "image list", image_id))
         return shuffled if count is None else shuffled[:count]
+
+
+def checked_sample(sample: object, side: int, classes: int, dataset: str) -> Sample:
+    """What a data set loaded, if it is a sample of (side, side, 3) uint8 with a label below the number of classes.
+
+    Raises XaibenchError that says what came.
+    """
+    if not isinstance(sample, Sample):
+        raise XaibenchError(f"data set {dataset} loaded {type(sample).__name__}, not a Sample")
+    image, wanted = sample.image, (side, side, 3)
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.shape != wanted:
+        found = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
+        raise XaibenchError(f"data set {dataset}: image {sample.image_id} is {found}, not uint8 {wanted}")
+    if not 0 <= sample.label < classes:
+        raise XaibenchError(f"data set {dataset}: image {sample.image_id} has class {sample.label} of {classes}")
+    return sample
 
 
 def content_hash(data: bytes) -> str:

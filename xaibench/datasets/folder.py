@@ -8,17 +8,18 @@ from pathlib import Path, PurePosixPath
 
 from xaibench.cards import Geometry
 from xaibench.datasets.base import Dataset, Sample, content_hash
-from xaibench.datasets.images import displayed, read_image
+from xaibench.datasets.images import decode, displayed, read_bytes, read_image
 from xaibench.errors import XaibenchError
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".gif"})
 
 
 class ImageFolder(Dataset):
     """Photos of `root/[split/]CLASS/*`; ids are paths relative to root, classes the folder names in alphabetical order.
 
-    With a split that root does not have as a folder, the class folders are looked for in root itself. Raises
-    XaibenchError when there is no class folder or no photo.
+    With a split that root does not have as a folder, the class folders are looked for in root itself. A class folder
+    may be empty, files of other suffixes are left out. Raises XaibenchError when there is no class folder or no photo,
+    when a folder cannot be read, and for a file name that is not UTF-8.
     """
 
     on_disk = True
@@ -29,16 +30,17 @@ class ImageFolder(Dataset):
         if not self.root.is_dir():
             raise XaibenchError(f"--data-root {self.root} is not a folder")
         top = self.root / split if split and (self.root / split).is_dir() else self.root
-        folders = sorted(p for p in top.iterdir() if p.is_dir() and not p.name.startswith("."))
+        folders = sorted(p for p in _entries(top) if p.is_dir() and not p.name.startswith("."))
         if not folders:
             raise XaibenchError(f"{top} has no class folders; photos belong in {top}/CLASS/")
         self.classes = self._classes(top, [p.name for p in folders])
         index = {name: i for i, name in enumerate(self._folder_names())}
         self._labels: dict[str, int] = {}
         for folder in folders:
+            _entries(folder)
             for path in sorted(folder.rglob("*")):
                 if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file():
-                    self._labels[path.relative_to(self.root).as_posix()] = index[folder.name]
+                    self._labels[_image_id(path, self.root)] = index[folder.name]
         if not self._labels:
             raise XaibenchError(f"{top} has class folders but no photos in them ({', '.join(sorted(SUFFIXES))})")
         self.ids = list(self._labels)
@@ -58,8 +60,11 @@ class ImageFolder(Dataset):
 
     def load(self, image_id: str) -> Sample:
         """The photo, resized and cropped by the geometry: image (crop, crop, 3) uint8."""
-        image = displayed(read_image(self._path(image_id)), self.geometry)
-        return Sample(image_id, image, self._labels[image_id], self.digest(image_id))
+        path = self._path(image_id)
+        data = read_bytes(path)  # once: the digest is that of the pixels, whenever somebody replaces the file
+        return Sample(
+            image_id, displayed(decode(data, path), self.geometry), self._labels[image_id], content_hash(data)
+        )
 
     def open(self, image_id: str):
         """The photo as it is, a PIL image, for training that crops at random."""
@@ -71,10 +76,7 @@ class ImageFolder(Dataset):
 
     def digest(self, image_id: str) -> str:
         """The hash of the file's bytes."""
-        try:
-            return content_hash(self._path(image_id).read_bytes())
-        except OSError as error:
-            raise XaibenchError(f"{self._path(image_id)} cannot be read: {error.strerror}") from error
+        return content_hash(read_bytes(self._path(image_id)))
 
 
 class ImageNet(ImageFolder):
@@ -93,6 +95,24 @@ class ImageNet(ImageFolder):
 
     def _folder_names(self) -> Sequence[str]:
         return wordnet_ids()
+
+
+def _entries(folder: Path) -> list[Path]:
+    """What lies in a folder; raises XaibenchError where it may not be read."""
+    try:
+        return list(folder.iterdir())
+    except OSError as error:
+        raise XaibenchError(f"{folder} cannot be read: {error.strerror}") from error
+
+
+def _image_id(path: Path, root: Path) -> str:
+    """The id of a photo; raises XaibenchError for a name whose bytes are no text, which no row could hold."""
+    name = path.relative_to(root).as_posix()
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise XaibenchError(f"{root} has a photo whose name is not UTF-8: {name!r}; rename it") from None
+    return name
 
 
 @cache

@@ -1,7 +1,13 @@
-"""Reading photos: one way for all data sets, with errors that name the file."""
+"""Reading photos: one way for all data sets, with errors that name the file and say what to do.
+
+Photos are what torchvision's loaders make of them, so that published numbers can be met: converted to RGB by Pillow,
+and not turned by their EXIF orientation. What has no faithful 8-bit RGB of its own is refused rather than guessed.
+"""
 
 from __future__ import annotations
 
+import io
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -11,20 +17,49 @@ from xaibench.cards import Geometry
 from xaibench.errors import XaibenchError
 
 EIGHT_BIT = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
+MAX_PIXELS = 178_956_970  # where Pillow itself begins to refuse
+MIN_SIDE = 16
+STILLS = ("MPO",)  # formats whose further pictures are other views of the first, as phones write them
 
 
 def read_image(path: Path) -> Image.Image:
-    """An RGB image; raises XaibenchError for a file that is missing, broken, truncated or not of 8 bits a channel."""
+    """The photo in a file as RGB, (W, H) as stored: the EXIF orientation is ignored, as torchvision's loaders do.
+
+    Grey, palette, CMYK and YCbCr are converted, an alpha channel that is opaque everywhere is dropped. Raises
+    XaibenchError for a file that is missing, broken or truncated, for more than 8 bits a channel, transparent parts,
+    several frames, more than MAX_PIXELS pixels, and for a shorter side below MIN_SIDE.
+    """
+    return decode(read_bytes(path), path)
+
+
+def read_bytes(path: Path) -> bytes:
+    """The content of a file; raises XaibenchError where it cannot be read."""
     try:
-        with Image.open(path) as image:
-            deep = any(";16" in str(tile) for tile in image.tile)  # Pillow calls a PNG of 3 x 16 bits RGB
-            if deep or image.mode not in EIGHT_BIT:
-                raise XaibenchError(
-                    f"{path} has {'16 bits a channel' if deep else image.mode}; convert it to 8-bit RGB"
-                )
+        return path.read_bytes()
+    except OSError as error:
+        raise XaibenchError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def decode(data: bytes, path: Path) -> Image.Image:
+    """The photo in the bytes of a file, as `read_image`; path is for the messages."""
+    try:
+        # Pillow warns of large photos, odd palettes and damaged EXIF data, none of which changes a pixel.
+        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(data)) as image:
+            if problem := _unfit(image):
+                raise XaibenchError(f"{path} {problem}")
+            if image.has_transparency_data and image.convert("RGBA").getextrema()[3][0] < 255:
+                raise XaibenchError(f"{path} has transparent parts; flatten it onto a background")
             return image.convert("RGB")
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError) as error:
-        raise XaibenchError(f"{path} cannot be read as an image: {error}") from error
+    except (XaibenchError, MemoryError):
+        raise
+    except Image.DecompressionBombError:
+        raise XaibenchError(f"{path} {_huge()}") from None
+    except UnidentifiedImageError as error:
+        words = "it is empty" if not data else "its content is no known image format"
+        raise XaibenchError(f"{path} cannot be read as an image: {words}; restore or remove it") from error
+    except Exception as error:  # Pillow raises many kinds for a damaged file
+        words = " ".join(str(error).split())
+        raise XaibenchError(f"{path} cannot be read as an image: {words}; restore or remove it") from error
 
 
 def displayed(image: Image.Image, geometry: Geometry) -> np.ndarray:
@@ -33,3 +68,35 @@ def displayed(image: Image.Image, geometry: Geometry) -> np.ndarray:
 
     resized = F.resize(image, geometry.resize, interpolation=F.InterpolationMode.BILINEAR)
     return np.asarray(F.center_crop(resized, [geometry.crop, geometry.crop]))
+
+
+def _unfit(image: Image.Image) -> str | None:
+    """What is wrong with an opened photo, told before its pixels are decoded; None if nothing."""
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        return _huge()
+    if min(width, height) < MIN_SIDE:
+        return f"is only {width} x {height} pixels; photos need {MIN_SIDE} on the shorter side"
+    if _deep(image):
+        return "has 16 bits a channel; convert it to 8-bit RGB"
+    if image.mode not in EIGHT_BIT:
+        return f"has the mode {image.mode}, which is no 8-bit RGB; convert it to 8-bit RGB"
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1 and image.format not in STILLS:
+        return f"has {frames} frames; save one of them as a still image"
+    return None
+
+
+def _deep(image: Image.Image) -> bool:
+    """Whether channels have more than 8 bits in the file; Pillow calls a PNG of 3 x 16 bits RGB, and cuts it."""
+    for tile in image.tile:
+        words = tile[3] if isinstance(tile[3], tuple) else (tile[3],)
+        if any(";16" in str(word) and not str(word).startswith("BGR") for word in words):  # BGR;16 is 5-6-5 bits
+            return True
+        if tile[0].startswith("ppm") and words[-1] > 255:
+            return True
+    return image.mode.startswith("I;16")
+
+
+def _huge() -> str:
+    return f"has more than {MAX_PIXELS // 10**6} million pixels; reduce it"

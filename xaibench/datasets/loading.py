@@ -1,13 +1,27 @@
-"""Samples in groups, loaded ahead by other processes where wanted: one way for evaluation and validation."""
+"""Images loaded ahead by other processes where wanted: one way for evaluation, training and validation.
+
+Loading processes leave Ctrl-C to the process that started them, and hand their errors over as they are, so that neither
+spills tracebacks on the terminal.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+import signal
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import Any
 
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, default_collate
 from torch.utils.data import Dataset as TorchDataset
 
 from xaibench.datasets.base import Dataset, Sample
+from xaibench.errors import XaibenchError
+
+MOST_A_CORE = 4  # loading processes
+_END = object()
 
 
 class _Groups(TorchDataset):
@@ -20,14 +34,133 @@ class _Groups(TorchDataset):
         return len(self.groups)
 
     def __getitem__(self, index: int) -> list[Sample]:
-        return [self.dataset.load(image_id) for image_id in self.groups[index]]
+        return [load_sample(self.dataset, image_id) for image_id in self.groups[index]]
+
+
+def load_sample(dataset: Dataset, image_id: str) -> Sample:
+    """The sample of an id; whatever somebody else's data set raises becomes one line that names it."""
+    try:
+        return dataset.load(image_id)
+    except Exception as error:
+        if isinstance(error, XaibenchError) or type(dataset).__module__.startswith("xaibench."):
+            raise
+        words = " ".join(str(error).split())
+        raise XaibenchError(f"data set {dataset.name} failed at {image_id}: {type(error).__name__}: {words}") from error
+
+
+class _Handing(TorchDataset):
+    """A data set whose errors for the user are items, which travel between processes better than tracebacks."""
+
+    def __init__(self, data: TorchDataset):
+        self.data = data
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, index: int) -> Any:
+        try:
+            return self.data[index]
+        except XaibenchError as error:
+            return error
+
+
+class _Collate:
+    """What a function makes of the items of a batch, or the first error among them."""
+
+    def __init__(self, collate: Callable):
+        self.collate = collate
+
+    def __call__(self, items: Any) -> Any:
+        errors = [item for item in (items if isinstance(items, list) else [items]) if isinstance(item, XaibenchError)]
+        return errors[0] if errors else self.collate(items)
+
+
+class Groups:
+    """Batches in order, as often as they are asked for; see `load_groups`."""
+
+    def __init__(self, loader: DataLoader):
+        self.loader = loader
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __iter__(self) -> Iterator[Any]:
+        return batches(self.loader)
 
 
 def load_groups(
     dataset: Dataset, groups: Sequence[Sequence[str]], workers: int, collate: Callable | None = None
-) -> DataLoader:
+) -> Groups:
     """A list of samples for each group of image ids, in order, or what `collate` makes of the list.
 
-    workers: processes that load ahead; 0 loads in this one.
+    workers: processes that load ahead; 0 loads in this one. Raises XaibenchError, while it is gone through, for an
+    image that cannot be loaded.
     """
-    return DataLoader(_Groups(dataset, groups), batch_size=None, num_workers=workers, collate_fn=collate)
+    return Groups(make_loader(_Groups(dataset, groups), workers, collate or _same, batch_size=None))
+
+
+def make_loader(data: TorchDataset, workers: int, collate: Callable = default_collate, **how: Any) -> DataLoader:
+    """A loader to be gone through by `batches`; how: batch_size, sampler, ... as torch has them.
+
+    More processes than a machine can use are not started, since their number changes no result.
+    """
+    workers = min(workers, MOST_A_CORE * (os.cpu_count() or 1))
+    with warnings.catch_warnings(action="ignore"):  # torch advises on the number of processes
+        return DataLoader(
+            _Handing(data), num_workers=workers, collate_fn=_Collate(collate), worker_init_fn=_leave_ctrl_c, **how
+        )
+
+
+def batches(loader: DataLoader) -> Iterator[Any]:
+    """What a loader of `make_loader` gives; raises the XaibenchError of an item in its place, and one where a loading
+    process was killed."""
+    with _ctrl_c_held_back() if loader.num_workers else nullcontext():
+        iterator = iter(loader)
+        batch = _next(iterator)  # loaders of Accelerate start their processes only here
+    while batch is not _END:
+        if isinstance(batch, XaibenchError):
+            raise batch
+        yield batch
+        batch = _next(iterator)
+
+
+def _next(iterator: Iterator[Any]) -> Any:
+    try:
+        return next(iterator, _END)
+    except RuntimeError as error:
+        if "DataLoader worker (pid" not in str(error):
+            raise
+        raise XaibenchError(
+            "a process that loads images was killed, as happens when memory runs out; choose fewer --workers"
+        ) from error
+
+
+def _same(items: list) -> list:
+    return items
+
+
+def _leave_ctrl_c(worker: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@contextmanager
+def _ctrl_c_held_back() -> Iterator[None]:
+    """Ctrl-C waits while processes start, where Python would lose it or leave them half-made; a second does not."""
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield
+        return
+    pressed: list[tuple] = []
+
+    def note(*press: Any) -> None:
+        pressed.append(press)
+        if len(pressed) > 1:
+            before(*press)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if pressed:
+        before(*pressed[0])

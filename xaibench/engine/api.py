@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from xaibench.analysis.leaderboard import Leaderboard
     from xaibench.engine.local import Tally
     from xaibench.engine.plan import Order, Plan
+    from xaibench.results.cells import Cell
     from xaibench.results.manifest import RunManifest
     from xaibench.results.maps import MapStore
     from xaibench.results.store import Store
@@ -77,6 +77,7 @@ def run(
     keep_maps: bool = False,
     download: bool = False,
     plugins: Iterable[str | Path] = (),
+    cards: Iterable[str | Path] = (),
     quiet: bool = False,
     command: str | None = None,
 ) -> Results:
@@ -88,25 +89,30 @@ def run(
     profile's number). weights: `aligned`, `plain` or a path; None is what the protocol asks for. settings override
     those of the protocol's card (grid, baseline, target, attribution_output, drop_output); dataset_options those of the
     data set's. batch_size: images whose evidence lives together; chunk_size: inputs per pass. download allows published
-    weights to be fetched. plugins are Python files with `@xaibench.method`; quiet shows no
-    progress. command is what the record of the run says
-    it was started by. Raises XaibenchError for anything that the user can put right.
+    weights to be fetched. plugins are Python files with `@xaibench.method` and its kin, cards folders of cards; what
+    they bring runs by default. quiet shows no progress. command is what the record of the run says it was started by,
+    by default the same run on the command line. Raises XaibenchError for anything that the user can put right.
 
     >>> import xaibench
     >>> results = xaibench.run("idsds", model="resnet50", images=48)      # doctest: +SKIP
     >>> results.leaderboard().table[["rank", "method", "mean"]]           # doctest: +SKIP
     """
-    from xaibench import registry
+    from xaibench.plugins import add
+
+    plugins, cards = list(plugins), list(cards)
+    add(plugins, cards)
+    protocols = protocols.split(",") if isinstance(protocols, str) else list(protocols)
+    methods = methods.split(",") if isinstance(methods, str) else methods
+    _look_up_names(protocols, model, dataset, methods or ())
+
     from xaibench.engine.budget import choose_batch, choose_device, choose_workers, whole_number
     from xaibench.engine.plan import look_up, open_plan
+    from xaibench.results.manifest import run_command
     from xaibench.results.store import Store
 
-    for plugin in plugins:
-        registry.load_plugin(Path(plugin))
-    protocols = protocols.split(",") if isinstance(protocols, str) else list(protocols)
     order = look_up(
         protocols, model, dataset, data_root=Path(data_root) if data_root else None,
-        methods=methods.split(",") if isinstance(methods, str) else methods, images=images, profile=profile,
+        methods=methods, images=images, profile=profile,
         weights=weights, settings=settings or {}, options=dataset_options or {}, seed=seed, precision=precision,
     )  # fmt: skip
     device = choose_device(device)
@@ -114,8 +120,22 @@ def run(
     sizes = Sizes(choose_batch(batch_size, device), chunk, choose_workers(workers, device))
     store = Store.create(out)  # before hours are spent on what could not be stored
     plan = open_plan(order, download=download, workers=sizes.workers, device=device, quiet=quiet)
-    command = command or shlex.join(["xaibench", "run", ",".join(protocols), "--model", model])
+    command = command or run_command(
+        protocols, model=model, dataset=dataset, data_root=data_root, weights=weights, methods=methods, images=images,
+        profile=profile, out=out, precision=precision, seed=seed, download=download or None, setting=settings,
+        dataset_option=dataset_options, plugin=plugins, cards=cards, keep_maps=keep_maps or None,
+    )  # fmt: skip
     return _compute(order, plan, store, sizes, device, keep_maps, quiet, command)
+
+
+def _look_up_names(protocols: Sequence[str], model: str, dataset: str, methods: Sequence[str]) -> None:
+    """Raises XaibenchError for a name or a card with a mistake, before the seconds that importing torch takes."""
+    from xaibench import registry
+
+    named = [("protocol", name) for name in protocols] + [("dataset", dataset)]
+    named += [("model", model)] if ":" not in model else []
+    for kind, name in [*named, *(("method", name) for name in methods if name != "all")]:
+        registry.card(kind, name)
 
 
 @dataclass(frozen=True)
@@ -130,19 +150,34 @@ class Sizes:
 def _compute(
     order: Order, plan: Plan, store: Store, sizes: Sizes, device: str, keep_maps: bool, quiet: bool, command: str
 ) -> Results:
-    """Computes what a plan lacks in a store, and keeps the record of it whatever happens."""
+    """Computes what a plan lacks in a store, unless another process is computing it right now."""
+    from xaibench.results.lock import claim
+    from xaibench.results.maps import MapStore
+
+    cells = plan.cells()
+    keys = [cell.key for cell in cells.values()]
+    maps = MapStore(store.root) if keep_maps else None
+    _check_photos(plan, keys, store)
+    missing = _missing(plan, keys, store, maps)
+    doing = f"the same results are being computed in {store.root} right now"
+    with claim(store.root / "locks", missing, command, doing, ", or choose another --out"):
+        missing = missing and _missing(plan, keys, store, maps)  # another process may just have ended
+        return _fill(order, plan, cells, missing, store, maps, sizes, device, quiet, command)
+
+
+def _fill(
+    order: Order, plan: Plan, cells: dict[tuple[int, int], Cell], missing: dict[str, set[str]], store: Store,
+    maps: MapStore | None, sizes: Sizes, device: str, quiet: bool, command: str,
+) -> Results:  # fmt: skip
+    """Computes what is missing, and keeps the record of it whatever happens."""
     from xaibench.attribution.passes import PRECISIONS, Passes
     from xaibench.engine.budget import choose_chunk
     from xaibench.engine.local import Loop
     from xaibench.models.dilate import sample_input
     from xaibench.progress import bar
     from xaibench.results.manifest import RunManifest
-    from xaibench.results.maps import MapStore
 
-    cells = plan.cells()
     keys = [cell.key for cell in cells.values()]
-    maps = MapStore(store.root) if keep_maps else None
-    missing = _missing(plan, keys, store, maps)
     plan.model.freeze(device, PRECISIONS["float64" if order.precision == "float64" else "float32"])
     example = sample_input(len(plan.model.encoding.mean), plan.side).to(next(plan.model.net.parameters()))
     chunk = choose_chunk(sizes.chunk, plan.model.net, example)
@@ -198,19 +233,21 @@ class MethodFailed(XaibenchError):
         self.results = results
 
 
-def _missing(plan: Plan, keys: list[str], store: Store, maps: MapStore | None) -> dict[str, set[str]]:
-    """For each cell the images of the list without rows (or without maps, where those are to be kept).
-
-    Raises XaibenchError where a photo was replaced since its rows were stored.
-    """
-    wanted, done = set(plan.images), store.done(keys)
+def _check_photos(plan: Plan, keys: list[str], store: Store) -> None:
+    """Raises XaibenchError where a photo was replaced since its rows were stored."""
     if plan.dataset.on_disk:
+        wanted = set(plan.images)
         for image_id, digest in store.digests(keys).items():
             if image_id in wanted and plan.dataset.digest(image_id) != digest:
                 raise XaibenchError(
                     f"photo {image_id} has changed since its rows were stored in {store.root}; "
                     "restore it, or use another --out"
                 )
+
+
+def _missing(plan: Plan, keys: list[str], store: Store, maps: MapStore | None) -> dict[str, set[str]]:
+    """For each cell the images of the list without rows (or without maps, where those are to be kept)."""
+    wanted, done = set(plan.images), store.done(keys)
     missing = {key: wanted - done[key] for key in keys}
     if maps:
         missing = {key: left | (wanted - maps.done(key)) for key, left in missing.items()}

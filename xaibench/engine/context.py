@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from xaibench import registry
 from xaibench.cards import DatasetCard, MethodCard, ProtocolCard
 from xaibench.datasets.base import Dataset, content_hash
 from xaibench.datasets.open import parameters_of
@@ -24,7 +25,7 @@ def make_context(order: Order, card: ProtocolCard, protocol: Protocol, model: Mo
         "protocol": {
             "name": card.name,
             "version": card.version,
-            "source": card.source,
+            "source": registry.source(card),
             "settings": {name: getattr(protocol, name) for name in card.parameters},
             "metric": card.metric,
             "range": list(card.range),
@@ -62,22 +63,22 @@ def _dataset(card: DatasetCard, dataset: Dataset, options: dict[str, Any]) -> di
     return {
         "name": card.name,
         "version": card.version,
-        "source": card.source,
+        "source": registry.source(card),
         "settings": settings,
         "geometry": card.geometry.model_dump(),
         "label": _words(card.name, [f"{card.geometry.crop} px", *(f"{k} {v}" for k, v in options.items())]),
     }
 
 
-def method_part(card: MethodCard, parameters: dict[str, Any]) -> dict[str, Any]:
+def method_part(card: MethodCard, parameters: dict[str, Any], kind: str = "") -> dict[str, Any]:
     """What a cell says of its method, with the parameters that it runs with; `kind` is for boards and not hashed."""
     return {
         "name": card.name,
         "version": card.version,
         "parameters": parameters,
         "transform": card.transform,
-        "source": card.source,
-        "kind": card.role,
+        "source": registry.source(card),
+        "kind": kind or card.role,
     }
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,12 +15,16 @@ from torch import Tensor
 from xaibench.attribution.evidence import Evidence
 from xaibench.attribution.methods import method_maps
 from xaibench.attribution.passes import Passes
-from xaibench.datasets.base import Sample
+from xaibench.cards import MethodCard
+from xaibench.datasets.base import Sample, checked_sample
 from xaibench.datasets.loading import load_groups
-from xaibench.engine.plan import Judge, Plan
+from xaibench.datasets.scenes import Scenes
+from xaibench.engine.pairs import pairs
+from xaibench.engine.plan import MODEL_ALONE, Judge, Plan
+from xaibench.engine.rows import rows_of
 from xaibench.errors import XaibenchError
 from xaibench.progress import Bar
-from xaibench.protocols.base import OK, UNDEFINED_MAP, Scores
+from xaibench.protocols.base import UNDEFINED_MAP, Scores, checked_scores
 from xaibench.results.cells import Cell
 from xaibench.results.maps import MapStore
 from xaibench.results.schema import row_table
@@ -92,83 +98,127 @@ class Loop:
         base = self._evidence(samples, passes)
         predictions = base.logits().argmax(1)
         asked: dict[tuple[str, str], Evidence] = {}
-        prepared = []
-        for judge in self.plan.judges:
+        prepared: list[tuple[Evidence, Any]] = []
+        rows: list[dict[str, Any]] = []
+        for j, judge in enumerate(self.plan.judges):
             target, output = asks = (judge.protocol.target, judge.protocol.attribution_output)
             if asks not in asked:
-                targets = predictions if target == "prediction" else base.targets
-                asked[asks] = base.explaining(targets, output=output)
-            prepared.append((asked[asks], judge.protocol.prepare(asked[asks])))
-        rows: list[dict[str, Any]] = []
+                asked[asks] = base.explaining(*pairs(target, base, samples), output=output)
+            e = asked[asks]
+            prepared.append((e, _of(judge, judge.protocol.prepare, e) if len(e.targets) else None))
+            cell = self.cells.get((j, MODEL_ALONE))
+            if cell and (wanted := self._wanted(cell, e)):
+                rows += self._scored(
+                    judge, cell, e, samples, predictions, wanted, judge.protocol.score, prepared[j][1], None
+                )
         for m, (card, parameters) in enumerate(self.plan.methods):
             self.progress.advance(0, card.name)
             made: dict[int, Tensor] = {}  # protocols that ask for the same evidence share a map
             for j, judge in enumerate(self.plan.judges):
                 cell, (e, shared) = self.cells.get((j, m)), prepared[j]
-                wanted = self.missing.get(cell.key, set()).intersection(e.image_ids) if cell else set()
+                wanted = self._wanted(cell, e) if cell else set()
                 if not wanted or card.name in self.tally.failed:
                     continue
                 try:
-                    if card.role == "oracle":
-                        drawn = judge.protocol.oracle(shared, tuple(e.images.shape[-2:]))
-                    else:
-                        drawn = made[id(e)] = made[id(e)] if id(e) in made else method_maps(card, e, parameters)
-                except Exception as error:  # a plug-in may raise anything; the other methods go on
-                    self.tally.failed[card.name] = _line(error)
+                    drawn = self._map(card, parameters, judge, e, shared, made)
+
+                    def again(changed: Evidence, card=card, parameters=parameters) -> Tensor:
+                        with _raised_by_method():
+                            return method_maps(card, changed, parameters)
+
+                    rows += self._scored(
+                        judge, cell, e, samples, predictions, wanted, judge.protocol.score_method, shared, drawn, again
+                    )
+                except MethodRaised as raised:  # a plug-in may raise anything; the other methods go on
+                    self.tally.failed[card.name] = _line(raised.error)
                     continue
-                scores = judge.protocol.score(shared, drawn)
-                self.tally.count(judge.card.name, card.name, scores)
-                rows += _rows(judge, cell, e, samples, predictions, scores, wanted)
-                if self.maps:
+                if self.maps and drawn is not None:
                     self.maps.save(cell.key, e.pair_ids, e.targets, drawn)
         return rows
 
+    def _wanted(self, cell: Cell, e: Evidence) -> set[str]:
+        return self.missing.get(cell.key, set()).intersection(e.image_ids)
+
+    def _map(
+        self, card: MethodCard, parameters: dict[str, Any], judge: Judge, e: Evidence, shared: Any,
+        made: dict[int, Tensor],
+    ) -> Tensor | None:  # fmt: skip
+        """The maps of a method, or of the protocol itself for the oracle; None where there is nothing to explain."""
+        if not len(e.targets):
+            return None
+        with _raised_by_method():
+            if card.role == "oracle":
+                return judge.protocol.oracle(shared, tuple(e.images.shape[-2:]))
+            if id(e) not in made:
+                made[id(e)] = method_maps(card, e, parameters)
+            return made[id(e)]
+
+    def _scored(
+        self, judge: Judge, cell: Cell, e: Evidence, samples: list[Sample], predictions: Tensor, wanted: set[str],
+        score: Callable, *arguments: Any,
+    ) -> list[dict[str, Any]]:  # fmt: skip
+        """The rows of a cell for a batch, by the protocol's function `score` of these arguments."""
+        scores = Scores(torch.empty(0, dtype=torch.float64), [])
+        if len(e.targets):
+            scores = checked_scores(_of(judge, score, *arguments), len(e.targets), judge.card.name)
+        self.tally.count(judge.card.name, cell.method_name, scores)
+        return list(rows_of(judge, cell, e, samples, predictions, scores, wanted))
+
     def _evidence(self, samples: list[Sample], passes: Passes) -> Evidence:
         """Evidence about the labels of a batch."""
-        model = self.plan.model
-        images = model.encoding(np.stack([s.image for s in samples]))
+        model, data = self.plan.model, self.plan.dataset
+        for sample in samples:
+            checked_sample(sample, self.plan.side, len(data.classes), data.name)
+        dtype = next((p.dtype for p in model.net.parameters()), torch.float32)
+
+        def encode(images: np.ndarray) -> Tensor:
+            return model.encoding(images).to(device=self.device, dtype=dtype)
+
         return Evidence(
             passes,
-            images.to(device=self.device, dtype=next(model.net.parameters()).dtype),
+            encode(np.stack([s.image for s in samples])),
             torch.tensor([s.label for s in samples]),
             [s.image_id for s in samples],
             cam_layer=model.cam_module,
             seed=self.seed,
             probability=model.probability,
             zero=model.encoding.zero,
+            scenes=Scenes(samples, data, encode),
         )
+
+
+class MethodRaised(Exception):
+    """What a method raised, as told apart from what a protocol raised."""
+
+    def __init__(self, error: Exception):
+        super().__init__(str(error))
+        self.error = error
+
+
+@contextmanager
+def _raised_by_method() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        raise MethodRaised(error) from error
+
+
+def _of(judge: Judge, part: Callable, *arguments: Any) -> Any:
+    """What a part of a protocol gives; an error of somebody else's protocol names it in one line."""
+    try:
+        return part(*arguments)
+    except MethodRaised:
+        raise
+    except Exception as error:
+        if judge.context["protocol"]["source"] and not isinstance(error, XaibenchError):
+            raise XaibenchError(f"protocol {judge.card.name} failed: {_line(error)}") from error
+        raise
 
 
 def _flush(store: Store, pending: list[dict[str, Any]]) -> None:
     if pending:
         store.append(row_table(pending))
         pending.clear()
-
-
-def _rows(
-    judge: Judge, cell: Cell, e: Evidence, samples: list[Sample], predictions: Tensor, scores: Scores, wanted: set[str]
-) -> list[dict[str, Any]]:
-    """Rows of one cell for the pairs whose image is wanted."""
-    names = {name: judge.context[name]["name"] for name in ("protocol", "dataset", "model")}
-    owners, targets, predicted = e.owner.tolist(), e.targets.tolist(), predictions.tolist()
-    return [
-        {
-            "cell": cell.key,
-            "image_id": samples[owner].image_id,
-            "image_digest": samples[owner].digest,
-            "target": targets[pair],
-            "unit": "image",
-            "metric": judge.card.metric,
-            "score": score if status == OK else None,
-            "status": status,
-            "prediction": predicted[owner],
-            **names,
-            "reference_model": None,
-            "method": cell.method["name"],
-        }
-        for pair, (owner, score, status) in enumerate(zip(owners, scores.values.tolist(), scores.status, strict=True))
-        if samples[owner].image_id in wanted
-    ]
 
 
 def _line(error: Exception) -> str:

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from xaibench import registry
+from xaibench.attribution.adapters.regions import method_regions, same_partition
+from xaibench.attribution.adapters.trial import trial_of
 from xaibench.attribution.methods import choose_methods, effective
 from xaibench.attribution.passes import PRECISIONS
 from xaibench.cards import DatasetCard, MethodCard, ModelCard, Profile, ProtocolCard
@@ -16,6 +18,7 @@ from xaibench.datasets.open import open_dataset
 from xaibench.engine.context import make_context, method_part
 from xaibench.errors import XaibenchError
 from xaibench.models.base import Model
+from xaibench.models.build import brings_weights, own_state
 from xaibench.models.open import (
     DEFAULT_ALIGNMENT,
     Wanted,
@@ -26,11 +29,13 @@ from xaibench.models.open import (
     model_card,
     ways_to_weights,
 )
-from xaibench.models.state import class_count, read_state
+from xaibench.models.state import StateFile, class_count, read_state
 from xaibench.protocols.api import make_protocol
-from xaibench.protocols.base import Protocol
+from xaibench.protocols.base import TARGETS, Protocol
 from xaibench.results.cells import Cell
 from xaibench.training.api import plan_training
+
+MODEL_ALONE = -1  # the number of the method in cells of protocols that judge none
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,7 @@ class Order:
     @property
     def any_classes(self) -> bool:
         """Whether the model's classes may be others than the data set's, since only predictions are explained."""
-        return all(protocol.target == "prediction" for protocol in self.protocols)
+        return all(protocol.target in ("prediction", "predictions") for protocol in self.protocols)
 
 
 @dataclass(frozen=True)
@@ -82,24 +87,28 @@ class Plan:
     comparable: bool  # whether the model's classes are those of the data set
 
     def cells(self) -> dict[tuple[int, int], Cell]:
-        """All cells by (judge, method) number; an oracle has one only under protocols that can draw it."""
-        return {
-            (j, m): Cell(judge.context, method_part(*method))
+        """All cells by (judge, method) number; an oracle has one only under protocols that can draw it, and a protocol
+        without a method one of its own, at `MODEL_ALONE`."""
+        alone = [(j, judge) for j, judge in enumerate(self.judges) if judge.protocol.without_method]
+        return {(j, MODEL_ALONE): Cell(judge.context, None) for j, judge in alone} | {
+            (j, m): Cell(judge.context, method_part(*method, self._kind(judge.protocol, *method)))
             for j, judge in enumerate(self.judges)
             for m, method in enumerate(self.methods)
+            if not judge.protocol.without_method
             if method[0].role != "oracle" or judge.protocol.has_oracle
         }
 
+    def _kind(self, protocol: Protocol, card: MethodCard, parameters: dict[str, Any]) -> str:
+        """What a board calls a method: one that perturbs the protocol's own regions measures what is asked of it."""
+        size = (self.side, self.side)
+        asked = protocol.regions(size)
+        own = method_regions(card, parameters, size) if asked is not None else None
+        return "oracle" if own is not None and same_partition(own, asked) else card.role
+
 
 def choose_weights(cards: Sequence[ProtocolCard], named: str | None) -> str:
-    """The weights of a run: those that are named, or the ones that all its protocols ask for."""
-    kinds = {card.weights for card in cards}
-    if named is None and len(kinds) > 1:
-        wishes = ", ".join(f"{card.name} {card.weights}" for card in cards)
-        raise XaibenchError(
-            f"a run has one set of weights, and these protocols want different ones ({wishes}); name --weights"
-        )
-    return named or kinds.pop()
+    """The weights of a run: those that are named, or aligned ones where any of its protocols asks for them."""
+    return named or ("aligned" if any(card.weights == "aligned" for card in cards) else "plain")
 
 
 def look_up(
@@ -115,11 +124,20 @@ def look_up(
     judges = [make_protocol(c, {k: v for k, v in settings.items() if k in c.parameters}) for c in cards]
     data: DatasetCard = registry.card("dataset", dataset)
     named, spending = data.profile(profile)
-    for judge in judges:
+    made = registry.load(data)
+    for card, judge in zip(cards, judges, strict=True):
+        if judge.target not in TARGETS:
+            raise XaibenchError(f"protocol {card.name}: target is one of {', '.join(TARGETS)}, not {judge.target!r}")
+        lacking = sorted({*judge.needs, *(("boxes",) if judge.target == "labels" else ())} - set(made.knows))
+        if lacking:
+            raise XaibenchError(
+                f"protocol {card.name} needs {' and '.join(lacking)}, which data set {data.name} does not have"
+            )
         judge.check((data.geometry.crop, data.geometry.crop))
     network = model_card(model)
     choose_methods(methods, model, network.family, has_cam_layer=True)
-    grid, baseline = getattr(judges[0], "grid", 4), getattr(judges[0], "baseline", "zero")
+    deleting = next((j for c, j in zip(cards, judges, strict=True) if c.weights == "aligned"), None)
+    grid, baseline = getattr(deleting, "grid", 4), getattr(deleting, "baseline", "zero")
     if precision not in PRECISIONS:
         raise XaibenchError(f"unknown precision {precision!r}; it is one of {', '.join(PRECISIONS)}")
     count = images if images is not None else spending.images
@@ -145,22 +163,13 @@ def look_up(
 
 def open_plan(order: Order, *, download: bool, workers: int, device: str, quiet: bool) -> Plan:
     """The plan of an order: finds or makes the weights, and keys every result."""
-    state = read_state(_weights(order, download, workers, device, quiet))
-    model = build_model(order.model, len(order.dataset.classes), order.data.geometry, order.data.min_cam_grid)
-    other = class_count(model.net, state)
-    if other and not order.any_classes:
-        raise XaibenchError(
-            f"weights {state.path} are for {other} classes, {order.data.name} has {len(order.dataset.classes)}; "
-            "name weights for these classes, or explain what the model says by --target prediction"
-        )
-    if other:
-        model = build_model(order.model, other, order.data.geometry, order.data.min_cam_grid)
-    model = load_weights(model, state, order.wanted.choice, order.model)
+    model, state, other = _network(order, download, workers, device, quiet)
     for card, judge in zip(order.cards, order.protocols, strict=True):
         problem = judge.check_weights(model.weights["alignment"]) if card.weights == "aligned" else None
         if problem:
             raise _unaligned(card, problem, order)
-    methods, skipped = choose_methods(order.methods, model.name, model.family, bool(model.cam_layer))
+    trial = trial_of(model, order.data.geometry.crop, [judge.attribution_output for judge in order.protocols])
+    methods, skipped = choose_methods(order.methods, model.name, model.family, bool(model.cam_layer), trial)
     return Plan(
         dataset=order.dataset,
         model=model,
@@ -175,6 +184,27 @@ def open_plan(order: Order, *, download: bool, workers: int, device: str, quiet:
         side=order.data.geometry.crop,
         comparable=other is None,
     )
+
+
+def _network(
+    order: Order, download: bool, workers: int, device: str, quiet: bool
+) -> tuple[Model, StateFile, int | None]:
+    """The model with its weights, what these were read from, and their number of classes where the data set's is
+    another."""
+    own = order.wanted.choice == "plain" and brings_weights(order.model)
+    # a finished network stays as it is: larger last maps would change what it learnt
+    geometry, grid = order.data.geometry, 0 if own else order.data.min_cam_grid
+    model, classes = build_model(order.model, len(order.dataset.classes), geometry, grid), len(order.dataset.classes)
+    state = own_state(order.model, model.net) if own else read_state(_weights(order, download, workers, device, quiet))
+    other = class_count(model.net, state) or (model.classes if model.classes != classes else None)
+    if other and not order.any_classes:
+        raise XaibenchError(
+            f"weights {state.path} are for {other} classes, {order.data.name} has {classes}; "
+            "name weights for these classes, or explain what the model says by --target prediction"
+        )
+    if other and other != model.classes:
+        model = build_model(order.model, other, geometry, grid)
+    return load_weights(model, state, "own" if own else order.wanted.choice, order.model), state, other
 
 
 def _weights(order: Order, download: bool, workers: int, device: str, quiet: bool) -> Path:

@@ -33,7 +33,8 @@ class Model:
     """A network ready to be explained: evaluation mode, parameters frozen.
 
     cam_layer is a module path inside net, "" where there is no spatial map; cam_grid is the height and width of its map
-    at the data set's image size. notes say what was done to the architecture (a dilated last stage).
+    at the data set's image size. classes is the number of its logits. notes say what was done to the architecture (a
+    dilated last stage).
     """
 
     name: str
@@ -41,6 +42,7 @@ class Model:
     encoding: Encoding
     cam_layer: str
     cam_grid: tuple[int, int]
+    classes: int
     family: str = "cnn"
     probability: str = "softmax"
     notes: tuple[str, ...] = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.client
 import secrets
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from xaibench.errors import XaibenchError
 from xaibench.progress import bar
+from xaibench.results.files import make_folder, obstacle
 
 CHUNK = 1 << 20
 
@@ -19,12 +21,12 @@ def fetch(url: str, path: Path, sha256: str = "") -> Path:
     """The file at `path`, downloaded from a URL where it is not there yet.
 
     sha256 is the hash of the whole file or the beginning of it ("" checks nothing). Shows a bar in MiB. Raises
-    XaibenchError, and leaves no file, when the server refuses, sends a web page, sends less than it announced, or the
-    hash differs.
+    XaibenchError, and leaves no file, when the server refuses, sends a web page, sends less than it announced, the
+    hash differs, or the file cannot be written.
     """
     if path.is_file():
         return path
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")  # two processes may fetch the same file
     try:
         request = urllib.request.Request(url, headers={"User-Agent": "xaibench"})
@@ -42,8 +44,11 @@ def fetch(url: str, path: Path, sha256: str = "") -> Path:
         part.replace(path)
     except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError, ValueError) as error:
         raise XaibenchError(f"cannot download {url}: {getattr(error, 'reason', error)}") from error
+    except OSError as error:
+        raise obstacle(error, path) from error
     finally:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
     return path
 
 

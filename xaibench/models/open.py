@@ -10,6 +10,7 @@ from xaibench.cards import Alignment, DatasetCard, Geometry, ModelCard, Publishe
 from xaibench.errors import XaibenchError
 from xaibench.home import home
 from xaibench.models.base import Encoding, Model
+from xaibench.models.build import attention_in, brings_weights, build_network, checked_classes
 from xaibench.models.dilate import dilate_last_stage, sample_input
 from xaibench.models.download import fetch
 from xaibench.models.probe import last_spatial_layer, map_size
@@ -20,7 +21,11 @@ DEFAULT_ALIGNMENT = Alignment(grid=4, baseline="zero", probability=0.5)
 
 
 def model_card(name: str) -> ModelCard:
-    """The card of a registered model, or of `timm:NAME`."""
+    """The card of a registered model, of `timm:NAME`, or of a builder in a Python file, `path/to/file.py:make`."""
+    if name.rpartition(":")[0].endswith(".py"):
+        from xaibench.plugins import model_in_file
+
+        return model_in_file(name)
     if name.startswith("timm:"):
         from xaibench.models import timm_cnn
 
@@ -29,20 +34,27 @@ def model_card(name: str) -> ModelCard:
 
 
 def build_model(card: ModelCard, num_classes: int, geometry: Geometry, min_cam_grid: int = 0) -> Model:
-    """A model without weights for a data set's class count and image size.
+    """A model for a data set's class count and image size, without weights unless its builder brings them.
 
-    Where the map of the CAM layer is smaller than min_cam_grid, the last stage is dilated, and the notes say so.
+    Where the map of the CAM layer is smaller than min_cam_grid, the last stage is dilated, and the notes say so. Raises
+    XaibenchError where the network cannot be built, cannot take such images or has another number of classes (which one
+    that brings its weights may have).
     """
-    build = registry.load(card)
-    net = build(num_classes, **card.parameters).eval()
+    net = build_network(card, num_classes)
     look = sample_input(len(card.mean), geometry.crop)
-    layer = card.cam_layer or last_spatial_layer(net, look)
+    classes = checked_classes(card, net, look)
+    if classes != num_classes and not brings_weights(card):
+        raise XaibenchError(f"model {card.name} gives {classes} logits where it was built for {num_classes} classes")
+    attends = attention_in(net) and not card.cam_layer
+    layer = "" if attends else card.cam_layer or last_spatial_layer(net, look)
+    if layer and not any(path == layer for path, _ in net.named_modules()):
+        raise XaibenchError(f"model {card.name} has no layer {layer!r}, which its cam_layer names")
     times = dilate_last_stage(net, layer, look, min_cam_grid) if layer and min_cam_grid else 0
     notes = ("last stage dilated" if times == 1 else f"last {times} stages dilated",) if times else ()
     return Model(
-        name=card.name, net=net, encoding=Encoding(card.mean, card.std), cam_layer=layer,
+        name=card.name, net=net, encoding=Encoding(card.mean, card.std), cam_layer=layer, classes=classes,
         cam_grid=map_size(net, layer, look), family=card.family, probability=card.probability, notes=notes,
-        version=card.version, source=card.source,
+        version=card.version, source=registry.source(card),
     )  # fmt: skip
 
 
@@ -71,7 +83,8 @@ def find_weights(card: ModelCard, dataset: DatasetCard, wanted: Wanted, download
         if not path.is_file():
             raise XaibenchError(f"--weights {wanted.choice} is neither plain, nor aligned, nor a file")
         return path
-    here = [w.path for w in trained_weights(card.name, dataset.name) if wanted.fits(w.facts["alignment"])]
+    trained = trained_weights(card.name, dataset.name, registry.source(card))
+    here = [w.path for w in trained if wanted.fits(w.facts["alignment"])]
     if len(here) > 1:
         raise XaibenchError(
             f"several {wanted.choice} weights fit; choose one by --weights: {', '.join(map(str, here))}"
@@ -133,6 +146,7 @@ def load_weights(model: Model, state: StateFile, choice: str, card: ModelCard) -
     alignment = state.facts.get("alignment")
     if card.aligned and card.aligned.alignment and address(card.aligned)[0].endswith("/" + state.path.name):
         alignment = card.aligned.alignment.model_dump()
-    words = choice if choice in ("plain", "aligned") else f"{'aligned ' if alignment else ''}weights {state.path.name}"
+    known = {"plain": "plain", "aligned": "aligned", "own": "its own weights"}
+    words = known.get(choice) or f"{'aligned ' if alignment else ''}weights {state.path.name}"
     model.weights = {"digest": state.digest, "alignment": alignment, "label": words}
     return model

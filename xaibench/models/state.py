@@ -9,10 +9,11 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from xaibench.errors import XaibenchError
+from xaibench.results.files import make_folder, write_atomic
 
 PREFIXES = ("module.", "model.", "_orig_mod.", "net.")
 WRAPPERS = ("state_dict", "model_state_dict", "model", "model_state", "net")
@@ -108,16 +109,27 @@ def class_count(net: nn.Module, state: StateFile) -> int | None:
 
 
 def save_state(net: nn.Module, path: Path, facts: dict) -> None:
-    """Writes safetensors with facts about training and alignment in the header, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
+    """Writes safetensors with facts about training and alignment in the header, whole or not at all.
+
+    Raises XaibenchError when the disk is full or the folder cannot be written.
+    """
+    make_folder(path.parent)
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in net.state_dict().items()}
     # one entry only: safetensors writes several in a random order, and the file's digest is part of every key
-    save_file(tensors, part, metadata={"xaibench": json.dumps(facts, sort_keys=True)})
-    part.replace(path)
+    write_atomic(path, save(tensors, metadata={"xaibench": json.dumps(facts, sort_keys=True)}))
 
 
 def file_digest(path: Path) -> str:
     """blake2b of a file's content, 20 hex digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=10)).hexdigest()
+
+
+def tensors_digest(tensors: dict[str, Tensor]) -> str:
+    """blake2b of names, dtypes, shapes and values of tensors in the order of their names, 20 hex digits."""
+    hasher = hashlib.blake2b(digest_size=10)
+    for name, tensor in sorted(tensors.items()):
+        plain = tensor.detach().cpu().contiguous()
+        hasher.update(f"{name} {plain.dtype} {tuple(plain.shape)} ".encode())
+        hasher.update(plain.flatten().view(torch.uint8).numpy())
+    return hasher.hexdigest()

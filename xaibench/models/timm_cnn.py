@@ -6,6 +6,7 @@ from torch import nn
 
 from xaibench.cards import ModelCard
 from xaibench.errors import XaibenchError, unknown
+from xaibench.models.build import attention_in
 
 
 def build(num_classes: int, architecture: str) -> nn.Module:
@@ -16,9 +17,7 @@ def build(num_classes: int, architecture: str) -> nn.Module:
     import timm
 
     net = timm.create_model(architecture, pretrained=False, num_classes=num_classes)
-    attention = next((m for m in net.modules() if "Attention" in type(m).__name__ or hasattr(m, "qkv")), None)
-    if attention is not None:
-        kind = type(attention).__name__
+    if kind := attention_in(net):
         raise XaibenchError(
             f"timm:{architecture} has attention ({kind}); xaibench takes convolutional networks from timm"
         )

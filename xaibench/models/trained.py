@@ -33,14 +33,18 @@ def folder_of(facts: dict) -> Path:
     return home() / "models" / name
 
 
-def trained_weights(model: str, dataset: str) -> list[TrainedWeights]:
-    """All finished trainings of a model on a data set, newest last; files that cannot be read are left out."""
+def trained_weights(model: str, dataset: str, source: str | None = None) -> list[TrainedWeights]:
+    """All finished trainings of a model on a data set, newest last; files that cannot be read are left out.
+
+    source names the model's code (None: any): what was trained before a plug-in was edited is another model's.
+    """
     found = []
     for path in sorted((home() / "models").glob("*/weights.safetensors"), key=lambda p: p.stat().st_mtime):
         try:
             facts = read_header(path)
         except (SafetensorError, OSError, ValueError):
             continue
-        if (facts.get("model"), facts.get("dataset")) == (model, dataset):
+        code = facts.get("model_card", {}).get("source", "")
+        if (facts.get("model"), facts.get("dataset")) == (model, dataset) and source in (None, code):
             found.append(TrainedWeights(path, facts))
     return found

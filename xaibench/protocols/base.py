@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
 import torch
@@ -15,24 +17,36 @@ from xaibench.errors import XaibenchError
 OK, UNDEFINED_MAP, UNDEFINED_REFERENCE = "ok", "undefined-map", "undefined-reference"
 
 
+TARGETS = ("label", "prediction", "labels", "predictions")
+
+
 @dataclass(frozen=True)
 class Scores:
-    """One score per pair: values (P,) float64, NaN where undefined, and status, P words of the three above."""
+    """One score per pair: values (P,) float64, NaN where undefined, and status, P words of the three above.
+
+    also holds further scores of the same pairs by the name of their metric, such as `intensity`.
+    """
 
     values: Tensor
     status: list[str]
+    also: Mapping[str, Scores] = field(default_factory=dict)
 
 
 class Protocol(ABC):
     """A way of judging attribution maps. Settings are keyword parameters of the constructor and part of every key.
 
-    target says which class is explained, `label` or `prediction`; attribution_output whether its logit or its
-    probability is; has_oracle whether the protocol can draw its own best map.
+    target says which classes are explained: `label`, `prediction`, `labels` (every labelled class) or `predictions`
+    (every predicted class: the highest logit, or, for models with a sigmoid, each probability of at least 0.5).
+    attribution_output says whether a logit or a probability is explained; needs what the data set must know (`boxes`,
+    `masks`, `instances`, `objects`, `parts`, `redraw`, in `Evidence.scenes`); has_oracle whether the protocol can draw
+    its own best map; without_method that it judges the model alone: then `score` gets None for maps.
     """
 
     target: str = "label"
     attribution_output: str = "logit"
+    needs: ClassVar[tuple[str, ...]] = ()
     has_oracle: ClassVar[bool] = False
+    without_method: ClassVar[bool] = False
 
     @abstractmethod
     def prepare(self, e: Evidence) -> Any:
@@ -42,9 +56,24 @@ class Protocol(ABC):
     def score(self, prepared: Any, maps: Tensor) -> Scores:
         """Scores of maps (P, 1, H, W), one per pair."""
 
+    def score_method(self, prepared: Any, maps: Tensor, again: Callable[[Evidence], Tensor]) -> Scores:
+        """Scores of a method, whose maps of the batch are given; `again` makes its maps (P', 1, H, W) of other
+        evidence.
+
+        For protocols that explain changed images or networks (`Evidence.at`, `Evidence.through`); others score maps.
+        """
+        return self.score(prepared, maps)
+
     def oracle(self, prepared: Any, size: tuple[int, int]) -> Tensor:
         """The protocol's own best map (P, 1, H, W); protocols that have one say so in `has_oracle`."""
         raise XaibenchError(f"{type(self).__name__} has no oracle")
+
+    def regions(self, size: tuple[int, int]) -> Tensor | None:
+        """(H, W) int64: the region of each pixel, where the protocol itself measures what regions do; None elsewhere.
+
+        A method that perturbs exactly these is listed as an oracle, without a rank.
+        """
+        return None
 
     @property
     def words(self) -> str:
@@ -57,6 +86,28 @@ class Protocol(ABC):
     def check_weights(self, alignment: dict | None) -> str | None:
         """What is wrong with judging weights of this alignment (grid, baseline, probability); None where nothing is."""
         return None
+
+
+def checked_scores(scores: object, pairs: int, protocol: str) -> Scores:
+    """What a protocol gave, if it is one score and one status per pair, NaN where undefined.
+
+    Raises XaibenchError that says what came.
+    """
+    if not isinstance(scores, Scores):
+        raise XaibenchError(f"protocol {protocol} gave {type(scores).__name__}, not Scores")
+    values, status = scores.values, scores.status
+    if not isinstance(values, Tensor) or values.shape != (pairs,) or len(status) != pairs:
+        raise XaibenchError(
+            f"protocol {protocol} gave {len(values)} scores and {len(status)} statuses for {pairs} maps"
+        )
+    for value, word in zip(values.tolist(), status, strict=True):
+        if word not in (OK, UNDEFINED_MAP, UNDEFINED_REFERENCE):
+            raise XaibenchError(f"protocol {protocol} gave the status {word!r}; `xaibench.status_of` makes them")
+        if (word == OK) != math.isfinite(value):
+            raise XaibenchError(f"protocol {protocol} gave the score {value} with status {word!r}")
+    for name, further in scores.also.items():
+        checked_scores(further, pairs, f"{protocol} ({name})")
+    return scores
 
 
 def status_of(values: Tensor, bad_map: Tensor, bad_reference: Tensor) -> Scores:

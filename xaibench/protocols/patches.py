@@ -70,9 +70,17 @@ def blur(images: Tensor) -> Tensor:
 
     Other sizes scale both with the image's longer side.
     """
+    return gaussian_blur(images, BLUR_KERNEL, BLUR_SIGMA)
+
+
+def gaussian_blur(images: Tensor, kernel: int, sigma: float) -> Tensor:
+    """Images (n, C, H, W) blurred by `kernel` taps a side of standard deviation sigma, zero-padded, at 224 pixels.
+
+    Other sizes scale both with the image's longer side; there are at least three taps.
+    """
     scale = max(images.shape[-2:]) / BLUR_SIZE
-    radius = round((BLUR_KERNEL - 1) / 2 * scale)
-    taps = torch.exp(-(torch.arange(-radius, radius + 1) ** 2) / (2 * (BLUR_SIGMA * scale) ** 2))
+    radius = max(1, round((kernel - 1) / 2 * scale))
+    taps = torch.exp(-(torch.arange(-radius, radius + 1) ** 2) / (2 * (sigma * scale) ** 2))
     taps = (taps / taps.sum()).to(images)
     flat = images.flatten(0, 1)[:, None]
     rows = torch.nn.functional.conv2d(flat, taps[None, None, :, None], padding=(radius, 0))

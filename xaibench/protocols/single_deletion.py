@@ -30,8 +30,8 @@ def single_deletion_score(drops: Tensor, maps: Tensor) -> Tensor:
     return spearman(cell_sums(maps, grid), drops)
 
 
-def deletion_drops(e: Evidence, grid: int, baseline: str, output: str) -> Tensor:
-    """(P, grid²) float64: the target's score on the image minus its score with each cell replaced, row by row."""
+def deleted_logits(e: Evidence, grid: int, baseline: str) -> Tensor:
+    """Logits (B, grid², K) of every image with each cell replaced, row by row, once for all who ask."""
     size, cells = tuple(e.images.shape[-2:]), grid**2
 
     def edit(image: Tensor, cell: Tensor) -> Tensor:
@@ -41,7 +41,12 @@ def deletion_drops(e: Evidence, grid: int, baseline: str, output: str) -> Tensor
             cell_masks(size, grid, cell), replacement(baseline, inputs, cell, e.seed, ids, e.zero), inputs
         )
 
-    deleted = e.scores(e.logits_under(("single deletion", grid, baseline), cells, edit), output)
+    return e.logits_under(("single deletion", grid, baseline), cells, edit)
+
+
+def deletion_drops(e: Evidence, grid: int, baseline: str, output: str) -> Tensor:
+    """(P, grid²) float64: the target's score on the image minus its score with each cell replaced, row by row."""
+    deleted = e.scores(deleted_logits(e, grid, baseline), output)
     return e.scores(e.logits(), output).double()[:, None] - deleted.double()
 
 
@@ -97,6 +102,10 @@ class SingleDeletion(Protocol):
         """Spearman per pair; undefined where the map's cells, or the drops, are constant or not finite."""
         bad_maps = _unrankable(cell_sums(maps, self.grid))
         return status_of(single_deletion_score(prepared, maps), bad_maps, _unrankable(prepared))
+
+    def regions(self, size: tuple[int, int]) -> Tensor:
+        """(H, W) int64: the number of each pixel's cell."""
+        return cell_masks(size, self.grid, torch.arange(self.grid**2)).int().argmax(0)[0]
 
     def oracle(self, prepared: Tensor, size: tuple[int, int]) -> Tensor:
         """The drops themselves, spread over their cells: what Occlusion with the protocol's own cells computes."""

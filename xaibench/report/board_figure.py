@@ -10,7 +10,7 @@ import numpy as np
 
 from xaibench.errors import XaibenchError
 from xaibench.report.board_text import clean, count, share
-from xaibench.results.files import write_atomic
+from xaibench.report.style import ACCENT, INK, QUIET, SOFT, STYLE, WIDTH, figure_kind, save_figure
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,16 +18,7 @@ if TYPE_CHECKING:
 
     from xaibench.analysis.leaderboard import Leaderboard
 
-INK, QUIET, ACCENT = "#1a1a1a", "#8c8c8c", "#1f5fa8"
-WIDTH = 6.8  # inches; the text width of a one-column paper
 ROW = 0.235  # inches per method
-STYLE = {
-    "font.family": "DejaVu Sans",
-    "font.size": 9,
-    "svg.fonttype": "none",
-    "svg.hashsalt": "xaibench",  # the same board gives the same file
-    "axes.linewidth": 0.8,
-}
 
 
 def board_figure(board: Leaderboard, path: str | Path) -> Path:
@@ -38,15 +29,11 @@ def board_figure(board: Leaderboard, path: str | Path) -> Path:
 
     Raises XaibenchError for another suffix, a board without any stored score, or a file that cannot be written.
     """
-    import io
-
     import matplotlib
     from matplotlib.figure import Figure
 
     path = Path(path)
-    kind = path.suffix.lower().removeprefix(".")
-    if kind not in ("png", "svg"):
-        raise XaibenchError(f"a figure is a .png or .svg file, not {path.name!r}")
+    figure_kind(path, ("png", "svg"))
     table = board.table[board.table["mean"].notna()].reset_index(drop=True)
     if table.empty:
         raise XaibenchError(f"nothing to draw: no score is stored for {board.title}")
@@ -66,11 +53,8 @@ def board_figure(board: Leaderboard, path: str | Path) -> Path:
         figure.text(0.02, 1 - 0.12 / height, "\n".join(title), va="top", weight="bold", linespacing=1.35,
                     parse_math=False)  # fmt: skip
         figure.text(0.02, 1 - (0.19 + 0.19 * len(title)) / height, "\n".join(subtitle), va="top", size=8,
-                    color="#555555", linespacing=1.35, parse_math=False)  # fmt: skip
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format=kind, dpi=200, metadata={"Date": None} if kind == "svg" else None)
-    write_atomic(path, buffer.getvalue())
-    return path
+                    color=SOFT, linespacing=1.35, parse_math=False)  # fmt: skip
+        return save_figure(figure, path)
 
 
 def _subtitle(board: Leaderboard) -> str:
@@ -105,7 +89,7 @@ def _dots(axes: Axes, table: pd.DataFrame, names: list[str]) -> None:
     margin = 0.04 * max(limits[1] - limits[0], 1e-9)
     axes.set_xlim(limits[0] - margin, limits[1] + margin)
     if near_zero:
-        axes.axvline(0, color="#555555", linewidth=0.8, zorder=1)
+        axes.axvline(0, color=SOFT, linewidth=0.8, zorder=1)
     axes.grid(axis="x", color="#e4e4e4", linewidth=0.7, zorder=0)
     axes.set_axisbelow(True)
     axes.tick_params(axis="y", length=0)

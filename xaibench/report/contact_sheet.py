@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from xaibench.datasets.base import Annotation, Sample
 from xaibench.errors import XaibenchError
+from xaibench.results.files import make_folder, write_atomic
 
 PAPER, TEXT, FAINT = (250, 249, 246), (38, 40, 48), (132, 134, 142)
 # Colours of instances, told apart by people with any colour vision (after the qualitative palette of Okabe and Ito).
@@ -33,8 +35,12 @@ def contact_sheet(
     `tile` pixels. annotations: one for each sample, with masks of the same size; None, for all or for one, leaves out
     the twin. Instances are tinted and outlined, boxes drawn and named. columns: cells in a row; None makes the sheet
     about as wide as high. Returns the path. Raises XaibenchError if there is nothing to show, if samples
-    and annotations differ in number, or if a mask has another size than its image.
+    and annotations differ in number, if a mask has another size than its image, or if the file is no .png or cannot be
+    written.
     """
+    path = Path(path)
+    if path.suffix.lower() != ".png":
+        raise XaibenchError(f"a contact sheet is a .png file, not {path.name!r}")
     if not samples:
         raise XaibenchError("contact sheet: there are no samples to show; give at least one")
     annotations = [None] * len(samples) if annotations is None else annotations
@@ -46,9 +52,8 @@ def contact_sheet(
         if annotation is not None and annotation.instances.shape[1:] != sample.image.shape[:2]:
             raise XaibenchError(f"contact sheet: the masks of {sample.image_id} have another size than the image")
     sheet = _compose(samples, annotations, class_names, title, columns, tile)
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _save(sheet, path)
+    make_folder(path.parent)
+    write_atomic(path, _small_png(sheet))
     return path
 
 
@@ -163,14 +168,21 @@ def _shorten(text: str, font: ImageFont.ImageFont, room: float) -> str:
     return text + "..." if text else ""
 
 
-def _save(sheet: Image.Image, path: Path) -> None:
-    """Saves in true colour if that is small enough, else in ever fewer colours, at last at ever smaller sizes."""
-    sheet.save(path, optimize=True)
+def _small_png(sheet: Image.Image) -> bytes:
+    """True colour if that is small enough, else ever fewer colours, at last ever smaller sizes."""
+    data = _png(sheet)
     colours = 256
-    while path.stat().st_size >= MAX_BYTES:
+    while len(data) >= MAX_BYTES:
         quantised = sheet.quantize(colours, method=Image.Quantize.MAXCOVERAGE, kmeans=3, dither=Image.Dither.NONE)
-        quantised.save(path, optimize=True)
+        data = _png(quantised)
         if colours > 64:
             colours //= 2
         else:
             sheet = sheet.resize((sheet.width * 4 // 5, sheet.height * 4 // 5), Image.Resampling.LANCZOS)
+    return data
+
+
+def _png(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()

@@ -38,6 +38,16 @@ def write_atomic(path: Path, data: bytes) -> None:
             temporary.unlink(missing_ok=True)
 
 
+def make_folder(folder: Path) -> None:
+    """Makes a folder and those above it; raises XaibenchError where that cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise XaibenchError(f"{folder} cannot be a folder: a file is in the way") from error
+    except OSError as error:
+        raise obstacle(error, folder) from error
+
+
 def obstacle(error: OSError, path: Path) -> XaibenchError:
     """The line for the user about a failure to write `path`."""
     if error.errno in FULL:

@@ -40,6 +40,31 @@ def command_line(argv: Sequence[str] | None = None) -> str:
     return shlex.join(["xaibench", *argv[1:]])
 
 
+def run_command(protocols: Sequence[str], **options: Any) -> str:
+    """The command that does what a call of `xaibench.run` does: None is left out, True is a flag, dicts and lists are
+    repeated options (methods one list of names).
+
+    >>> run_command(["sds"], model="vgg16", methods=["ig", "rise"], seed=0, setting={"grid": 2}, download=True)
+    'xaibench run sds --model vgg16 --methods ig,rise --seed 0 --setting grid=2 --download'
+    """
+    words = ["xaibench", "run", ",".join(protocols)]
+    for name, value in options.items():
+        option = f"--{name.replace('_', '-')}"
+        if name == "methods" and value is not None:
+            words += [option, ",".join(value)]
+        elif isinstance(value, dict):
+            words += [word for key, item in value.items() for word in (option, f"{key}={_toml(item)}")]
+        elif isinstance(value, (list, tuple)):
+            words += [word for item in value for word in (option, str(item))]
+        elif value is not None:
+            words += [option] if value is True else [option, str(value)]
+    return shlex.join(words)
+
+
+def _toml(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def package_versions() -> dict[str, str]:
     """Versions of Python and of the installed packages that can change a number, without importing any."""
     versions = {"python": platform.python_version()}

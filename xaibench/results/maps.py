@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from safetensors import safe_open
@@ -41,11 +41,19 @@ class MapStore:
 
     def load(self, cell: str, image_id: str) -> dict[int, Tensor]:
         """The maps (H, W) of an image, by target; empty where none are kept."""
-        maps: dict[int, Tensor] = {}
+        return self.find(cell, [image_id]).get(image_id, {})
+
+    def find(self, cell: str, image_ids: Iterable[str]) -> dict[str, dict[int, Tensor]]:
+        """The maps (H, W) of several images, by image id and target, with each file opened once.
+
+        Images without a kept map are not in it.
+        """
+        wanted = set(image_ids)
+        found: dict[str, dict[int, Tensor]] = {}
         for path in sorted((self.root / cell).glob("*.safetensors")):
             with safe_open(path, framework="pt") as file:
                 for name in file.keys():  # noqa: SIM118
                     owner, _, target = name.rpartition(SEPARATOR)
-                    if owner == image_id:
-                        maps[int(target)] = file.get_tensor(name)
-        return maps
+                    if owner in wanted:
+                        found.setdefault(owner, {})[int(target)] = file.get_tensor(name)
+        return found

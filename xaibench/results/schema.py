@@ -38,6 +38,24 @@ SCHEMA = pa.schema(
     metadata={VERSION_KEY: str(SCHEMA_VERSION).encode()},
 )
 
+# What each column says, for the reference.
+MEANINGS = {
+    "cell": "key of the cell: everything that can change a number, except which image",
+    "image_id": "POSIX path relative to the data root, or the name of a drawn image",
+    "image_digest": "hash of the image's source; a replaced photo is noticed",
+    "target": "class index that is explained",
+    "unit": "what is scored: an image, a class in it, or an instance",
+    "metric": "name of the score, such as `spearman`",
+    "score": "the score; null where undefined",
+    "status": "whether the score is defined, or whose fault it is that it is not",
+    "prediction": "class index that the model predicts",
+    "protocol": "name of the protocol; for reading, keys are in `cell`",
+    "dataset": "name of the data set",
+    "model": "name of the model",
+    "reference_model": "name of the second model, where a protocol compares two",
+    "method": "name of the method; null where a protocol judges none",
+}
+
 # {version: function from a table of that version to one of the next}; an entry joins with each new version.
 UPGRADES: dict[int, Callable[[pa.Table], pa.Table]] = {}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from xaibench import registry
 from xaibench.cards import Alignment, DatasetCard, ModelCard
 from xaibench.datasets.open import open_dataset, parameters_of
 from xaibench.errors import XaibenchError
+from xaibench.models.build import brings_weights, build_network, own_state
 from xaibench.models.open import Wanted, build_model, find_weights, load_weights, missing_weights, model_card
 from xaibench.models.state import file_digest, read_state
 from xaibench.models.trained import folder_of
@@ -28,6 +30,7 @@ class Training:
     options: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
     start: Path | None = None  # the weights that it starts from
+    start_digest: str | None = None  # of these, or of those that the model's builder brings
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -35,7 +38,7 @@ class Training:
         card, data = self.model, self.dataset
         return {
             "model": card.name,
-            "model_card": {"version": card.version, "source": card.source, "parameters": card.parameters},
+            "model_card": {"version": card.version, "source": registry.source(card), "parameters": card.parameters},
             "encoding": {"mean": card.mean, "std": card.std},
             "dataset": data.name,
             "dataset_version": data.version,
@@ -46,7 +49,7 @@ class Training:
             "recipe": self.recipe.model_dump(),
             "alignment": self.alignment.model_dump() if self.alignment else None,
             "seed": self.seed,
-            "start": file_digest(self.start) if self.start else None,
+            "start": self.start_digest,
         }
 
     @property
@@ -57,9 +60,25 @@ class Training:
     def carry_out(
         self, *, workers: int = 0, device: str = "cpu", precision: str = "float32", quiet: bool = False
     ) -> Path:
-        """Trains, unless that is done already, and returns the path of the weights; resumes what was interrupted."""
+        """Trains, unless that is done already, and returns the path of the weights; resumes what was interrupted.
+
+        Raises XaibenchError where another process is training the same right now, and where nothing can be written.
+        """
         if self.path.is_file():
             return self.path
+        from xaibench.results.lock import claim
+        from xaibench.results.manifest import command_line
+
+        folder = self.path.parent
+        names = ["training"] if os.environ.get("RANK", "0") == "0" else []  # `accelerate launch`: one for all
+        doing = f"the same {'aligned' if self.alignment else 'plain'} {self.model.name} is being trained in {folder}"
+        with claim(folder, names, command_line(), f"{doing} right now"):
+            if not self.path.is_file():  # another process may just have ended
+                self._train(workers, device, precision, quiet)
+        return self.path
+
+    def _train(self, workers: int, device: str, precision: str, quiet: bool) -> None:
+        """Trains, and leaves the weights at `path`."""
         import torch
 
         from xaibench.seeds import derive
@@ -71,9 +90,14 @@ class Training:
             raise XaibenchError(f"{self.dataset.name}: training and validation images have different classes")
         torch.manual_seed(derive(self.seed, "initial weights"))
         model = build_model(self.model, len(train.classes), self.dataset.geometry, self.dataset.min_cam_grid)
+        if model.classes != len(train.classes):
+            raise XaibenchError(
+                f"{self.model.name} tells {model.classes} classes apart, {self.dataset.name} has {len(train.classes)}; "
+                "give its builder the parameter num_classes"
+            )
         if self.start:
             model = load_weights(model, read_state(self.start), "plain", self.model)
-        return train_classifier(
+        train_classifier(
             model, Split(train, validation, self.dataset.geometry), self.recipe, self.alignment, self.path.parent,
             self.facts, seed=self.seed, workers=workers, device=device, precision=precision, quiet=quiet,
         )  # fmt: skip
@@ -104,10 +128,11 @@ def plan_training(
     except ValidationError as error:
         first = error.errors()[0]
         raise XaibenchError(f"recipe of {dataset}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
-    start = None
-    if recipe.start == "plain":
+    start, own = None, brings_weights(card)
+    if recipe.start == "plain" and not (own and weights == "plain"):
         wanted = Wanted(weights)
         start = find_weights(card, data, wanted, download)
         if start is None:
             raise missing_weights(card, data, wanted)
-    return Training(card, data, alignment, recipe, data_root, options or {}, seed, start)
+    digest = file_digest(start) if start else own_state(card, build_network(card, 1)).digest if own else None
+    return Training(card, data, alignment, recipe, data_root, options or {}, seed, start, digest)

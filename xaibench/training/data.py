@@ -9,6 +9,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from xaibench.cards import Geometry
 from xaibench.datasets.base import Dataset
+from xaibench.datasets.loading import load_sample
 from xaibench.models.base import Encoding
 from xaibench.seeds import derive
 
@@ -40,7 +41,7 @@ class TrainingImages(TorchDataset):
     def _displayed(self, image_id: str) -> tuple[np.ndarray, int]:
         if self._drawn is not None and image_id in self._drawn:
             return self._drawn[image_id]
-        sample = self.dataset.load(image_id)
+        sample = load_sample(self.dataset, image_id)
         if self._drawn is not None:
             self._drawn[image_id] = sample.image, sample.label
         return sample.image, sample.label

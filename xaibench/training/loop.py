@@ -7,10 +7,12 @@ takes the same steps as one that was not.
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import shutil
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +20,15 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from safetensors import SafetensorError
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import Dataset, Sampler
 
+from xaibench.datasets.loading import batches, make_loader
 from xaibench.errors import XaibenchError
 from xaibench.models.state import load_state, read_state, save_state
 from xaibench.progress import bar
+from xaibench.results.files import make_folder, obstacle, write_atomic
 from xaibench.seeds import derive, generator
 from xaibench.training.recipe import Recipe
 
@@ -76,14 +81,14 @@ def fit(
     among them. folder receives `checkpoint/` (removed at the end), and `metrics.parquet` with one row per epoch. Call
     again with the same folder to resume. keep(net, trained) stores the result, in one process, while the checkpoint is
     still there, so that no kill can lose it. Raises XaibenchError when a loss is not finite, and for a precision that
-    nothing is trained in.
+    nothing is trained in, and where a checkpoint cannot be written (the one before it is then still there).
     """
     kinds = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
     if precision not in kinds:
         raise XaibenchError(f"cannot train in precision {precision!r}; it is one of {', '.join(kinds)}")
     accelerator = Accelerator(cpu=device == "cpu", mixed_precision=kinds[precision])
     order = EpochOrder(len(data), seed)
-    loader = DataLoader(data, batch_size=recipe.batch_size, sampler=order, num_workers=workers, drop_last=True)
+    loader = make_loader(data, workers, batch_size=recipe.batch_size, sampler=order, drop_last=True)
     if not len(loader):
         raise XaibenchError(
             f"{len(data)} training images do not fill one batch of {recipe.batch_size}; lower --batch-size"
@@ -92,7 +97,8 @@ def fit(
         net.parameters(), lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=recipe.nesterov,
         weight_decay=recipe.weight_decay,
     )  # fmt: skip
-    net, optimizer, loader = accelerator.prepare(net, optimizer, loader)
+    with warnings.catch_warnings(action="ignore"):  # torch advises on the number of loading processes
+        net, optimizer, loader = accelerator.prepare(net, optimizer, loader)
     history = _resume(accelerator, folder)
     per_epoch = len(loader)
     steps, first = per_epoch * recipe.epochs, len(history)
@@ -103,7 +109,7 @@ def fit(
             torch.manual_seed(derive(seed, "epoch", epoch))
             net.train()
             means = _Means()
-            for number, batch in enumerate(loader):
+            for number, batch in enumerate(batches(loader)):
                 rate = recipe.rate_at(epoch * per_epoch + number, steps)
                 for group in optimizer.param_groups:
                     group["lr"] = rate
@@ -160,24 +166,39 @@ def _best(history: list[dict[str, float]], monitor: str) -> int:
 
 
 def _save_epoch(accelerator: Accelerator, net: nn.Module, history: list[dict], folder: Path, monitor: str) -> None:
-    """Best weights, metrics and the checkpoint; the checkpoint's folder is swapped in whole."""
+    """Best weights, metrics and the checkpoint; the checkpoint's folder is swapped in whole.
+
+    Raises XaibenchError where something cannot be written.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     if _best(history, monitor) == len(history):
         save_state(net, folder / "best.safetensors", {})
-    pq.write_table(pa.Table.from_pylist(history), folder / "metrics.parquet.part")
-    (folder / "metrics.parquet.part").replace(folder / "metrics.parquet")
+    metrics = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(history), metrics)
+    write_atomic(folder / "metrics.parquet", metrics.getvalue())
     fresh, kept, old = folder / "checkpoint.part", folder / "checkpoint", folder / "checkpoint.old"
-    for stale in (fresh, old):
-        shutil.rmtree(stale, ignore_errors=True)
-    accelerator.save_state(str(fresh))
-    (fresh / "history.json").write_text(json.dumps(history))
-    if kept.exists():
-        kept.rename(old)
-    fresh.rename(kept)
-    shutil.rmtree(old, ignore_errors=True)
+    shutil.rmtree(fresh, ignore_errors=True)
+    try:
+        accelerator.save_state(str(fresh))
+        (fresh / "history.json").write_text(json.dumps(history))
+        if kept.exists():
+            shutil.rmtree(old, ignore_errors=True)
+            kept.rename(old)
+        fresh.rename(kept)
+        shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        raise obstacle(error, fresh) from error
+    except (RuntimeError, SafetensorError) as error:  # what torch and safetensors make of a failure to write
+        words = " ".join(str(error).split())
+        raise XaibenchError(
+            f"the checkpoint of epoch {len(history)} cannot be written in {folder} (is the disk full?): {words}; "
+            "the one before it is kept, the same command goes on from there"
+        ) from error
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
 
 
 def _resume(accelerator: Accelerator, folder: Path) -> list[dict[str, float]]:

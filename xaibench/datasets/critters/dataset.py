@@ -38,6 +38,7 @@ class Critters(Dataset):
     """
 
     name = "critters"
+    knows = frozenset({"boxes", "masks", "instances", "objects", "parts", "redraw"})
     classes: Sequence[str] = CLASSES
 
     def __init__(

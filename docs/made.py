@@ -1,0 +1,124 @@
+"""What the site makes from the code: a hook of MkDocs that fills pages with commands, cards, rows and Python names.
+
+A page says `<!-- made: NAME -->`, and the function of that name below gives the Markdown.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterable
+from typing import Any
+
+MARK = re.compile(r"<!-- made: (\w+) -->")
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """A page with its marks replaced by what the code says (called by MkDocs)."""
+    return MARK.sub(lambda mark: MADE[mark[1]](), markdown)
+
+
+def commands() -> str:
+    """Every command with its help, options and examples, as `--help` prints them."""
+    import typer
+
+    from xaibench.cli.app import app
+
+    return "\n".join(_command(typer.main.get_command(app), "xaibench", 2))
+
+
+def _command(command: Any, path: str, level: int) -> list[str]:
+    """A command and those below it; help texts are shown as they are on a terminal of 100 columns."""
+    below = getattr(command, "commands", {})
+    lines = [f"{'#' * level} `{path}`\n"] if level > 2 or not below else []
+    if not below or level > 2:
+        context = command.make_context(path, [], resilient_parsing=True, terminal_width=100, max_content_width=100)
+        lines.append(f"```text\n{command.get_help(context).rstrip()}\n```\n")
+    for name, child in below.items():
+        lines += _command(child, f"{path} {name}", level + 1 if level > 2 else 3)
+    return lines
+
+
+def cards() -> str:
+    """The fields of every kind of card: type, default, meaning."""
+    from xaibench import cards as module
+    from xaibench.cards import CARD_TYPES, Card
+
+    parts = [(Card, "Every card", ())]
+    parts += [(made, f"{kind.capitalize()} cards", tuple(Card.model_fields)) for kind, made in CARD_TYPES.items()]
+    inner = [module.Paper, module.Geometry, module.Profile, module.PublishedWeights, module.Alignment]
+    parts += [(made, f"`{made.__name__}`", ()) for made in inner]
+    return "\n".join(_fields(made, title, without) for made, title, without in parts)
+
+
+def _fields(made: Any, title: str, without: tuple[str, ...]) -> str:
+    rows = [
+        f"| `{name}` | {_type(field.annotation)} | {_default(field)} | {_cell(field.description or '')} |"
+        for name, field in made.model_fields.items()
+        if name not in without
+    ]
+    head = "| field | type | default | meaning |\n| --- | --- | --- | --- |"
+    return "\n".join([f"## {title}\n", f"{inspect.cleandoc(made.__doc__)}\n", head, *rows, ""])
+
+
+def _type(annotation: Any) -> str:
+    plain = inspect.isclass(annotation) and not getattr(annotation, "__args__", ())
+    words = re.sub(r"\b(typing|xaibench\.cards)\.", "", annotation.__name__ if plain else str(annotation))
+    return f"`{words.replace(' | ', ' or ')}`"
+
+
+def _default(field: Any) -> str:
+    if field.is_required():
+        return "required"
+    return f"`{field.get_default(call_default_factory=True)!r}`"
+
+
+def rows() -> str:
+    """The columns of stored rows."""
+    from xaibench.results.schema import IDENTITY, MEANINGS, SCHEMA, SCHEMA_VERSION, STATUSES, UNITS
+
+    lines = [
+        f"Schema version {SCHEMA_VERSION}, in each file's metadata as `xaibench.schema`. "
+        f"A row is named by {_list(IDENTITY)}.\n",
+        "| column | type | may be null | meaning |\n| --- | --- | --- | --- |",
+    ]
+    for field in SCHEMA:
+        null = "yes" if field.nullable else "no"
+        lines.append(f"| `{field.name}` | {field.type} | {null} | {MEANINGS[field.name]} |")
+    return "\n".join([*lines, f"\n`status` is one of {_list(STATUSES)}; `unit` one of {_list(UNITS)}."])
+
+
+def names() -> str:
+    """Every public Python name with its documentation, by mkdocstrings."""
+    import xaibench
+
+    made = []
+    for name in sorted(xaibench._PUBLIC, key=lambda name: (name[0].isupper(), name)):
+        made.append(f"::: {xaibench._PUBLIC[name]}.{name}\n    options:\n      heading: xaibench.{name}\n")
+    return "\n".join(made)
+
+
+def methods() -> str:
+    """Every method that ships: name, title, paper, how it runs, notes."""
+    from xaibench import registry
+
+    groups = {"The paper's list (run by default)": [], "Others (`--methods NAME` or `all`)": [], "Controls": []}
+    default, others, controls = groups.values()
+    for name in registry.names("method"):
+        card = registry.card("method", name)
+        group = controls if card.role in ("control", "oracle") else default if "paper" in card.tags else others
+        paper = f"[{card.paper.year}]({card.paper.url})" if card.paper and card.paper.url else ""
+        group.append(f"| `{name}` | {_cell(card.title)} | {paper} | {_cell(card.notes)} |")
+    head = "| name | method | paper | notes |\n| --- | --- | --- | --- |\n"
+    return "\n".join(f"## {title}\n\n{head}" + "\n".join(lines) + "\n" for title, lines in groups.items())
+
+
+def _list(words: Iterable[str]) -> str:
+    return ", ".join(f"`{word}`" for word in words)
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+MADE = {function.__name__: function for function in (commands, cards, rows, names, methods)}

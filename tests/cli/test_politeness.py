@@ -1,0 +1,512 @@
+"""Failing politely: each mistake is made by the command itself, in a process of its own, and what it says is read.
+
+One line on standard error that begins with `xaibench: `, an exit status that is not 0, nothing lost and nothing
+half-written: `polite` and `untouched` check that for all of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import runpy
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+import xaibench
+from xaibench.models.state import save_state
+from xaibench.results.store import Store
+from xaibench.results.validate import validate
+
+CHECKOUT = Path(xaibench.__file__).parents[1]
+RUN = ("run", "sds", "--model", "tiny", "--dataset", "mini", "--quiet")
+PHOTOS = ("run", "sds", "--model", "tiny", "--dataset", "imagefolder", "--data-root", "photos", "--quiet")
+INTERRUPTED = "interrupted; what is done is stored, the same command goes on from there"
+
+
+class Said(NamedTuple):
+    status: int
+    out: str
+    err: str
+
+
+def start(*words: object, path: object = "", **environment: object) -> subprocess.Popen:
+    """`python -m xaibench` with these words, in a process group of its own, as a shell would start it."""
+    added = {"PYTHONPATH": os.pathsep.join(filter(None, [str(path), str(CHECKOUT), os.environ["XAIBENCH_HOME"]]))}
+    added |= {"OMP_NUM_THREADS": "1"} | {name: str(value) for name, value in environment.items()}
+    return subprocess.Popen(
+        [sys.executable, "-m", "xaibench", *map(str, words)],
+        env=os.environ | added, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+
+
+def end(process: subprocess.Popen) -> Said:
+    try:
+        out, err = process.communicate(timeout=90)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    return Said(process.returncode, out, err)
+
+
+def call(*words: object, **environment: object) -> Said:
+    return end(start(*words, **environment))
+
+
+def polite(said: Said, *words: str, status: int = 2) -> None:
+    """One line that says all these words, nothing else on standard error, and the exit status."""
+    assert said.status == status, f"{said.status}\n{said.out}\n{said.err}"
+    assert said.err.startswith("xaibench: ") and len(said.err.splitlines()) == 1, said.err
+    assert "Traceback" not in said.err + said.out
+    for word in words:
+        assert word in said.err, said.err
+
+
+def table(folder: object) -> pd.DataFrame:
+    return Store.open(folder).rows().sort_values(["cell", "image_id"], ignore_index=True)
+
+
+def whole(folder: object = "results") -> set[tuple]:
+    """The rows of a folder, which has nothing that `validate` complains about and no leftovers."""
+    assert validate(folder) == []
+    leftovers = [p for p in Path(folder).rglob("*") if p.suffix in (".tmp", ".part") or p.name.startswith(".probe")]
+    assert not leftovers
+    return set(table(folder).astype(str).itertuples(index=False, name=None))
+
+
+@pytest.fixture(scope="session")
+def stored(small_home, tmp_path_factory) -> Path:
+    """A results folder with rows of an earlier run; making it trains the plain weights that all tests here use."""
+    folder = tmp_path_factory.mktemp("stored") / "results"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XAIBENCH_HOME", str(small_home))
+        said = call(*RUN, "--methods", "ixg,random", "--images", 4, "--out", folder)
+    assert said.status == 0, said.err
+    return folder
+
+
+@pytest.fixture
+def results(stored, home, tmp_path) -> Path:
+    """A copy of these results as the default folder of this test."""
+    return Path(shutil.copytree(stored, tmp_path / "results"))
+
+
+@pytest.fixture
+def untouched(results):
+    """The rows that were there before a failing command are there after it, in a folder without problems."""
+    before = whole()
+    yield before
+    assert before <= whole()
+
+
+class Exploit:
+    """What a malicious pickle holds: a call of some function, here one that makes a folder."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.folder),)
+
+
+@pytest.fixture(scope="session")
+def weights(small_home, tmp_path_factory) -> Path:
+    """A folder of weights: two classes (which fit the photos), nine, another architecture, and no weights at all."""
+    folder = tmp_path_factory.mktemp("weights")
+    build = runpy.run_path(str(small_home / "xaibench_test_network.py"))["build"]
+    for name, net in (("two", build(2)), ("nine", build(9)), ("other", nn.Sequential(nn.Linear(3, 2)))):
+        save_state(net, folder / f"{name}.safetensors", {})
+    (folder / "page.safetensors").write_text("<!doctype html><html>Sign in</html>")
+    torch.save(Exploit(folder / "executed"), folder / "code.pth")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("run sdss --model tiny --dataset mini", "unknown protocol 'sdss'; did you mean sds or idsds"),
+        ("run sds --model tinny --dataset mini", "unknown model 'tinny'; did you mean tiny"),
+        ("run sds --model tiny --dataset mino", "unknown dataset 'mino'; did you mean mini"),
+        ("run sds --model tiny --dataset mini --methods gradcam", "unknown method 'gradcam'; did you mean grad-cam"),
+        ("run sds --model tiny --dataset mini --methods rollout", "rollout needs a vision transformer; tiny is a CNN"),
+        ("run sds --dataset mini", "missing option '--model'; see `"),
+        ("show method igu", "unknown method 'igu'; did you mean ig-u"),
+        ("run sds --model tiny --dataset imagefolder", "data set imagefolder needs --data-root"),
+    ],
+)  # fmt: skip
+def test_names(words, message, untouched):
+    polite(call(*words.split()), message)
+
+
+def test_methods_that_do_not_fit_are_skipped_and_listed_under_a_default_list(home, tmp_path):
+    said = call(*RUN, "--images", 1)
+    assert (said.status, said.err) == (0, "")
+    assert "skipped: rollout needs a vision transformer" in said.out
+    assert len(set(table("results")["method"])) == 24
+
+
+def spoil_truncated(path: Path) -> None:
+    Image.effect_noise((90, 70), 50).convert("RGB").save(path, "JPEG")
+    path.write_bytes(path.read_bytes()[:-500])
+
+
+def spoil_frames(path: Path) -> None:
+    frames = [Image.effect_noise((90, 70), 50) for _ in range(4)]
+    frames[0].save(path, "GIF", save_all=True, append_images=frames[1:])
+
+
+def spoil_huge(path: Path) -> None:
+    Image.new("1", (20_000, 9_500)).save(path, "PNG")
+
+
+SPOILT = {
+    "truncated": (spoil_truncated, "cannot be read as an image", "truncated", "restore or remove it"),
+    "16 bits": (lambda path: Image.new("I;16", (90, 70)).save(path), "has 16 bits a channel; convert it to 8-bit RGB"),
+    "LAB": (lambda path: Image.new("LAB", (90, 70)).save(path, "TIFF"), "has the mode LAB", "convert it to 8-bit RGB"),
+    "transparent": (lambda path: Image.new("RGBA", (90, 70)).save(path), "has transparent parts; flatten it"),
+    "animated": (spoil_frames, "has 4 frames; save one of them as a still image"),
+    "huge": (spoil_huge, "has more than 178 million pixels; reduce it"),
+    "tiny": (lambda path: Image.new("RGB", (15, 90)).save(path), "is only 15 x 90 pixels; photos need 16"),
+}
+
+
+@pytest.mark.parametrize("kind", SPOILT)
+def test_photos(kind, untouched, photos, weights):
+    spoil, *message = SPOILT[kind]
+    spoil(photos / "bee" / "3.png")
+    workers = 2 if kind == "truncated" else 0  # as an error that comes from another process
+    said = call(*PHOTOS, "--weights", weights / "two.safetensors", "--methods", "ixg", "--batch-size", 2,
+                "--workers", workers)  # fmt: skip
+    polite(said, "photos/bee/3.png ", *message)
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ((), "photos has no class folders; photos belong in photos/CLASS/"),
+        (("a.png",), "photos has no class folders; photos belong in photos/CLASS/"),
+        (("ape/notes.txt",), "photos has class folders but no photos in them"),
+    ],
+    ids=["an empty folder", "no class folders", "an empty class folder"],
+)
+def test_folders(files, message, untouched, weights):
+    Path("photos").mkdir()
+    for name in files:
+        Path("photos", name).parent.mkdir(exist_ok=True)
+        Path("photos", name).write_text("x")
+    polite(call(*PHOTOS, "--weights", weights / "two.safetensors"), message)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("other.safetensors", ("do not fit tiny: missing 2.weight, 2.bias",)),
+        ("nine.safetensors", ("are for 9 classes, imagefolder has 2", "--target prediction")),
+        ("page.safetensors", ("not a readable safetensors file",)),
+        ("code.pth", ("cannot be loaded as weights only",)),
+        ("", ("neither plain, nor aligned, nor a file",)),
+    ],
+    ids=["another architecture", "another class count", "a web page", "code", "a folder"],
+)  # fmt: skip
+def test_weights(name, message, untouched, photos, weights):
+    polite(call(*PHOTOS, "--weights", weights / name), *message)
+    assert not (weights / "executed").exists()
+
+
+PLUGIN = "import xaibench\n\n@xaibench.method('mine')\ndef mine(e):\n    "
+PLUGINS = {
+    "raises": ("raise RuntimeError('no\\nluck')", "method mine failed: RuntimeError: no luck"),
+    "shape": ("return e.gradient()[:, :, 0]", "method mine returned shape (4, 3, 32), not (pairs, C, h, w)"),
+    "list": ("return [e.gradient()]", "method mine returned list, not a tensor"),
+    "integers": ("return e.gradient().long()", "method mine returned torch.int64, not floating point"),
+}
+
+
+@pytest.mark.parametrize("kind", PLUGINS)
+def test_plugins_that_fail_leave_the_other_methods_alone(kind, untouched):
+    body, message = PLUGINS[kind]
+    Path("plugin.py").write_text(PLUGIN + body + "\n")
+    said = call(*RUN, "--plugin", "plugin.py", "--methods", "mine,saliency,ixg", "--images", 4)
+    polite(said, message, "the rows of the other methods are in results")
+    assert "saliency" in said.out and set(table("results")["method"]) == {"ixg", "random", "saliency"}
+
+
+def test_a_plugin_that_fails_while_it_is_loaded(untouched):
+    Path("plugin.py").write_text("import xaibench\n1 / 0\n")
+    polite(call(*RUN, "--plugin", "plugin.py"), "plug-in plugin.py", "ZeroDivisionError: division by zero")
+
+
+def test_maps_that_cannot_be_scored_are_rows_with_a_status_and_a_warning(untouched):
+    Path("plugin.py").write_text(PLUGIN + "return e.gradient() * float('nan')\n")
+    said = call(*RUN, "--plugin", "plugin.py", "--methods", "mine,ixg", "--images", 4)
+    assert said.status == 0 and "mine" in said.out
+    assert said.err == "warning: 4 maps of mine are constant or not finite: sds counts them as knowing nothing\n"
+    rows = table("results").query("method == 'mine'")
+    assert set(rows["status"]) == {"undefined-map"} and rows["score"].isna().all() and len(rows) == 4
+
+
+def test_a_card_with_a_typo_is_named_with_file_and_line(results, home, tmp_path):
+    own = shutil.copytree(home / "cards", tmp_path / "home" / "cards").parent
+    card = own / "cards" / "methods" / "mine.toml"
+    card.parent.mkdir()
+    card.write_text('title = "Mine"\ntarget = "xaibench_test_network:build"\ntransfrom = "abs"\n')
+    polite(call(*RUN, "--methods", "mine", XAIBENCH_HOME=own), f"{card}:3: transfrom: no such field")
+
+
+def test_results_of_another_schema_version(results):
+    shard = next((results / "rows").glob("*.parquet"))
+    content = pq.read_table(shard)
+    other = content.replace_schema_metadata({b"xaibench.schema": b"99"})
+    pq.write_table(other, results / "rows" / "20990101T000000.000000Z-00000000.parquet")
+    before = {path: path.read_bytes() for path in results.rglob("*") if path.is_file()}
+    polite(call(*RUN), "has row schema 99, newer than 1 of this xaibench; update xaibench, or choose another folder")
+    polite(call("status"), "has row schema 99")
+    assert before == {path: path.read_bytes() for path in results.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def mount(tmp_path):
+    """mount(size): a small disk of its own at ./disk, for those who may mount one."""
+    folder = tmp_path / "disk"
+    made = []
+
+    def make(size: str) -> Path:
+        folder.mkdir()
+        done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], capture_output=True)
+        if done.returncode:
+            pytest.skip("only root can mount a disk that is full or read-only")
+        made.append(folder)
+        return folder
+
+    yield make
+    for path in made:
+        subprocess.run(["umount", "--lazy", path], check=True)
+
+
+FULL = """
+import errno, os
+
+def full(handle, fsync=os.fsync, calls=[]):
+    calls.append(handle)
+    if len(calls) > int(os.environ["FULL_AFTER"]):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    fsync(handle)
+
+os.fsync = full
+"""
+
+
+@pytest.mark.parametrize("calls", [0, 14])
+def test_a_disk_that_is_full_after_some_files(calls, untouched, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(FULL)
+    words = (*RUN, "--methods", "ixg,saliency", "--images", 6)
+    polite(call(*words, path=tmp_path, FULL_AFTER=calls), "the disk is full", "free some space", "same command again")
+    assert whole() >= untouched
+    if calls == 14:  # in the midst of it
+        assert call(*words).status == 0 and {"ixg", "saliency", "random"} == set(table("results")["method"])
+
+
+def test_a_disk_that_is_really_full(stored, home, mount):
+    disk = mount("160k")
+    folder = shutil.copytree(stored, disk / "results", ignore=shutil.ignore_patterns("figures"))
+    before = whole(folder)
+    with contextlib.suppress(OSError), (disk / "filling").open("wb", buffering=0) as filling:
+        while True:
+            filling.write(bytes(4096))
+    words = (*RUN, "--methods", "saliency", "--images", 3, "--keep-maps", "--out", folder)
+    polite(call(*words), "the disk is full", "free some space")
+    assert whole(folder) == before
+    subprocess.run(["mount", "-o", "remount,size=2m", disk], check=True)
+    assert call(*words).status == 0 and before < whole(folder)
+
+
+def test_a_training_on_a_full_disk_keeps_its_last_checkpoint(home, mount):
+    disk = mount("200k")
+    shutil.copytree(home / "cards", disk / "cards")
+    shutil.copy(home / "xaibench_test_network.py", disk)
+    words = ("train", "classifier", "--model", "tiny", "--dataset", "mini", "--epochs", 3, "--quiet")
+    (disk / "filling").write_bytes(bytes(110 * 1024))
+    polite(call(*words, XAIBENCH_HOME=disk), "disk", "full")
+    assert not list(disk.rglob("*.part")) and not list(disk.rglob("weights.safetensors"))
+    (disk / "filling").unlink()
+    assert call(*words, XAIBENCH_HOME=disk).status == 0
+
+
+@pytest.fixture
+def read_only(mount, results):
+    """The folder ./closed with these results, that nobody may write in."""
+    if os.geteuid():
+        folder = Path(shutil.copytree(results, "closed"))
+        inside = [folder, *(path for path in folder.rglob("*") if path.is_dir())]
+        for path in inside:
+            path.chmod(0o555)
+        yield folder
+        for path in inside:
+            path.chmod(0o755)
+        return
+    disk = mount("2m")
+    folder = shutil.copytree(results, disk / "closed")
+    subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+    yield Path(folder)
+
+
+def test_a_read_only_folder(read_only, home):
+    before = whole(read_only)
+    polite(call(*RUN, "--methods", "saliency", "--out", read_only), f"cannot write in {read_only}", "read-only")
+    assert whole(read_only) == before
+    train = ("train", "classifier", "--model", "tiny", "--dataset", "mini", "--epochs", 1, "--seed", 5, "--quiet")
+    shutil.copytree(home / "cards", Path("own") / "cards")
+    Path("own", "models").symlink_to(read_only)
+    polite(call(*train, XAIBENCH_HOME="own", path=home), "read-only")
+    show = ("show", "dataset", "mini", "--images", 1)
+    polite(call(*show, "--out", read_only / "sheet.png"), f"cannot write in {read_only}", "read-only")
+
+
+SLOW = """
+import pathlib, time, xaibench
+
+@xaibench.method("slow")
+def slow(e):
+    if pathlib.Path("wait").exists():
+        pathlib.Path("waiting").touch()
+        time.sleep(60)
+    return e.gradient()
+"""
+SLOWLY = (*RUN, "--plugin", "slow.py", "--methods", "slow,saliency", "--images", 6, "--batch-size", 2)
+
+
+def wait_for(process: subprocess.Popen, sign) -> None:
+    """Waits until a sign of the process is there."""
+    until = time.monotonic() + 60
+    while not sign():
+        if process.poll() is not None or time.monotonic() > until:
+            process.kill()
+            pytest.fail(f"the sign never came: {end(process)}")
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def slow(results):
+    Path("slow.py").write_text(SLOW)
+    Path("wait").touch()
+    return results
+
+
+def waits() -> bool:
+    return Path("waiting").exists()
+
+
+def test_two_runs_into_one_folder_at_once(slow):
+    before = whole()
+    first = start(*SLOWLY)
+    try:
+        wait_for(first, waits)
+        files = sorted(path for path in slow.rglob("*"))
+        polite(call(*SLOWLY), f"being computed in results right now by process {first.pid}, started 20",
+               "--methods slow,saliency", "wait until it ends", "or choose another --out")  # fmt: skip
+        assert sorted(path for path in slow.rglob("*")) == files, "nothing was changed"
+        other = call(*RUN, "--methods", "ixg", "--images", 6)  # other cells are computed at the same time
+        assert (other.status, other.err) == (0, "")
+    finally:
+        first.kill()
+        end(first)
+    Path("wait").unlink()
+    said = call(*SLOWLY)  # the locks went with the process
+    assert (said.status, said.err) == (0, "")
+    assert before < whole() and len(table("results")) == 4 + 6 + 6 + 6
+    assert "nothing is missing" in call("status").out
+
+
+def test_two_trainings_of_the_same_at_once(home):
+    from xaibench.results.lock import claim
+    from xaibench.training.api import plan_training
+
+    training = plan_training("tiny", "mini", None, seed=3)
+    words = ("train", "classifier", "--model", "tiny", "--dataset", "mini", "--seed", 3, "--quiet")
+    with claim(training.path.parent, ["training"], "xaibench train it", ""):
+        doing = f"the same plain tiny is being trained in {training.path.parent} right now by process {os.getpid()}"
+        polite(call(*words), doing, "wait until it ends and give the same command again")
+    assert call(*words).status == 0 and training.path.is_file()
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_ctrl_c_in_an_evaluation(workers, slow):
+    before = whole()
+    process = start(*SLOWLY, "--workers", workers)
+    wait_for(process, waits)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the loading processes get it too
+    polite(end(process), INTERRUPTED, status=130)
+    assert before <= whole()
+    assert "interrupted" in call("status").out
+    Path("wait").unlink()
+    said = call(*SLOWLY, "--workers", workers)
+    assert (said.status, said.err) == (0, "")
+    assert before < whole() and len(table("results")) == 8 + 12
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_ctrl_c_in_a_training(workers, home):
+    known = set(home.glob("models/*"))
+    epochs = 15
+    words = ("train", "classifier", "--model", "tiny", "--dataset", "mini", "--epochs", epochs, "--quiet")
+    process = start(*words, "--workers", workers)
+    wait_for(process, lambda: [p for p in home.glob("models/*/checkpoint/history.json") if p.parents[1] not in known])
+    os.killpg(process.pid, signal.SIGINT)
+    polite(end(process), INTERRUPTED, status=130)
+    (folder,) = set(home.glob("models/*")) - known
+    assert not (folder / "weights.safetensors").exists()
+    assert call(*words, "--workers", workers).status == 0
+    metrics = pd.read_parquet(folder / "metrics.parquet")
+    assert metrics["epoch"].tolist() == list(range(1, epochs + 1))
+    assert {path.name for path in folder.iterdir()} == {"weights.safetensors", "metrics.parquet", "training.lock"}
+    shutil.rmtree(folder)  # these weights are not for other tests
+
+
+STARTING = """
+import os, pathlib, sys, time
+
+class Slow:
+    def find_spec(self, name, path=None, target=None):
+        if name == os.environ["SLOW_IMPORT"]:
+            pathlib.Path("waiting").touch()
+            time.sleep(60)
+
+sys.meta_path.insert(0, Slow())
+"""
+
+
+@pytest.mark.parametrize("module", ["typer", "torch.nn", "pandas"])
+def test_ctrl_c_while_it_starts(module, untouched):
+    Path("sitecustomize.py").write_text(STARTING)
+    process = start(*RUN, "--methods", "saliency", path=Path.cwd(), SLOW_IMPORT=module)
+    wait_for(process, waits)
+    os.killpg(process.pid, signal.SIGINT)
+    said = end(process)
+    # Python ends by the signal itself where it came inside of exec(), as in a namedtuple; shells call both 130
+    polite(said._replace(status=130) if said.status == -signal.SIGINT else said, INTERRUPTED, status=130)
+
+
+def test_a_closed_pipe_is_silence(home):
+    process = start("ls", "methods")
+    process.stdout.close()
+    assert process.stderr.read() == "" and process.wait() == 1
+    process.stderr.close()
+
+
+def test_defects_keep_their_traceback(home):
+    text = "import xaibench.registry as r\ndef names(*a): raise RuntimeError('a defect')\nr.names = names\n"
+    Path("sitecustomize.py").write_text(text)
+    said = call("ls", "methods", path=Path.cwd())
+    assert said.status == 1 and "Traceback" in said.err and "RuntimeError: a defect" in said.err

@@ -1,0 +1,86 @@
+"""The worked examples of the documentation, run as they stand: files are written, commands are given in order.
+
+Only the big models and the many images are replaced by the small ones of the tests.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+DOCS = Path(__file__).parents[2] / "docs"
+BLOCK = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
+SMALL = {"--model resnet50": "--model tiny --dataset mini", "--model resnet18": "--model tiny"}
+
+
+@pytest.fixture
+def follow(home, tmp_path):
+    """follow(page): writes its files and gives its commands in an empty folder; (command, what it printed) for each."""
+
+    def go(page: str) -> list[tuple[str, str]]:
+        printed = []
+        for language, title, body in BLOCK.findall((DOCS / page).read_text()):
+            if title:
+                path = tmp_path / title
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(body)
+            if language == "bash":
+                for line in body.replace("\\\n", " ").splitlines():
+                    printed.append((line, give(line)))
+        return printed
+
+    def give(line: str) -> str:
+        for large, small in SMALL.items():
+            line = line.replace(large, small)
+        words = shlex.split(line)
+        program = {"xaibench": [sys.executable, "-m", "xaibench"], "python": [sys.executable]}[words[0]]
+        paths = [str(DOCS.parent), str(home), os.environ.get("PYTHONPATH", "")]
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
+        done = subprocess.run(
+            [*program, *words[1:]], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    return go
+
+
+def ranked(printed: str) -> dict[str, str]:
+    """The rank of each ranked method on a printed board."""
+    rows = [line.split() for line in printed.splitlines()]
+    return {row[1]: row[0] for row in rows if len(row) > 3 and row[0].isdigit() and not row[1].isdigit()}
+
+
+def test_a_new_method_is_ranked_beside_the_others(follow, tmp_path):
+    first, bars, foreign = [text for _, text in follow("new-method.md")]
+    assert set(ranked(first)) == {"my-method", "ixg", "grad-cam"} and "random" in first
+    assert set(ranked(bars)) >= {"bars", "my-method"} and "computed" in bars
+    assert {"coarse-occlusion", "eigen-grad-cam-mine", "ixg"} <= set(ranked(foreign))
+
+
+def test_a_new_model_is_trained_or_brings_its_weights(follow):
+    trained, _, ready, registered = [text for _, text in follow("new-model.md")]
+    assert "my_models.py:make (aligned" in " ".join(trained.split()) and "trained by xaibench" in trained
+    assert "my_models.py:ready (its own weights" in " ".join(ready.split()) and "trained by xaibench" not in ready
+    assert "my-net (plain" in " ".join(registered.split()) and "grad-cam" in ranked(registered)
+
+
+def test_a_new_protocol_has_a_board(follow):
+    first, both, board = [text for _, text in follow("new-protocol.md")]
+    assert "top-cell (grid 4" in first and set(ranked(first)) == {"ig", "grad-cam"}
+    assert re.search(r"oracle +1\.0", first)
+    assert "top-cell (grid 2" in both and "sds (grid 2" in both
+    assert "top-cell (grid 2" in board
+
+
+def test_a_new_data_set_is_shown_and_judged(follow, tmp_path):
+    card, sheet, run = [text for _, text in follow("new-dataset.md")]
+    assert "at 64 pixels" in card and "no contact sheet" in card
+    assert (tmp_path / "stripes.png").is_file() and "contact sheet" in sheet
+    assert "stripes (32 px)" in run and set(ranked(run)) == {"ig", "grad-cam"}

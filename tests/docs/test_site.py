@@ -1,0 +1,88 @@
+"""The site: what it makes from the code is complete, its links lead somewhere, and it builds without a warning."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+import xaibench
+from xaibench.cards import CARD_TYPES
+from xaibench.cli.app import app
+from xaibench.results.schema import MEANINGS, SCHEMA
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def made():
+    """The module of the site's made pages."""
+    spec = importlib.util.spec_from_file_location("made", ROOT / "docs" / "made.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def all_commands(command, path="xaibench"):
+    below = getattr(command, "commands", None)
+    if not below:
+        yield path, command
+    for name, child in (below or {}).items():
+        yield from all_commands(child, f"{path} {name}")
+
+
+def test_every_command_and_option_is_in_the_reference(made):
+    text = made.commands()
+    for path, command in all_commands(typer.main.get_command(app)):
+        part = text.split(f"`{path}`\n", 1)[1].split("\n###", 1)[0]
+        assert f"Usage: {path}" in part and "Example" in part, path
+        for parameter in command.params:
+            assert not parameter.opts[0].startswith("--") or parameter.opts[0] in part, (path, parameter.opts)
+
+
+def test_every_field_of_every_card_is_described(made):
+    text = made.cards()
+    for card in CARD_TYPES.values():
+        for name, field in card.model_fields.items():
+            assert f"| `{name}` |" in text and field.description, (card.kind, name)
+
+
+def test_every_column_and_every_public_name_is_there(made):
+    assert list(MEANINGS) == SCHEMA.names
+    assert all(f"| `{name}` |" in made.rows() for name in SCHEMA.names)
+    for name in set(xaibench.__all__) - {"__version__"}:
+        assert f"heading: xaibench.{name}\n" in made.names() and getattr(xaibench, name).__doc__, name
+
+
+def test_every_method_is_on_its_page(made):
+    from xaibench import registry
+
+    assert all(f"| `{name}` |" in made.methods() for name in registry.names("method"))
+
+
+@pytest.mark.parametrize("page", sorted(p.relative_to(ROOT) for p in [*ROOT.glob("docs/**/*.md"), ROOT / "README.md"]))
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", (ROOT / page).read_text()):
+        assert ((ROOT / page).parent / target).exists(), f"{page} links to {target}"
+
+
+def test_commands_in_the_pages_exist():
+    known = {path for path, _ in all_commands(typer.main.get_command(app))}
+    for page in [*ROOT.glob("docs/**/*.md"), ROOT / "README.md"]:
+        for words in re.findall(r"^(?:.*&& )?(xaibench \w[\w-]*(?: \w[\w-]*)?)", page.read_text(), re.MULTILINE):
+            assert words in known or words.rsplit(" ", 1)[0] in known, f"{page.name}: {words}"
+
+
+def test_the_site_builds_without_a_warning(tmp_path):
+    pytest.importorskip("mkdocs", reason="the site needs the extra: pip install '.[docs]'")
+    build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
+    environment = os.environ | {"NO_MKDOCS_2_WARNING": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(build, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and "WARNING" not in done.stderr, done.stderr
+    assert "xaibench run" in (tmp_path / "reference" / "commands" / "index.html").read_text()

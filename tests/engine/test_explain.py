@@ -1,0 +1,141 @@
+"""`xaibench.explain`: what it says of a photo, which maps it gives, and what it refuses."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import xaibench
+from xaibench.errors import XaibenchError
+from xaibench.models.state import save_state
+
+
+@pytest.fixture(autouse=True)
+def own_registry(monkeypatch):
+    """Plug-ins of other tests are not there, and those of these leave with them."""
+    from xaibench import registry
+
+    monkeypatch.setattr(registry, "_decorated", {})
+
+
+@pytest.fixture
+def folder_weights(home, tmp_path):
+    """A tiny network for two classes, its weights in a file."""
+    from xaibench_test_network import build
+
+    torch.manual_seed(0)
+    net = build(2).eval()
+    save_state(net, tmp_path / "two.safetensors", {})
+    return net, tmp_path / "two.safetensors"
+
+
+@pytest.fixture
+def trained(home):
+    """A run on `mini`, after which its home has aligned weights."""
+    return xaibench.run("idsds", model="tiny", dataset="mini", methods="ixg", images=1, out="trained", quiet=True)
+
+
+def test_maps_are_those_of_attribute_for_the_same_network(folder_weights, photos):
+    from xaibench import registry
+    from xaibench.datasets.images import displayed, read_image
+    from xaibench.models.base import Encoding
+
+    net, path = folder_weights
+    photo = photos / "ape" / "3.png"
+    (seen,) = xaibench.explain(
+        photo, model="tiny", weights=str(path), dataset="imagefolder", data_root=photos, methods="ixg-sg,grad-cam"
+    )
+    geometry = registry.card("dataset", "imagefolder").geometry
+    image = displayed(read_image(photo), geometry)
+    assert seen.image_id == "3.png" and np.array_equal(seen.image, image)
+    inputs = Encoding((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))(image[None])
+    chances = net(inputs).softmax(-1)[0].tolist()
+    assert seen.prediction.name == ("ape", "bee")[int(np.argmax(chances))]
+    assert seen.prediction.probability == pytest.approx(max(chances), abs=1e-6) and len(seen.top) == 2
+    for name in ("ixg-sg", "grad-cam"):
+        own = xaibench.attribute(
+            net, inputs, torch.tensor([seen.target.index]), name, cam_layer="4", image_ids=["3.png"]
+        )
+        assert torch.allclose(seen.maps[name], own[0, 0], atol=1e-6), name
+    assert list(seen.maps) == ["ixg-sg", "grad-cam"]
+
+
+def test_another_class_by_index_or_name_and_other_maps(folder_weights, photos):
+    _, path = folder_weights
+    words = {"model": "tiny", "weights": str(path), "dataset": "imagefolder", "data_root": photos, "methods": ["ixg"]}
+    (by_name,) = xaibench.explain(photos / "ape" / "0.png", target="BEE", **words)
+    (by_index,) = xaibench.explain(photos / "ape" / "0.png", target=1, **words)
+    (other,) = xaibench.explain(photos / "ape" / "0.png", target="0", **words)
+    assert by_name.target == by_index.target and by_name.target.name == "bee" and other.target.index == 0
+    assert torch.equal(by_name.maps["ixg"], by_index.maps["ixg"])
+    assert not torch.equal(by_name.maps["ixg"], other.maps["ixg"])
+    for wrong in ("bees", "7", -1):
+        with pytest.raises(XaibenchError, match=r"--target .* is no class"):
+            xaibench.explain(photos / "ape" / "0.png", target=wrong, **words)
+
+
+def test_classes_without_known_names_are_numbers(folder_weights, photos):
+    _, path = folder_weights
+    words = {"model": "tiny", "weights": str(path), "methods": "saliency"}
+    for dataset in ("imagefolder", "imagenet"):
+        (seen,) = xaibench.explain(photos / "ape" / "0.png", dataset=dataset, **words)
+        assert seen.prediction.name in ("class 0", "class 1")
+
+
+def test_the_default_list_fits_and_says_what_does_not(trained, photos):
+    words = {"model": "tiny", "weights": "aligned", "dataset": "mini"}
+    (seen,) = xaibench.explain(photos / "ape" / "0.png", **words)
+    assert list(seen.maps) == ["grad-cam", "layer-cam", "saliency", "ixg-sg", "ig-u"] and not seen.skipped
+    (every,) = xaibench.explain(photos / "ape" / "0.png", methods="all", **words)
+    assert {"rollout", "oracle"} <= set(every.skipped) and "rise" in every.maps
+    with pytest.raises(XaibenchError, match="oracle is drawn by a protocol"):
+        xaibench.explain(photos / "ape" / "0.png", methods="oracle", **words)
+
+
+def test_a_methods_failure_keeps_the_other_maps(folder_weights, photos, tmp_path):
+    _, path = folder_weights
+    plugin = tmp_path / "mine.py"
+    plugin.write_text(
+        "import xaibench\n@xaibench.method('explain-breaks')\ndef breaks(evidence):\n    raise KeyError('a\\nb')\n"
+    )
+    words = {"model": "tiny", "weights": str(path), "dataset": "imagefolder", "plugins": [plugin]}
+    (seen,) = xaibench.explain(photos / "ape" / "0.png", **words)
+    assert seen.failed == {"explain-breaks": "KeyError: 'a\\nb'"} and len(seen.maps) == 5
+    with pytest.raises(XaibenchError, match="no map to draw: method explain-breaks failed"):
+        xaibench.explain(photos / "ape" / "0.png", methods="explain-breaks", **words)
+
+
+def test_the_embedded_data_set_by_image_id_once_something_is_trained(trained):
+    with pytest.raises(XaibenchError, match=r"^no plain weights of tiny on critters here; make them: xaibench train"):
+        xaibench.explain("test/000000", model="tiny", dataset="critters")
+    from xaibench.datasets.critters import Critters
+
+    image_id = trained.images[0]
+    (seen,) = xaibench.explain(image_id, model="tiny", dataset="mini", weights="aligned", methods="ixg")
+    assert seen.image.shape == (32, 32, 3) and seen.prediction.name in Critters(size=32).classes
+    row = trained.rows.iloc[0]
+    assert seen.prediction.index == row["prediction"]
+    with pytest.raises(XaibenchError, match="is no file, nor an image id of mini"):
+        xaibench.explain("nothing.png", model="tiny", dataset="mini", weights="aligned", methods="ixg")
+
+
+def test_mistakes_are_one_line_and_found_before_the_work(folder_weights, photos, tmp_path):
+    _, path = folder_weights
+    photo = photos / "ape" / "0.png"
+    words = {"model": "tiny", "weights": str(path), "dataset": "imagefolder"}
+    for wrong, message in (
+        ({"methods": "gradcam"}, "did you mean grad-cam"), ({"out": tmp_path / "x.jpg"}, "a figure is a .png"),
+        ({"out": tmp_path / "none" / "x.png"}, "there is no folder"), ({"weights": "none.pth"}, "nor a file"),
+        ({"style": "loud", "out": "x.png"}, "unknown style"), ({"dataset": "imagnet"}, "did you mean imagenet"),
+        ({"model": "tinny"}, "unknown model"), ({"device": "tpu9"}, "cannot be used"),
+    ):  # fmt: skip
+        with pytest.raises(XaibenchError, match=message) as error:
+            xaibench.explain(photo, **(words | wrong))
+        assert "\n" not in str(error.value)
+    (tmp_path / "text.png").write_text("no picture")
+    for bad, message in ((tmp_path / "text.png", "cannot be read"), (photos, "is a folder"), ("no.png", "no file")):
+        with pytest.raises(XaibenchError, match=message):
+            xaibench.explain(bad, **words)
+    with pytest.raises(XaibenchError, match="name one photo"):
+        xaibench.explain([], **words)

@@ -1,0 +1,5 @@
+"""`python -m xaibench` is the command `xaibench`."""
+
+from xaibench.cli import main
+
+main()

@@ -1,0 +1,98 @@
+"""pytorch-grad-cam's CAM classes as functions of evidence."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import torch
+from pytorch_grad_cam import AblationLayer, FullGrad
+from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+from torch import Tensor
+
+from xaibench.attribution.adapters.library import pair_by_pair
+from xaibench.attribution.adapters.prepare import prepared
+from xaibench.attribution.evidence import Evidence
+from xaibench.errors import XaibenchError
+
+# They draw nothing and need a few passes per image, whatever the number of channels; all others run pair by pair, from
+# a seed: Score-CAM alone holds one masked image per channel in memory.
+BATCHED = frozenset(
+    {
+        "GradCAM", "GradCAMElementWise", "GradCAMPlusPlus", "XGradCAM", "LayerCAM", "HiResCAM", "EigenCAM",
+        "EigenGradCAM", "SegEigenCAM", "KPCA_CAM", "FEM", "FullGrad",
+    }
+)  # fmt: skip
+GIVEN = frozenset(
+    {
+        "self", "model", "target_layers", "reshape_transform", "ablation_layer", "batch_size", "input_tensor",
+        "targets", "target_idx", "base_method", "compute_input_gradient", "uses_gradients", "tta_transforms",
+        "detach", "args", "kwargs",
+    }
+)  # fmt: skip
+
+
+class ZeroAblation(AblationLayer):
+    """Sets an ablated channel to zero, as the paper does.
+
+    The package does so only where the smallest activation is 0; elsewhere it writes ever larger negative numbers, which
+    depend on how many channels share a pass.
+    """
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """(n, K, h, w): the activations, each with the next channel ablated."""
+        output = self.activations
+        for i in range(len(output)):
+            output[i, self.indices[i]] = 0
+        return output
+
+
+def is_cam(kind: type) -> bool:
+    """Whether a class is called as CAM classes are: made with target layers, called with inputs and targets."""
+    return "target_layers" in inspect.signature(kind.__init__).parameters and hasattr(kind, "forward")
+
+
+class CamMethod:
+    """A function of evidence (P, 1, H, W) made of a CAM class. Parameters: those of the constructor and of the call.
+
+    Maps come as the package makes them: negative values cut off, resized to the image, scaled to [0, 1].
+    """
+
+    def __init__(self, kind: type):
+        self.kind, self.name = kind, kind.__name__
+        self.constructor, self.call = (list(inspect.signature(f).parameters) for f in (kind.__init__, kind.forward))
+        extra = ["aug_smooth"] if hasattr(kind, "forward_augmentation_smoothing") else []
+        names = dict.fromkeys(name for name in [*self.constructor, *self.call, *extra] if name not in GIVEN)
+        self.__signature__ = inspect.Signature(
+            [inspect.Parameter("e", inspect.Parameter.POSITIONAL_ONLY)]
+            + [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in names]
+        )
+
+    def __call__(self, e: Evidence, **parameters: Any) -> Tensor:
+        """Maps (P, 1, H, W) in [0, 1]; raises XaibenchError in one line for whatever the package raises."""
+        net = prepared(e)
+        layers = [] if issubclass(self.kind, FullGrad) else [net.tap(e.cam_layer)]
+        made = {k: v for k, v in parameters.items() if k in self.constructor}
+        asked = {k: v for k, v in parameters.items() if k not in self.constructor}
+
+        def call(pairs: Tensor, chunk: int) -> Tensor:
+            given = dict(made)
+            if "ablation_layer" in self.constructor:
+                given["ablation_layer"] = ZeroAblation()
+            if "batch_size" in self.constructor:
+                given["batch_size"] = chunk
+            with torch.enable_grad():
+                cam = self.kind(net, layers, **given)
+                if "batch_size" not in self.constructor:
+                    cam.batch_size = chunk  # Score-CAM looks for it
+                inputs, targets = e.inputs[pairs].detach().requires_grad_(), e.targets[pairs].tolist()
+                if "target_idx" in self.call:
+                    found = cam(inputs, None, target_idx=targets[0], **asked)
+                else:
+                    found = cam(inputs, [ClassifierOutputTarget(target) for target in targets], **asked)
+            if len(found) != len(pairs):
+                raise XaibenchError(f"pytorch-grad-cam returned {len(found)} maps for {len(pairs)} pairs")
+            return torch.from_numpy(found)[:, None]
+
+        draws = self.name not in BATCHED
+        return pair_by_pair(e, f"pytorch-grad-cam's {self.name}", net, call, width=1, draws=draws)

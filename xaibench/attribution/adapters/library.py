@@ -1,0 +1,96 @@
+"""What both adapters do around a call of somebody else's code: randomness, chatter, errors, hooks."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from xaibench.attribution.adapters.prepare import Prepared, forget
+from xaibench.attribution.evidence import Evidence
+from xaibench.attribution.passes import out_of_memory
+from xaibench.errors import XaibenchError
+from xaibench.seeds import derive
+
+CHATTER = (  # captum says these on every call; none of them is about what the user did
+    "Setting (forward, )?backward hooks",
+    "Setting forward, backward hooks",
+    "Input Tensor \\d+ did not already require gradients",
+)
+
+
+@contextlib.contextmanager
+def drawing(seed: int, *purpose: object) -> Iterator[None]:
+    """Code that draws from global generators (torch, NumPy, Python) draws from (seed, purpose); they go on afterwards
+    as if nothing had been drawn."""
+    derived, numpy_state, python_state = derive(seed, *purpose), np.random.get_state(), random.getstate()
+    devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
+    with torch.random.fork_rng(devices=devices):
+        try:
+            torch.manual_seed(derived)
+            np.random.seed(derived % 2**32)
+            random.seed(derived)
+            yield
+        finally:
+            np.random.set_state(numpy_state)
+            random.setstate(python_state)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Without captum's warnings about its own hooks and without pytorch-grad-cam's progress bars."""
+    bars = [m for name, m in list(sys.modules.items()) if name.startswith("pytorch_grad_cam.") and hasattr(m, "tqdm")]
+    kept = [m.tqdm for m in bars]
+    with warnings.catch_warnings():
+        for message in CHATTER:
+            warnings.filterwarnings("ignore", message=message)
+        try:
+            for module in bars:
+                module.tqdm = SimpleNamespace(tqdm=lambda things, *args, **kwargs: things)
+            yield
+        finally:
+            for module, bar in zip(bars, kept, strict=True):
+                module.tqdm = bar
+
+
+def pair_by_pair(
+    e: Evidence, name: str, net: Prepared, call: Callable[[Tensor, int], Tensor], *, width: int, draws: bool
+) -> Tensor:
+    """What `call` returns for all pairs, (P, C, h, w); call(pairs (n,), inputs per pass) runs a library on some.
+
+    width: inputs per pair in a pass; 0 runs one pair at a time. draws: the library draws from global generators; every
+    pair then has its own (seed, name, image id). Raises XaibenchError in one line for whatever the library raises; the
+    copy of the network is dropped then, and without hooks in any case.
+    """
+    parts, start, ids = [], 0, e.pair_ids
+
+    def step(chunk: int) -> Tensor:
+        stop = min(start + (max(1, chunk // width) if width and not draws else 1), len(e.targets))
+        with drawing(e.seed, name, ids[start]) if draws else contextlib.nullcontext():
+            try:
+                return call(torch.arange(start, stop, device=e.images.device), chunk).detach()
+            finally:
+                net.clean()
+
+    try:
+        with quiet():
+            while start < len(e.targets):
+                parts.append(e.passes.attempt(step))
+                start += len(parts[-1])
+        return torch.cat(parts).to(e.images)
+    except XaibenchError:
+        forget(e)
+        raise
+    except Exception as error:
+        forget(e)
+        if isinstance(error, RuntimeError) and out_of_memory(error):
+            raise
+        words = " ".join(str(error).split())[:300]
+        raise XaibenchError(f"{name} cannot explain this network: {type(error).__name__}: {words}") from error

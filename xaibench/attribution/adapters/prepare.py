@@ -1,0 +1,261 @@
+"""A copy of a network on which every ReLU and every max pool of a pass is a module of its own, and none is in place.
+
+Libraries that explain a network through hooks on its modules are silently wrong where a module runs twice (the ReLUs of
+torchvision's ResNets), where it works in place, and where the network calls a function instead (DenseNet, GoogLeNet).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import deepcopy
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+from xaibench.attribution.evidence import Evidence
+from xaibench.attribution.passes import Passes
+from xaibench.errors import XaibenchError
+
+ACTIVATIONS = frozenset(
+    {
+        "hardtanh", "relu6", "silu", "gelu", "hardswish", "elu", "selu", "celu", "leaky_relu", "prelu", "rrelu",
+        "mish", "softplus", "tanh", "softsign", "threshold",
+    }
+)  # fmt: skip
+TOLERANCE = {"float32": 1e-4, "float64": 1e-10}  # of the largest logit; reduced precision rounds more
+
+
+class Called(nn.Module):
+    """Stands in the copy for a ReLU or max pool of the network: calls the function, which the copy routes."""
+
+    def __init__(self, module: nn.ReLU | nn.MaxPool2d):
+        super().__init__()
+        if isinstance(module, nn.ReLU):
+            self.function = functional.relu
+        else:
+            self.function = partial(
+                functional.max_pool2d, kernel_size=module.kernel_size, stride=module.stride, padding=module.padding,
+                dilation=module.dilation, ceil_mode=module.ceil_mode,
+            )  # fmt: skip
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """What the module that it stands for returns, never in place."""
+        return self.function(inputs)
+
+
+class MaxPool(nn.MaxPool2d):
+    """One max pool of a pass. A type of its own, so that the rule for DeepLift that fits it can be told apart."""
+
+
+class Guard(nn.Module):
+    """A CAM layer and what is hooked behind it: float32 for libraries that go through NumPy, and safe from in-place
+    operations of the layers that follow."""
+
+    def __init__(self, layer: nn.Module):
+        super().__init__()
+        self.layer, self.tap = layer, Tap()
+
+    def forward(self, *args: object, **kwargs: object) -> Tensor:
+        """What the layer returns."""
+        output = self.layer(*args, **kwargs)
+        return self.tap(output).to(output.dtype).clone()
+
+
+class Tap(nn.Module):
+    """Passes a map on, in float32 at least and as a tensor of its own; gradients reach it from every input."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """The map."""
+        low = inputs.dtype in (torch.bfloat16, torch.float16)
+        output = inputs.float() if low else inputs.clone()
+        return output.requires_grad_() if torch.is_grad_enabled() else output
+
+
+class Prepared(nn.Module):
+    """The copy as a module from encoded inputs (N, C, H, W) to logits or probabilities (N, K), whose passes count.
+
+    Weights share the memory of the original's, but are no parameters that need gradients; hooks are not copied. The
+    k-th ReLU of a pass is relus[k], the k-th max pool is pools[k]. `activations` are names of other activation
+    functions that ran. With routed=False the modules stay as they are and the weights are copied, for methods that look
+    at (or change) every module.
+    """
+
+    def __init__(self, passes: Passes, routed: bool = True):
+        super().__init__()
+        self.passes, self.explains = passes, "logit"
+        self.net, self._twins = _copy(passes.net, share=routed)
+        self.routed, self.growing = routed, True
+        self.activations: set[str] = set()
+        if routed:
+            self.relus, self.pools = nn.ModuleList(), nn.ModuleList()
+        passes.adopt(self.net)
+        self._kept = dict(self.net._forward_hooks)
+        self._taps: dict[int, Tap] = {}
+        self.eval()
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Logits, or probabilities where `explains` says softmax or sigmoid."""
+        if self.routed:
+            with _Routes(self) as routes:
+                logits = self.passes.call(inputs, self.net)
+            if not self.growing and routes.counts != (len(self.relus), len(self.pools)):
+                raise XaibenchError("the network runs other activations in one pass than in another")
+        else:
+            logits = self.passes.call(inputs, self.net)
+        if self.explains == "logit":
+            return logits
+        return logits.sigmoid() if self.explains == "sigmoid" else logits.softmax(-1)
+
+    def check(self, images: Tensor, logits: Tensor) -> None:
+        """Runs the copy for the first time; raises XaibenchError unless it gives the original's logits (B, K)."""
+        with torch.no_grad():
+            parts = [part for _, part in self.passes.stream(len(images), lambda i: self(images[i]))]
+        self.growing = False
+        error = (torch.cat(parts) - logits).abs().max()
+        if not error <= TOLERANCE.get(self.passes.precision, 1e-2) * logits.abs().max():
+            raise XaibenchError(
+                "a copy of the network without in-place activations gives other logits, so methods that change its "
+                "activations cannot explain it"
+            )
+
+    def tap(self, layer: nn.Module | None) -> nn.Module:
+        """The module of the copy whose output is that of a layer of the original; raises XaibenchError for none."""
+        if layer is None:
+            raise XaibenchError("this model has no layer with a spatial map, which this method needs")
+        twin = self._twins.get(id(layer))
+        if twin is None or twin is self.net:
+            raise XaibenchError("the CAM layer is no layer of the network")
+        if not self.routed:
+            return twin
+        if id(layer) not in self._taps:
+            guard = Guard(twin).eval()
+            for parent in self.net.modules():
+                for name, child in parent._modules.items():
+                    if child is twin and parent is not guard:
+                        parent._modules[name] = guard
+            self._taps[id(layer)] = guard.tap
+        return self._taps[id(layer)]
+
+    def clean(self) -> None:
+        """Takes every hook off that a library left on the copy; the one that counts stays."""
+        for module in self.modules():
+            for hooks in _hooks(module):
+                hooks.clear()
+        self.net._forward_hooks.update(self._kept)
+
+
+class _Routes(TorchFunctionMode):
+    """While it is entered, every call of relu and max_pool2d goes to a module of its own."""
+
+    def __init__(self, prepared: Prepared):
+        super().__init__()
+        self.prepared, self.counts = prepared, (0, 0)
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs, name = kwargs or {}, getattr(func, "__name__", "").strip("_")
+        if name == "relu":
+            return _alone(self._module("relu", nn.ReLU), args[0] if args else kwargs["input"])
+        if name == "max_pool2d":
+            return self._pool(*args, **kwargs)
+        if self.prepared.growing and name in ACTIVATIONS:
+            self.prepared.activations.add(name)
+        return func(*args, **kwargs)
+
+    def _pool(
+        self, input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False
+    ) -> Tensor:
+        module = self._module(
+            "pool", partial(MaxPool, kernel_size, stride or None, padding, dilation, ceil_mode=ceil_mode)
+        )
+        return _alone(module, input)
+
+    def _module(self, kind: str, make) -> nn.Module:
+        relus, pools = self.counts
+        index, modules = (relus, self.prepared.relus) if kind == "relu" else (pools, self.prepared.pools)
+        if index == len(modules):
+            if not self.prepared.growing:
+                raise XaibenchError("the network runs other activations in one pass than in another")
+            modules.append(make().eval())
+        self.counts = (relus + 1, pools) if kind == "relu" else (relus, pools + 1)
+        return modules[index]
+
+
+def _alone(module: nn.Module, inputs: Tensor) -> Tensor:
+    """What a module gives, from and as tensors that nothing else uses.
+
+    captum hooks the tensors themselves: on one that other branches take too (Inception, pre-activation ResNets) it
+    would change their gradients, and on one between a ReLU and a max pool its hooks would run in the wrong order.
+    """
+    output = module(inputs.view_as(inputs))
+    return output.view_as(output)
+
+
+def prepared(e: Evidence, routed: bool = True) -> Prepared:
+    """The prepared copy of the evidence's network, made and checked once per Passes, explaining the evidence's output.
+
+    Raises XaibenchError where the network cannot be copied, or the copy does not compute the same.
+    """
+
+    def make() -> Prepared:
+        made = Prepared(e.passes, routed)
+        made.check(e.images, e.logits())
+        return made
+
+    memo, key = e.passes.memo, ("prepared", routed)
+    if key not in memo:
+        memo[key] = make()
+    memo[key].explains = "logit" if e.output == "logit" else e.probability
+    return memo[key]
+
+
+def forget(e: Evidence) -> None:
+    """Drops the prepared copies: after an error nobody knows what a library left in them."""
+    for routed in (True, False):
+        if gone := e.passes.memo.pop(("prepared", routed), None):
+            gone.clean()
+
+
+def _hooks(module: nn.Module) -> Sequence[dict]:
+    """The dictionaries of a module's hooks."""
+    return [value for name, value in vars(module).items() if name.endswith(("_hooks", "_hooks_with_kwargs"))]
+
+
+def _copy(net: nn.Module, share: bool) -> tuple[nn.Module, dict[int, nn.Module]]:
+    """A copy of a network without hooks, and the module of the copy for the id of each module of the original."""
+    memo: dict[int, object] = {}
+    for module in net.modules():
+        for hooks in _hooks(module):
+            memo[id(hooks)] = type(hooks)()
+    for tensor in [*net.parameters(), *net.buffers()]:
+        value = tensor.detach() if share else tensor.detach().clone()
+        memo[id(tensor)] = nn.Parameter(value, requires_grad=False) if isinstance(tensor, nn.Parameter) else value
+    try:
+        twin = deepcopy(net, memo)
+    except Exception as error:
+        raise XaibenchError(f"the network cannot be copied, which this method needs: {error}") from error
+    twins = {id(module): memo[id(module)] for module in net.modules()}
+    if share:
+        twins = _without_modules(twin, twins)
+        twin = twins[id(net)]
+    return twin, twins
+
+
+def _without_modules(twin: nn.Module, twins: dict[int, nn.Module]) -> dict[int, nn.Module]:
+    """Replaces ReLU and max pool modules of the copy by calls of their functions."""
+    calls = {
+        id(module): Called(module).eval()
+        for module in twin.modules()
+        if type(module).forward is nn.ReLU.forward or (_is_pool(module) and not module.return_indices)
+    }
+    for parent in list(twin.modules()):
+        for name, child in parent._modules.items():
+            if id(child) in calls:
+                parent._modules[name] = calls[id(child)]
+    return {key: calls.get(id(module), module) for key, module in twins.items()}
+
+
+def _is_pool(module: nn.Module) -> bool:
+    return type(module).forward is nn.MaxPool2d.forward

@@ -1,0 +1,47 @@
+"""Trying methods on a network before a run, on a few inputs of noise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import torch
+
+from xaibench.attribution.evidence import Evidence
+from xaibench.attribution.methods import NETWORK_NEEDS, method_maps
+from xaibench.attribution.passes import Passes
+from xaibench.cards import MethodCard
+from xaibench.errors import XaibenchError
+from xaibench.models.base import Model
+from xaibench.seeds import generator
+
+INPUTS = 2
+
+
+def trial_of(model: Model, side: int, outputs: Iterable[str] = ("logit",)) -> Callable[[MethodCard], str | None]:
+    """A function that says why a method cannot explain a model's network, None where it can.
+
+    The inputs are INPUTS images of noise of side x side pixels, always the same, their targets what the model says.
+    outputs are what is to be explained of it, logit or probability. Only methods whose card names a need of the
+    network's inside are run.
+    """
+
+    def trial(card: MethodCard) -> str | None:
+        if not NETWORK_NEEDS & set(card.needs):
+            return None
+        weight = next(model.net.parameters(), torch.zeros(1))
+        noise = torch.randn(INPUTS, len(model.encoding.mean), side, side, generator=generator(0, "trial of a network"))
+        images = noise.to(weight)
+        with Passes(model.net, chunk=INPUTS) as passes:
+            targets = passes.logits(INPUTS, lambda index: images[index]).argmax(1)
+            e = Evidence(
+                passes, images, targets, [f"noise {i}" for i in range(INPUTS)], cam_layer=model.cam_module,
+                probability=model.probability, zero=model.encoding.zero,
+            )  # fmt: skip
+            try:
+                for output in sorted(set(outputs)):
+                    method_maps(card, e.explaining(targets, output=output), card.parameters)
+            except XaibenchError as error:
+                return str(error)
+        return None
+
+    return trial

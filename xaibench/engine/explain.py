@@ -1,0 +1,280 @@
+"""`xaibench.explain`: what a model sees in some photos, and the heat maps of several methods, ready to be drawn."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from xaibench import registry
+from xaibench.attribution.adapters.trial import trial_of
+from xaibench.attribution.evidence import Evidence
+from xaibench.attribution.methods import choose_methods, effective, method_maps, misfit
+from xaibench.attribution.passes import Passes
+from xaibench.cards import DatasetCard, MethodCard, ModelCard
+from xaibench.datasets.base import Dataset
+from xaibench.datasets.folder import class_names
+from xaibench.datasets.images import displayed, read_image
+from xaibench.datasets.open import open_dataset
+from xaibench.engine.budget import choose_chunk, choose_device
+from xaibench.errors import XaibenchError
+from xaibench.models.base import Model
+from xaibench.models.build import brings_weights, own_state
+from xaibench.models.dilate import sample_input
+from xaibench.models.open import Wanted, build_model, find_weights, load_weights, missing_weights, model_card
+from xaibench.models.state import class_count, read_state
+from xaibench.plugins import add
+from xaibench.progress import bar
+
+# One of each kind, quick on a CPU: two class activation maps, a plain gradient, a smoothed one, a path.
+DEFAULT = ("grad-cam", "layer-cam", "saliency", "ixg-sg", "ig-u")
+TOP = 3
+
+
+@dataclass(frozen=True)
+class Guess:
+    """A class of the model: its index, its name (`class 17` where nobody knows one), and its probability in [0, 1]."""
+
+    index: int
+    name: str
+    probability: float
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.chance}"
+
+    @property
+    def chance(self) -> str:
+        """The probability in two digits, `<0.01` where these would say that it is none."""
+        return f"{self.probability:.2f}" if self.probability >= 0.005 else "<0.01"
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """One photo as the model sees it, and what each method says of it.
+
+    image (H, W, 3) uint8 is what the model was shown. top are the most probable classes, best first; target is the
+    class that is explained. maps are attributions (H, W) by method, signed and unnormalised, at the image's size;
+    skipped and failed say why a method has none. model and dataset describe in words what was explained and how the
+    photo was cut.
+    """
+
+    image_id: str
+    image: np.ndarray
+    top: tuple[Guess, ...]
+    target: Guess
+    model: str
+    dataset: str
+    maps: dict[str, Tensor] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def prediction(self) -> Guess:
+        """The most probable class."""
+        return self.top[0]
+
+
+def explain(
+    photos: str | Path | Sequence[str | Path],
+    *,
+    model: str,
+    methods: str | Sequence[str] | None = None,
+    dataset: str = "imagenet",
+    data_root: str | Path | None = None,
+    weights: str | None = None,
+    target: int | str | None = None,
+    profile: str | None = None,
+    out: str | Path | None = None,
+    style: str = "overlay",
+    device: str = "auto",
+    seed: int = 0,
+    download: bool = False,
+    plugins: Iterable[str | Path] = (),
+    cards: Iterable[str | Path] = (),
+    quiet: bool = True,
+) -> list[Explanation]:
+    """Explains what a model predicts for some photos (or another class of it), and draws the maps where `out` is given.
+
+    photos: image files, or image ids of the data set where that is drawn or data_root is given. dataset says how photos
+    are cut and what classes are called (`imagenet` needs no data_root for that), and whose weights are looked for.
+    methods: names, `all`, or None for a short quick list and what plug-ins bring; those that do not fit the model are
+    left out, unless they are named. weights: `plain`, `aligned` or a path; None takes the plain ones, or the aligned
+    ones where there are no others; nothing is trained. target: a class index or name; None explains the prediction.
+    profile: of the data set, for parameters such as integration steps. out: a .png, .svg or .pdf file; style: `overlay`
+    or `map`. A method that raises is noted in `failed`, the others go on. device, seed, download, plugins, cards and
+    quiet as for `xaibench.run`; noise derives from (seed, purpose, image id), where a photo's id is its file name.
+
+    Raises XaibenchError for anything that the user can put right.
+
+    >>> import xaibench
+    >>> (seen,) = xaibench.explain("tench.jpg", model="resnet50", download=True)  # doctest: +SKIP
+    >>> seen.prediction.name, seen.maps["grad-cam"].shape                         # doctest: +SKIP
+    ('tench', torch.Size([224, 224]))
+    """
+    from xaibench.report.panel import check_figure, panel
+
+    if out is not None:
+        check_figure(Path(out), style)  # before minutes are spent on what could not be drawn
+    add(plugins, cards)
+    photos = [photos] if isinstance(photos, (str, Path)) else list(photos)
+    data: DatasetCard = registry.card("dataset", dataset)
+    _, spending = data.profile(profile)
+    card = model_card(model)
+    methods = methods.split(",") if isinstance(methods, str) else methods
+    _choose(methods, card.name, card.family, has_cam_layer=True, trial=lambda card: None)
+    known, classes = _classes(data, Path(data_root) if data_root else None)
+    images = [_read(photo, data, known) for photo in photos]
+    if not images:
+        raise XaibenchError("explain what? name one photo or several")
+    opened = _open_model(card, data, weights, len(classes or ()), download)
+    names = _names(classes, opened.classes)
+    index = _target(target, names) if target is not None else None
+    trial = trial_of(opened, data.geometry.crop, ["logit"])
+    chosen, skipped = _choose(methods, opened.name, opened.family, bool(opened.cam_layer), trial)
+    device = choose_device(device)
+    opened.freeze(device, torch.float32)
+    example = sample_input(len(opened.encoding.mean), data.geometry.crop).to(next(opened.net.parameters()))
+    words = f"{data.name}: shorter side {data.geometry.resize} px, centre crop {data.geometry.crop} px"
+    words = words if data.needs_root else f"{data.name}: {data.geometry.crop} px"
+    found: list[Explanation] = []
+    with (
+        bar("explaining", len(images) * len(chosen), quiet) as progress,
+        Passes(opened.net, chunk=choose_chunk("auto", opened.net, example)) as passes,
+    ):
+        for image_id, image in images:
+            top, asked, e = _look(opened, passes, image_id, image, names, index, seed)
+            seen = Explanation(image_id, image, top, asked, opened.label, words, skipped=dict(skipped))
+            for method in chosen:
+                progress.advance(0, method.name)
+                _draw(seen, method, e, spending.overrides)
+                progress.advance(1, method.name)
+            found.append(seen)
+    if not any(seen.maps for seen in found):
+        name, reason = next(iter(found[0].failed.items()))
+        raise XaibenchError(f"there is no map to draw: method {name} failed: {reason}")
+    if out is not None:
+        panel(found, Path(out), style=style)
+    return found
+
+
+def _choose(
+    methods: Sequence[str] | None,
+    model: str,
+    family: str,
+    has_cam_layer: bool,
+    trial: Callable[[MethodCard], str | None],
+) -> tuple[list[MethodCard], dict[str, str]]:
+    """The cards of the methods to draw, and those that are left out with the reason."""
+    if methods is None:
+        cards = [registry.card("method", name) for name in registry.names("method")]
+        order = {name: at for at, name in enumerate(DEFAULT)}
+        cards = sorted(
+            (c for c in cards if c.name in order or registry.plugged_in(c)), key=lambda c: order.get(c.name, len(order))
+        )
+        reasons = {c.name: reason for c in cards if (reason := misfit(c, family, has_cam_layer) or trial(c))}
+        chosen = [c for c in cards if c.name not in reasons]
+        if not chosen:
+            raise XaibenchError(f"none of the default methods fits {model}; name some by --methods")
+    else:
+        chosen, reasons = choose_methods(methods, model, family, has_cam_layer, trial)
+    oracles = {c.name: "is drawn by a protocol: see `xaibench show run`" for c in chosen if c.role == "oracle"}
+    if oracles and methods is not None and list(methods) != ["all"]:
+        raise XaibenchError(f"method {next(iter(oracles))} {next(iter(oracles.values()))}")
+    return [c for c in chosen if c.name not in oracles], reasons | oracles
+
+
+def _classes(data: DatasetCard, root: Path | None) -> tuple[Dataset | None, Sequence[str] | None]:
+    """The data set where it can be opened, and its class names where they are known."""
+
+    if root is not None or not data.needs_root:
+        opened = open_dataset(data, root, {})
+        return opened, opened.classes
+    return None, class_names() if data.name == "imagenet" else None
+
+
+def _read(photo: str | Path, data: DatasetCard, known: Dataset | None) -> tuple[str, np.ndarray]:
+    """Image id and displayed pixels (H, W, 3) uint8 of a photo: a file, or an image of the data set."""
+
+    if Path(photo).is_file():
+        return Path(photo).name, displayed(read_image(Path(photo)), data.geometry)
+    if known is not None and str(photo) in set(known.ids):
+        return str(photo), known.load(str(photo)).image
+    there = f", nor an image id of {data.name}, such as {known.ids[0]}" if known is not None else ""
+    kind = "is a folder" if Path(photo).is_dir() else "is no file"
+    raise XaibenchError(f"photo {photo} {kind}{there}")
+
+
+def _open_model(card: ModelCard, data: DatasetCard, weights: str | None, classes: int, download: bool) -> Model:
+    """A model with its weights, for as many classes as these have; classes 0: only the weights know how many."""
+
+    own = weights in (None, "plain") and brings_weights(card)
+    choice, path = weights or "plain", None
+    if not own:
+        path = find_weights(card, data, Wanted(choice), download)
+        if path is None and weights is None:
+            choice = "aligned"
+            path = find_weights(card, data, Wanted(choice), download)
+        if path is None:
+            raise missing_weights(card, data, Wanted(weights or "plain"))
+    grid = 0 if own else data.min_cam_grid  # a finished network stays as it is
+    model = build_model(card, classes or 1000, data.geometry, grid)
+    state = own_state(card, model.net) if own else read_state(path)
+    other = class_count(model.net, state)
+    if other:
+        model = build_model(card, other, data.geometry, grid)
+    return load_weights(model, state, "own" if own else choice, card)
+
+
+def _names(classes: Sequence[str] | None, count: int) -> list[str]:
+    """A name for each class of the model; numbers where its classes are not those of the data set."""
+    known = classes is not None and len(classes) == count
+    return list(classes) if known else [f"class {index}" for index in range(count)]
+
+
+def _target(asked: int | str, names: list[str]) -> int:
+    """The class of an index or a name; raises XaibenchError with the nearest names where there is none."""
+    if isinstance(asked, int) or str(asked).lstrip("-").isdecimal():
+        if not 0 <= int(asked) < len(names):
+            raise XaibenchError(f"--target {asked} is no class: the model has {len(names)}, from 0")
+        return int(asked)
+    fits = [index for index, name in enumerate(names) if name.lower() == asked.lower()]
+    if len(fits) > 1:
+        raise XaibenchError(f"--target {asked!r} is the name of several classes: {', '.join(map(str, fits))}")
+    if not fits:
+        close = difflib.get_close_matches(asked.lower(), [name.lower() for name in names], n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(close)}?" if close else f"name one of {len(names)}, or its index"
+        raise XaibenchError(f"--target {asked!r} is no class; {hint}")
+    return fits[0]
+
+
+def _look(
+    model: Model, passes: Passes, image_id: str, image: np.ndarray, names: list[str], index: int | None, seed: int
+) -> tuple[tuple[Guess, ...], Guess, Evidence]:
+    """The most probable classes of an image, the class that is explained, and the evidence about it."""
+
+    inputs = model.encoding(image[None]).to(next(model.net.parameters()))
+    base = Evidence(
+        passes, inputs, torch.tensor([index or 0]), [image_id], cam_layer=model.cam_module, seed=seed,
+        probability=model.probability, zero=model.encoding.zero,
+    )  # fmt: skip
+    logits = base.logits()[0]
+    chances = (logits.sigmoid() if model.probability == "sigmoid" else logits.softmax(-1)).tolist()
+    order = sorted(range(len(chances)), key=lambda k: -chances[k])
+    top = tuple(Guess(k, names[k], chances[k]) for k in order[:TOP])
+    asked = top[0] if index is None else Guess(index, names[index], chances[index])
+    return top, asked, base.explaining(torch.tensor([asked.index]))
+
+
+def _draw(seen: Explanation, method: MethodCard, e: Evidence, overrides: dict[str, int | float | str]) -> None:
+    """Adds a method's map to an explanation, or why there is none."""
+
+    try:
+        seen.maps[method.name] = method_maps(method, e, effective(method, overrides))[0, 0].cpu()
+    except Exception as error:  # a plug-in may raise anything; the other methods go on
+        words = " ".join(str(error).split())
+        seen.failed[method.name] = words if isinstance(error, XaibenchError) else f"{type(error).__name__}: {words}"

@@ -1,0 +1,204 @@
+"""Plug-ins: the decorators that register a method, model, data set or protocol, and the files that hold them.
+
+    import xaibench
+
+    @xaibench.method("my-saliency", transform="abs")
+    def my_saliency(evidence):
+        return evidence.gradient()
+
+A file is named by `--plugin my_saliency.py`; a package names the decorated object as an entry point `xaibench.methods`
+(or `.models`, `.datasets`, `.protocols`). The digest of the code is part of every result's key (`sources.py`), so an
+edited plug-in never reuses old rows. Words of a decorator that are no fields of the card are parameters of the object.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import MISSING, fields, is_dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from xaibench import registry
+from xaibench.errors import XaibenchError
+
+if TYPE_CHECKING:
+    from xaibench.cards import ModelCard
+
+
+def method(
+    name: str, *, title: str = "", transform: str = "raw", needs: tuple[str, ...] = (),
+    families: tuple[str, ...] = (), **parameters: Any,
+) -> Callable:  # fmt: skip
+    """Registers a function of evidence as an attribution method.
+
+    The function takes an `Evidence` and the keyword parameters given here, and returns attributions (pairs, C, h, w) of
+    any spatial size: the channels are summed, `transform` ("raw" or "abs") applied, the map resized. needs: `cam-layer`
+    and `gradients`, as in cards; families: of the models that it is defined for (empty: all).
+
+    >>> import torch, xaibench
+    >>> @xaibench.method("my-saliency", transform="abs")
+    ... def my_saliency(evidence):
+    ...     return evidence.gradient()
+    """
+    words = {"title": title, "transform": transform, "needs": needs, "families": families}
+    return _registering("method", name, words, parameters)
+
+
+def model(
+    name: str, *, title: str = "", mean: tuple[float, ...] = (0.485, 0.456, 0.406),
+    std: tuple[float, ...] = (0.229, 0.224, 0.225), cam_layer: str = "", family: str = "cnn",
+    probability: str = "softmax", **parameters: Any,
+) -> Callable:  # fmt: skip
+    """Registers a function, or a class, that builds a network as a model.
+
+    `build(num_classes, **parameters)` gives a torch network without weights, which xaibench trains or loads;
+    `build(**parameters)`, without num_classes, one with its weights. mean and std encode pixels in [0, 1]; cam_layer is
+    the path of the module whose maps class activation methods use ("": the last one with a spatial output);
+    probability is `softmax` or `sigmoid`.
+    """
+    words = {"title": title, "mean": mean, "std": std, "cam_layer": cam_layer, "family": family}
+    return _registering("model", name, words | {"probability": probability}, parameters)
+
+
+def dataset(
+    name: str, *, geometry: dict[str, int], title: str = "", needs_root: bool = True, min_cam_grid: int = 0,
+    train_parameters: dict[str, Any] | None = None, validation_parameters: dict[str, Any] | None = None,
+    recipe: dict[str, Any] | None = None, **parameters: Any,
+) -> Callable:  # fmt: skip
+    """Registers a subclass of `xaibench.Dataset` as a data set.
+
+    geometry is {"resize": pixels, "crop": pixels}. Its constructor gets root (the folder of --data-root) and geometry,
+    or, with needs_root False, size (the crop); and the parameters given here, which --dataset-option overrides.
+    train_parameters and validation_parameters are those of the images that are learnt from and validated on. With a
+    recipe (see `xaibench show dataset critters`) models are trained on first use.
+    """
+    words = {
+        "title": title, "geometry": geometry, "needs_root": needs_root, "min_cam_grid": min_cam_grid,
+        "train_parameters": train_parameters or {}, "validation_parameters": validation_parameters or {},
+        "recipe": recipe or {},
+    }  # fmt: skip
+    return _registering("dataset", name, words, parameters)
+
+
+def protocol(
+    name: str, *, metric: str, range: tuple[float, float], higher_is_better: bool, undefined_cost: float,
+    title: str = "", weights: str = "plain", comparable_across_models: bool = False, **parameters: Any,
+) -> Callable:  # fmt: skip
+    """Registers a dataclass that inherits `xaibench.Protocol` as a protocol.
+
+    Its fields are the settings (`--setting KEY=VALUE`), with their defaults unless given here. metric names the score,
+    range bounds it, undefined_cost is what a map counts as that cannot be scored: the score of knowing nothing. weights
+    are those it judges by default, `plain` or `aligned`.
+    """
+    words = {
+        "title": title, "metric": metric, "range": range, "higher_is_better": higher_is_better,
+        "undefined_cost": undefined_cost, "weights": weights, "comparable_across_models": comparable_across_models,
+    }  # fmt: skip
+    return _registering("protocol", name, words, parameters)
+
+
+def _registering(kind: str, name: str, words: dict[str, Any], parameters: dict[str, Any]) -> Callable:
+    """The decorator that makes a card of these words for what it decorates, and registers both."""
+
+    def decorate(thing: Any) -> Any:
+        from pydantic import ValidationError
+
+        from xaibench.cards import CARD_TYPES
+        from xaibench.sources import source_of
+
+        settings = {f.name: f.default for f in fields(thing) if f.default is not MISSING} if is_dataclass(thing) else {}
+        title = words["title"] or (thing.__doc__ or name).strip().splitlines()[0]
+        said = words | {"name": name, "title": title, "parameters": settings | parameters}
+        target = f"{thing.__module__}:{thing.__qualname__}"
+        try:
+            card = CARD_TYPES[kind].model_validate(said | {"target": target, "source": source_of(thing) or target})
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(map(str, first["loc"]))
+            raise XaibenchError(f"{kind} {name!r}: {place}: {first['msg']}") from None
+        registry.register(card, thing)
+        thing.xaibench_card = card
+        return thing
+
+    return decorate
+
+
+def add(plugins: Iterable[str | Path], folders: Iterable[str | Path]) -> None:
+    """Loads plug-in files and adds folders of cards for this process: what `--plugin` and `--cards` name."""
+    for folder in folders:
+        registry.add_folder(Path(folder))
+    for plugin in plugins:
+        load_plugin(Path(plugin))
+
+
+def load_plugin(path: Path) -> None:
+    """Runs a Python file whose decorators register what it defines; raises XaibenchError when it is missing or fails.
+
+    A file that is loaded again in this process replaces what it registered before.
+    """
+    load_file(path, again=True)
+
+
+def load_file(path: Path, *, again: bool = False) -> ModuleType:
+    """The module in a Python file, which may import the files beside it; run once in a process unless `again`.
+
+    Raises XaibenchError when it is missing or fails while it runs.
+    """
+    from xaibench.datasets.base import content_hash
+
+    if not path.is_file():
+        raise XaibenchError(f"plug-in {path} does not exist")
+    name = f"xaibench_plugin_{path.stem}_{content_hash(str(path.resolve()).encode())}"
+    if name in sys.modules and not again:
+        return sys.modules[name]
+    registry.forget(name)
+    if str(path.resolve().parent) not in sys.path:
+        sys.path.append(str(path.resolve().parent))  # last: a helper never hides an installed package
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None:
+        raise XaibenchError(f"plug-in {path} is no Python file; its name ends in .py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException as error:
+        del sys.modules[name]
+        registry.forget(name)
+        if isinstance(error, XaibenchError) or not isinstance(error, (Exception, SystemExit)):
+            raise
+        raise XaibenchError(f"plug-in {path} failed while loading: {type(error).__name__}: {_line(error)}") from error
+    return module
+
+
+def model_in_file(name: str) -> ModelCard:
+    """The card of `--model path/to/file.py:make`: a builder, decorated or plain, a class, or a finished network.
+
+    Raises XaibenchError where the file lacks that name (with the nearest ones) or where it is none of these.
+    """
+    import difflib
+
+    from xaibench.cards import ModelCard
+    from xaibench.sources import file_source
+
+    path, _, attribute = name.rpartition(":")
+    module = load_file(Path(path))
+    thing = getattr(module, attribute, None)
+    if thing is None:
+        near = difflib.get_close_matches(attribute, [n for n in vars(module) if not n.startswith("_")], n=3, cutoff=0.4)
+        raise XaibenchError(f"{path} has no {attribute!r}" + (f"; did you mean {' or '.join(near)}?" if near else ""))
+    if isinstance(card := getattr(thing, "xaibench_card", None), ModelCard):
+        return card
+    if not callable(thing):
+        raise XaibenchError(f"{name} is {type(thing).__name__}, no function, class or network that makes a model")
+    file = Path(path)
+    return ModelCard(
+        name=f"{file.name}:{attribute}", title=(getattr(thing, "__doc__", None) or attribute).strip().splitlines()[0],
+        target=f"{file.resolve()}:{attribute}", source=f"{attribute} {file_source(file)}",
+    )  # fmt: skip
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())

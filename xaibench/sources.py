@@ -1,0 +1,92 @@
+"""Whose code a result rests on: digests of plug-in files and versions of packages, part of every result's key.
+
+What ships with xaibench is told apart by the versions of its cards. Everything else is told apart by its files, so an
+edited plug-in never meets the rows of the file that it was before.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import site
+import sysconfig
+from functools import cache
+from importlib.metadata import packages_distributions, version
+from pathlib import Path
+from typing import Any
+
+from xaibench.datasets.base import content_hash
+
+
+def source_of(thing: Any) -> str:
+    """What names the code of a function, class or object that xaibench does not ship; "" for what it ships.
+
+    A file: its digest and that of the files beside it that it imports. An installed package: its name, version and the
+    digest of the defining file. Without a file (a notebook): the digest of the code.
+    """
+    thing = thing if hasattr(thing, "__module__") and (callable(thing) or inspect.isclass(thing)) else type(thing)
+    if str(thing.__module__).split(".")[0] == "xaibench":
+        return ""
+    try:
+        path = inspect.getsourcefile(inspect.unwrap(thing))
+        if path and Path(path).is_file():
+            return file_source(Path(path), thing.__module__)
+        return content_hash(inspect.getsource(thing).encode())
+    except (OSError, TypeError):
+        return content_hash(_code_words(getattr(thing, "__code__", thing)).encode())
+
+
+def file_source(path: Path, module: str = "") -> str:
+    """What names the code in a Python file, as in `source_of`; module is its name where it was imported by one."""
+    installed = any(path.resolve().is_relative_to(folder) for folder in _installed())
+    name = _distribution(module.split(".")[0]) if installed and module else None
+    if name:
+        return f"{name} {version(name)} {content_hash(path.read_bytes())}"
+    parts = [f"{file.name} {content_hash(file.read_bytes())}" for file in _with_neighbours(path.resolve())]
+    return content_hash("\n".join(parts).encode())
+
+
+@cache
+def _distribution(package: str) -> str | None:
+    """The name under which the package of an import was installed."""
+    return next(iter(packages_distributions().get(package, ())), None)
+
+
+@cache
+def _installed() -> tuple[Path, ...]:
+    """The folders that pip installs into."""
+    folders = [sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), site.getusersitepackages()]
+    return tuple(Path(folder).resolve() for folder in folders if folder)
+
+
+def _with_neighbours(path: Path) -> list[Path]:
+    """A Python file and the files of its folder that it imports, and that those import, in the order of their names."""
+    found, waiting = set(), [path]
+    while waiting:
+        file = waiting.pop()
+        if file not in found:
+            found.add(file)
+            waiting += [near for name in _imported(file) if (near := path.parent / f"{name}.py").is_file()]
+    return sorted(found)
+
+
+def _imported(path: Path) -> set[str]:
+    """First parts of the names that a Python file imports anywhere in it; none where it is not valid Python."""
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError):
+        return set()
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {node.module.split(".")[0]} if node.module else {alias.name for alias in node.names}
+    return names
+
+
+def _code_words(code: Any) -> str:
+    """What a code object does, in words that do not change from process to process."""
+    if not hasattr(code, "co_code"):
+        return repr(code)
+    return f"{code.co_code!r} {code.co_names} {[_code_words(constant) for constant in code.co_consts]}"
