@@ -168,6 +168,17 @@ class DatasetCard(Card):
         return name, known[name]
 
 
+class FurtherMetric(Part):
+    """A score that a protocol stores beside its main one."""
+
+    range: tuple[float, float] | None = None
+    """The lowest and the highest score; without this field it is unbounded."""
+    higher_is_better: bool | None = None
+    """The direction of the score; none: it only describes, and nothing is ranked by it."""
+    undefined_cost: float = 0.0
+    """What a map counts as that cannot be scored."""
+
+
 class ProtocolCard(Card):
     """A protocol. Its target is a class; its parameters are the settings."""
 
@@ -184,6 +195,8 @@ class ProtocolCard(Card):
     """What a map counts as that cannot be scored: the score of knowing nothing."""
     comparable_across_models: bool
     """Whether scores of different models may be compared."""
+    further: dict[str, FurtherMetric] = {}
+    """Scores that it stores beside the main one, by name; `xaibench leaderboard --metric` shows them."""
 
 
 CARD_TYPES: dict[str, type[Card]] = {c.kind: c for c in (MethodCard, ModelCard, DatasetCard, ProtocolCard)}

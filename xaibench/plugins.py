@@ -85,17 +85,20 @@ def dataset(
 
 def protocol(
     name: str, *, metric: str, range: tuple[float, float], higher_is_better: bool, undefined_cost: float,
-    title: str = "", weights: str = "plain", comparable_across_models: bool = False, **parameters: Any,
+    title: str = "", weights: str = "plain", comparable_across_models: bool = False,
+    further: dict[str, dict[str, Any]] | None = None, **parameters: Any,
 ) -> Callable:  # fmt: skip
     """Registers a dataclass that inherits `xaibench.Protocol` as a protocol.
 
     Its fields are the settings (`--setting KEY=VALUE`), with their defaults unless given here. metric names the score,
     range bounds it, undefined_cost is what a map counts as that cannot be scored: the score of knowing nothing. weights
-    are those it judges by default, `plain` or `aligned`.
+    are those it judges by default, `plain` or `aligned`. further says of each score in `Scores.also` its range,
+    higher_is_better (None: it only describes) and undefined_cost.
     """
     words = {
         "title": title, "metric": metric, "range": range, "higher_is_better": higher_is_better,
         "undefined_cost": undefined_cost, "weights": weights, "comparable_across_models": comparable_across_models,
+        "further": further or {},
     }  # fmt: skip
     return _registering("protocol", name, words, parameters)
 

@@ -67,6 +67,10 @@ def test_nothing_is_computed_twice_and_more_images_only_what_is_missing(home):
     assert small_run("a", methods="ixg,saliency", images=12).computed == 0
 
 
+def test_fewer_images_than_asked_for_are_said(home):
+    assert small_run("a", methods="ixg", images=500).manifest.warnings == ["mini has 40 images, not the 500 asked for"]
+
+
 def test_first_images_are_a_prefix_of_more(home):
     few, many = small_run("a", images=5), small_run("b", images=9)
     assert many.images[:5] == few.images

@@ -13,7 +13,7 @@ import pandas as pd
 from xaibench.analysis.boards import choose, short_key
 from xaibench.analysis.bootstrap import bootstrap_means, percentile_interval, rank_intervals, ranks
 from xaibench.errors import XaibenchError
-from xaibench.results.cells import Cell, describe
+from xaibench.results.cells import Cell, describe, metric_words
 from xaibench.results.store import Store
 
 COLUMNS = ("rank", "method", "mean", "ci_low", "ci_high", "n_images", "n_undefined",
@@ -151,10 +151,12 @@ def leaderboard(
     if len({cell.method_name for cell in cells}) != len(cells):
         raise ValueError("a leaderboard has one cell per method")
     protocol = cells[0].context["protocol"]
-    higher = bool(protocol.get("higher_is_better", True))
     keys = [cell.key for cell in cells]
     rows = rows[rows["cell"].isin(keys)]
     metric = _metric(rows, protocol, metric)
+    protocol = protocol | metric_words(protocol, metric)
+    directed = protocol.get("higher_is_better", True) is not None
+    higher = bool(protocol.get("higher_is_better", True)) or not directed
     listed = sorted(set(rows["image_id"]) if images is None else set(images))
     rows = rows[(rows["metric"] == metric) & rows["image_id"].isin(listed)]
     scores, undefined = _image_scores(rows, keys, protocol)
@@ -169,11 +171,15 @@ def leaderboard(
         "kind": [cell.kind for cell in cells],
     })  # fmt: skip
     complete = (stored == len(listed)).to_numpy() & bool(len(scores))
-    numbers, ties = _statistics(scores, complete, table["kind"].isin(RANKED).to_numpy(), higher, resamples, seed)
+    numbers, ties = _statistics(
+        scores, complete, table["kind"].isin(RANKED).to_numpy() & directed, higher, resamples, seed
+    )
     table = pd.concat([table, numbers], axis=1)
     order = table.assign(by=-table["mean"] if higher else table["mean"]).sort_values(["by", "method"]).index
     table = table.loc[order, list(COLUMNS)].reset_index(drop=True)
     notes = list(notes)
+    if not directed:
+        notes.append(f"{metric} describes and has no better end, so nothing is ranked by it")
     close = [table["method"][i] for i in range(len(table)) if order[i] in ties]
     if close:
         notes.append("not told apart from the method ranked just above (the 95 % interval of the paired difference "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -40,12 +41,13 @@ class Evidence:
     image id), so nothing depends on how images are batched. targets (P,) are class indices and owner (P,) the index of
     each pair's image (by default one pair per image). output is what is explained: `logit` or `probability`;
     probability says what the latter means for this model, `softmax` or `sigmoid`. zero (C,) is the zero baseline in
-    encoded space. scenes, in a run, tells what the data set knows about the images. What needs no target is computed
-    once per image, also across `explaining`.
+    encoded space. scenes, in a run, tells what the data set knows about the images. reference, for protocols that
+    compare two models, is evidence about the same pairs of the second. What needs no target is computed once per image,
+    also across `explaining`.
 
     Public members, stable for plug-ins: images, targets, owner, inputs, image_ids, pair_ids, seed, output, logits,
     scores, gradient, gradient_moments, path_moments, stage, noise, noisy, baseline, random, logits_under, once, at,
-    through, passes, scenes.
+    through, passes, scenes, reference.
     """
 
     def __init__(
@@ -77,16 +79,27 @@ class Evidence:
         self.cam_layer, self.output, self.probability = cam_layer, output, probability
         self.zero = torch.zeros(images.shape[1]) if zero is None else zero
         self.scenes = scenes
+        self.reference: Evidence | None = None
         self._image_memo: dict[tuple, object] = {} if _image_memo is None else _image_memo
         self._pair_memo: dict[tuple, object] = {}
 
     def explaining(self, targets: Tensor, owner: Tensor | None = None, output: str = "logit") -> Evidence:
         """Evidence about other pairs of the same images; what was computed per image is shared."""
-        return Evidence(
+        other = Evidence(
             self.passes, self.images, targets, self.image_ids, owner=owner, cam_layer=self.cam_layer, seed=self.seed,
             output=output, probability=self.probability, zero=self.zero, scenes=self.scenes,
             _image_memo=self._image_memo,
         )  # fmt: skip
+        other.reference = self.reference and self.reference.explaining(targets, owner, output)
+        return other
+
+    def beside(self, second: Evidence) -> Evidence:
+        """The same evidence, all of it shared, with evidence about the same pairs of a second model as `reference`."""
+        if second.pair_ids != self.pair_ids or second.targets.tolist() != self.targets.tolist():
+            raise XaibenchError("two models are compared on the same images and targets")
+        other = copy.copy(self)
+        other.reference = second
+        return other
 
     def at(self, inputs: Tensor) -> Evidence:
         """Evidence about the same pairs at other encoded images, one of each pair (P, C, H, W); nothing is shared.

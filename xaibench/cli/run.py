@@ -32,6 +32,9 @@ Examples:
   # a network of your own with its weights; every method there is
   xaibench run sds --model my_models.py:make --methods all \\
       --dataset imagefolder --data-root photos --target prediction
+  # two models: what fine-tuning on deletions changed
+  xaibench run model-similarity --model resnet18 --weights aligned \\
+      --reference-weights plain
 """
 
 
@@ -45,6 +48,18 @@ def command(
     weights: Annotated[
         str | None,
         typer.Option("--weights", metavar="aligned|plain|PATH", help="By default what the protocol asks for."),
+    ] = None,
+    reference_model: Annotated[
+        str | None,
+        typer.Option(
+            "--reference-model", help="The second model, where a protocol compares two.", show_default="--model"
+        ),
+    ] = None,
+    reference_weights: Annotated[
+        str | None,
+        typer.Option(
+            "--reference-weights", metavar="aligned|plain|PATH", help="Of the second model.", show_default="plain"
+        ),
     ] = None,
     methods: Annotated[
         str | None,
@@ -113,6 +128,7 @@ def command(
         results = run(
             words.parse_names(protocols), model=model, dataset=dataset, data_root=data_root, images=images,
             methods=words.parse_names(methods), profile=profile, weights=weights, out=out, device=device,
+            reference_model=reference_model, reference_weights=reference_weights,
             settings={k: v for k, v in settings.items() if v is not None} | words.parse_options(setting),
             dataset_options=words.parse_options(dataset_option), precision=precision, batch_size=batch_size,
             chunk_size=chunk_size, workers=workers, seed=seed, keep_maps=keep_maps, download=download,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,6 +66,8 @@ def run(
     images: int | None = None,
     profile: str | None = None,
     weights: str | None = None,
+    reference_model: str | None = None,
+    reference_weights: str | None = None,
     settings: dict[str, Any] | None = None,
     dataset_options: dict[str, Any] | None = None,
     out: str | Path = "results",
@@ -86,12 +89,14 @@ def run(
     Whatever the folder `out` already holds is not computed again: more images, more methods and an interrupted run all
     mean computing what is missing. protocols, model, dataset, methods: names as in `xaibench ls`; methods None is the
     paper's list (those that fit the model) and the controls. images: how many of the data set's one list (None: the
-    profile's number). weights: `aligned`, `plain` or a path; None is what the protocol asks for. settings override
-    those of the protocol's card (grid, baseline, target, attribution_output, drop_output); dataset_options those of the
-    data set's. batch_size: images whose evidence lives together; chunk_size: inputs per pass. download allows published
-    weights to be fetched. plugins are Python files with `@xaibench.method` and its kin, cards folders of cards; what
-    they bring runs by default. quiet shows no progress. command is what the record of the run says it was started by,
-    by default the same run on the command line. Raises XaibenchError for anything that the user can put right.
+    profile's number). weights: `aligned`, `plain` or a path; None is what the protocol asks for. reference_model and
+    reference_weights name the second model of protocols that compare two; either alone is enough, as the other is
+    `model`, or `plain`. settings override those of the protocol's card (grid, baseline, target, attribution_output,
+    drop_output); dataset_options those of the data set's. batch_size: images whose evidence lives together; chunk_size:
+    inputs per pass. download allows published weights to be fetched. plugins are Python files with `@xaibench.method`
+    and its kin, cards folders of cards; what they bring runs by default. quiet shows no progress. command is what the
+    record of the run says it was started by, by default the same run on the command line. Raises XaibenchError for
+    anything that the user can put right.
 
     >>> import xaibench
     >>> results = xaibench.run("idsds", model="resnet50", images=48)      # doctest: +SKIP
@@ -103,7 +108,7 @@ def run(
     add(plugins, cards)
     protocols = protocols.split(",") if isinstance(protocols, str) else list(protocols)
     methods = methods.split(",") if isinstance(methods, str) else methods
-    _look_up_names(protocols, model, dataset, methods or ())
+    _look_up_names(protocols, [model, *([reference_model] if reference_model else [])], dataset, methods or ())
 
     from xaibench.engine.budget import choose_batch, choose_device, choose_workers, whole_number
     from xaibench.engine.plan import look_up, open_plan
@@ -114,6 +119,7 @@ def run(
         protocols, model, dataset, data_root=Path(data_root) if data_root else None,
         methods=methods, images=images, profile=profile,
         weights=weights, settings=settings or {}, options=dataset_options or {}, seed=seed, precision=precision,
+        reference_model=reference_model, reference_weights=reference_weights,
     )  # fmt: skip
     device = choose_device(device)
     chunk = chunk_size if chunk_size == "auto" else whole_number(chunk_size, "--chunk-size", 1)
@@ -123,17 +129,18 @@ def run(
     command = command or run_command(
         protocols, model=model, dataset=dataset, data_root=data_root, weights=weights, methods=methods, images=images,
         profile=profile, out=out, precision=precision, seed=seed, download=download or None, setting=settings,
+        reference_model=reference_model, reference_weights=reference_weights,
         dataset_option=dataset_options, plugin=plugins, cards=cards, keep_maps=keep_maps or None,
     )  # fmt: skip
     return _compute(order, plan, store, sizes, device, keep_maps, quiet, command)
 
 
-def _look_up_names(protocols: Sequence[str], model: str, dataset: str, methods: Sequence[str]) -> None:
+def _look_up_names(protocols: Sequence[str], models: Sequence[str], dataset: str, methods: Sequence[str]) -> None:
     """Raises XaibenchError for a name or a card with a mistake, before the seconds that importing torch takes."""
     from xaibench import registry
 
     named = [("protocol", name) for name in protocols] + [("dataset", dataset)]
-    named += [("model", model)] if ":" not in model else []
+    named += [("model", model) for model in models if ":" not in model]
     for kind, name in [*named, *(("method", name) for name in methods if name != "all")]:
         registry.card(kind, name)
 
@@ -178,9 +185,11 @@ def _fill(
     from xaibench.results.manifest import RunManifest
 
     keys = [cell.key for cell in cells.values()]
-    plan.model.freeze(device, PRECISIONS["float64" if order.precision == "float64" else "float32"])
-    example = sample_input(len(plan.model.encoding.mean), plan.side).to(next(plan.model.net.parameters()))
-    chunk = choose_chunk(sizes.chunk, plan.model.net, example)
+    models = [plan.model, *([plan.reference] if plan.reference else [])]
+    for model in models:
+        model.freeze(device, PRECISIONS["float64" if order.precision == "float64" else "float32"])
+    examples = [sample_input(len(m.encoding.mean), plan.side).to(next(m.net.parameters())) for m in models]
+    chunk = min(choose_chunk(sizes.chunk, m.net, example) for m, example in zip(models, examples, strict=True))
     manifest = RunManifest(
         command=command,
         protocols=[card.name for card in order.cards],
@@ -199,20 +208,21 @@ def _fill(
     manifest.save(store)
     todo = len(set().union(*missing.values()))
     try:
-        title = f"{','.join(manifest.protocols)} on {plan.model.name}"
-        with (
-            bar(title, todo, quiet or not todo) as progress,
-            Passes(plan.model.net, chunk=chunk, precision=order.precision) as passes,
-        ):
+        title = f"{','.join(manifest.protocols)} on {' against '.join(model.name for model in models)}"
+        with ExitStack() as stack:
+            progress = stack.enter_context(bar(title, todo, quiet or not todo))
+            passes = [Passes(model.net, chunk=chunk, precision=order.precision) for model in models]
+            for each in passes:
+                stack.enter_context(each)
             loop = Loop(plan, cells, missing, store, maps, device, sizes.batch, sizes.workers, order.seed, progress)
-            tally = loop.run(passes)
+            tally = loop.run(*passes)
     except BaseException as error:
         manifest.finish("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
         manifest.save(store)
         raise
     manifest.accuracy = _accuracy(plan, store, keys)
     manifest.forward_equivalents = tally.forward_equivalents / tally.images if tally.images else None
-    manifest.warnings = _warnings(tally)
+    manifest.warnings = _fewer(order, plan) + _warnings(tally)
     manifest.finish("failed" if tally.failed else "complete")
     manifest.save(store)
     boards = {plan.judges[j].card.name: cell.board for (j, _), cell in cells.items()}
@@ -262,6 +272,12 @@ def _accuracy(plan: Plan, store: Store, keys: list[str]) -> dict[str, int] | Non
     found = dict(zip(rows["image_id"], rows["prediction"], strict=True))
     known = [i for i in plan.images if i in found]
     return {"correct": sum(int(found[i]) == plan.dataset.label(i) for i in known), "images": len(known)}
+
+
+def _fewer(order: Order, plan: Plan) -> list[str]:
+    """A line where a data set has fewer images than a run asks for."""
+    asked, there = order.images, len(plan.images)
+    return [f"{order.data.name} has {there} images, not the {asked} asked for"] if asked and asked > there else []
 
 
 def _warnings(tally: Tally) -> list[str]:

@@ -18,9 +18,15 @@ if TYPE_CHECKING:
     from xaibench.engine.plan import Order
 
 
-def make_context(order: Order, card: ProtocolCard, protocol: Protocol, model: Model) -> dict[str, Any]:
-    """The context that the cells of all methods share: protocol, data, model, weights, profile, seed, precision."""
+def make_context(
+    order: Order, card: ProtocolCard, protocol: Protocol, model: Model, second: Model | None = None
+) -> dict[str, Any]:
+    """The context that the cells of all methods share: protocol, data, model, weights, profile, seed, precision.
+
+    second is the model that a protocol compares with; it becomes the part `reference`.
+    """
     overrides = order.spending.overrides
+    words = f"{model.label} against {second.label}" if second else model.label
     return {
         "protocol": {
             "name": card.name,
@@ -32,19 +38,10 @@ def make_context(order: Order, card: ProtocolCard, protocol: Protocol, model: Mo
             "higher_is_better": card.higher_is_better,
             "undefined_cost": card.undefined_cost,
             "label": f"{card.name} ({protocol.words})",
-        },
+        }
+        | ({"further": {k: m.model_dump(mode="json") for k, m in card.further.items()}} if card.further else {}),
         "dataset": _dataset(order.data, order.dataset, order.options),
-        "model": {
-            "name": model.name,
-            "version": model.version,
-            "source": model.source,
-            "cam_layer": model.cam_layer,
-            "cam_grid": list(model.cam_grid),
-            "notes": list(model.notes),
-            "mean": list(model.encoding.mean),
-            "std": list(model.encoding.std),
-            "label": model.label,
-        },
+        "model": _model(model) | {"label": words},
         "weights": model.weights,
         "profile": {
             "name": order.profile,
@@ -53,7 +50,25 @@ def make_context(order: Order, card: ProtocolCard, protocol: Protocol, model: Mo
         },
         "seed": order.seed,
         "precision": order.precision,
+    } | ({"reference": _reference(second)} if second else {})
+
+
+def _model(model: Model) -> dict[str, Any]:
+    return {
+        "name": model.name,
+        "version": model.version,
+        "source": model.source,
+        "cam_layer": model.cam_layer,
+        "cam_grid": list(model.cam_grid),
+        "notes": list(model.notes),
+        "mean": list(model.encoding.mean),
+        "std": list(model.encoding.std),
     }
+
+
+def _reference(model: Model) -> dict[str, Any]:
+    weights = {name: value for name, value in model.weights.items() if name != "label"}  # only a part's own is no key
+    return _model(model) | {"weights": weights, "label": model.label}
 
 
 def _dataset(card: DatasetCard, dataset: Dataset, options: dict[str, Any]) -> dict[str, Any]:

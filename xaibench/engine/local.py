@@ -19,10 +19,11 @@ from xaibench.cards import MethodCard
 from xaibench.datasets.base import Sample, checked_sample
 from xaibench.datasets.loading import load_groups
 from xaibench.datasets.scenes import Scenes
-from xaibench.engine.pairs import pairs
+from xaibench.engine.pairs import merged, pairs
 from xaibench.engine.plan import MODEL_ALONE, Judge, Plan
 from xaibench.engine.rows import rows_of
 from xaibench.errors import XaibenchError
+from xaibench.models.base import Model
 from xaibench.progress import Bar
 from xaibench.protocols.base import UNDEFINED_MAP, Scores, checked_scores
 from xaibench.results.cells import Cell
@@ -51,6 +52,18 @@ class Tally:
             self.undefined[protocol, method] = self.undefined.get((protocol, method), 0) + number
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What protocols ask about a batch: evidence about their pairs, evidence about every pair that any protocol asks
+    about, and where in the latter theirs are (P,). compared is theirs with that of the second model, if there is one.
+    """
+
+    evidence: Evidence
+    every: Evidence
+    index: Tensor
+    compared: Evidence
+
+
 @dataclass
 class Loop:
     """Computes what is missing and appends it to a store, shard by shard.
@@ -73,18 +86,22 @@ class Loop:
     progress: Bar
     tally: Tally = field(default_factory=Tally)
 
-    def run(self, passes: Passes) -> Tally:
-        """Goes through the list; rows of finished batches are stored also when it is interrupted."""
+    def run(self, passes: Passes, second: Passes | None = None) -> Tally:
+        """Goes through the list; rows of finished batches are stored also when it is interrupted.
+
+        second are passes through the plan's reference model, whose cost is the run's too.
+        """
         pending, stored = [], time.monotonic()
         todo, images = set().union(*self.missing.values()), self.plan.images
         cut = [[i for i in images[at : at + self.batch] if i in todo] for at in range(0, len(images), self.batch)]
         groups = [group for group in cut if group]
         try:
             for samples in load_groups(self.plan.dataset, groups, self.workers):
-                pending += self._batch(samples, passes)
+                pending += self._batch(samples, passes, second)
                 self.tally.images += len(samples)
-                self.tally.forward_equivalents = passes.forward_equivalents
-                cost = passes.forward_equivalents / self.tally.images
+                theirs = second.forward_equivalents if second else 0
+                self.tally.forward_equivalents = passes.forward_equivalents + theirs
+                cost = self.tally.forward_equivalents / self.tally.images
                 self.progress.advance(len(samples), f"{cost:.0f} forwards an image")
                 if time.monotonic() - stored > FLUSH_SECONDS:
                     _flush(self.store, pending)
@@ -93,19 +110,18 @@ class Loop:
             _flush(self.store, pending)
         return self.tally
 
-    def _batch(self, samples: list[Sample], passes: Passes) -> list[dict[str, Any]]:
+    def _batch(self, samples: list[Sample], passes: Passes, second: Passes | None) -> list[dict[str, Any]]:
         """All missing rows of one batch of samples."""
-        base = self._evidence(samples, passes)
+        base = self._evidence(samples, self.plan.model, passes)
         predictions = base.logits().argmax(1)
-        asked: dict[tuple[str, str], Evidence] = {}
+        asked = self._asked(base, self._evidence(samples, self.plan.reference, second) if second else None, samples)
         prepared: list[tuple[Evidence, Any]] = []
         rows: list[dict[str, Any]] = []
         for j, judge in enumerate(self.plan.judges):
-            target, output = asks = (judge.protocol.target, judge.protocol.attribution_output)
-            if asks not in asked:
-                asked[asks] = base.explaining(*pairs(target, base, samples), output=output)
-            e = asked[asks]
-            prepared.append((e, _of(judge, judge.protocol.prepare, e) if len(e.targets) else None))
+            asks = asked[judge.protocol.target, judge.protocol.attribution_output]
+            e, shown = asks.evidence, asks.compared if judge.protocol.needs_reference else asks.evidence
+            asked_for = len(e.targets) and any(self._wanted(cell, e) for (k, _), cell in self.cells.items() if k == j)
+            prepared.append((e, _of(judge, judge.protocol.prepare, shown) if asked_for else None))
             cell = self.cells.get((j, MODEL_ALONE))
             if cell and (wanted := self._wanted(cell, e)):
                 rows += self._scored(
@@ -113,14 +129,15 @@ class Loop:
                 )
         for m, (card, parameters) in enumerate(self.plan.methods):
             self.progress.advance(0, card.name)
-            made: dict[int, Tensor] = {}  # protocols that ask for the same evidence share a map
+            made: dict[int, Tensor] = {}  # maps of all pairs that are explained, by evidence
             for j, judge in enumerate(self.plan.judges):
                 cell, (e, shared) = self.cells.get((j, m)), prepared[j]
                 wanted = self._wanted(cell, e) if cell else set()
-                if not wanted or card.name in self.tally.failed:
+                if not wanted or {card.name, f"{card.name} under {judge.card.name}"} & self.tally.failed.keys():
                     continue
                 try:
-                    drawn = self._map(card, parameters, judge, e, shared, made)
+                    asks = asked[judge.protocol.target, judge.protocol.attribution_output]
+                    drawn = self._map(card, parameters, judge, asks, shared, made)
 
                     def again(changed: Evidence, card=card, parameters=parameters) -> Tensor:
                         with _raised_by_method():
@@ -130,7 +147,10 @@ class Loop:
                         judge, cell, e, samples, predictions, wanted, judge.protocol.score_method, shared, drawn, again
                     )
                 except MethodRaised as raised:  # a plug-in may raise anything; the other methods go on
-                    self.tally.failed[card.name] = _line(raised.error)
+                    # its maps failed for all protocols, what one of them asks besides (other images) only there
+                    shared_by_all = card.role != "oracle" and id(asks.every) not in made
+                    name = card.name if shared_by_all else f"{card.name} under {judge.card.name}"
+                    self.tally.failed[name] = _line(raised.error)
                     continue
                 if self.maps and drawn is not None:
                     self.maps.save(cell.key, e.pair_ids, e.targets, drawn)
@@ -140,18 +160,35 @@ class Loop:
         return self.missing.get(cell.key, set()).intersection(e.image_ids)
 
     def _map(
-        self, card: MethodCard, parameters: dict[str, Any], judge: Judge, e: Evidence, shared: Any,
+        self, card: MethodCard, parameters: dict[str, Any], judge: Judge, asks: Asked, shared: Any,
         made: dict[int, Tensor],
     ) -> Tensor | None:  # fmt: skip
         """The maps of a method, or of the protocol itself for the oracle; None where there is nothing to explain."""
+        e, every = asks.evidence, asks.every
         if not len(e.targets):
             return None
         with _raised_by_method():
             if card.role == "oracle":
                 return judge.protocol.oracle(shared, tuple(e.images.shape[-2:]))
-            if id(e) not in made:
-                made[id(e)] = method_maps(card, e, parameters)
-            return made[id(e)]
+            if id(every) not in made:
+                made[id(every)] = method_maps(card, every, parameters)
+            return made[id(every)][asks.index]
+
+    def _asked(self, base: Evidence, second: Evidence | None, samples: list[Sample]) -> dict[tuple[str, str], Asked]:
+        """What the judges ask about a batch, by target and output; a pair that several ask about is explained once."""
+        wishes = dict.fromkeys((j.protocol.target, j.protocol.attribution_output) for j in self.plan.judges)
+        found: dict[tuple[str, str], Asked] = {}
+        for output in dict.fromkeys(output for _, output in wishes):
+            targets = [target for target, wish in wishes if wish == output]
+            several = [pairs(target, base, samples) for target in targets]
+            classes, owners, index = merged(several)
+            every = base.explaining(classes, owners, output)
+            for target, part, places in zip(targets, several, index, strict=True):
+                same = torch.equal(places, torch.arange(len(classes)))
+                own = every if same else base.explaining(*part, output=output)
+                compared = own.beside(second.explaining(*part, output=output)) if second else own
+                found[target, output] = Asked(own, every, places.to(every.images.device), compared)
+        return found
 
     def _scored(
         self, judge: Judge, cell: Cell, e: Evidence, samples: list[Sample], predictions: Tensor, wanted: set[str],
@@ -160,13 +197,13 @@ class Loop:
         """The rows of a cell for a batch, by the protocol's function `score` of these arguments."""
         scores = Scores(torch.empty(0, dtype=torch.float64), [])
         if len(e.targets):
-            scores = checked_scores(_of(judge, score, *arguments), len(e.targets), judge.card.name)
+            scores = checked_scores(_of(judge, score, *arguments), len(e.targets), judge.card.name, judge.card.further)
         self.tally.count(judge.card.name, cell.method_name, scores)
         return list(rows_of(judge, cell, e, samples, predictions, scores, wanted))
 
-    def _evidence(self, samples: list[Sample], passes: Passes) -> Evidence:
+    def _evidence(self, samples: list[Sample], model: Model, passes: Passes) -> Evidence:
         """Evidence about the labels of a batch."""
-        model, data = self.plan.model, self.plan.dataset
+        data = self.plan.dataset
         for sample in samples:
             checked_sample(sample, self.plan.side, len(data.classes), data.name)
         dtype = next((p.dtype for p in model.net.parameters()), torch.float32)

@@ -31,6 +31,21 @@ def pairs(target: str, e: Evidence, samples: Sequence[Sample]) -> tuple[Tensor, 
     return classes, owners
 
 
+def merged(several: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor, list[Tensor]]:
+    """Lists of pairs (classes, image numbers) as one without copies, in the order of the images, and where in it each
+    list's pairs are: so a pair that many protocols ask about is explained once.
+
+    >>> merged([(torch.tensor([7, 3]), torch.tensor([0, 1])), (torch.tensor([3, 5]), torch.tensor([1, 1]))])
+    (tensor([7, 3, 5]), tensor([0, 1, 1]), [tensor([0, 1]), tensor([1, 2])])
+    """
+    listed = [list(zip(owners.tolist(), classes.tolist(), strict=True)) for classes, owners in several]
+    every = sorted(dict.fromkeys(pair for found in listed for pair in found), key=lambda pair: pair[0])
+    place = {pair: number for number, pair in enumerate(every)}
+    index = [torch.tensor([place[pair] for pair in found], dtype=torch.long) for found in listed]
+    owners, classes = (torch.tensor([pair[part] for pair in every], dtype=torch.long) for part in (0, 1))
+    return classes, owners, index
+
+
 def unit(target: str) -> str:
     """What a row of this target is about: an image, or a class in it."""
     return "class" if target in ("labels", "predictions") else "image"

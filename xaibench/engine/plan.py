@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,10 @@ MODEL_ALONE = -1  # the number of the method in cells of protocols that judge no
 
 @dataclass(frozen=True)
 class Order:
-    """What a command asks for, looked up and found to make sense; nothing is trained or loaded yet."""
+    """What a command asks for, looked up and found to make sense; nothing is trained or loaded yet.
+
+    reference is the second model with the weights that are wanted for it, where a protocol compares two.
+    """
 
     cards: list[ProtocolCard]
     protocols: list[Protocol]
@@ -56,6 +59,7 @@ class Order:
     images: int | None
     seed: int
     precision: str
+    reference: tuple[ModelCard, Wanted] | None = None
 
     @property
     def any_classes(self) -> bool:
@@ -74,7 +78,10 @@ class Judge:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run computes: every method under every judge on every image of the list."""
+    """What a run computes: every method under every judge on every image of the list.
+
+    reference is the second model, for judges that compare two.
+    """
 
     dataset: Dataset
     model: Model
@@ -85,6 +92,7 @@ class Plan:
     training: dict[str, Any] | None
     side: int  # height and width of the images in pixels
     comparable: bool  # whether the model's classes are those of the data set
+    reference: Model | None = None
 
     def cells(self) -> dict[tuple[int, int], Cell]:
         """All cells by (judge, method) number; an oracle has one only under protocols that can draw it, and a protocol
@@ -114,7 +122,7 @@ def choose_weights(cards: Sequence[ProtocolCard], named: str | None) -> str:
 def look_up(
     protocols: Sequence[str], model: str, dataset: str, *, data_root: Path | None, methods: Sequence[str] | None,
     images: int | None, profile: str | None, weights: str | None, settings: dict[str, Any], options: dict[str, Any],
-    seed: int, precision: str,
+    seed: int, precision: str, reference_model: str | None = None, reference_weights: str | None = None,
 ) -> Order:  # fmt: skip
     """Looks up every name and checks every setting; raises XaibenchError for the first that does not fit."""
     cards = [registry.card("protocol", name) for name in dict.fromkeys(protocols)]
@@ -140,6 +148,7 @@ def look_up(
     grid, baseline = getattr(deleting, "grid", 4), getattr(deleting, "baseline", "zero")
     if precision not in PRECISIONS:
         raise XaibenchError(f"unknown precision {precision!r}; it is one of {', '.join(PRECISIONS)}")
+    reference = _reference(cards, judges, model, reference_model, reference_weights, grid, baseline)
     count = images if images is not None else spending.images
     if count is not None and count < 1:
         raise XaibenchError(f"--images {count}: at least one image is needed")
@@ -158,12 +167,36 @@ def look_up(
         images=count,
         seed=seed,
         precision=precision,
+        reference=reference,
     )
+
+
+def _reference(
+    cards: Sequence[ProtocolCard], protocols: Sequence[Protocol], model: str, named: str | None, weights: str | None,
+    grid: int, baseline: str,
+) -> tuple[ModelCard, Wanted] | None:  # fmt: skip
+    """The second model of a run and its weights: what is not said is the model's name, and `plain`."""
+    asking = [card.name for card, protocol in zip(cards, protocols, strict=True) if protocol.needs_reference]
+    asked = named is not None or weights is not None
+    if asking and not asked:
+        raise XaibenchError(
+            f"protocol {asking[0]} compares two models; name the second by --reference-model or --reference-weights"
+        )
+    if asked and not asking:
+        names = ", ".join(card.name for card in cards)
+        raise XaibenchError(f"none of {names} compares two models; leave out --reference-model and --reference-weights")
+    if not asked:
+        return None
+    choice = weights or "plain"
+    if choice not in ("plain", "aligned") and not Path(choice).is_file():
+        raise XaibenchError(f"--reference-weights {choice} is neither plain, nor aligned, nor a file")
+    return model_card(named or model), Wanted(choice, grid, baseline)
 
 
 def open_plan(order: Order, *, download: bool, workers: int, device: str, quiet: bool) -> Plan:
     """The plan of an order: finds or makes the weights, and keys every result."""
     model, state, other = _network(order, download, workers, device, quiet)
+    second = _second(order, model, download, workers, device, quiet) if order.reference else None
     for card, judge in zip(order.cards, order.protocols, strict=True):
         problem = judge.check_weights(model.weights["alignment"]) if card.weights == "aligned" else None
         if problem:
@@ -174,7 +207,7 @@ def open_plan(order: Order, *, download: bool, workers: int, device: str, quiet:
         dataset=order.dataset,
         model=model,
         judges=[
-            Judge(card, judge, make_context(order, card, judge, model))
+            Judge(card, judge, make_context(order, card, judge, model, second if judge.needs_reference else None))
             for card, judge in zip(order.cards, order.protocols, strict=True)
         ],
         methods=[(card, effective(card, order.spending.overrides)) for card in methods],
@@ -183,7 +216,23 @@ def open_plan(order: Order, *, download: bool, workers: int, device: str, quiet:
         training=state.facts or None,
         side=order.data.geometry.crop,
         comparable=other is None,
+        reference=second,
     )
+
+
+def _second(order: Order, model: Model, download: bool, workers: int, device: str, quiet: bool) -> Model:
+    """The second model of an order, found or made as the first was; its classes must be the first one's."""
+    card, wanted = order.reference
+    try:
+        second, _, _ = _network(replace(order, model=card, wanted=wanted), download, workers, device, quiet)
+    except XaibenchError as error:
+        raise XaibenchError(f"the second model (--reference-model, --reference-weights): {error}") from error
+    if second.classes != model.classes:
+        raise XaibenchError(
+            f"--reference-model {second.name} tells {second.classes} classes apart, {model.name} {model.classes}; "
+            "compare models of the same classes"
+        )
+    return second
 
 
 def _network(

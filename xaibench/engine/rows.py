@@ -22,6 +22,7 @@ def rows_of(
     """Rows of one cell for the images that are wanted; predictions (B,) are class indices."""
     owners, targets, predicted = e.owner.tolist(), e.targets.tolist(), predictions.tolist()
     names = {name: judge.context[name]["name"] for name in ("protocol", "dataset", "model")}
+    names["reference_model"] = judge.context.get("reference", {}).get("name")
     metrics = {judge.card.metric: scores, **scores.also}
 
     def row(image: int, target: int | None, metric: str, score: float | None, status: str) -> dict[str, Any]:
@@ -29,7 +30,7 @@ def rows_of(
         return {
             "cell": cell.key, "image_id": sample.image_id, "image_digest": sample.digest, "target": target,
             "unit": unit(judge.protocol.target), "metric": metric, "score": score if status == OK else None,
-            "status": status, "prediction": predicted[image], **names, "reference_model": None,
+            "status": status, "prediction": predicted[image], **names,
             "method": cell.method["name"] if cell.method else None,
         }  # fmt: skip
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, fields
+from fnmatch import fnmatchcase
 from typing import Any, ClassVar
 
 import torch
@@ -39,7 +40,8 @@ class Protocol(ABC):
     (every predicted class: the highest logit, or, for models with a sigmoid, each probability of at least 0.5).
     attribution_output says whether a logit or a probability is explained; needs what the data set must know (`boxes`,
     `masks`, `instances`, `objects`, `parts`, `redraw`, in `Evidence.scenes`); has_oracle whether the protocol can draw
-    its own best map; without_method that it judges the model alone: then `score` gets None for maps.
+    its own best map; without_method that it judges the model alone: then `score` gets None for maps; needs_reference
+    that it compares the model with a second one (`--reference-model`), which `Evidence.reference` is about.
     """
 
     target: str = "label"
@@ -47,6 +49,7 @@ class Protocol(ABC):
     needs: ClassVar[tuple[str, ...]] = ()
     has_oracle: ClassVar[bool] = False
     without_method: ClassVar[bool] = False
+    needs_reference: ClassVar[bool] = False
 
     @abstractmethod
     def prepare(self, e: Evidence) -> Any:
@@ -88,10 +91,10 @@ class Protocol(ABC):
         return None
 
 
-def checked_scores(scores: object, pairs: int, protocol: str) -> Scores:
+def checked_scores(scores: object, pairs: int, protocol: str, further: Collection[str] = ()) -> Scores:
     """What a protocol gave, if it is one score and one status per pair, NaN where undefined.
 
-    Raises XaibenchError that says what came.
+    further names the metrics that its card declares. Raises XaibenchError that says what came.
     """
     if not isinstance(scores, Scores):
         raise XaibenchError(f"protocol {protocol} gave {type(scores).__name__}, not Scores")
@@ -105,8 +108,10 @@ def checked_scores(scores: object, pairs: int, protocol: str) -> Scores:
             raise XaibenchError(f"protocol {protocol} gave the status {word!r}; `xaibench.status_of` makes them")
         if (word == OK) != math.isfinite(value):
             raise XaibenchError(f"protocol {protocol} gave the score {value} with status {word!r}")
-    for name, further in scores.also.items():
-        checked_scores(further, pairs, f"{protocol} ({name})")
+    for name, also in scores.also.items():
+        if not any(fnmatchcase(name, pattern) for pattern in further):
+            raise XaibenchError(f"protocol {protocol} gave the score {name!r}, which its card does not list as further")
+        checked_scores(also, pairs, f"{protocol} ({name})")
     return scores
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Any
 
@@ -65,6 +66,16 @@ class Cell:
 
     def __hash__(self) -> int:
         return hash(self.key)
+
+
+def metric_words(protocol: dict[str, Any], metric: str) -> dict[str, Any]:
+    """What a context's protocol says of one of its metrics: range, undefined_cost, and higher_is_better (None where it
+    has no better end).
+
+    A further metric is declared by its name, or by a pattern such as `stage-*`.
+    """
+    declared = {name: words for name, words in (protocol.get("further") or {}).items() if fnmatchcase(metric, name)}
+    return next(iter(declared.values()), protocol)
 
 
 def digest(value: Any) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from xaibench.errors import XaibenchError
-from xaibench.results.cells import Cell
+from xaibench.results.cells import Cell, metric_words
 from xaibench.results.manifest import RunManifest
 from xaibench.results.schema import IDENTITY, check_schema, faults, upgrade
 from xaibench.results.store import Store
@@ -115,19 +115,25 @@ def _scores(rows: pd.DataFrame, cells: dict[str, Cell]) -> Iterator[Problem]:
         if key not in cells:
             yield Problem(shard, "orphan", f"{len(group)} rows of cell {key}, which has no readable file in cells/")
             continue
-        low, high = cells[key].context.get("protocol", {}).get("range") or (None, None)
-        score = group["score"]
-        outside = pd.Series(False, index=group.index)
-        if low is not None:
-            outside |= score < low - TOLERANCE * max(1.0, abs(low))
-        if high is not None:
-            outside |= score > high + TOLERANCE * max(1.0, abs(high))
-        if outside.any():
-            worst = group[outside].iloc[0]
-            yield Problem(
-                worst["shard"], "range",
-                f"{outside.sum()} scores of cell {key} outside [{low}, {high}], such as {worst['score']:g}",
-            )  # fmt: skip
+        protocol = cells[key].context.get("protocol", {})
+        for metric, scored in group.groupby("metric"):
+            yield from _outside(key, scored, metric_words(protocol, metric).get("range") or (None, None))
+
+
+def _outside(key: str, rows: pd.DataFrame, bounds: Sequence[float | None]) -> Iterator[Problem]:
+    """The problem of scores of one metric that lie outside what their protocol says."""
+    (low, high), score = bounds, rows["score"]
+    outside = pd.Series(False, index=rows.index)
+    if low is not None:
+        outside |= score < low - TOLERANCE * max(1.0, abs(low))
+    if high is not None:
+        outside |= score > high + TOLERANCE * max(1.0, abs(high))
+    if outside.any():
+        worst = rows[outside].iloc[0]
+        yield Problem(
+            worst["shard"], "range",
+            f"{outside.sum()} scores of cell {key} outside [{low}, {high}], such as {worst['score']:g}",
+        )  # fmt: skip
 
 
 def _copies(rows: pd.DataFrame) -> Iterator[Problem]:

@@ -1,0 +1,62 @@
+"""A network that sees the cells of a grid one by one, and whose logits are those of one cell.
+
+What stands elsewhere in the grid cannot influence them, by construction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from xaibench.errors import XaibenchError
+
+
+def cut(grids: Tensor, cells: int) -> Tensor:
+    """(N * cells², C, H, W): the cells of grids (N, C, cells * H, cells * W), row by row, grid after grid."""
+    parts = grids.unflatten(3, (cells, -1)).unflatten(2, (cells, -1))
+    return parts.permute(0, 2, 4, 1, 3, 5).flatten(0, 2)
+
+
+def joined(parts: Tensor, cells: int) -> Tensor:
+    """Grids (N, C, cells * H, cells * W) of their cells (N * cells², C, H, W); the inverse of `cut`."""
+    grids = parts.unflatten(0, (-1, cells, cells)).permute(0, 3, 1, 4, 2, 5)
+    return grids.flatten(4, 5).flatten(2, 3)
+
+
+class Disconnected(nn.Module):
+    """From grids of encoded images (N, C, cells * H, cells * W) to the logits (N, K) of the cell number `own`.
+
+    The maps that `layer`, a path in net ("" for none), gives for the cells pass through the module `stage` as one map
+    of the grid, (N, K, cells * h, cells * w), and go on cell by cell: `stage` is the CAM layer of this network. output
+    picks the logits out of what net returns. Every cell is an input of the real network, which stays as it is.
+    """
+
+    def __init__(
+        self, net: nn.Module, layer: str, cells: int, own: int, output: Callable[[object], Tensor] | None = None
+    ):
+        super().__init__()
+        self.net, self.layer, self.cells, self.own, self.output = net, layer, cells, own, output
+        self.stage = nn.Identity()
+        self.training = net.training
+
+    def forward(self, grids: Tensor) -> Tensor:
+        """Logits (N, K) of the own cell of each grid."""
+        # for this pass only: copies of a network are made without its hooks
+        handle = self.net.get_submodule(self.layer).register_forward_hook(self._pass_on) if self.layer else None
+        try:
+            raw = self.net(cut(grids, self.cells))
+        finally:
+            if handle:
+                handle.remove()
+        logits = self.output(raw) if self.output else raw
+        if not isinstance(logits, Tensor) or logits.ndim != 2:
+            found = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
+            raise XaibenchError(f"the model returns {found}, not logits (N, K); pick them with output=")
+        return logits.unflatten(0, (-1, self.cells**2))[:, self.own]
+
+    def _pass_on(self, module: nn.Module, args: tuple, output: object) -> Tensor | None:
+        """The maps of the cells as they come out of `stage`; what is no map stays as it is."""
+        if not isinstance(output, Tensor) or output.ndim != 4:
+            return None
+        return cut(self.stage(joined(output, self.cells)), self.cells)

@@ -1,0 +1,125 @@
+"""Part deletion: does a map rank the parts of an object as their removal from the scene does?
+
+Hesse, Schaub-Meyer, Roth: FunnyBirds, ICCV 2023. A part is not painted over: the scene is drawn again without it, so
+what stood behind it appears.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from xaibench.attribution.evidence import Evidence
+from xaibench.errors import XaibenchError
+from xaibench.protocols.base import Protocol, Scores, status_of
+from xaibench.protocols.curves import constant_or_not_finite
+from xaibench.protocols.settings import OUTPUTS, TARGETS, check_choices, check_whole
+from xaibench.protocols.statistics import spearman
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What removing each of n parts does: masks (P, n, H, W) bool, drops (P, n) float64; a part that is not visible
+    has an empty mask and the drop NaN."""
+
+    masks: Tensor
+    drops: Tensor
+
+    @property
+    def visible(self) -> Tensor:
+        """(P, n) bool."""
+        return self.masks.flatten(2).any(2)
+
+
+def part_sums(maps: Tensor, masks: Tensor) -> Tensor:
+    """Sums (P, n) float64 of maps (P, 1, H, W) over masks (P, n, H, W)."""
+    return torch.where(masks, maps.double(), 0.0).sum((2, 3))
+
+
+def part_deletion_score(sums: Tensor, drops: Tensor, visible: Tensor) -> Tensor:
+    """Spearman correlation (P,) in [-1, 1], higher is better, of sums and drops (P, n) over the visible parts (P, n).
+
+    NaN where the visible sums or drops are constant or not finite.
+    """
+    pairs = zip(sums, drops, visible, strict=True)
+    return torch.stack([spearman(s[v], d[v]) if v.any() else s.new_tensor(torch.nan) for s, d, v in pairs])
+
+
+def redraw_logits(e: Evidence, parts: list[list[str]]) -> list[Tensor]:
+    """For each image of the batch the logits (n, K) of its scene without each of its n named parts."""
+    asked = [(image, part) for image, names in enumerate(parts) for part in names]
+    if not asked:
+        return [torch.empty(0)] * len(parts)
+
+    def inputs(index: Tensor) -> Tensor:
+        return torch.cat([e.scenes.redrawn(image, [(part,)]) for image, part in (asked[i] for i in index)]).to(e.images)
+
+    return list(e.passes.logits(len(asked), inputs).split([len(names) for names in parts]))
+
+
+def removed_parts(e: Evidence, output: str) -> Parts:
+    """The visible parts of each pair's labelled object, and what removing them does to the target's score."""
+    if e.scenes is None:
+        raise XaibenchError("part deletion asks the data set for parts and for scenes without them; give it a data set")
+    known = [e.scenes.annotation(image).parts for image in range(len(e.images))]
+    names = [[name for name, mask in parts.items() if mask.any()] for parts in known]
+    logits = e.once(("without parts",), lambda: redraw_logits(e, names), per_image=True)
+    columns = {name: column for column, name in enumerate(dict.fromkeys(name for found in names for name in found))}
+    masks = torch.zeros(len(e.targets), len(columns), *e.images.shape[-2:], dtype=torch.bool)
+    without = torch.full((len(e.images), len(columns), e.logits().shape[1]), torch.nan).to(e.logits())
+    for image, found in enumerate(names):
+        for row, name in enumerate(found):
+            without[image, columns[name]] = logits[image][row]
+    for pair, image in enumerate(e.owner.tolist()):
+        for name in names[image]:
+            masks[pair, columns[name]] = torch.from_numpy(known[image][name])
+    drops = e.scores(e.logits(), output).double()[:, None] - e.scores(without, output).double()
+    return Parts(masks.to(e.images.device), drops)
+
+
+@dataclass(frozen=True)
+class PartDeletion(Protocol):
+    """Settings: target (label, prediction), attribution_output, drop_output (logit, probability), and least_parts, the
+    fewest visible parts that can be ranked. All visible parts of the labelled object count."""
+
+    needs: ClassVar[tuple[str, ...]] = ("parts", "redraw")
+    has_oracle: ClassVar[bool] = True
+    target: str = "label"
+    attribution_output: str = "logit"
+    drop_output: str = "logit"
+    least_parts: int = 3
+
+    def __post_init__(self):
+        check_choices(self, target=TARGETS, attribution_output=OUTPUTS, drop_output=OUTPUTS)
+        check_whole(self, least_parts=2)
+
+    def prepare(self, e: Evidence) -> Parts:
+        """Masks and drops of the parts, once for all methods."""
+        return e.once(("part drops", self.drop_output), lambda: removed_parts(e, self.drop_output))
+
+    def score(self, prepared: Parts, maps: Tensor) -> Scores:
+        """Spearman (P,) over the parts, and `rho-scaled`, the same from 0 to 1. Undefined where the map is constant or
+        its sums are; the reference's fault where there are fewer than `least_parts` or their drops are all equal."""
+        sums, visible = part_sums(maps, prepared.masks), prepared.visible
+        rho = part_deletion_score(sums, prepared.drops, visible)
+        bad_maps = constant_or_not_finite(maps) | _unrankable(sums, visible)
+        bad_reference = (visible.sum(1) < self.least_parts) | _unrankable(prepared.drops, visible)
+        scaled = status_of(0.5 * rho + 0.5, bad_maps, bad_reference)
+        return replace(status_of(rho, bad_maps, bad_reference), also={"rho-scaled": scaled})
+
+    def oracle(self, prepared: Parts, size: tuple[int, int]) -> Tensor:
+        """The drops themselves, each spread over the pixels of its part."""
+        areas = prepared.masks.sum((2, 3)).clamp(min=1)
+        share = torch.where(prepared.visible, prepared.drops / areas, 0.0)
+        return (share[:, :, None, None] * prepared.masks).sum(1, keepdim=True)
+
+
+def _unrankable(values: Tensor, visible: Tensor) -> Tensor:
+    """(P,) bool: true where the visible values (P, n) are all equal, not all finite, or none."""
+    low, high = (torch.where(visible, values, end) for end in (torch.inf, -torch.inf))
+    none = values.new_full((len(values), 1), torch.inf)  # so that there is a lowest of no values too
+    equal = torch.cat([low, none], 1).amin(1) >= torch.cat([high, -none], 1).amax(1)
+    return equal | ~torch.where(visible, values, 0.0).isfinite().all(1)
