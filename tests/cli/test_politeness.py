@@ -48,6 +48,7 @@ def start(*words: object, path: object = "", **environment: object) -> subproces
     return subprocess.Popen(
         [sys.executable, "-m", "xaibench", *map(str, words)],
         env=os.environ | added, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background job would hand down "ignored"
     )  # fmt: skip
 
 

@@ -96,8 +96,16 @@ class Pressed(TorchDataset):
         return index
 
 
+@pytest.fixture
+def listening():
+    """This process hears Ctrl-C, also where it was started in the background, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("at", [0, 1])
-def test_loading_processes_leave_ctrl_c_to_the_process_that_started_them(at, capfd):
+def test_loading_processes_leave_ctrl_c_to_the_process_that_started_them(at, capfd, listening):
     with pytest.raises(KeyboardInterrupt):
         for _ in batches(make_loader(Pressed(at), 1, batch_size=1)):
             time.sleep(0.5)
