@@ -15,6 +15,9 @@ _PUBLIC = {
     "score": "xaibench.protocols.api",
     "run": "xaibench.engine.api",
     "explain": "xaibench.engine.explain",
+    "Results": "xaibench.engine.api",
+    "Leaderboard": "xaibench.analysis.leaderboard",
+    "Explanation": "xaibench.engine.explanation",
     "method": "xaibench.plugins",
     "model": "xaibench.plugins",
     "dataset": "xaibench.plugins",
@@ -30,8 +33,8 @@ _PUBLIC = {
 }
 
 __all__ = [
-    "Annotation", "Dataset", "Evidence", "Protocol", "Sample", "Scores", "XaibenchError", "__version__", "attribute",
-    "dataset", "explain", "method", "model", "protocol", "run", "score",
+    "Annotation", "Dataset", "Evidence", "Explanation", "Leaderboard", "Protocol", "Results", "Sample", "Scores",
+    "XaibenchError", "__version__", "attribute", "dataset", "explain", "method", "model", "protocol", "run", "score",
     "status_of",
 ]  # fmt: skip
 

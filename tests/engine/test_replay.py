@@ -8,7 +8,8 @@ import pytest
 import torch
 
 import xaibench
-from xaibench.engine.replay import Places, Recorded, replay
+from xaibench.engine.recorded import Recorded
+from xaibench.engine.replay import Places, replay
 from xaibench.errors import XaibenchError
 from xaibench.models.state import save_state
 from xaibench.results.manifest import load_runs

@@ -15,7 +15,7 @@ from xaibench.models.base import Model
 from xaibench.protocols.base import Protocol
 
 if TYPE_CHECKING:
-    from xaibench.engine.plan import Order
+    from xaibench.engine.order import Order
 
 
 def make_context(

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from xaibench import registry
 from xaibench.attribution.adapters.trial import trial_of
@@ -17,66 +14,21 @@ from xaibench.attribution.evidence import Evidence
 from xaibench.attribution.methods import choose_methods, effective, method_maps, misfit
 from xaibench.attribution.passes import Passes
 from xaibench.cards import DatasetCard, MethodCard, ModelCard
-from xaibench.datasets.base import Dataset
-from xaibench.datasets.folder import class_names
-from xaibench.datasets.images import displayed, read_image
-from xaibench.datasets.open import open_dataset
+from xaibench.engine.blame import in_one_line
 from xaibench.engine.budget import choose_chunk, choose_device
+from xaibench.engine.explanation import Explanation, Guess
+from xaibench.engine.photos import class_asked_for, names_of_classes, opened_data, read_photo
 from xaibench.errors import XaibenchError
 from xaibench.models.base import Model
-from xaibench.models.build import brings_weights, own_state
+from xaibench.models.build import brings_weights
 from xaibench.models.dilate import sample_input
-from xaibench.models.open import Wanted, build_model, find_weights, load_weights, missing_weights, model_card
-from xaibench.models.state import class_count, read_state
+from xaibench.models.open import Wanted, find_weights, missing_weights, model_card, open_model
 from xaibench.plugins import add
 from xaibench.progress import bar
 
 # One of each kind, quick on a CPU: two class activation maps, a plain gradient, a smoothed one, a path.
 DEFAULT = ("grad-cam", "layer-cam", "saliency", "ixg-sg", "ig-u")
 TOP = 3
-
-
-@dataclass(frozen=True)
-class Guess:
-    """A class of the model: its index, its name (`class 17` where nobody knows one), and its probability in [0, 1]."""
-
-    index: int
-    name: str
-    probability: float
-
-    def __str__(self) -> str:
-        return f"{self.name} {self.chance}"
-
-    @property
-    def chance(self) -> str:
-        """The probability in two digits, `<0.01` where these would say that it is none."""
-        return f"{self.probability:.2f}" if self.probability >= 0.005 else "<0.01"
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """One photo as the model sees it, and what each method says of it.
-
-    image (H, W, 3) uint8 is what the model was shown. top are the most probable classes, best first; target is the
-    class that is explained. maps are attributions (H, W) by method, signed and unnormalised, at the image's size;
-    skipped and failed say why a method has none. model and dataset describe in words what was explained and how the
-    photo was cut.
-    """
-
-    image_id: str
-    image: np.ndarray
-    top: tuple[Guess, ...]
-    target: Guess
-    model: str
-    dataset: str
-    maps: dict[str, Tensor] = field(default_factory=dict)
-    skipped: dict[str, str] = field(default_factory=dict)
-    failed: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def prediction(self) -> Guess:
-        """The most probable class."""
-        return self.top[0]
 
 
 def explain(
@@ -127,13 +79,13 @@ def explain(
     card = model_card(model)
     methods = methods.split(",") if isinstance(methods, str) else methods
     _choose(methods, card.name, card.family, has_cam_layer=True, trial=lambda card: None)
-    known, classes = _classes(data, Path(data_root) if data_root else None)
-    images = [_read(photo, data, known) for photo in photos]
+    known, classes = opened_data(data, Path(data_root) if data_root else None)
+    images = [read_photo(photo, data, known) for photo in photos]
     if not images:
         raise XaibenchError("explain what? name one photo or several")
     opened = _open_model(card, data, weights, len(classes or ()), download)
-    names = _names(classes, opened.classes)
-    index = _target(target, names) if target is not None else None
+    names = names_of_classes(classes, opened.classes)
+    index = class_asked_for(target, names) if target is not None else None
     trial = trial_of(opened, data.geometry.crop, ["logit"])
     chosen, skipped = _choose(methods, opened.name, opened.family, bool(opened.cam_layer), trial)
     device = choose_device(device)
@@ -188,75 +140,24 @@ def _choose(
     return [c for c in chosen if c.name not in oracles], reasons | oracles
 
 
-def _classes(data: DatasetCard, root: Path | None) -> tuple[Dataset | None, Sequence[str] | None]:
-    """The data set where it can be opened, and its class names where they are known."""
-
-    if root is not None or not data.needs_root:
-        opened = open_dataset(data, root, {})
-        return opened, opened.classes
-    return None, class_names() if data.name == "imagenet" else None
-
-
-def _read(photo: str | Path, data: DatasetCard, known: Dataset | None) -> tuple[str, np.ndarray]:
-    """Image id and displayed pixels (H, W, 3) uint8 of a photo: a file, or an image of the data set."""
-
-    if Path(photo).is_file():
-        return Path(photo).name, displayed(read_image(Path(photo)), data.geometry)
-    if known is not None and str(photo) in set(known.ids):
-        return str(photo), known.load(str(photo)).image
-    there = f", nor an image id of {data.name}, such as {known.ids[0]}" if known is not None else ""
-    kind = "is a folder" if Path(photo).is_dir() else "is no file"
-    raise XaibenchError(f"photo {photo} {kind}{there}")
-
-
 def _open_model(card: ModelCard, data: DatasetCard, weights: str | None, classes: int, download: bool) -> Model:
     """A model with its weights, for as many classes as these have; classes 0: only the weights know how many."""
-
-    own = weights in (None, "plain") and brings_weights(card)
     choice, path = weights or "plain", None
-    if not own:
+    if not (choice == "plain" and brings_weights(card)):
         path = find_weights(card, data, Wanted(choice), download)
         if path is None and weights is None:
             choice = "aligned"
             path = find_weights(card, data, Wanted(choice), download)
         if path is None:
             raise missing_weights(card, data, Wanted(weights or "plain"))
-    grid = 0 if own else data.min_cam_grid  # a finished network stays as it is
-    model = build_model(card, classes or 1000, data.geometry, grid)
-    state = own_state(card, model.net) if own else read_state(path)
-    other = class_count(model.net, state)
-    if other:
-        model = build_model(card, other, data.geometry, grid)
-    return load_weights(model, state, "own" if own else choice, card)
-
-
-def _names(classes: Sequence[str] | None, count: int) -> list[str]:
-    """A name for each class of the model; numbers where its classes are not those of the data set."""
-    known = classes is not None and len(classes) == count
-    return list(classes) if known else [f"class {index}" for index in range(count)]
-
-
-def _target(asked: int | str, names: list[str]) -> int:
-    """The class of an index or a name; raises XaibenchError with the nearest names where there is none."""
-    if isinstance(asked, int) or str(asked).lstrip("-").isdecimal():
-        if not 0 <= int(asked) < len(names):
-            raise XaibenchError(f"--target {asked} is no class: the model has {len(names)}, from 0")
-        return int(asked)
-    fits = [index for index, name in enumerate(names) if name.lower() == asked.lower()]
-    if len(fits) > 1:
-        raise XaibenchError(f"--target {asked!r} is the name of several classes: {', '.join(map(str, fits))}")
-    if not fits:
-        close = difflib.get_close_matches(asked.lower(), [name.lower() for name in names], n=3, cutoff=0.5)
-        hint = f"did you mean {' or '.join(close)}?" if close else f"name one of {len(names)}, or its index"
-        raise XaibenchError(f"--target {asked!r} is no class; {hint}")
-    return fits[0]
+    model, _, _ = open_model(card, data, classes or 1000, choice, lambda: path, any_classes=True)
+    return model
 
 
 def _look(
     model: Model, passes: Passes, image_id: str, image: np.ndarray, names: list[str], index: int | None, seed: int
 ) -> tuple[tuple[Guess, ...], Guess, Evidence]:
     """The most probable classes of an image, the class that is explained, and the evidence about it."""
-
     inputs = model.encoding(image[None]).to(next(model.net.parameters()))
     base = Evidence(
         passes, inputs, torch.tensor([index or 0]), [image_id], cam_layer=model.cam_module, seed=seed,
@@ -272,9 +173,7 @@ def _look(
 
 def _draw(seen: Explanation, method: MethodCard, e: Evidence, overrides: dict[str, int | float | str]) -> None:
     """Adds a method's map to an explanation, or why there is none."""
-
     try:
         seen.maps[method.name] = method_maps(method, e, effective(method, overrides))[0, 0].cpu()
     except Exception as error:  # a plug-in may raise anything; the other methods go on
-        words = " ".join(str(error).split())
-        seen.failed[method.name] = words if isinstance(error, XaibenchError) else f"{type(error).__name__}: {words}"
+        seen.failed[method.name] = in_one_line(error)

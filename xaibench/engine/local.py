@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,10 +18,10 @@ from xaibench.cards import MethodCard
 from xaibench.datasets.base import Sample, checked_sample
 from xaibench.datasets.loading import load_groups
 from xaibench.datasets.scenes import Scenes
-from xaibench.engine.pairs import merged, pairs
-from xaibench.engine.plan import MODEL_ALONE, Judge, Plan
+from xaibench.engine.blame import MethodRaised, ask, in_one_line, raised_by_method
+from xaibench.engine.pairs import Asked, asked_of
+from xaibench.engine.plan import MODEL_ALONE, Cells, Judge, Plan
 from xaibench.engine.rows import rows_of
-from xaibench.errors import XaibenchError
 from xaibench.models.base import Model
 from xaibench.progress import Bar
 from xaibench.protocols.base import UNDEFINED_MAP, Scores, checked_scores
@@ -32,8 +31,6 @@ from xaibench.results.schema import row_table
 from xaibench.results.store import Store
 
 FLUSH_SECONDS = 15.0
-
-Cells = dict[tuple[int, int], Cell]
 
 
 @dataclass
@@ -50,18 +47,6 @@ class Tally:
         number = scores.status.count(UNDEFINED_MAP)
         if number:
             self.undefined[protocol, method] = self.undefined.get((protocol, method), 0) + number
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What protocols ask about a batch: evidence about their pairs, evidence about every pair that any protocol asks
-    about, and where in the latter theirs are (P,). compared is theirs with that of the second model, if there is one.
-    """
-
-    evidence: Evidence
-    every: Evidence
-    index: Tensor
-    compared: Evidence
 
 
 @dataclass
@@ -114,19 +99,19 @@ class Loop:
         """All missing rows of one batch of samples."""
         base = self._evidence(samples, self.plan.model, passes)
         predictions = base.logits().argmax(1)
-        asked = self._asked(base, self._evidence(samples, self.plan.reference, second) if second else None, samples)
+        other = self._evidence(samples, self.plan.reference, second) if second else None
+        asked = asked_of(self.plan.judges, base, other, samples)
         prepared: list[tuple[Evidence, Any]] = []
         rows: list[dict[str, Any]] = []
         for j, judge in enumerate(self.plan.judges):
             asks = asked[judge.protocol.target, judge.protocol.attribution_output]
             e, shown = asks.evidence, asks.compared if judge.protocol.needs_reference else asks.evidence
             asked_for = len(e.targets) and any(self._wanted(cell, e) for (k, _), cell in self.cells.items() if k == j)
-            prepared.append((e, _of(judge, judge.protocol.prepare, shown) if asked_for else None))
+            shared = ask(judge, judge.protocol.prepare, shown) if asked_for else None
+            prepared.append((e, shared))
             cell = self.cells.get((j, MODEL_ALONE))
             if cell and (wanted := self._wanted(cell, e)):
-                rows += self._scored(
-                    judge, cell, e, samples, predictions, wanted, judge.protocol.score, prepared[j][1], None
-                )
+                rows += self._scored(judge, cell, e, samples, predictions, wanted, judge.protocol.score, shared, None)
         for m, (card, parameters) in enumerate(self.plan.methods):
             self.progress.advance(0, card.name)
             made: dict[int, Tensor] = {}  # maps of all pairs that are explained, by evidence
@@ -140,7 +125,7 @@ class Loop:
                     drawn = self._map(card, parameters, judge, asks, shared, made)
 
                     def again(changed: Evidence, card=card, parameters=parameters) -> Tensor:
-                        with _raised_by_method():
+                        with raised_by_method():
                             return method_maps(card, changed, parameters)
 
                     rows += self._scored(
@@ -150,7 +135,7 @@ class Loop:
                     # its maps failed for all protocols, what one of them asks besides (other images) only there
                     shared_by_all = card.role != "oracle" and id(asks.every) not in made
                     name = card.name if shared_by_all else f"{card.name} under {judge.card.name}"
-                    self.tally.failed[name] = _line(raised.error)
+                    self.tally.failed[name] = in_one_line(raised.error)
                     continue
                 if self.maps and drawn is not None:
                     self.maps.save(cell.key, e.pair_ids, e.targets, drawn)
@@ -167,28 +152,12 @@ class Loop:
         e, every = asks.evidence, asks.every
         if not len(e.targets):
             return None
-        with _raised_by_method():
+        with raised_by_method():
             if card.role == "oracle":
                 return judge.protocol.oracle(shared, tuple(e.images.shape[-2:]))
             if id(every) not in made:
                 made[id(every)] = method_maps(card, every, parameters)
             return made[id(every)][asks.index]
-
-    def _asked(self, base: Evidence, second: Evidence | None, samples: list[Sample]) -> dict[tuple[str, str], Asked]:
-        """What the judges ask about a batch, by target and output; a pair that several ask about is explained once."""
-        wishes = dict.fromkeys((j.protocol.target, j.protocol.attribution_output) for j in self.plan.judges)
-        found: dict[tuple[str, str], Asked] = {}
-        for output in dict.fromkeys(output for _, output in wishes):
-            targets = [target for target, wish in wishes if wish == output]
-            several = [pairs(target, base, samples) for target in targets]
-            classes, owners, index = merged(several)
-            every = base.explaining(classes, owners, output)
-            for target, part, places in zip(targets, several, index, strict=True):
-                same = torch.equal(places, torch.arange(len(classes)))
-                own = every if same else base.explaining(*part, output=output)
-                compared = own.beside(second.explaining(*part, output=output)) if second else own
-                found[target, output] = Asked(own, every, places.to(every.images.device), compared)
-        return found
 
     def _scored(
         self, judge: Judge, cell: Cell, e: Evidence, samples: list[Sample], predictions: Tensor, wanted: set[str],
@@ -197,7 +166,7 @@ class Loop:
         """The rows of a cell for a batch, by the protocol's function `score` of these arguments."""
         scores = Scores(torch.empty(0, dtype=torch.float64), [])
         if len(e.targets):
-            scores = checked_scores(_of(judge, score, *arguments), len(e.targets), judge.card.name, judge.card.further)
+            scores = checked_scores(ask(judge, score, *arguments), len(e.targets), judge.card.name, judge.card.further)
         self.tally.count(judge.card.name, cell.method_name, scores)
         return list(rows_of(judge, cell, e, samples, predictions, scores, wanted))
 
@@ -224,41 +193,7 @@ class Loop:
         )
 
 
-class MethodRaised(Exception):
-    """What a method raised, as told apart from what a protocol raised."""
-
-    def __init__(self, error: Exception):
-        super().__init__(str(error))
-        self.error = error
-
-
-@contextmanager
-def _raised_by_method() -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:
-        raise MethodRaised(error) from error
-
-
-def _of(judge: Judge, part: Callable, *arguments: Any) -> Any:
-    """What a part of a protocol gives; an error of somebody else's protocol names it in one line."""
-    try:
-        return part(*arguments)
-    except MethodRaised:
-        raise
-    except Exception as error:
-        if judge.context["protocol"]["source"] and not isinstance(error, XaibenchError):
-            raise XaibenchError(f"protocol {judge.card.name} failed: {_line(error)}") from error
-        raise
-
-
 def _flush(store: Store, pending: list[dict[str, Any]]) -> None:
     if pending:
         store.append(row_table(pending))
         pending.clear()
-
-
-def _line(error: Exception) -> str:
-    """An error in one line, with its kind unless it already speaks to the user."""
-    words = " ".join(str(error).split())
-    return words if isinstance(error, XaibenchError) else f"{type(error).__name__}: {words}"

@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from xaibench.attribution.evidence import Evidence
 from xaibench.datasets.base import Sample
+from xaibench.engine.plan import Judge
 
 PREDICTED = 0.5  # the least probability that predicts a class, where classes do not exclude each other
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What protocols ask about a batch: evidence about their pairs, evidence about every pair that any protocol asks
+    about, and where in the latter theirs are (P,). compared is theirs with that of the second model, if there is one.
+    """
+
+    evidence: Evidence
+    every: Evidence
+    index: Tensor
+    compared: Evidence
 
 
 def pairs(target: str, e: Evidence, samples: Sequence[Sample]) -> tuple[Tensor, Tensor]:
@@ -44,6 +58,25 @@ def merged(several: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor, li
     index = [torch.tensor([place[pair] for pair in found], dtype=torch.long) for found in listed]
     owners, classes = (torch.tensor([pair[part] for pair in every], dtype=torch.long) for part in (0, 1))
     return classes, owners, index
+
+
+def asked_of(
+    judges: Sequence[Judge], base: Evidence, second: Evidence | None, samples: Sequence[Sample]
+) -> dict[tuple[str, str], Asked]:
+    """What judges ask about a batch, by target and output; a pair that several ask about is explained once."""
+    wishes = dict.fromkeys((j.protocol.target, j.protocol.attribution_output) for j in judges)
+    found: dict[tuple[str, str], Asked] = {}
+    for output in dict.fromkeys(output for _, output in wishes):
+        targets = [target for target, wish in wishes if wish == output]
+        several = [pairs(target, base, samples) for target in targets]
+        classes, owners, index = merged(several)
+        every = base.explaining(classes, owners, output)
+        for target, part, places in zip(targets, several, index, strict=True):
+            same = torch.equal(places, torch.arange(len(classes)))
+            own = every if same else base.explaining(*part, output=output)
+            compared = own.beside(second.explaining(*part, output=output)) if second else own
+            found[target, output] = Asked(own, every, places.to(every.images.device), compared)
+    return found
 
 
 def unit(target: str) -> str:

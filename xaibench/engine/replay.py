@@ -7,29 +7,24 @@ by construction, up to the rounding of other batch sizes. Code of plug-ins is ru
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 from torch import Tensor
 
 from xaibench import registry
 from xaibench.attribution.passes import PRECISIONS, Passes
-from xaibench.cards import DatasetCard, ModelCard
+from xaibench.cards import DatasetCard
 from xaibench.datasets.base import Dataset, Sample
-from xaibench.datasets.open import open_dataset
 from xaibench.engine.budget import choose_device
 from xaibench.engine.local import Loop
-from xaibench.engine.plan import Plan, look_up, open_plan
+from xaibench.engine.order import look_up
+from xaibench.engine.plan import Plan, open_plan
+from xaibench.engine.recorded import Recorded, recorded_dataset, recorded_model, recorded_options, recorded_weights
 from xaibench.errors import XaibenchError
-from xaibench.home import home
-from xaibench.models.build import brings_weights
-from xaibench.models.open import address, model_card
-from xaibench.models.state import file_digest
-from xaibench.models.trained import trained_weights
+from xaibench.models.open import model_card
 from xaibench.plugins import add
 from xaibench.progress import bar
 from xaibench.results.cells import Cell
@@ -85,7 +80,7 @@ def replay(
     add(places.plugins, places.cards)
     context = cells[0].context
     said = Recorded.of(run.command if run else "")
-    dataset = _dataset(context, places.data_root or said.path("--data-root"))
+    dataset = recorded_dataset(context, places.data_root or said.path("--data-root"))
     samples = {image_id: dataset.load(image_id) for image_id in images}
     for image_id, digest in images.items():
         if samples[image_id].digest != digest:
@@ -102,57 +97,18 @@ def replay(
     return Replay(dataset, samples, maps, not lacking)
 
 
-@dataclass(frozen=True)
-class Recorded:
-    """The words of a recorded command."""
-
-    words: tuple[str, ...]
-
-    @classmethod
-    def of(cls, command: str) -> Recorded:
-        """The words as a shell would split them; none of a command that it would not take."""
-        try:
-            return cls(tuple(shlex.split(command)))
-        except ValueError:
-            return cls(())
-
-    def option(self, name: str) -> str | None:
-        """What an option said, as `--name value` or `--name=value`; the last one counts."""
-        following = dict(zip(self.words, self.words[1:], strict=False))
-        joined = [word.partition("=")[2] for word in self.words if word.startswith(name + "=")]
-        return joined[-1] if joined else following.get(name)
-
-    def path(self, name: str) -> Path | None:
-        """What an option said, as a path."""
-        value = self.option(name)
-        return Path(value) if value else None
-
-
-def _dataset(context: dict[str, Any], root: Path | None) -> Dataset:
-    card: DatasetCard = registry.card("dataset", context["dataset"]["name"])
-    if card.needs_root and (root is None or not root.is_dir()):
-        raise XaibenchError(f"the photos of this run are not in {root or 'a known folder'}; name it by --data-root")
-    return open_dataset(card, root if card.needs_root else None, _options(card, context))
-
-
-def _options(card: DatasetCard, context: dict[str, Any]) -> dict[str, Any]:
-    """The options of the data set that a context holds: its settings that are not the card's."""
-    settings = {k: v for k, v in context["dataset"]["settings"].items() if not (card.needs_root and k == "classes")}
-    return {k: v for k, v in settings.items() if k not in card.parameters or card.parameters[k] != v}
-
-
 def _plan(cells: Sequence[Cell], said: Recorded, places: Places, device: str) -> Plan:
     """The plan whose cells have the keys of these; raises XaibenchError that says what keeps it from being made."""
     context = cells[0].context
     try:
-        model = _model_name(context["model"]["name"], places.plugins)
+        model = recorded_model(context["model"]["name"], places.plugins)
         card = model_card(model)
         data: DatasetCard = registry.card("dataset", context["dataset"]["name"])
         order = look_up(
             [context["protocol"]["name"]], model, data.name, methods=[cell.method["name"] for cell in cells],
             data_root=(places.data_root or said.path("--data-root")) if data.needs_root else None, images=None,
-            profile=context["profile"]["name"], weights=_weights(card, context, said, places.weights),
-            settings=context["protocol"]["settings"], options=_options(data, context), seed=context["seed"],
+            profile=context["profile"]["name"], weights=recorded_weights(card, context, said, places.weights),
+            settings=context["protocol"]["settings"], options=recorded_options(data, context), seed=context["seed"],
             precision=context["precision"],
         )  # fmt: skip
         plan = open_plan(order, download=False, workers=0, device=device, quiet=True)
@@ -164,38 +120,6 @@ def _plan(cells: Sequence[Cell], said: Recorded, places: Places, device: str) ->
             new = next(new for new in plan.cells().values() if new.method["name"] == cell.method["name"])
             raise XaibenchError(f"{AGAIN}: {_difference(cell, new)} now{_plug_in(cells, places)}")
     return plan
-
-
-def _model_name(name: str, plugins: Sequence[Path]) -> str:
-    """The name to open a model by: a builder in a file is known by the file's name, and opened by its path."""
-    file, _, attribute = name.rpartition(":")
-    if not file.endswith(".py"):
-        return name
-    path = next((path for path in plugins if path.name == file), None)
-    if path is None:
-        raise XaibenchError(f"its model is made by {file}, whose path --plugin is to name")
-    return f"{path}:{attribute}"
-
-
-def _weights(card: ModelCard, context: dict[str, Any], said: Recorded, named: Path | None) -> str:
-    """The weights with the stored digest: the file that is named or recorded, or one that was trained or fetched here.
-
-    `plain` for a model that brings its own.
-    """
-    digest, recorded = context["weights"]["digest"], said.path("--weights")
-    if named is not None:
-        if not named.is_file() or file_digest(named) != digest:
-            raise XaibenchError(f"--weights {named} are not the weights of this run ({digest})")
-        return str(named)
-    trained = [w.path for w in trained_weights(card.name, context["dataset"]["name"], registry.source(card))]
-    published = [home() / "downloads" / address(w)[0].rsplit("/", 1)[-1] for w in (card.plain, card.aligned) if w]
-    for path in [*([recorded] if recorded else []), *reversed(trained), *published]:
-        if path.is_file() and file_digest(path) == digest:
-            return str(path)
-    if brings_weights(card):
-        return "plain"
-    place = f"not {recorded}" if recorded and recorded.is_file() else "no longer here"
-    raise XaibenchError(f"its weights ({digest}) are {place}; name their file by --weights")
 
 
 def _plug_in(cells: Sequence[Cell], places: Places) -> str:

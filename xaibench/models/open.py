@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,11 +11,11 @@ from xaibench.cards import Alignment, DatasetCard, Geometry, ModelCard, Publishe
 from xaibench.errors import XaibenchError
 from xaibench.home import home
 from xaibench.models.base import Encoding, Model
-from xaibench.models.build import attention_in, brings_weights, build_network, checked_classes
+from xaibench.models.build import attention_in, brings_weights, build_network, checked_classes, own_state
 from xaibench.models.dilate import dilate_last_stage, sample_input
 from xaibench.models.download import fetch
 from xaibench.models.probe import last_spatial_layer, map_size
-from xaibench.models.state import StateFile, load_state
+from xaibench.models.state import StateFile, class_count, load_state, read_state
 from xaibench.models.trained import trained_weights
 
 DEFAULT_ALIGNMENT = Alignment(grid=4, baseline="zero", probability=0.5)
@@ -134,6 +135,30 @@ def ways_to_weights(card: ModelCard, dataset: DatasetCard, wanted: Wanted) -> st
     if published := published_weights(card, dataset, wanted):
         ways.insert(0, f"fetch the published ones ({address(published)[0]}) by --download")
     return "; ".join([*ways, "or name a file by --weights PATH"])
+
+
+def open_model(
+    card: ModelCard, dataset: DatasetCard, classes: int, choice: str, weights: Callable[[], Path], any_classes: bool
+) -> tuple[Model, StateFile, int | None]:
+    """The model with its weights, what these were read from, and their number of classes where it is not `classes`.
+
+    weights gives the file of what `choice` asks for; it is not called for a finished network where the choice is
+    `plain`. Raises XaibenchError where the weights are for other classes, unless any_classes allows that.
+    """
+    own = choice == "plain" and brings_weights(card)
+    # a finished network stays as it is: larger last maps would change what it learnt
+    geometry, grid = dataset.geometry, 0 if own else dataset.min_cam_grid
+    model = build_model(card, classes, geometry, grid)
+    state = own_state(card, model.net) if own else read_state(weights())
+    other = class_count(model.net, state) or (model.classes if model.classes != classes else None)
+    if other and not any_classes:
+        raise XaibenchError(
+            f"weights {state.path} are for {other} classes, {dataset.name} has {classes}; "
+            "name weights for these classes, or explain what the model says by --target prediction"
+        )
+    if other and other != model.classes:
+        model = build_model(card, other, geometry, grid)
+    return load_weights(model, state, "own" if own else choice, card), state, other
 
 
 def load_weights(model: Model, state: StateFile, choice: str, card: ModelCard) -> Model:

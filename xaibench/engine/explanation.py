@@ -1,0 +1,51 @@
+"""What `xaibench.explain` gives: a photo as a model sees it, the classes that it guesses, and maps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Guess:
+    """A class of the model: its index, its name (`class 17` where nobody knows one), and its probability in [0, 1]."""
+
+    index: int
+    name: str
+    probability: float
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.chance}"
+
+    @property
+    def chance(self) -> str:
+        """The probability in two digits, `<0.01` where these would say that it is none."""
+        return f"{self.probability:.2f}" if self.probability >= 0.005 else "<0.01"
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """One photo as the model sees it, and what each method says of it.
+
+    image (H, W, 3) uint8 is what the model was shown. top are the most probable classes, best first; target is the
+    class that is explained. maps are attributions (H, W) by method, signed and unnormalised, at the image's size;
+    skipped and failed say why a method has none. model and dataset describe in words what was explained and how the
+    photo was cut.
+    """
+
+    image_id: str
+    image: np.ndarray
+    top: tuple[Guess, ...]
+    target: Guess
+    model: str
+    dataset: str
+    maps: dict[str, Tensor] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def prediction(self) -> Guess:
+        """The most probable class."""
+        return self.top[0]

@@ -1,0 +1,57 @@
+"""What `xaibench.explain` is given: photos, or images of a data set, and classes by name or index."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from xaibench.cards import DatasetCard
+from xaibench.datasets.base import Dataset
+from xaibench.datasets.folder import class_names
+from xaibench.datasets.images import displayed, read_image
+from xaibench.datasets.open import open_dataset
+from xaibench.errors import XaibenchError
+
+
+def opened_data(data: DatasetCard, root: Path | None) -> tuple[Dataset | None, Sequence[str] | None]:
+    """The data set where it can be opened, and its class names where they are known."""
+    if root is not None or not data.needs_root:
+        opened = open_dataset(data, root, {})
+        return opened, opened.classes
+    return None, class_names() if data.name == "imagenet" else None
+
+
+def read_photo(photo: str | Path, data: DatasetCard, known: Dataset | None) -> tuple[str, np.ndarray]:
+    """Image id and displayed pixels (H, W, 3) uint8 of a photo: a file, or an image of the data set."""
+    if Path(photo).is_file():
+        return Path(photo).name, displayed(read_image(Path(photo)), data.geometry)
+    if known is not None and str(photo) in set(known.ids):
+        return str(photo), known.load(str(photo)).image
+    there = f", nor an image id of {data.name}, such as {known.ids[0]}" if known is not None else ""
+    kind = "is a folder" if Path(photo).is_dir() else "is no file"
+    raise XaibenchError(f"photo {photo} {kind}{there}")
+
+
+def names_of_classes(classes: Sequence[str] | None, count: int) -> list[str]:
+    """A name for each class of the model; numbers where its classes are not those of the data set."""
+    known = classes is not None and len(classes) == count
+    return list(classes) if known else [f"class {index}" for index in range(count)]
+
+
+def class_asked_for(asked: int | str, names: list[str]) -> int:
+    """The class of an index or a name; raises XaibenchError with the nearest names where there is none."""
+    if isinstance(asked, int) or str(asked).lstrip("-").isdecimal():
+        if not 0 <= int(asked) < len(names):
+            raise XaibenchError(f"--target {asked} is no class: the model has {len(names)}, from 0")
+        return int(asked)
+    fits = [index for index, name in enumerate(names) if name.lower() == asked.lower()]
+    if len(fits) > 1:
+        raise XaibenchError(f"--target {asked!r} is the name of several classes: {', '.join(map(str, fits))}")
+    if not fits:
+        close = difflib.get_close_matches(asked.lower(), [name.lower() for name in names], n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(close)}?" if close else f"name one of {len(names)}, or its index"
+        raise XaibenchError(f"--target {asked!r} is no class; {hint}")
+    return fits[0]
