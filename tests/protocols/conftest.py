@@ -7,6 +7,25 @@ import torch
 from torch import Tensor, nn
 
 
+class Linear(nn.Module):
+    """The logit of class 0 is a weighted sum of all values; class 1 has the constant logit 0."""
+
+    def __init__(self, weights: Tensor):
+        super().__init__()
+        self.register_buffer("weights", weights)
+        self.eval()
+
+    def forward(self, x: Tensor) -> Tensor:
+        logit = (x * self.weights).sum((1, 2, 3))
+        return torch.stack([logit, torch.zeros_like(logit)], 1)
+
+
+@pytest.fixture
+def linear() -> type[nn.Module]:
+    """linear(weights): a network whose logit of class 0 is a weighted sum of all values."""
+    return Linear
+
+
 @pytest.fixture
 def net() -> nn.Module:
     """A CNN for five classes that takes any image size."""

@@ -7,7 +7,7 @@ import pytest
 import torch
 from captum.metrics import infidelity, sensitivity_max
 from scipy.stats import pearsonr
-from torch import Tensor, nn
+from torch import Tensor
 
 from xaibench.errors import XaibenchError
 from xaibench.protocols.base import OK, UNDEFINED_MAP, UNDEFINED_REFERENCE
@@ -18,19 +18,6 @@ from xaibench.seeds import generator
 
 ZERO = torch.tensor([0.4, -0.3, 0.2])
 NAN = float("nan")
-
-
-class Linear(nn.Module):
-    """The logit of class 0 is a weighted sum of all values; class 1 has the constant logit 0."""
-
-    def __init__(self, weights: Tensor):
-        super().__init__()
-        self.register_buffer("weights", weights)
-        self.eval()
-
-    def forward(self, x: Tensor) -> Tensor:
-        logit = (x * self.weights).sum((1, 2, 3))
-        return torch.stack([logit, torch.zeros_like(logit)], 1)
 
 
 # Infidelity ----------------------------------------------------------------------------------------------------------
@@ -72,9 +59,9 @@ def test_infidelity_is_captums(net, images, labels, evidence):
     assert ((scores.values > 0) & (scores.values < 1)).all() and scores.status == [OK] * 6
 
 
-def test_the_gradient_of_a_linear_model_has_no_infidelity(evidence):
+def test_the_gradient_of_a_linear_model_has_no_infidelity(evidence, linear):
     weights = torch.randn(3, 16, 24, dtype=torch.float64)
-    e = evidence(Linear(weights), torch.randn(2, 3, 16, 24).double(), [0, 0])
+    e = evidence(linear(weights), torch.randn(2, 3, 16, 24).double(), [0, 0])
     maps = weights.sum(0)[None, None].expand(2, 1, 16, 24)
     judge = Infidelity(samples=8)
     scores = judge.score(judge.prepare(e), maps)
@@ -129,14 +116,14 @@ def test_sets_belong_to_the_image_and_are_shared(net, images, labels, evidence):
     assert (other.sum(2) == 8).all(), "another setting, another memo"
 
 
-def test_contributions_of_a_linear_model_score_one(evidence):
+def test_contributions_of_a_linear_model_score_one(evidence, linear):
     weights, images = torch.randn(1, 16, 16, dtype=torch.float64), torch.randn(3, 1, 16, 16, dtype=torch.float64)
-    e, judge = evidence(Linear(weights), images, [0, 0, 0]), SensitivityN(grid=8, sets=20)
+    e, judge = evidence(linear(weights), images, [0, 0, 0]), SensitivityN(grid=8, sets=20)
     assert judge.score(judge.prepare(e), weights * images).values.tolist() == pytest.approx([1] * 3)
 
 
 @pytest.mark.parametrize("judge", [Infidelity(samples=6), SensitivityN(grid=4, sets=6)])
-def test_undefined_maps_references_and_batches(judge, net, images, labels, maps, evidence):
+def test_undefined_maps_references_and_batches(judge, net, images, labels, maps, evidence, linear):
     together = judge.score(judge.prepare(evidence(net, images, labels)), maps).values
     ids = [f"photo {i}" for i in reversed(range(6))]
     flipped = evidence(net, images.flip(0), labels.flip(0), ids, chunk=5)
@@ -147,7 +134,7 @@ def test_undefined_maps_references_and_batches(judge, net, images, labels, maps,
     maps[0], maps[1, 0, 3, 3], maps[2, 0, 0, 0] = 0.1, NAN, float("inf")
     scores = judge.score(judge.prepare(evidence(net, images, labels)), maps)
     assert scores.status == [UNDEFINED_MAP] * 3 + [OK] * 3 and torch.equal(scores.values[3:], together[3:])
-    blind = evidence(Linear(torch.zeros(3, 16, 24).double()), images, [0] * 6)
+    blind = evidence(linear(torch.zeros(3, 16, 24).double()), images, [0] * 6)
     assert judge.score(judge.prepare(blind), maps).status == [UNDEFINED_REFERENCE] * 6
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.signal import convolve2d
-from torch import Tensor, nn
+from torch import Tensor
 
 from xaibench.errors import XaibenchError
 from xaibench.protocols.base import OK, UNDEFINED_MAP, UNDEFINED_REFERENCE
@@ -15,27 +15,14 @@ from xaibench.protocols.insertion_deletion import Combined, Deletion, Insertion,
 ZERO = torch.tensor([0.4, -0.3, 0.2])
 
 
-class Linear(nn.Module):
-    """The logit of class 0 is a weighted sum of all values; class 1 has the constant logit 0."""
-
-    def __init__(self, weights: Tensor):
-        super().__init__()
-        self.register_buffer("weights", weights)
-        self.eval()
-
-    def forward(self, x: Tensor) -> Tensor:
-        logit = (x * self.weights).sum((1, 2, 3))
-        return torch.stack([logit, torch.zeros_like(logit)], 1)
-
-
 def sigmoid(value: float) -> float:
     return 1 / (1 + np.exp(-value))
 
 
-def test_a_hand_computed_image_of_two_by_two_pixels(evidence):
+def test_a_hand_computed_image_of_two_by_two_pixels(evidence, linear):
     """Contributions 3, 1, -2, 0 go in the order of the map: pixel 1, 0, 3, 2; the logit is 2, 1, -2, -2, 0."""
     image = torch.tensor([[[[3.0, 1.0], [-2.0, 0.0]]]]).double()
-    e = evidence(Linear(torch.ones(1, 2, 2).double()), image, [0])
+    e = evidence(linear(torch.ones(1, 2, 2).double()), image, [0])
     attribution = torch.tensor([[[[5.0, 9.0], [-1.0, 0.0]]]])
     judge = Deletion(steps=4)
     score = judge.score(judge.prepare(e), attribution)
@@ -52,10 +39,10 @@ def test_a_hand_computed_image_of_two_by_two_pixels(evidence):
     assert float(judge.score(judge.prepare(e), attribution).values) == pytest.approx(expected, abs=1e-12)
 
 
-def test_the_curve_of_a_linear_model_is_the_sum_of_what_is_left(evidence):
+def test_the_curve_of_a_linear_model_is_the_sum_of_what_is_left(evidence, linear):
     torch.manual_seed(0)
     weights, image = torch.rand(1, 8, 8).double(), torch.rand(1, 1, 8, 8).double()
-    e, contributions = evidence(Linear(weights), image, [0]), (weights * image[0])[None]
+    e, contributions = evidence(linear(weights), image, [0]), (weights * image[0])[None]
     at, heights = curve(e, contributions, 16, "zero", "logit", insertion=False)
     ordered = contributions.flatten().sort(descending=True).values
     left = 1 - torch.cat([torch.zeros(1), ordered.cumsum(0)[3::4]]) / ordered.sum()
@@ -152,14 +139,14 @@ def test_several_targets_of_an_image(net, images, labels, maps, evidence):
         assert torch.allclose(found.values[pair], value[0], rtol=1e-9)
 
 
-def test_undefined_maps_and_references(net, images, labels, maps, evidence):
+def test_undefined_maps_and_references(net, images, labels, maps, evidence, linear):
     maps[0], maps[1, 0, 3, 3], maps[2, 0, 0, 0] = 0.1, float("nan"), float("inf")
     for judge in (Deletion(steps=4), Insertion(steps=4), Combined(steps=4)):
         scores = judge.score(judge.prepare(evidence(net, images, labels)), maps)
         assert scores.status == [UNDEFINED_MAP] * 3 + [OK] * 3
         assert scores.also["tied"].status == [OK] + [UNDEFINED_MAP] * 2 + [OK] * 3
         assert float(scores.also["tied"].values[0]) == 1
-    flat = evidence(Linear(torch.zeros(3, 16, 24).double()), images, torch.zeros(6, dtype=torch.long))
+    flat = evidence(linear(torch.zeros(3, 16, 24).double()), images, torch.zeros(6, dtype=torch.long))
     judge = Deletion(output="logit")
     assert judge.score(judge.prepare(flat), maps).status == [UNDEFINED_REFERENCE] * 6
 

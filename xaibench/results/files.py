@@ -43,7 +43,7 @@ def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
-        raise XaibenchError(f"{folder} cannot be a folder: a file is in the way") from error
+        raise XaibenchError(f"{folder} cannot be a folder: a file is in the way; choose another") from error
     except OSError as error:
         raise obstacle(error, folder) from error
 

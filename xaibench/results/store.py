@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from xaibench.errors import XaibenchError
 from xaibench.results.cells import Cell, digest
-from xaibench.results.files import obstacle, plain, read_json, write_atomic, write_json
+from xaibench.results.files import make_folder, plain, read_json, write_atomic, write_json
 from xaibench.results.schema import IDENTITY, SCHEMA, SCHEMA_VERSION, check_schema, upgrade
 
 FOLDERS = ("rows", "cells", "runs", "lists")
@@ -42,12 +42,7 @@ class Store:
         store = cls(root)
         for folder in FOLDERS:
             path = store.root / folder
-            try:
-                path.mkdir(parents=True, exist_ok=True)
-            except (FileExistsError, NotADirectoryError) as error:
-                raise XaibenchError(f"{path} cannot be a folder: a file is in the way; choose another --out") from error
-            except OSError as error:
-                raise obstacle(error, path) from error
+            make_folder(path)
         probe = store.root / "rows" / f".probe-{secrets.token_hex(4)}"
         write_atomic(probe, b"probe")
         probe.unlink()
