@@ -440,6 +440,7 @@ def test_two_trainings_of_the_same_at_once(home):
         doing = f"the same plain tiny is being trained in {training.path.parent} right now by process {os.getpid()}"
         polite(call(*words), doing, "wait until it ends and give the same command again")
     assert call(*words).status == 0 and training.path.is_file()
+    shutil.rmtree(training.path.parent)  # these weights are not for other tests
 
 
 @pytest.mark.parametrize("workers", [0, 2])
