@@ -14,6 +14,11 @@ class XaibenchError(Exception):
     """
 
 
+def one_line(error: BaseException, most: int | None = None) -> str:
+    """The message of somebody else's error on one line, at most so many characters of it."""
+    return " ".join(str(error).split())[:most]
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> XaibenchError:
     """The error for a name that is not in the registry, with the nearest names that are.
 

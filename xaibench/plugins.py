@@ -22,7 +22,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from xaibench import registry
-from xaibench.errors import XaibenchError
+from xaibench.errors import XaibenchError, one_line
 
 if TYPE_CHECKING:
     from xaibench.cards import ModelCard
@@ -172,7 +172,9 @@ def load_file(path: Path, *, again: bool = False) -> ModuleType:
         registry.forget(name)
         if isinstance(error, XaibenchError) or not isinstance(error, (Exception, SystemExit)):
             raise
-        raise XaibenchError(f"plug-in {path} failed while loading: {type(error).__name__}: {_line(error)}") from error
+        raise XaibenchError(
+            f"plug-in {path} failed while loading: {type(error).__name__}: {one_line(error)}"
+        ) from error
     return module
 
 
@@ -201,7 +203,3 @@ def model_in_file(name: str) -> ModelCard:
         name=f"{file.name}:{attribute}", title=(getattr(thing, "__doc__", None) or attribute).strip().splitlines()[0],
         target=f"{file.resolve()}:{attribute}", source=f"{attribute} {file_source(file)}",
     )  # fmt: skip
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from xaibench.cards import Geometry
-from xaibench.errors import XaibenchError
+from xaibench.errors import XaibenchError, one_line
 
 EIGHT_BIT = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 MAX_PIXELS = 178_956_970  # where Pillow itself begins to refuse
@@ -58,7 +58,7 @@ def decode(data: bytes, path: Path) -> Image.Image:
         words = "it is empty" if not data else "its content is no known image format"
         raise XaibenchError(f"{path} cannot be read as an image: {words}; restore or remove it") from error
     except Exception as error:  # Pillow raises many kinds for a damaged file
-        words = " ".join(str(error).split())
+        words = one_line(error)
         raise XaibenchError(f"{path} cannot be read as an image: {words}; restore or remove it") from error
 
 

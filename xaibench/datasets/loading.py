@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, default_collate
 from torch.utils.data import Dataset as TorchDataset
 
 from xaibench.datasets.base import Dataset, Sample
-from xaibench.errors import XaibenchError
+from xaibench.errors import XaibenchError, one_line
 
 MOST_A_CORE = 4  # loading processes
 _END = object()
@@ -44,7 +44,7 @@ def load_sample(dataset: Dataset, image_id: str) -> Sample:
     except Exception as error:
         if isinstance(error, XaibenchError) or type(dataset).__module__.startswith("xaibench."):
             raise
-        words = " ".join(str(error).split())
+        words = one_line(error)
         raise XaibenchError(f"data set {dataset.name} failed at {image_id}: {type(error).__name__}: {words}") from error
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from xaibench.errors import XaibenchError
+from xaibench.errors import XaibenchError, one_line
 
 if TYPE_CHECKING:
     from xaibench.engine.plan import Judge
@@ -43,5 +43,5 @@ def ask(judge: Judge, part: Callable, *arguments: Any) -> Any:
 
 def in_one_line(error: Exception) -> str:
     """An error in one line, with its kind unless it already speaks to the user."""
-    words = " ".join(str(error).split())
+    words = one_line(error)
     return words if isinstance(error, XaibenchError) else f"{type(error).__name__}: {words}"

@@ -85,7 +85,7 @@ def _dataset(card: DatasetCard, dataset: Dataset, options: dict[str, Any]) -> di
     }
 
 
-def method_part(card: MethodCard, parameters: dict[str, Any], kind: str = "") -> dict[str, Any]:
+def method_part(card: MethodCard, parameters: dict[str, Any]) -> dict[str, Any]:
     """What a cell says of its method, with the parameters that it runs with; `kind` is for boards and not hashed."""
     return {
         "name": card.name,
@@ -93,7 +93,7 @@ def method_part(card: MethodCard, parameters: dict[str, Any], kind: str = "") ->
         "parameters": parameters,
         "transform": card.transform,
         "source": registry.source(card),
-        "kind": kind or card.role,
+        "kind": card.role,
     }
 
 

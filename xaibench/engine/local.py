@@ -97,6 +97,9 @@ class Loop:
 
     def _batch(self, samples: list[Sample], passes: Passes, second: Passes | None) -> list[dict[str, Any]]:
         """All missing rows of one batch of samples."""
+        data = self.plan.dataset
+        for sample in samples:
+            checked_sample(sample, self.plan.side, len(data.classes), data.name)
         base = self._evidence(samples, self.plan.model, passes)
         predictions = base.logits().argmax(1)
         other = self._evidence(samples, self.plan.reference, second) if second else None
@@ -172,9 +175,6 @@ class Loop:
 
     def _evidence(self, samples: list[Sample], model: Model, passes: Passes) -> Evidence:
         """Evidence about the labels of a batch."""
-        data = self.plan.dataset
-        for sample in samples:
-            checked_sample(sample, self.plan.side, len(data.classes), data.name)
         dtype = next((p.dtype for p in model.net.parameters()), torch.float32)
 
         def encode(images: np.ndarray) -> Tensor:
@@ -189,7 +189,7 @@ class Loop:
             seed=self.seed,
             probability=model.probability,
             zero=model.encoding.zero,
-            scenes=Scenes(samples, data, encode),
+            scenes=Scenes(samples, self.plan.dataset, encode),
         )
 
 

@@ -57,8 +57,9 @@ class Plan:
         """All cells by (judge, method) number; an oracle has one only under protocols that can draw it, and a protocol
         without a method one of its own, at `MODEL_ALONE`."""
         alone = [(j, judge) for j, judge in enumerate(self.judges) if judge.protocol.without_method]
+        parts = [method_part(*method) for method in self.methods]  # once: they hash the files of plug-ins
         return {(j, MODEL_ALONE): Cell(judge.context, None) for j, judge in alone} | {
-            (j, m): Cell(judge.context, method_part(*method, self._kind(judge.protocol, *method)))
+            (j, m): Cell(judge.context, parts[m] | {"kind": self._kind(judge.protocol, *method)})
             for j, judge in enumerate(self.judges)
             for m, method in enumerate(self.methods)
             if not judge.protocol.without_method

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from xaibench import registry
 from xaibench.cards import ModelCard
-from xaibench.errors import XaibenchError
+from xaibench.errors import XaibenchError, one_line
 from xaibench.models.state import StateFile, tensors_digest
 
 
@@ -36,7 +36,9 @@ def build_network(card: ModelCard, num_classes: int) -> nn.Module:
     except Exception as error:
         if isinstance(error, XaibenchError) or card.target.startswith("xaibench."):
             raise
-        raise XaibenchError(f"model {card.name} cannot be built: {type(error).__name__}: {_line(error)}") from error
+        raise XaibenchError(
+            f"model {card.name} cannot be built: {type(error).__name__}: {one_line(error, 300)}"
+        ) from error
     if not isinstance(net, nn.Module):
         raise XaibenchError(f"model {card.name} gives {type(net).__name__}, not a torch.nn.Module")
     return net.eval()
@@ -53,7 +55,7 @@ def checked_classes(card: ModelCard, net: nn.Module, inputs: Tensor) -> int:
             logits = net(inputs)
     except Exception as error:
         raise XaibenchError(
-            f"model {card.name} cannot take images of {side} pixels: {type(error).__name__}: {_line(error)}"
+            f"model {card.name} cannot take images of {side} pixels: {type(error).__name__}: {one_line(error, 300)}"
         ) from error
     if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != 1:
         found = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
@@ -86,7 +88,3 @@ def _asks_for_classes(build: object, card: ModelCard) -> bool:
 
 def _parameters(build: object) -> dict[str, inspect.Parameter]:
     return dict(inspect.signature(build).parameters)
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from xaibench.attribution.evidence import Evidence
 from xaibench.attribution.passes import Passes
-from xaibench.errors import XaibenchError
+from xaibench.errors import XaibenchError, one_line
 from xaibench.models.disconnected import Disconnected, cut
 from xaibench.protocols.base import Protocol, Scores, status_of
 from xaibench.protocols.grids import Grids, make_grids
@@ -154,7 +154,7 @@ def _check_size(passes: Passes, grids: Tensor) -> None:
     except XaibenchError:
         raise
     except Exception as error:
-        words = " ".join(str(error).split())[:300]
+        words = one_line(error, 300)
         raise XaibenchError(
             f"the model cannot take grids of {grids.shape[2]}x{grids.shape[3]} pixels, which grid-pg shows it (difull "
             f"does not): {type(error).__name__}: {words}"

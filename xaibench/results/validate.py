@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from xaibench.errors import XaibenchError
+from xaibench.errors import XaibenchError, one_line
 from xaibench.results.cells import Cell, metric_words
 from xaibench.results.manifest import RunManifest
 from xaibench.results.schema import IDENTITY, check_schema, faults, upgrade
@@ -75,7 +75,7 @@ def _shard(store: Store, path: Path, problems: list[Problem]) -> pa.Table | None
     try:
         file = pq.ParquetFile(path)
     except (pa.ArrowException, OSError) as error:
-        problems.append(Problem(_name(store, path), "unreadable", f"not a whole Parquet file ({_line(error)})"))
+        problems.append(Problem(_name(store, path), "unreadable", f"not a whole Parquet file ({one_line(error)})"))
         return None
     try:
         version = check_schema(file.schema_arrow, path.name)
@@ -85,7 +85,7 @@ def _shard(store: Store, path: Path, problems: list[Problem]) -> pa.Table | None
     try:
         table = upgrade(file.read(), version)
     except (pa.ArrowException, OSError) as error:
-        problems.append(Problem(_name(store, path), "unreadable", f"damaged rows ({_line(error)})"))
+        problems.append(Problem(_name(store, path), "unreadable", f"damaged rows ({one_line(error)})"))
         return None
     for text, bad in faults(table):
         count = pc.sum(bad).as_py() or 0
@@ -101,7 +101,7 @@ def _cells(store: Store, problems: list[Problem]) -> dict[str, Cell]:
             cell = store.cell(path.stem)
             key = cell.key
         except (XaibenchError, TypeError, ValueError, AttributeError) as error:
-            problems.append(Problem(_name(store, path), "unreadable", f"not a cell ({_line(error)})"))
+            problems.append(Problem(_name(store, path), "unreadable", f"not a cell ({one_line(error)})"))
             continue
         cells[path.stem] = cell
         if key != path.stem:
@@ -199,7 +199,3 @@ def _run_problems(store: Store, rows: pd.DataFrame, lists: dict[str, list[str]])
 
 def _name(store: Store, path: Path) -> str:
     return path.relative_to(store.root).as_posix()
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset, Sampler
 
 from xaibench.datasets.loading import batches, make_loader
-from xaibench.errors import XaibenchError
+from xaibench.errors import XaibenchError, one_line
 from xaibench.models.state import load_state, read_state, save_state
 from xaibench.progress import bar
 from xaibench.results.files import make_folder, obstacle, write_atomic
@@ -192,7 +192,7 @@ def _save_epoch(accelerator: Accelerator, net: nn.Module, history: list[dict], f
     except OSError as error:
         raise obstacle(error, fresh) from error
     except (RuntimeError, SafetensorError) as error:  # what torch and safetensors make of a failure to write
-        words = " ".join(str(error).split())
+        words = one_line(error)
         raise XaibenchError(
             f"the checkpoint of epoch {len(history)} cannot be written in {folder} (is the disk full?): {words}; "
             "the one before it is kept, the same command goes on from there"

@@ -16,7 +16,7 @@ from torch import Tensor
 from xaibench.attribution.adapters.prepare import Prepared, forget
 from xaibench.attribution.evidence import Evidence
 from xaibench.attribution.passes import out_of_memory
-from xaibench.errors import XaibenchError
+from xaibench.errors import XaibenchError, one_line
 from xaibench.seeds import derive
 
 CHATTER = (  # captum says these on every call; none of them is about what the user did
@@ -92,5 +92,5 @@ def pair_by_pair(
         forget(e)
         if isinstance(error, RuntimeError) and out_of_memory(error):
             raise
-        words = " ".join(str(error).split())[:300]
+        words = one_line(error, 300)
         raise XaibenchError(f"{name} cannot explain this network: {type(error).__name__}: {words}") from error
