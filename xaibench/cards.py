@@ -127,6 +127,20 @@ class Geometry(Part):
     """The shorter side in pixels."""
     crop: int = Field(ge=1)
     """The side in pixels of the square that is cut from the centre."""
+    fit: Literal["crop", "stretch"] = "crop"
+    """`stretch` resizes the photo to that square without keeping its aspect, and cuts nothing off."""
+
+    @property
+    def words(self) -> str:
+        """Such as `shorter side 256 px, centre crop 224 px`."""
+        if self.fit == "stretch":
+            return f"stretched to {self.crop} x {self.crop} px"
+        return f"shorter side {self.resize} px, centre crop {self.crop} px"
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What keys hash: fields that are not as usual."""
+        return self.model_dump(exclude_defaults=True)
 
 
 class Profile(Part):
@@ -148,6 +162,8 @@ class DatasetCard(Card):
     """A last map of fewer positions a side is enlarged by dilating the last stage."""
     needs_root: bool = True
     """Whether its images are in a folder, named by `--data-root`."""
+    layout: str = ""
+    """What that folder holds, as an indented list of files and folders."""
     train_parameters: dict[str, Any] = {}
     """Parameters of the images that are learnt from, over `parameters`."""
     validation_parameters: dict[str, Any] = {}

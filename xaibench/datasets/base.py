@@ -6,7 +6,8 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -33,9 +34,12 @@ class Annotation:
     """What is known about the objects in one image, in the pixels of `Sample.image`.
 
     labels: classes present, the sample's own first. boxes (N, 4) int64, x0 y0 x1 y1 with x1 and y1 exclusive, one per
-    instance; box_labels (N,) int64. instances (N, H, W) bool: visible pixels of each. objects: masks of everything that
-    a person would call an object, by level (name to (M, H, W) bool). parts: visible pixels of each named part of the
-    labelled object, name to (H, W) bool. background: the name of the scene, "" where unknown.
+    instance; box_labels (N,) int64. instances (N, H, W) bool: visible pixels of each, (0, H, W) where the image has
+    none. masks: visible pixels (H, W) bool of each class, where these are known without instances. objects: masks of
+    everything that a person would call an object, by level (name to (M, H, W) bool). parts: visible pixels of each
+    named part of the labelled object, name to (H, W) bool. ignored (H, W) bool: pixels that the data set leaves
+    undecided, such as the outlines in VOC's masks; protocols that ask for masks leave them out. background: the name of
+    the scene, "" where unknown.
     """
 
     labels: tuple[int, ...]
@@ -45,6 +49,19 @@ class Annotation:
     objects: Mapping[str, np.ndarray] = field(default_factory=dict)
     parts: Mapping[str, np.ndarray] = field(default_factory=dict)
     background: str = ""
+    masks: Mapping[int, np.ndarray] = field(default_factory=dict)
+    ignored: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A file or folder that a data set is read from: what it holds, where, how many entries were found there (None:
+    it is missing), and whether the data set can do without it."""
+
+    what: str
+    path: Path
+    count: int | None
+    optional: bool = False
 
 
 class Dataset(ABC):
@@ -72,6 +89,26 @@ class Dataset(ABC):
     def label(self, image_id: str) -> int:
         """The class index of an image."""
         return self.load(image_id).label
+
+    def labels(self, image_id: str) -> tuple[int, ...]:
+        """The classes of an image, its own label first; data sets with several classes an image say more than one."""
+        return (self.label(image_id),)
+
+    def group(self, image_id: str) -> str:
+        """The name of the group of images that an image belongs to, such as G1 to G4 of Waterbirds; "" for none."""
+        return ""
+
+    def pieces(self) -> list[Piece]:
+        """The files and folders that it was read from, for `xaibench data check`."""
+        return []
+
+    @classmethod
+    def download(cls, root: Path, **options: Any) -> None:
+        """Fetches the data from its source into the layout that the card describes.
+
+        Raises XaibenchError that says where to get it, where the source does not allow that or there is no network.
+        """
+        raise XaibenchError(f"data set {cls.name} cannot be fetched by this command; see its notes for where it is")
 
     def annotate(self, image_id: str) -> Annotation:
         """What is known about the objects in an image; raises XaibenchError where that is nothing."""

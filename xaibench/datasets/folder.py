@@ -7,14 +7,14 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 
 from xaibench.cards import Geometry
-from xaibench.datasets.base import Dataset, Sample, content_hash
-from xaibench.datasets.images import decode, displayed, read_bytes, read_image
+from xaibench.datasets.base import Piece
+from xaibench.datasets.photos import Photos
 from xaibench.errors import XaibenchError
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".gif"})
 
 
-class ImageFolder(Dataset):
+class ImageFolder(Photos):
     """Photos of `root/[split/]CLASS/*`; ids are paths relative to root, classes the folder names in alphabetical order.
 
     With a split that root does not have as a folder, the class folders are looked for in root itself. A class folder
@@ -22,14 +22,13 @@ class ImageFolder(Dataset):
     when a folder cannot be read, and for a file name that is not UTF-8.
     """
 
-    on_disk = True
     name = "imagefolder"
 
     def __init__(self, root: str | Path, geometry: Geometry, split: str = ""):
         self.root, self.geometry = Path(root), geometry
         if not self.root.is_dir():
             raise XaibenchError(f"--data-root {self.root} is not a folder")
-        top = self.root / split if split and (self.root / split).is_dir() else self.root
+        self.top = top = self.root / split if split and (self.root / split).is_dir() else self.root
         folders = sorted(p for p in _entries(top) if p.is_dir() and not p.name.startswith("."))
         if not folders:
             raise XaibenchError(f"{top} has no class folders; photos belong in {top}/CLASS/")
@@ -53,30 +52,19 @@ class ImageFolder(Dataset):
         """The folder name of each class, by index."""
         return self.classes
 
-    def _path(self, image_id: str) -> Path:
+    def path(self, image_id: str) -> Path:
+        """The file of a photo."""
         if image_id not in self._labels:
             raise XaibenchError(f"{self.root} has no photo {image_id!r}")
         return self.root / PurePosixPath(image_id)
 
-    def load(self, image_id: str) -> Sample:
-        """The photo, resized and cropped by the geometry: image (crop, crop, 3) uint8."""
-        path = self._path(image_id)
-        data = read_bytes(path)  # once: the digest is that of the pixels, whenever somebody replaces the file
-        return Sample(
-            image_id, displayed(decode(data, path), self.geometry), self._labels[image_id], content_hash(data)
-        )
-
-    def open(self, image_id: str):
-        """The photo as it is, a PIL image, for training that crops at random."""
-        return read_image(self._path(image_id))
-
-    def label(self, image_id: str) -> int:
+    def labels(self, image_id: str) -> tuple[int, ...]:
         """The class index of a photo."""
-        return self._labels[image_id]
+        return (self._labels[image_id],)
 
-    def digest(self, image_id: str) -> str:
-        """The hash of the file's bytes."""
-        return content_hash(read_bytes(self._path(image_id)))
+    def pieces(self) -> list[Piece]:
+        """The class folders."""
+        return [Piece("photos in class folders", self.top, len(self.ids))]
 
 
 class ImageNet(ImageFolder):

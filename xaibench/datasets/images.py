@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from xaibench.cards import Geometry
+from xaibench.datasets.placement import Placement
 from xaibench.errors import XaibenchError, one_line
 
 EIGHT_BIT = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
@@ -63,11 +64,8 @@ def decode(data: bytes, path: Path) -> Image.Image:
 
 
 def displayed(image: Image.Image, geometry: Geometry) -> np.ndarray:
-    """Shorter side to geometry.resize (bilinear, PIL), centre crop: uint8 (crop, crop, 3)."""
-    from torchvision.transforms import functional as F
-
-    resized = F.resize(image, geometry.resize, interpolation=F.InterpolationMode.BILINEAR)
-    return np.asarray(F.center_crop(resized, [geometry.crop, geometry.crop]))
+    """The photo as a model is shown it, uint8 (crop, crop, 3); see `Placement`."""
+    return Placement(*image.size, geometry).image(image)
 
 
 def _unfit(image: Image.Image) -> str | None:

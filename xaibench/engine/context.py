@@ -80,7 +80,7 @@ def _dataset(card: DatasetCard, dataset: Dataset, options: dict[str, Any]) -> di
         "version": card.version,
         "source": registry.source(card),
         "settings": settings,
-        "geometry": card.geometry.model_dump(),
+        "geometry": card.geometry.facts,
         "label": _words(card.name, [f"{card.geometry.crop} px", *(f"{k} {v}" for k, v in options.items())]),
     }
 

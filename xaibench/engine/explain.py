@@ -91,8 +91,7 @@ def explain(
     device = choose_device(device)
     opened.freeze(device, torch.float32)
     example = sample_input(len(opened.encoding.mean), data.geometry.crop).to(next(opened.net.parameters()))
-    words = f"{data.name}: shorter side {data.geometry.resize} px, centre crop {data.geometry.crop} px"
-    words = words if data.needs_root else f"{data.name}: {data.geometry.crop} px"
+    words = f"{data.name}: {data.geometry.words if data.needs_root else f'{data.geometry.crop} px'}"
     found: list[Explanation] = []
     with (
         bar("explaining", len(images) * len(chosen), quiet) as progress,

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from xaibench.attribution.evidence import Evidence
 from xaibench.protocols.base import Scores, status_of
-from xaibench.protocols.masks import Localisation, between, class_boxes, class_masks, positive_part
+from xaibench.protocols.masks import Localisation, between, class_boxes, class_masks, decided, positive_part
 
 
 def energy_share(maps: Tensor, part: Tensor, whole: Tensor | None = None) -> Tensor:
@@ -111,9 +111,10 @@ class ObjectEnergyInBoxes(EnergyGame):
     needs: ClassVar[tuple[str, ...]] = ("boxes", "masks")
 
     def prepare(self, e: Evidence) -> Regions:
-        """Mask and boxes, and the boxes."""
-        boxes = class_boxes(e, self.every)
-        return Regions(class_masks(e, self.every) & boxes, boxes)
+        """Mask and boxes, and the boxes; without what the data set leaves undecided."""
+        boxes, known = class_boxes(e, self.every), decided(e)
+        whole = boxes if known is None else boxes & known
+        return Regions(class_masks(e, self.every) & whole, whole)
 
 
 @dataclass(frozen=True)
@@ -123,5 +124,6 @@ class ObjectEnergy(EnergyGame):
     needs: ClassVar[tuple[str, ...]] = ("masks",)
 
     def prepare(self, e: Evidence) -> Regions:
-        """The mask."""
-        return Regions(class_masks(e, self.every))
+        """The mask, and all that the data set decides."""
+        mask, known = class_masks(e, self.every), decided(e)
+        return Regions(mask if known is None else mask & known, known)

@@ -56,21 +56,38 @@ def class_boxes(e: Evidence, every: bool = False, margin: float = 0.0) -> Tensor
 
 
 def class_masks(e: Evidence, every: bool = False) -> Tensor:
-    """(P, H, W) bool: the visible pixels of the instances of each pair's class, of all instances where `every`.
+    """(P, H, W) bool: the visible pixels of each pair's class, of all classes where `every`.
 
-    Empty where the data set has no masks for an image.
+    Taken from the instances, or from masks of classes where the image has no instances; empty where it has neither.
     """
-    size = image_size(e)
+    return e.once(("class masks", every), lambda: _stacked(e, _class_masks(e, every)))
 
-    def masks(annotation: Annotation, chosen: np.ndarray) -> Tensor:
-        if not len(annotation.instances):
-            return torch.zeros(size, dtype=torch.bool)
-        if annotation.instances.shape != (len(chosen), *size):
-            found, wanted = annotation.instances.shape, (len(chosen), *size)
-            raise XaibenchError(f"masks of instances are {found}, not one for each box at the image's size, {wanted}")
-        return torch.from_numpy(annotation.instances[chosen]).any(0)
 
-    return e.once(("class masks", every), lambda: _stacked(e, per_pair(e, every, masks)))
+def _class_masks(e: Evidence, every: bool) -> list[Tensor]:
+    size, found = image_size(e), []
+    for image, target in zip(e.owner.tolist(), e.targets.tolist(), strict=True):
+        annotation = annotation_of(e, image)
+        if len(annotation.instances):
+            wanted = (len(annotation.box_labels), *size)
+            if annotation.instances.shape != wanted:
+                shape = annotation.instances.shape
+                raise XaibenchError(
+                    f"masks of instances are {shape}, not one for each box at the image's size, {wanted}"
+                )
+            chosen = annotation.instances[(annotation.box_labels == target) | every]
+        else:
+            chosen = np.array([mask for label, mask in annotation.masks.items() if every or label == target])
+        found.append(torch.from_numpy(chosen.reshape(-1, *size).any(0)))
+    return found
+
+
+def decided(e: Evidence) -> Tensor | None:
+    """(P, H, W) bool: the pixels that the data set does not leave undecided; None where that is all of them."""
+    masks = [annotation_of(e, image).ignored for image in e.owner.tolist()]
+    if all(mask is None for mask in masks):
+        return None
+    nothing = np.zeros(image_size(e), dtype=bool)
+    return _stacked(e, [torch.from_numpy(~(nothing if mask is None else mask)) for mask in masks])
 
 
 def per_pair(e: Evidence, every: bool, region: Region) -> list[Tensor]:

@@ -44,7 +44,7 @@ class Training:
             "dataset_version": data.version,
             "train": parameters_of(data, self.options, "train"),
             "validation": parameters_of(data, self.options, "validation"),
-            "geometry": data.geometry.model_dump(),
+            "geometry": data.geometry.facts,
             "min_cam_grid": data.min_cam_grid,
             "recipe": self.recipe.model_dump(),
             "alignment": self.alignment.model_dump() if self.alignment else None,
