@@ -7,11 +7,12 @@ import tomllib
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from xaibench.errors import XaibenchError
 
 KINDS = ("method", "model", "dataset", "protocol")
+MIN_SIDE = 16  # pixels of the shorter side of images and photos
 
 
 class Part(BaseModel):
@@ -63,23 +64,52 @@ class MethodCard(Card):
     """How a board treats it: a method or variant is ranked, a control or oracle shown without a rank."""
     transform: Literal["raw", "abs"] = "raw"
     """What happens to the channel sum of what the target returns: its absolute value is taken, or nothing."""
+    at_stage: bool = False
+    """Whether its maps may be taken at a stage of the model (`--layer`); those of methods with a CAM layer always may."""
     families: tuple[str, ...] = ()
     """The model families that it is defined for; empty: all."""
-    needs: tuple[Literal["cam-layer", "gradients", "relu", "completeness"], ...] = ()
-    """What it needs of a model. `relu` (no other activation functions) and `completeness` are tried before a run."""
+    resize: Literal["bilinear", "nearest"] = "bilinear"
+    """How its maps are enlarged to the size of the image; by `nearest`, every position stays one even block."""
+    needs: tuple[Literal["cam-layer", "gradients", "relu", "completeness", "attention"], ...] = ()
+    """What it needs of a model. `relu` (no other activation functions), `completeness` and `attention` (of a kind that
+    the method has rules for) are tried before a run."""
 
 
 class Alignment(Part):
-    """What deletions a model has been fine-tuned on."""
+    """What deletions a model has been trained on."""
 
-    grid: int = Field(ge=1)
-    """Cells a side."""
-    baseline: Literal["zero", "random", "blur"]
-    """What replaces a deleted cell."""
+    kind: Literal["cell", "pixels", "parts"] = "cell"
+    """What goes: one cell of a grid, a random share of the pixels, or parts of the object."""
+    grid: int | None = Field(None, ge=1)
+    """Cells a side, where a cell goes."""
+    baseline: Literal["zero", "random", "blur"] | None = None
+    """What replaces a deleted cell or pixel; parts are replaced by what is behind them."""
     probability: float = Field(gt=0, le=1)
-    """The share of images that lose a cell."""
+    """The share of images that lose a cell; the largest share of an image's pixels that go; or of parts that go."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> Alignment:
+        needed = {"cell": {"grid", "baseline"}, "pixels": {"baseline"}, "parts": set()}[self.kind]
+        for name in ("grid", "baseline"):
+            if (getattr(self, name) is not None) != (name in needed):
+                raise ValueError(f"deletion of {self.kind} {'needs a' if name in needed else 'has no'} {name}")
+        return self
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What keys and headers of weights hold; they take it for granted that a cell goes."""
+        return self.model_dump(exclude_defaults=True)
+
+    def suits(self, other: Alignment) -> bool:
+        """Whether both are the same deletions; how many images lose a cell, or parts, does not matter."""
+        same = (self.kind, self.grid, self.baseline) == (other.kind, other.grid, other.baseline)
+        return same and (self.kind != "pixels" or self.probability == other.probability)
 
     def __str__(self) -> str:
+        if self.kind == "parts":
+            return f"parts dropped with probability {self.probability:g}"
+        if self.kind == "pixels":
+            return f"up to {self.probability:.0%} of the pixels replaced, {self.baseline} baseline"
         return f"grid {self.grid}, {self.baseline} baseline, probability {self.probability:g}"
 
 
@@ -110,10 +140,16 @@ class ModelCard(Card):
     """Of each channel of pixels in [0, 1], subtracted by the encoding."""
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
     """Of each channel, divided by afterwards."""
+    complement: bool = False
+    """Whether the channels 1 - x follow those of x, as B-cos networks want them."""
+    stages: dict[Literal["Mid1", "Mid2", "Mid3", "Final"], str] = {}
+    """The paths of the modules at whose outputs attributions may be taken, beside `Input`, from shallow to deep."""
     cam_layer: str = ""
     """The path of the module whose maps class activation methods use; empty: the last with a spatial output."""
     probability: Literal["softmax", "sigmoid"] = "softmax"
     """What makes a logit a probability."""
+    recipe: dict[str, Any] = {}
+    """How it is trained otherwise than the data set's recipe says."""
     plain: PublishedWeights | None = None
     """Published weights."""
     aligned: PublishedWeights | None = None
@@ -174,6 +210,19 @@ class DatasetCard(Card):
     """The profile of a run that names none."""
     profiles: dict[str, Profile] = {}
     """Profiles by name; `paper`, the papers' own parameters, always exists."""
+
+    def at_size(self, side: int | None) -> DatasetCard:
+        """The same data set with images of side x side pixels; photos are resized in proportion. None changes nothing.
+
+        Raises XaibenchError for sides that no image has.
+        """
+        if side is None:
+            return self
+        if side < MIN_SIDE:
+            raise XaibenchError(f"--image-size {side}: images have at least {MIN_SIDE} pixels a side")
+        resize = round(self.geometry.resize * side / self.geometry.crop)
+        geometry = self.geometry.model_copy(update={"resize": resize, "crop": side})
+        return self.model_copy(update={"geometry": geometry})
 
     def profile(self, name: str | None) -> tuple[str, Profile]:
         """A profile by name; `paper`, the papers' own parameters, exists for every data set (on all images, unless the

@@ -44,6 +44,10 @@ def make_rows(cell: Cell, scores: dict[str, float | str], **columns) -> dict:
     } | columns  # fmt: skip
 
 
+def make_table(cell: Cell, scores: dict[str, float | str], **columns):
+    return row_table(make_rows(cell, scores, **columns))
+
+
 def image_ids(count: int) -> list[str]:
     return [f"{index:03d}.png" for index in range(count)]
 
@@ -79,4 +83,6 @@ def kit():
     """The builders above, for tests; a fixture, since test folders are no packages."""
     from types import SimpleNamespace
 
-    return SimpleNamespace(context=make_context, cell=make_cell, rows=make_rows, ids=image_ids, record=record)
+    return SimpleNamespace(
+        context=make_context, cell=make_cell, rows=make_rows, table=make_table, ids=image_ids, record=record
+    )

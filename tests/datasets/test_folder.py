@@ -15,7 +15,8 @@ from PIL import Image
 from xaibench import registry
 from xaibench.cards import Geometry
 from xaibench.datasets.base import Dataset
-from xaibench.datasets.folder import ImageFolder, ImageNet, class_names, wordnet_ids
+from xaibench.datasets.folder import ImageFolder
+from xaibench.datasets.imagenet import ImageNet, class_names, wordnet_ids
 from xaibench.datasets.open import open_dataset
 from xaibench.errors import XaibenchError
 

@@ -16,6 +16,7 @@ import torch
 import xaibench
 from xaibench.engine.api import MethodFailed
 from xaibench.errors import XaibenchError
+from xaibench.models.trained import trained_weights
 
 METHODS = "ixg,ig-sg-abs,rise,grad-cam,random,constant,oracle"
 
@@ -32,8 +33,6 @@ def table(results) -> pd.DataFrame:
 
 def aligned_file():
     """The weights that runs on `mini` with the default grid use."""
-    from xaibench.models.trained import trained_weights
-
     return next(w.path for w in trained_weights("tiny", "mini") if (w.facts["alignment"] or {}).get("grid") == 4)
 
 
@@ -201,12 +200,12 @@ def test_maps_are_kept_when_asked_for_and_made_up_for_later(home):
 
 
 def test_weights_without_alignment_are_refused_by_idsds(home):
-    with pytest.raises(XaibenchError, match=r"not fine-tuned on deletions.*xaibench train patch-deletion --model tiny"):
+    with pytest.raises(XaibenchError, match=r"not trained on deletions.*xaibench train patch-deletion --model tiny"):
         small_run("a", weights="plain")
     aligned = small_run("a", methods="ixg")
     file = aligned_file()
     assert aligned.computed == 8
-    with pytest.raises(XaibenchError, match=r"aligned with grid 4 and zero baseline"):
+    with pytest.raises(XaibenchError, match=r"trained on others \(grid 4, zero baseline"):
         small_run("a", weights=str(file), settings={"grid": 2})
     by_path = small_run("a", methods="ixg", weights=str(file))
     assert by_path.cells == aligned.cells and by_path.computed == 0  # the same weights, however they were named
@@ -264,3 +263,14 @@ def test_photos_from_a_folder_and_a_replaced_photo(home, photos):
     Image.new("RGB", (80, 80)).save(photos / results.images[0])
     with pytest.raises(XaibenchError, match=f"photo {results.images[0]} has changed"):
         small_run("a", **arguments)
+
+
+def test_another_image_size_has_weights_keys_and_maps_of_its_own(home):
+    options = {"model": "tiny", "dataset": "mini", "methods": ["ixg"], "images": 2, "weights": "plain", "out": "a"}
+    usual, large = (xaibench.run("sds", **options, image_size=side) for side in (None, 48))
+    assert usual.leaderboard().board != large.leaderboard().board and "48 px" in large.leaderboard().title
+    assert xaibench.run("sds", **options, image_size=32).computed == 0, "the usual size, said aloud"
+    sizes = {w.facts["geometry"]["crop"] for w in trained_weights("tiny", "mini") if not w.facts["alignment"]}
+    assert sizes == {32, 48}
+    with pytest.raises(XaibenchError, match="--image-size 8: images have at least 16"):
+        xaibench.run("sds", **options, image_size=8)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from xaibench import registry
-from xaibench.cards import Geometry
+from xaibench.cards import Alignment, Geometry
 from xaibench.errors import XaibenchError
 from xaibench.models.base import Encoding
 from xaibench.models.open import Wanted, address, build_model, find_weights, load_weights, missing_weights, model_card
@@ -62,7 +62,7 @@ def test_the_authors_aligned_weights_are_named_as_the_sheet_says():
     assert sorted(name for name, aligned in cards.items() if aligned) == sorted(published)
     for name in published:
         url = f"{base}{name}_imagenet1000_lr0.001_epochs30_step10_checkpoint_best.pth.tar"
-        assert address(cards[name])[0] == url and cards[name].alignment.model_dump() == ALIGNMENT
+        assert address(cards[name])[0] == url and cards[name].alignment.facts == ALIGNMENT
 
 
 def test_layers_for_cams_are_those_of_the_paper():
@@ -133,7 +133,8 @@ def trained(empty_home, make_net):
 
 def found(choice: str, dataset: str = "critters", grid: int = 4, baseline: str = "zero", **settings):
     cards = model_card("resnet18"), registry.card("dataset", dataset)
-    return find_weights(*cards, Wanted(choice, grid, baseline), settings.pop("download", False), **settings)
+    wanted = Wanted(choice, Alignment(grid=grid, baseline=baseline, probability=0.3))
+    return find_weights(*cards, wanted, settings.pop("download", False), **settings)
 
 
 def test_weights_trained_here_are_found_by_what_they_are_aligned_with(trained):
@@ -192,7 +193,8 @@ def test_published_weights_are_fetched_only_when_asked(empty_home, monkeypatch):
     ],
 )  # fmt: skip
 def test_missing_weights_say_what_to_train_and_what_to_fetch(choice, dataset, grid, parts):
-    error = missing_weights(model_card("resnet18"), registry.card("dataset", dataset), Wanted(choice, grid))
+    wanted = Wanted(choice, Alignment(grid=grid, baseline="zero", probability=0.5))
+    error = missing_weights(model_card("resnet18"), registry.card("dataset", dataset), wanted)
     assert f"no {choice} weights of resnet18 on {dataset} here" in str(error) and "--weights PATH" in str(error)
     assert all(part in str(error) for part in parts)
     assert ("https://" in str(error)) == (dataset == "imagenet" and grid == 4)

@@ -22,7 +22,6 @@ from xaibench.protocols.energy_pointing import (
     ObjectEnergy,
     ObjectEnergyInBoxes,
     energy_share,
-    size_correlation,
 )
 from xaibench.protocols.masks import box_masks
 
@@ -209,25 +208,11 @@ def test_sch_is_x_seg_epg_under_another_name():
     assert sch.range == x_seg_epg.range and sch.undefined_cost == x_seg_epg.undefined_cost == 0
 
 
-def test_the_correlation_of_scores_with_box_sizes_is_pearsons():
-    draws = np.random.default_rng(0)
-    pixels = draws.integers(1, 5000, 60).astype(float)
-    scores = pixels / 9000 + draws.normal(size=60) * 0.1
-    expected = pearsonr(scores, pixels).statistic
-    assert size_correlation(torch.tensor(scores), torch.tensor(pixels)) == pytest.approx(expected, abs=1e-12)
-    holes = torch.tensor(scores)
-    holes[[3, 40]] = torch.nan
-    expected = pearsonr(np.delete(scores, [3, 40]), np.delete(pixels, [3, 40])).statistic
-    assert size_correlation(holes, torch.tensor(pixels)) == pytest.approx(expected, abs=1e-12)
-    assert np.isnan(size_correlation(torch.ones(5), torch.arange(5)))
-    assert np.isnan(size_correlation(torch.ones(1), torch.ones(1)))
-
-
 def test_dividing_by_the_boxes_takes_their_size_out_of_uniform_maps(creatures):
     judge = BoxEnergy(alpha=1.0)
     scores = judge.score(judge.prepare(creatures), torch.ones(len(creatures.targets), 1, 64, 64))
     pixels = scores.also["box-pixels"].values
-    assert size_correlation(scores.values, pixels) == pytest.approx(1)
+    assert pearsonr(scores.values, pixels).statistic == pytest.approx(1)
     assert torch.allclose(scores.also["epg-alpha"].values, torch.full_like(pixels, 1 / 64**2), rtol=1e-12)
 
 

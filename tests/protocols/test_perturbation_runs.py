@@ -14,7 +14,7 @@ SETTINGS = {
     "deletion": {"steps": 4}, "insertion": {"steps": 4}, "combined": {"steps": 4}, "ids": {"steps": 4},
     "srg": {"steps": 4}, "part-deletion": {}, "sds-accuracy": {}, "road": {"steps": 3},
     "infidelity": {"samples": 4}, "sensitivity-n": {"sets": 5}, "max-sensitivity": {"samples": 2}, "sparseness": {},
-    "randomization": {"stages": 3},
+    "randomization": {"stages": 3}, "f-fidelity": {"steps": 3, "samples": 2},
 }  # fmt: skip
 METHODS = ["ixg", "grad-cam", "random", "constant", "oracle"]
 
@@ -24,7 +24,8 @@ def test_cards_list_every_setting_with_its_default(name):
     card = registry.card("protocol", name)
     assert make_protocol(card, {}) == registry.load(card)()
     assert set(card.parameters) == {field.name for field in fields(registry.load(card))}
-    assert card.paper.url.startswith("https://arxiv.org/abs/") and card.notes and card.weights == "plain"
+    assert card.paper.url.startswith("https://arxiv.org/abs/") and card.notes
+    assert card.weights == ("aligned" if name in ("part-deletion", "f-fidelity") else "plain")
     worst = card.range[0] if card.higher_is_better else card.range[1]
     best = card.range[1] if card.higher_is_better else card.range[0]
     assert card.undefined_cost != best and (card.undefined_cost in (0.0, worst) or name == "max-sensitivity")

@@ -11,6 +11,7 @@ from scipy.signal import convolve2d
 from scipy.stats import spearmanr
 from torch import Tensor, nn
 
+from xaibench.cards import Alignment
 from xaibench.errors import XaibenchError
 from xaibench.protocols.base import OK, UNDEFINED_MAP, UNDEFINED_REFERENCE
 from xaibench.protocols.single_deletion import SingleDeletion, deletion_drops, single_deletion_score
@@ -237,11 +238,11 @@ def test_sizes_that_do_not_divide_are_refused():
 
 
 def test_weights_fit_where_grid_and_baseline_are_those_of_the_alignment():
-    judge, alignment = SingleDeletion(), {"grid": 4, "baseline": "zero", "probability": 0.5}
+    judge, alignment = SingleDeletion(), Alignment(grid=4, baseline="zero", probability=0.5)
     assert judge.check_weights(alignment) is None
     assert "grid 4" in replace(judge, grid=8).check_weights(alignment)
     assert "zero baseline" in replace(judge, baseline="blur").check_weights(alignment)
-    assert "not fine-tuned" in judge.check_weights(None)
+    assert "not trained on deletions" in judge.check_weights(None)
 
 
 def test_settings_in_words_name_both_outputs_where_they_differ():

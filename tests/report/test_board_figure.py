@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 
 import matplotlib.image
 import numpy as np
 import pandas as pd
 import pytest
 
+from xaibench.analysis.breakdown import COLUMNS as GROUPED
+from xaibench.analysis.breakdown import Breakdown
 from xaibench.analysis.leaderboard import COLUMNS, Leaderboard
 from xaibench.errors import XaibenchError
-from xaibench.report.board_figure import board_figure
+from xaibench.report.board_figure import board_figure, breakdown_figure
 
 
 @pytest.fixture
@@ -75,3 +78,51 @@ def test_what_cannot_be_drawn(board, tmp_path):
     board.table["mean"] = np.nan
     with pytest.raises(XaibenchError, match="nothing to draw"):
         board_figure(board, tmp_path / "board.png")
+
+
+@pytest.fixture
+def groups(board):
+    """A breakdown of the board's methods into two groups, the second without an image of one method."""
+    names = ["all", "correct", "a $b$ class with a name that is much longer than the room that there is"]
+    parts = []
+    for number, name in enumerate(names):
+        part = board.table[["method", "mean", "ci_low", "ci_high", "n_images", "n_undefined", "kind"]].head(9).copy()
+        part[["mean", "ci_low", "ci_high"]] -= 0.01 * number
+        parts.append(part.assign(group=name))
+    table = pd.concat(parts, ignore_index=True)
+    table.loc[26, ["mean", "ci_low", "ci_high"]] = np.nan
+    sizes = pd.DataFrame({"group": names, "n_images": [50, 30, 20], "n_pairs": [60, 35, 25], "n_reference": 0,
+                          "accuracy": 1.0})  # fmt: skip
+    return Breakdown("class", sizes, table[list(GROUPED)], board, ())
+
+
+def test_groups_stand_side_by_side_in_their_colours(groups, tmp_path, monkeypatch):
+    from matplotlib.figure import Figure
+
+    kept = []
+    save = Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", lambda self, *args, **more: (kept.append(self), save(self, *args, **more)))
+    breakdown_figure(groups, tmp_path / "groups.svg")
+    (figure,) = kept
+    figure.draw_without_rendering()
+    dots = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
+    assert [len(line.get_xdata()) for line in dots] == [9, 9, 8]
+    assert len({line.get_color() for line in dots}) == 3
+    for number, line in enumerate(dots):
+        own = groups.table[groups.table["group"] == groups.groups["group"][number]]["mean"].dropna()
+        assert list(line.get_xdata()) == pytest.approx(own.tolist())
+        assert [round(y) for y in line.get_ydata()] == list(range(8, 8 - len(own), -1)), "within its method's lane"
+    texts = [text.get_text() for text in figure.texts]
+    said = " ".join(" ".join(texts).split())
+    assert "\u25cf correct (n = 30)" in texts and "each explained class counts once" in said
+    axes = figure.axes[0]
+    boxes = [text.get_window_extent() for text in [*figure.texts, *axes.get_yticklabels(), axes.xaxis.label]]
+    assert all(box.x0 >= 0 and box.y0 >= 0 and box.x1 <= figure.bbox.x1 for box in boxes)
+    assert not any(one.overlaps(other) for i, one in enumerate(boxes) for other in boxes[:i])
+
+
+def test_more_groups_than_colours(groups, tmp_path):
+    many = pd.DataFrame({"group": [f"g{n}" for n in range(8)], "n_images": 1, "n_pairs": 1, "accuracy": 1.0})
+    table = pd.concat([groups.table.head(1).assign(group=name) for name in many["group"]])
+    with pytest.raises(XaibenchError, match="room for 6 groups, not 7; choose some by --class"):
+        breakdown_figure(replace(groups, groups=many, table=table), tmp_path / "x.png")

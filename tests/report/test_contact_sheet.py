@@ -11,7 +11,9 @@ from PIL import Image
 from xaibench.datasets.base import Annotation, Sample
 from xaibench.datasets.critters import Critters
 from xaibench.errors import XaibenchError
-from xaibench.report.contact_sheet import PAPER, contact_sheet, fit, overlay
+from xaibench.report import overlay as drawing
+from xaibench.report.contact_sheet import PAPER, contact_sheet
+from xaibench.report.overlay import HUES, UNDECIDED, fit, overlay
 
 
 def plain(height: int, width: int, label: int = 0) -> Sample:
@@ -93,3 +95,60 @@ def test_mistakes_are_told(tmp_path: Path) -> None:
         contact_sheet([plain(9, 9)], [None, None], [], "", tmp_path / "x.png")
     with pytest.raises(XaibenchError, match="masks of folder/9x9"):
         contact_sheet([plain(9, 9)], [square(20, 20)], [""], "", tmp_path / "x.png")
+
+
+def grey(side: int = 40) -> np.ndarray:
+    return np.full((side, side, 3), 120, dtype=np.uint8)
+
+
+def region(rows: slice, columns: slice, side: int = 40) -> np.ndarray:
+    mask = np.zeros((side, side), dtype=bool)
+    mask[rows, columns] = True
+    return mask
+
+
+def test_masks_of_classes_are_tinted_and_named_where_there_are_no_instances() -> None:
+    """The second class has a mask and no box: it is named all the same; both have the colour of their class."""
+    none = np.zeros((0, 40, 40), dtype=bool)
+    masks = {4: region(slice(2, 12), slice(2, 12)), 7: region(slice(24, 36), slice(20, 36))}
+    known = Annotation((4,), np.array([[2, 2, 12, 12]]), np.array([4]), none, masks=masks)
+    twin = overlay(grey(), known, [], 160).astype(int)
+    assert (twin[66:90, 0:70] == 120).all() and (twin[100:140, 84:140] != 120).any(-1).all()
+    assert tuple(twin[30, 30]) == tuple(np.round(0.52 * 120 + 0.48 * np.array(HUES[0])).astype(int))
+    assert tuple(twin[120, 110]) == tuple(np.round(0.52 * 120 + 0.48 * np.array(HUES[1])).astype(int))
+    name = (twin[82:96, 80:] == HUES[1]).all(-1)
+    assert name.any(axis=1).all() and name[:, :30].sum() > 14 * 15, "a filled label above the mask"
+    assert not (twin[:, :3] == HUES[1]).all(-1).any()
+
+
+def test_undecided_pixels_are_striped_in_grey() -> None:
+    known = Annotation((0,), np.zeros((0, 4), int), np.zeros(0, int), np.zeros((0, 40, 40), bool),
+                       ignored=region(slice(10, 20), slice(0, 40)))  # fmt: skip
+    twin = overlay(grey(), known, [], 160)
+    striped = (twin == UNDECIDED).all(-1)
+    assert striped[40:80].mean() == pytest.approx(0.5, abs=0.02) and not striped[:40].any() and not striped[80:].any()
+
+
+def test_boxes_without_masks_are_drawn_and_those_cut_off_are_not() -> None:
+    boxes = np.array([[4, 4, 20, 20], [40, 3, 40, 30]])
+    known = Annotation((0,), boxes, np.array([0, 1]), np.zeros((0, 40, 40), bool))
+    twin = overlay(grey(), known, ["a", "b"], 160)
+    assert (twin[16:80, 16] == HUES[0]).all() and not (twin == HUES[1]).all(-1).any()
+
+
+def test_of_a_crowd_the_largest_of_each_class_is_named() -> None:
+    boxes = np.array([[2 + 4 * (i % 8), 20, 5 + 4 * (i % 8), 23] for i in range(8)] + [[2, 26, 30, 38]])
+    for labels, filled in ((np.zeros(9, int), 1), (np.arange(9), 9)):
+        known = Annotation((0,), boxes, labels, np.zeros((0, 40, 40), bool))
+        named = []
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(drawing, "_tag", lambda pen, text, *more, named=named: named.append(text))
+            overlay(grey(), known, list("abcdefghi"), 160)
+        assert len(named) == filled
+
+
+def test_a_mask_of_another_size_is_an_error_wherever_it_is(tmp_path: Path) -> None:
+    none, nothing = np.zeros((0, 9, 9), dtype=bool), (np.zeros((0, 4), int), np.zeros(0, int))
+    for more in ({"masks": {0: region(slice(0, 3), slice(0, 3))}}, {"ignored": region(slice(0, 3), slice(0, 3))}):
+        with pytest.raises(XaibenchError, match="masks of folder/9x9"):
+            contact_sheet([plain(9, 9)], [Annotation((0,), *nothing, none, **more)], [""], "", tmp_path / "x.png")

@@ -21,8 +21,9 @@ def make_cell(name: str = "ig", seed: int = 0, **protocol) -> Cell:
 def make_row(cell: Cell, image: str, score: float | None = 0.5, **columns) -> dict:
     return {
         "cell": cell.key, "image_id": image, "image_digest": f"d-{image}", "target": 1, "unit": "image",
-        "metric": "idsds", "score": score, "status": "ok", "prediction": 1, "protocol": "idsds", "dataset": "critters",
-        "model": "resnet50", "reference_model": None, "method": cell.method["name"],
+        "metric": "idsds", "score": score, "status": "ok", "prediction": 1, "label": 1, "correct": True,
+        "protocol": "idsds", "dataset": "critters", "model": "resnet50", "reference_model": None,
+        "method": cell.method["name"],
     } | columns  # fmt: skip
 
 

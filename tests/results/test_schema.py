@@ -62,20 +62,28 @@ def test_missing_column_and_uneven_columns(cell, row):
         row_table(row(cell, "a") | {"image_id": ["a", "b"], "score": [1.0]})
 
 
+def test_a_row_says_whether_the_model_is_right_or_that_nobody_knows(cell, row):
+    rows = [row(cell, name, label=3, correct=correct) for name, correct in (("a", True), ("b", False), ("c", None))]
+    table = row_table(rows)
+    assert table["correct"].to_pylist() == [True, False, None] and table["label"].to_pylist() == [3] * 3
+    with pytest.raises(ValueError, match="correct does not hold bool"):
+        row_table([row(cell, "a", correct="yes")])
+
+
 def test_same_identity_twice_is_refused_except_for_instances(cell, row):
     with pytest.raises(ValueError, match="same identity"):
         row_table([row(cell, "a", target=None), row(cell, "a", 0.1, target=None)])
     assert row_table([row(cell, "a", unit="instance"), row(cell, "a", 0.1, unit="instance")]).num_rows == 2
 
 
-def test_the_schema_of_version_1_is_pinned():
+def test_the_schema_of_version_2_is_pinned():
     """Changing a column needs a new SCHEMA_VERSION and an upgrade."""
-    assert SCHEMA.metadata == {b"xaibench.schema": b"1"}
+    assert SCHEMA.metadata == {b"xaibench.schema": b"2"}
     assert [(field.name, str(field.type), field.nullable) for field in SCHEMA] == [
         ("cell", "string", False), ("image_id", "string", False), ("image_digest", "string", False),
         ("target", "int32", True), ("unit", "string", False), ("metric", "string", False), ("score", "double", True),
-        ("status", "string", False), ("prediction", "int32", True), ("protocol", "string", False),
-        ("dataset", "string", False), ("model", "string", False), ("reference_model", "string", True),
-        ("method", "string", True),
+        ("status", "string", False), ("prediction", "int32", True), ("label", "int32", True),
+        ("correct", "bool", True), ("protocol", "string", False), ("dataset", "string", False),
+        ("model", "string", False), ("reference_model", "string", True), ("method", "string", True),
     ]  # fmt: skip
     assert isinstance(SCHEMA, pa.Schema)

@@ -18,6 +18,7 @@ from xaibench.errors import XaibenchError
 from xaibench.results import schema
 from xaibench.results.schema import SCHEMA, row_table
 from xaibench.results.store import Store
+from xaibench.results.validate import validate
 
 
 def test_what_is_appended_is_read_back(store, cell, row):
@@ -202,19 +203,22 @@ def write_version(store: Store, table: pa.Table, version: int, name: str) -> Non
 
 def test_other_schema_versions(store, cell, row):
     write_version(store, row_table([row(cell, "a")]), 7, "new")
-    with pytest.raises(XaibenchError, match=r"new.parquet has row schema 7, newer than 1"):
+    with pytest.raises(XaibenchError, match=r"new.parquet has row schema 7, newer than 2"):
         Store.open(store.root).rows()
     write_version(store, row_table([row(cell, "a")]), 0, "new")
     with pytest.raises(XaibenchError, match=r"new.parquet has row schema 0, which .* cannot upgrade"):
         Store.open(store.root).rows()
-    write_version(store, row_table([row(cell, "a")]).drop_columns(["unit"]), 1, "new")
-    with pytest.raises(XaibenchError, match="other columns"):
+    write_version(store, row_table([row(cell, "a")]).drop_columns(["unit"]), 2, "new")
+    with pytest.raises(XaibenchError, match="other columns than row schema 2"):
+        Store.open(store.root).rows()
+    write_version(store, row_table([row(cell, "a")]).drop_columns(["unit", "label", "correct"]), 1, "new")
+    with pytest.raises(XaibenchError, match="other columns than row schema 1"):
         Store.open(store.root).rows()
 
 
 def test_old_shards_are_upgraded_beside_new_ones(store, new_cell, row, monkeypatch):
     cell, other = new_cell("ig"), new_cell("rise")
-    old = row_table([row(cell, "a"), row(other, "a")]).drop_columns(["unit"])
+    old = row_table([row(cell, "a"), row(other, "a")]).drop_columns(["unit", "label", "correct"])
     write_version(store, old, 0, "00-old")
     store.append(row_table([row(cell, "b")]))
 
@@ -227,3 +231,16 @@ def test_old_shards_are_upgraded_beside_new_ones(store, new_cell, row, monkeypat
     assert frame["unit"].tolist() == ["image", "image"]
     assert store.done([cell.key]) == {cell.key: {"a", "b"}}
     assert store.digests([other.key]) == {"a": "d-a"}
+
+
+def test_rows_of_version_1_are_read_without_labels_and_answers(store, cell, row):
+    """As an earlier xaibench wrote them: what it did not record is null, everything else as it was."""
+    store.register([cell])
+    write_version(store, row_table([row(cell, "a", 0.25)]).drop_columns(["label", "correct"]), 1, "00-old")
+    store.append(row_table([row(cell, "b", 0.5, label=4, correct=False)]))
+    frame = Store.open(store.root).rows([cell.key]).sort_values("image_id")
+    assert frame["score"].tolist() == [0.25, 0.5] and frame["prediction"].tolist() == [1, 1]
+    assert frame["label"].isna().tolist() == frame["correct"].isna().tolist() == [True, False]
+    assert (frame["label"].iloc[1], frame["correct"].iloc[1]) == (4, False)
+    assert (str(frame["label"].dtype), str(frame["correct"].dtype)) == ("Int32", "boolean")
+    assert validate(store.root) == []

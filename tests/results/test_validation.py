@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from xaibench.errors import XaibenchError
+from xaibench.results.cells import Cell
 from xaibench.results.manifest import RunManifest
 from xaibench.results.schema import SCHEMA, row_table
 from xaibench.results.validate import inspect, validate
@@ -168,3 +169,11 @@ def test_unreadable_run(sound):
 def test_no_results_folder(tmp_path):
     with pytest.raises(XaibenchError, match="no results"):
         validate(tmp_path / "x")
+
+
+def test_one_name_under_other_options_is_another_image(sound, cell, row):
+    context = cell.context | {"dataset": cell.context["dataset"] | {"settings": {"rule": "other"}}}
+    other = Cell(context, cell.method)
+    sound.register([other])
+    sound.append(row_table([row(other, "a", image_digest="other")]))
+    assert kinds(sound) == []

@@ -12,7 +12,7 @@ from xaibench.datasets.critters import Critters
 from xaibench.models.base import Encoding, Model
 from xaibench.training.classifier import accuracy, classification_loss, validation_batches
 from xaibench.training.data import TrainingImages
-from xaibench.training.patch_deletion import PatchDeletion
+from xaibench.training.deletion import PatchDeletion
 from xaibench.training.recipe import Recipe
 
 ENCODING = Encoding((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+LEVEL = 0.95  # of the intervals
 BLOCK = 1 << 22  # counts held at a time (32 MiB)
 TIE = 1e-12  # relative; sums of the same scores in another order differ by less
 
@@ -53,7 +54,7 @@ def bootstrap_means(scores: np.ndarray, resamples: int = 2000, seed: int = 0) ->
     return means
 
 
-def percentile_interval(means: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+def percentile_interval(means: np.ndarray, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray]:
     """Lower and upper ends, (methods,) each, of the central `level` of (resamples, methods)."""
     tail = (1 - level) / 2
     low, high = np.quantile(means, [tail, 1 - tail], axis=0)
@@ -71,7 +72,7 @@ def ranks(means: np.ndarray, higher_is_better: bool = True) -> np.ndarray:
 
 
 def rank_intervals(
-    means: np.ndarray, higher_is_better: bool = True, level: float = 0.95
+    means: np.ndarray, higher_is_better: bool = True, level: float = LEVEL
 ) -> tuple[np.ndarray, np.ndarray]:
     """Best and worst rank, (methods,) int64 each, of the central `level` of the resamples (resamples, methods)."""
     tail = (1 - level) / 2
@@ -80,7 +81,7 @@ def rank_intervals(
 
 
 def paired_difference(
-    first: np.ndarray, second: np.ndarray, resamples: int = 2000, seed: int = 0, level: float = 0.95
+    first: np.ndarray, second: np.ndarray, resamples: int = 2000, seed: int = 0, level: float = LEVEL
 ) -> Difference:
     """Mean of first - second, both (images,) for the same images in the same order, with its interval."""
     difference = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)

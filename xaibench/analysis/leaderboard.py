@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
-from xaibench.analysis.boards import choose, short_key
-from xaibench.analysis.bootstrap import bootstrap_means, percentile_interval, rank_intervals, ranks
-from xaibench.errors import XaibenchError
+from xaibench.analysis.boards import Board, choose, short_key
+from xaibench.analysis.ranking import statistics_of
+from xaibench.analysis.scores import of_metric, scored
 from xaibench.results.cells import Cell, describe, metric_words
 from xaibench.results.store import Store
 
+if TYPE_CHECKING:
+    from xaibench.analysis.breakdown import Breakdown
+    from xaibench.analysis.correlation import Correlation
+
 COLUMNS = ("rank", "method", "mean", "ci_low", "ci_high", "n_images", "n_undefined",
            "rank_low", "rank_high", "coverage", "kind")  # fmt: skip
-READ = ("cell", "image_id", "target", "unit", "metric", "score", "status")
+READ = ("cell", "image_id", "target", "unit", "metric", "score", "status", "label", "correct")
 RANKED = ("method", "variant")
-LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a leaderboard was made from: rows (`READ`, every metric) of its cells and images, the names of the data
+    set's classes by index (none where no run recorded them), and the command of its run."""
+
+    rows: pd.DataFrame
+    cells: tuple[Cell, ...]
+    images: tuple[str, ...]
+    classes: tuple[str, ...] = ()
+    command: str = ""
 
 
 @dataclass(frozen=True)
@@ -31,7 +45,8 @@ class Leaderboard:
     and incomplete methods); mean, ci_low, ci_high (float64, in the protocol's unit, NaN without an image); n_images in
     the mean, n_undefined of them at the cost of an undefined map; coverage of the image list, 0 to 1.
     n_list: images on the list; n_reference: those of them excluded for all methods, as the reference is undefined.
-    accuracy: {"correct", "images"} of the model, or None. notes: which board this is, what else there is.
+    accuracy: {"correct", "images"} of the model, or None. notes: which board this is, what else there is. source:
+    what it was made from, for `breakdown` and `correlation`.
     """
 
     table: pd.DataFrame
@@ -44,6 +59,7 @@ class Leaderboard:
     undefined_cost: float | None = None
     accuracy: dict[str, int] | None = None
     notes: tuple[str, ...] = field(default=())
+    source: Source | None = field(default=None, repr=False, compare=False)
 
     @property
     def title(self) -> str:
@@ -78,6 +94,18 @@ class Leaderboard:
         from xaibench.report.board_text import to_json
 
         return to_json(self)
+
+    def breakdown(self, by: str, classes: str = "*", order: str = "name", **bootstrap: int) -> Breakdown:
+        """The same methods by group of images: by `correctness` or `class`; see `analysis.breakdown.breakdown`."""
+        from xaibench.analysis.breakdown import breakdown
+
+        return breakdown(self, by, classes, order, **bootstrap)
+
+    def correlation(self, metric: str, **bootstrap: int) -> Correlation:
+        """Pearson's r of the board's metric with another one, per method; see `analysis.correlation.correlation`."""
+        from xaibench.analysis.correlation import correlation
+
+        return correlation(self, metric, **bootstrap)
 
 
 def open_leaderboard(
@@ -116,7 +144,8 @@ def open_leaderboard(
     rows = store.rows([cell.key for cell in taken.cells], columns=READ)
     return leaderboard(
         rows, taken.cells, images, metric=metric, accuracy=taken.run.accuracy if taken.run else None,
-        notes=notes, resamples=resamples, seed=seed,
+        notes=notes, classes=_class_names(taken), command=taken.run.command if taken.run else "",
+        resamples=resamples, seed=seed,
     )  # fmt: skip
 
 
@@ -128,6 +157,8 @@ def leaderboard(
     metric: str | None = None,
     accuracy: dict[str, int] | None = None,
     notes: Iterable[str] = (),
+    classes: Sequence[str] = (),
+    command: str = "",
     resamples: int = 2000,
     seed: int = 0,
 ) -> Leaderboard:
@@ -141,6 +172,7 @@ def leaderboard(
         rows: columns `READ`, as from `Store.rows`; rows of other cells and images are ignored.
         cells: one per method, all with the same context.
         images: the list that each method is to have; by default every image in `rows`.
+        classes: names of the data set's classes, and command: the run's; both for what is said about groups.
 
     Raises ValueError for cells of several boards or two of one method; XaibenchError for an unknown metric, and for
     undefined maps of a protocol that declares no cost for them.
@@ -153,12 +185,13 @@ def leaderboard(
     protocol = cells[0].context["protocol"]
     keys = [cell.key for cell in cells]
     rows = rows[rows["cell"].isin(keys)]
-    metric = _metric(rows, protocol, metric)
+    metric = of_metric(rows, protocol, metric)
     protocol = protocol | metric_words(protocol, metric)
     directed = protocol.get("higher_is_better", True) is not None
     higher = bool(protocol.get("higher_is_better", True)) or not directed
     listed = sorted(set(rows["image_id"]) if images is None else set(images))
-    rows = rows[(rows["metric"] == metric) & rows["image_id"].isin(listed)]
+    every = rows[rows["image_id"].isin(listed)]
+    rows = every[every["metric"] == metric]
     scores, undefined = _image_scores(rows, keys, protocol)
     stored = rows.groupby("cell")["image_id"].nunique().reindex(keys, fill_value=0)
     coverage = stored / len(listed) if listed else stored * 0.0
@@ -171,7 +204,7 @@ def leaderboard(
         "kind": [cell.kind for cell in cells],
     })  # fmt: skip
     complete = (stored == len(listed)).to_numpy() & bool(len(scores))
-    numbers, ties = _statistics(
+    numbers, ties = statistics_of(
         scores, complete, table["kind"].isin(RANKED).to_numpy() & directed, higher, resamples, seed
     )
     table = pd.concat([table, numbers], axis=1)
@@ -188,66 +221,18 @@ def leaderboard(
         table, cells[0].board, cells[0].context, metric, higher, len(listed),
         len(set(rows["image_id"]) - set(scores.index)),
         protocol.get("undefined_cost"), accuracy, tuple(notes),
+        Source(every, tuple(cells), tuple(listed), tuple(classes), command),
     )  # fmt: skip
 
 
-def _metric(rows: pd.DataFrame, protocol: dict[str, Any], metric: str | None) -> str:
-    stored = sorted(rows["metric"].unique())
-    metric = metric or protocol.get("metric") or (stored[0] if stored else protocol["name"])
-    if stored and metric not in stored:
-        raise XaibenchError(f"no metric {metric!r} is stored for {protocol['name']}; there are {', '.join(stored)}")
-    return metric
+def _class_names(board: Board) -> Sequence[str]:
+    """The names of the classes, as the newest run says that recorded them; a board has one list of classes."""
+    return next((run.classes for run in reversed(board.runs) if run.classes), ())
 
 
 def _image_scores(rows: pd.DataFrame, keys: list[str], protocol: dict[str, Any]) -> tuple[pd.DataFrame, pd.Series]:
     """Scores (images with a defined reference, cells), NaN where not stored, and images with an undefined map."""
-    reference = rows["status"] == "undefined-reference"
-    question = pd.MultiIndex.from_frame(rows[["image_id", "target", "unit"]].astype(object).fillna(-1))
-    # Instances of a class share a question, so there one without a reference must not take the others with it.
-    shared = question[(reference & (rows["unit"] != "instance")).to_numpy()]
-    rows = rows[~(question.isin(shared) | reference.to_numpy())]
-    broken = rows["status"] == "undefined-map"
-    if broken.any():
-        cost = protocol.get("undefined_cost")
-        if cost is None:
-            raise XaibenchError(
-                f"{broken.sum()} maps are undefined, and protocol {protocol['name']} declares no undefined_cost"
-            )
-        rows = rows.assign(score=rows["score"].mask(broken, cost))
+    rows = scored(rows, protocol)
     scores = rows.groupby(["image_id", "cell"])["score"].mean().unstack("cell").reindex(columns=keys)
-    undefined = rows[broken].groupby("cell")["image_id"].nunique().reindex(keys, fill_value=0)
+    undefined = rows[rows["broken"]].groupby("cell")["image_id"].nunique().reindex(keys, fill_value=0)
     return scores, undefined
-
-
-def _statistics(
-    scores: pd.DataFrame, complete: np.ndarray, ranked: np.ndarray, higher: bool, resamples: int, seed: int
-) -> tuple[pd.DataFrame, set[int]]:
-    """Columns mean to rank_high per method, and the positions of methods not told apart from the one ranked above."""
-    count = scores.shape[1]
-    columns = {name: np.full(count, np.nan) for name in ("mean", "ci_low", "ci_high")}
-    places = {name: pd.array([pd.NA] * count, dtype="Int64") for name in ("rank", "rank_low", "rank_high")}
-    groups = [np.flatnonzero(complete), *np.flatnonzero(~complete)[:, None]]
-    ties: set[int] = set()
-    for group in groups:
-        values = scores.iloc[:, group].dropna().to_numpy()
-        if not len(group) or not len(values):
-            continue
-        means = bootstrap_means(values, resamples, seed)
-        columns["mean"][group] = values.mean(axis=0)
-        columns["ci_low"][group], columns["ci_high"][group] = percentile_interval(means, LEVEL)
-        inside = complete[group] & ranked[group]
-        if inside.any():
-            place = ranks(columns["mean"][group][inside], higher)
-            low, high = rank_intervals(means[:, inside], higher, LEVEL)
-            for name, found in (("rank", place), ("rank_low", low), ("rank_high", high)):
-                places[name][group[inside]] = found
-            ties = _ties(means[:, inside], place, group[inside])
-    return pd.DataFrame(columns | places), ties
-
-
-def _ties(means: np.ndarray, place: np.ndarray, positions: np.ndarray) -> set[int]:
-    order = np.argsort(place, kind="stable")
-    if len(order) < 2:
-        return set()
-    low, high = percentile_interval(means[:, order[:-1]] - means[:, order[1:]], LEVEL)
-    return {int(positions[below]) for below, near in zip(order[1:], (low <= 0) & (high >= 0), strict=True) if near}

@@ -12,7 +12,8 @@ from xaibench.attribution.evidence import Evidence
 from xaibench.attribution.methods import check_parameters, method_maps, misfit
 from xaibench.attribution.passes import Passes
 from xaibench.errors import XaibenchError
-from xaibench.models.probe import last_spatial_layer
+from xaibench.models.probe import default_cam_layer
+from xaibench.models.tokens import transformer_in
 
 
 def evidence_of(
@@ -69,9 +70,9 @@ def attribute(
     model: any network in evaluation mode; output picks its logits (N, K) where it returns a tuple or a dict. inputs (B,
     C, H, W) are normalised as the model expects; targets (B,) are class indices. method is a name of `xaibench ls
     methods`, params override those of its card (`xaibench show method NAME`). cam_layer is the module, or its path,
-    whose maps class activation methods use; by default the last one with a spatial output. image_ids name the images
-    for the noise of stochastic methods ("0", "1", ... by default): same seed and id, same noise, whatever the batch.
-    chunk bounds the inputs per pass. Raises XaibenchError for unknown methods, parameters and shapes.
+    whose maps class activation methods use; by default the last one with a spatial output, or the first norm of a
+    vision transformer's last block. image_ids name the images for the noise of stochastic methods ("0", "1", ... by
+    default): same seed and id, same noise, whatever the batch. chunk bounds the inputs per pass. Raises XaibenchError for unknown methods, parameters and shapes.
 
     >>> import torch, xaibench; from torchvision.models import resnet18
     >>> maps = xaibench.attribute(resnet18().eval(), torch.randn(2, 3, 64, 64), torch.tensor([3, 5]), "grad-cam")
@@ -79,12 +80,12 @@ def attribute(
     torch.Size([2, 1, 64, 64])
     """
     card = registry.card("method", method)
-    if reason := misfit(card, "cnn", has_cam_layer=True):
+    if reason := misfit(card, "cnn" if transformer_in(model) is None else "vit", has_cam_layer=True):
         raise XaibenchError(f"method {method} {reason}; use it through a model of the registry")
     parameters = card.parameters | params
     check_parameters(card, parameters)
     if cam_layer is None and "cam-layer" in card.needs:
-        cam_layer = last_spatial_layer(model, inputs[:1]) or None
+        cam_layer = default_cam_layer(model, inputs[:1]) or None
     with Passes(model, chunk=chunk, output=output) as passes:
         e = evidence_of(passes, inputs, targets, cam_layer=cam_layer, image_ids=image_ids, seed=seed)
         return method_maps(card, e, parameters)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from xaibench.attribution.passes import Passes
 from xaibench.datasets.scenes import Scenes
 from xaibench.errors import XaibenchError
+from xaibench.models.tokens import layout_of
 from xaibench.seeds import generator
 
 Draw = Callable[..., Tensor]
@@ -20,7 +21,10 @@ Draw = Callable[..., Tensor]
 
 @dataclass(frozen=True)
 class Stage:
-    """Activations and gradients of the CAM layer, both (P, K, h, w), one entry per pair."""
+    """Activations and gradients of the CAM layer, both (P, K, h, w), one entry per pair.
+
+    Of a layer of tokens, those of the patches, in their grid.
+    """
 
     activations: Tensor
     gradients: Tensor
@@ -41,13 +45,14 @@ class Evidence:
     image id), so nothing depends on how images are batched. targets (P,) are class indices and owner (P,) the index of
     each pair's image (by default one pair per image). output is what is explained: `logit` or `probability`;
     probability says what the latter means for this model, `softmax` or `sigmoid`. zero (C,) is the zero baseline in
-    encoded space. scenes, in a run, tells what the data set knows about the images. reference, for protocols that
+    encoded space. scenes, in a run, tells what the data set knows about the images. stages are paths of modules by the
+    name of a stage, where methods may take their maps. reference, for protocols that
     compare two models, is evidence about the same pairs of the second. What needs no target is computed once per image,
     also across `explaining`.
 
     Public members, stable for plug-ins: images, targets, owner, inputs, image_ids, pair_ids, seed, output, logits,
-    scores, gradient, gradient_moments, path_moments, stage, noise, noisy, baseline, random, logits_under, once, at,
-    through, passes, scenes, reference.
+    scores, objective, gradient, gradient_moments, path_moments, stage, noise, noisy, baseline, random, logits_under,
+    once, at, through, passes, scenes, reference.
     """
 
     def __init__(
@@ -64,6 +69,7 @@ class Evidence:
         probability: str = "softmax",
         zero: Tensor | None = None,
         scenes: Scenes | None = None,
+        stages: Mapping[str, str] | None = None,
         _image_memo: dict | None = None,
     ):
         if len(images) != len(image_ids):
@@ -78,7 +84,7 @@ class Evidence:
         self._range = (int(self.targets.min()), int(self.targets.max())) if len(self.targets) else (0, 0)
         self.cam_layer, self.output, self.probability = cam_layer, output, probability
         self.zero = torch.zeros(images.shape[1]) if zero is None else zero
-        self.scenes = scenes
+        self.scenes, self.stages = scenes, stages or {}
         self.reference: Evidence | None = None
         self._image_memo: dict[tuple, object] = {} if _image_memo is None else _image_memo
         self._pair_memo: dict[tuple, object] = {}
@@ -87,7 +93,7 @@ class Evidence:
         """Evidence about other pairs of the same images; what was computed per image is shared."""
         other = Evidence(
             self.passes, self.images, targets, self.image_ids, owner=owner, cam_layer=self.cam_layer, seed=self.seed,
-            output=output, probability=self.probability, zero=self.zero, scenes=self.scenes,
+            output=output, probability=self.probability, zero=self.zero, scenes=self.scenes, stages=self.stages,
             _image_memo=self._image_memo,
         )  # fmt: skip
         other.reference = self.reference and self.reference.explaining(targets, owner, output)
@@ -108,14 +114,14 @@ class Evidence:
         """
         return Evidence(
             self.passes, inputs, self.targets, self.pair_ids, cam_layer=self.cam_layer, seed=self.seed,
-            output=self.output, probability=self.probability, zero=self.zero,
+            output=self.output, probability=self.probability, zero=self.zero, stages=self.stages,
         )  # fmt: skip
 
     def through(self, passes: Passes, cam_layer: nn.Module | None) -> Evidence:
         """Evidence about the same pairs of another network, whose CAM layer is given; nothing is shared."""
         return Evidence(
             passes, self.images, self.targets, self.image_ids, owner=self.owner, cam_layer=cam_layer, seed=self.seed,
-            output=self.output, probability=self.probability, zero=self.zero, scenes=self.scenes,
+            output=self.output, probability=self.probability, zero=self.zero, scenes=self.scenes, stages=self.stages,
         )  # fmt: skip
 
     def once(self, key: tuple, compute: Callable[[], object], *, per_image: bool = False):
@@ -199,10 +205,17 @@ class Evidence:
 
     def gradient_at(self, inputs: Tensor) -> Tensor:
         """Gradient (P, C, H, W) of each pair's score at other inputs of the same shape; not remembered."""
-        parts = self.passes.gradients(len(inputs), lambda i: inputs[i], self._objective)
+        parts = self._gradients(len(inputs), lambda i: inputs[i], lambda i: i)
         return torch.cat([part for _, part in parts])
 
-    def _objective(self, logits: Tensor, pairs: Tensor) -> Tensor:
+    def _gradients(
+        self, count: int, inputs: Callable[[Tensor], Tensor], pair: Callable[[Tensor], Tensor]
+    ) -> Iterator[tuple[slice, Tensor]]:
+        """Gradients (n, C, H, W), a chunk at a time, of the score of the pair to which each of `count` inputs belongs."""
+        return self.passes.gradients(count, inputs, lambda logits, index: self.objective(logits, pair(index)))
+
+    def objective(self, logits: Tensor, pairs: Tensor) -> Tensor:
+        """The explained scalar (n,) of some pairs (indices (n,)) from logits (n, K) of their inputs."""
         return self._pick(logits, self.targets[pairs], self.output)
 
     def gradient(self) -> Tensor:
@@ -232,10 +245,7 @@ class Evidence:
         def inputs(index: Tensor) -> Tensor:
             return torch.lerp(start, end[index // steps], positions[index % steps, None, None, None])
 
-        def objective(logits: Tensor, index: Tensor) -> Tensor:
-            return self._objective(logits, index // steps)
-
-        for part, gradient in self.passes.gradients(len(end) * steps, inputs, objective):
+        for part, gradient in self._gradients(len(end) * steps, inputs, lambda index: index // steps):
             index = torch.arange(part.start, part.stop, device=total.device)
             total.index_add_(0, index // steps, gradient * weights[index % steps, None, None, None])
         return total
@@ -259,6 +269,7 @@ class Evidence:
     def _stage_at(self, inputs: Tensor) -> Stage:
         if self.cam_layer is None:
             raise XaibenchError("this model has no layer with a spatial map, which class activation maps need")
+        layout = layout_of(self.passes.net, tuple(inputs.shape[2:]))
 
         def step(index: Tensor) -> tuple[Tensor, Tensor]:
             kept: list[Tensor] = []
@@ -271,12 +282,14 @@ class Evidence:
             try:
                 with torch.enable_grad():
                     logits = self.passes.call(inputs[index].detach().requires_grad_())
-                    if len(kept) != 1 or not isinstance(kept[0], Tensor) or kept[0].ndim != 4:
+                    sizes = (3, 4) if layout else (4,)
+                    if len(kept) != 1 or not isinstance(kept[0], Tensor) or kept[0].ndim not in sizes:
                         raise XaibenchError("the CAM layer must run once in a pass and give a map (N, K, h, w)")
-                    (gradient,) = torch.autograd.grad(self._objective(logits, index).sum(), kept[0])
+                    (gradient,) = torch.autograd.grad(self.objective(logits, index).sum(), kept[0])
             finally:
                 handle.remove()
-            return kept[0].detach().to(inputs.dtype), gradient.to(inputs.dtype)
+            both = kept[0].detach().to(inputs.dtype), gradient.to(inputs.dtype)
+            return both if kept[0].ndim == 4 else tuple(layout.to_map(tokens) for tokens in both)
 
         parts = [part for _, part in self.passes.stream(len(inputs), step)]
         return Stage(torch.cat([a for a, _ in parts]), torch.cat([g for _, g in parts]))

@@ -8,16 +8,20 @@ from torch.nn.functional import interpolate
 from xaibench.errors import XaibenchError
 
 
-def to_map(attributions: Tensor, size: tuple[int, int], transform: str = "raw") -> Tensor:
+def to_map(
+    attributions: Tensor, size: tuple[int, int], transform: str = "raw", resize: str = "bilinear"
+) -> Tensor:
     """Attribution maps (P, 1, H, W) from raw attributions (P, C, h, w).
 
-    The signed channel sum comes first, the absolute value (transform="abs") second, resizing (bilinear, corners not
-    aligned) to size (H, W) last. Maps stay signed and unnormalised.
+    The signed channel sum comes first, the absolute value (transform="abs") second, resizing (bilinear with corners not
+    aligned, or nearest) to size (H, W) last. Maps stay signed and unnormalised.
     """
     summed = attributions.sum(1, keepdim=True)
     if transform == "abs":
         summed = summed.abs()
-    return summed if summed.shape[-2:] == size else interpolate(summed, size, mode="bilinear", align_corners=False)
+    if summed.shape[-2:] == size:
+        return summed
+    return interpolate(summed, size, mode=resize, **({} if resize == "nearest" else {"align_corners": False}))
 
 
 def checked(attributions: object, pairs: int, method: str) -> Tensor:

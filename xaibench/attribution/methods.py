@@ -11,10 +11,13 @@ from torch import Tensor
 from xaibench import registry
 from xaibench.attribution.evidence import Evidence
 from xaibench.attribution.maps import checked, to_map
+from xaibench.attribution.stages import at_stage, off_stage
 from xaibench.cards import MethodCard
 from xaibench.errors import XaibenchError
 
-NETWORK_NEEDS = frozenset({"completeness", "relu"})  # only a pass through the network can tell
+NETWORK_NEEDS = frozenset({"attention", "completeness", "relu"})  # only a pass through the network can tell
+
+LAYER = "layer"  # the parameter that says at which stage of the model a method takes its maps
 
 FAMILY_NAMES = {"vit": "a vision transformer", "bcos": "a B-cos network", "bagnet": "a BagNet", "cnn": "a CNN"}
 
@@ -84,7 +87,21 @@ def check_parameters(card: MethodCard, parameters: dict[str, Any]) -> None:
             raise XaibenchError(f"method {card.name} has no parameter {name!r}; it has {', '.join(names) or 'none'}")
 
 
+def with_layer(card: MethodCard, parameters: dict[str, Any], layer: str | None) -> dict[str, Any]:
+    """The parameters of a method whose maps are taken at a stage of the model; those of controls stay as they are."""
+    return parameters if layer is None or card.role in ("control", "oracle") else parameters | {LAYER: layer}
+
+
+def layer_of(card: MethodCard, parameters: dict[str, Any]) -> str | None:
+    """The stage at which a method takes its maps, None for the input."""
+    return None if LAYER in card.parameters else parameters.get(LAYER)  # a plug-in may have a parameter of that name
+
+
 def method_maps(card: MethodCard, e: Evidence, parameters: dict[str, Any]) -> Tensor:
     """Attribution maps (P, 1, H, W) of a method at the size of the images."""
-    raw = checked(method_function(card)(e, **parameters), len(e.targets), card.name)
-    return to_map(raw, tuple(e.images.shape[-2:]), card.transform)
+    seen = e
+    if layer := layer_of(card, parameters):
+        parameters = {name: value for name, value in parameters.items() if name != LAYER}
+        seen = at_stage(e, layer, card)
+    raw = checked(method_function(card)(seen, **parameters), len(e.targets), card.name)
+    return to_map(raw, tuple(e.images.shape[-2:]), card.transform, card.resize)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from xaibench._version import __version__
-from xaibench.cli import explain, leaderboard, ls, run, show, status, train, validate
+from xaibench.cli import data, explain, leaderboard, ls, masks, run, show, status, train, validate
 
 app = typer.Typer(
     name="xaibench",
@@ -22,6 +22,8 @@ for verb in (run, explain, leaderboard, status, validate, ls):
     app.command(verb.__name__.rpartition(".")[2], epilog=verb.EPILOG)(verb.command)
 app.add_typer(show.app, name="show")
 app.add_typer(train.app, name="train")
+app.add_typer(masks.app, name="masks")
+app.add_typer(data.app, name="data")
 
 
 def _version(wanted: bool) -> None:

@@ -1,4 +1,4 @@
-"""`xaibench leaderboard`: the ranked table of one board."""
+"""`xaibench leaderboard`: the ranked table of one board, the same in groups, or how two of its scores go together."""
 
 from __future__ import annotations
 
@@ -17,6 +17,11 @@ Examples:
   xaibench leaderboard idsds --model resnet50 --dataset critters --figure idsds.svg
   xaibench leaderboard sds --board 3fa2c1 --format csv > sds.csv
   xaibench leaderboard idsds --format json | jq '.rows[0].method'
+  # where the model is right and where it is wrong; class by class
+  xaibench leaderboard obey --by correctness
+  xaibench leaderboard epg --by class --class 'bird*' --sort count
+  # how much EPG says only how large the boxes are
+  xaibench leaderboard epg --correlate box-pixels
 """
 
 
@@ -27,6 +32,20 @@ class Format(StrEnum):
     md = "md"
     csv = "csv"
     json = "json"
+
+
+class By(StrEnum):
+    """What groups the images."""
+
+    correctness = "correctness"
+    class_ = "class"
+
+
+class Sort(StrEnum):
+    """The order of classes."""
+
+    name = "name"
+    count = "count"
 
 
 def command(
@@ -41,6 +60,19 @@ def command(
         str | None,
         typer.Option("--metric", help="Another score that the protocol stores.", show_default="its main one"),
     ] = None,
+    by: Annotated[
+        By | None, typer.Option("--by", help="In groups: correctness of what the model says, or class.")
+    ] = None,
+    class_: Annotated[
+        str, typer.Option("--class", metavar="GLOB", help="With --by class: only classes that match, such as 'bird*'.")
+    ] = "*",
+    sort: Annotated[
+        Sort, typer.Option("--sort", help="With --by class: by name, or by count, the most images first.")
+    ] = Sort.name,
+    correlate: Annotated[
+        str | None,
+        typer.Option("--correlate", metavar="METRIC", help="Pearson's r of the score with another one, per method."),
+    ] = None,
     format_: Annotated[Format, typer.Option("--format", help="table, md, csv or json.")] = Format.table,
     figure: Annotated[
         Path | None, typer.Option("--figure", help="Also draw the board to this .png or .svg file.", metavar="PATH")
@@ -52,12 +84,23 @@ def command(
     or on standard error for md, csv and json.
     """
     from xaibench.analysis.leaderboard import open_leaderboard
+    from xaibench.errors import XaibenchError
     from xaibench.report.board_text import clean
     from xaibench.report.style import figure_kind
 
+    if by and correlate:
+        raise XaibenchError("--by and --correlate make different tables; give one of them")
+    if by is not By.class_ and (class_, sort) != ("*", Sort.name):
+        raise XaibenchError("--class and --sort choose among classes; they need --by class")
+    if correlate and figure:
+        raise XaibenchError("--correlate has no figure; leave out --figure")
     if figure is not None:
         figure_kind(figure, ("png", "svg"))
     found = open_leaderboard(out, protocol, model=model, dataset=dataset, board=board, metric=metric)
+    if by:
+        found = found.breakdown(by.value, class_, sort.value)
+    elif correlate:
+        found = found.correlation(correlate)
     if format_ is Format.table:
         terminal = sys.stdout.isatty()
         width = shutil.get_terminal_size().columns if terminal else None
@@ -69,6 +112,7 @@ def command(
     for note in found.notes:
         typer.echo(clean(note), err=format_ is not Format.table)
     if figure is not None:
-        from xaibench.report.board_figure import board_figure
+        from xaibench.report.board_figure import board_figure, breakdown_figure
 
-        typer.echo(f"figure: {clean(board_figure(found, figure))}", err=format_ is not Format.table)
+        drawn = (breakdown_figure if by else board_figure)(found, figure)
+        typer.echo(f"figure: {clean(drawn)}", err=format_ is not Format.table)

@@ -61,6 +61,10 @@ def command(
             "--reference-weights", metavar="aligned|plain|PATH", help="Of the second model.", show_default="plain"
         ),
     ] = None,
+    masks: Annotated[
+        Path | None,
+        typer.Option("--masks", metavar="PATH", help="Masks of `xaibench masks make`: one more level of objects."),
+    ] = None,
     methods: Annotated[
         str | None,
         typer.Option("--methods", metavar="NAME,...", help="Or `all`; by default the paper's list and the controls."),
@@ -68,6 +72,7 @@ def command(
     images: Annotated[
         int | None, typer.Option("--images", min=1, help="How many; by default what the profile says.")
     ] = None,
+    image_size: words.ImageSize = None,
     profile: Annotated[
         str | None,
         typer.Option(
@@ -127,8 +132,9 @@ def command(
     try:
         results = run(
             words.parse_names(protocols), model=model, dataset=dataset, data_root=data_root, images=images,
+            image_size=image_size,
             methods=words.parse_names(methods), profile=profile, weights=weights, out=out, device=device,
-            reference_model=reference_model, reference_weights=reference_weights,
+            reference_model=reference_model, reference_weights=reference_weights, masks=masks,
             settings={k: v for k, v in settings.items() if v is not None} | words.parse_options(setting),
             dataset_options=words.parse_options(dataset_option), precision=precision, batch_size=batch_size,
             chunk_size=chunk_size, workers=workers, seed=seed, keep_maps=keep_maps, download=download,

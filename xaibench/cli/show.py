@@ -76,7 +76,7 @@ def dataset(
     from xaibench.cli.words import parse_options
     from xaibench.datasets.open import open_dataset
     from xaibench.plugins import add
-    from xaibench.report.contact_sheet import contact_sheet
+    from xaibench.report.contact_sheet import dataset_sheet, sheet_path
 
     add(plugin or (), cards or ())
     card = registry.card("dataset", name)
@@ -84,13 +84,9 @@ def dataset(
     if card.needs_root and data_root is None:
         typer.echo("\nno contact sheet: name the folder with its images by --data-root")
         return
+    path = sheet_path(out or Path(f"{name}.png"))
     data = open_dataset(card, data_root, parse_options(option))
-    ids = data.image_list(images)
-    annotate = data.annotate if data.knows else lambda image_id: None
-    path = out or Path(f"{name}.png")
-    title = f"{name}: {len(ids)} of {len(data.ids)} images"
-    contact_sheet([data.load(i) for i in ids], [annotate(i) for i in ids], data.classes, title, path)
-    typer.echo(f"\ncontact sheet: {path}")
+    typer.echo(f"\ncontact sheet: {dataset_sheet(data, name, images, path)}")
 
 
 RUN_EPILOG = """
@@ -170,7 +166,8 @@ def run(
 def _print(card: Card) -> None:
     """A card as `field: value` lines, empty fields left out."""
     for field, value in card.model_dump(exclude_defaults=True).items():
-        typer.echo(f"{field}: {_value(value)}")
+        lines = isinstance(value, str) and "\n" in value
+        typer.echo(f"{field}:\n{words.indented(value)}" if lines else f"{field}: {_value(value)}")
 
 
 def _value(value: object) -> str:

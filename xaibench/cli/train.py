@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
@@ -15,28 +18,12 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Train or fine-tune a model.", no_args_is_help=True, rich_markup_mode=None)
 
-Model = Annotated[str, typer.Option("--model", help=words.MODEL)]
-Dataset = Annotated[str, typer.Option("--dataset", help="A name of `xaibench ls datasets`.")]
-Root = Annotated[
-    Path | None, typer.Option("--data-root", metavar="DIR", help="The folder with its images, in train/ and val/.")
-]
-Options = Annotated[
-    list[str] | None, typer.Option("--dataset-option", metavar="KEY=VALUE", help="Such as rule=one:beak.")
-]
-Weights = Annotated[str, typer.Option("--weights", metavar="plain|PATH", help="Where a fine-tuning starts.")]
-Download = Annotated[bool, typer.Option("--download", help="Allow published weights to be fetched.")]
-Epochs = Annotated[int | None, typer.Option("--epochs", help="By default what the recipe says.")]
-Rate = Annotated[float | None, typer.Option("--learning-rate", help="By default what the recipe says.")]
-Batch = Annotated[int | None, typer.Option("--batch-size", help="Images per step; by default what the recipe says.")]
-Recipe = Annotated[
-    list[str] | None, typer.Option("--recipe", metavar="KEY=VALUE", help="Any other field, such as weight_decay=0.")
-]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, ...")]
-Precision = Annotated[str, typer.Option("--precision", help="float32, bfloat16 or float16.")]
-Workers = Annotated[str, typer.Option("--workers", metavar="auto|N", help="Processes that load images.")]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Of initial weights, order and augmentation.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="No progress.")]
-
+CLASSIFIER_EPILOG = """
+\b
+Examples:
+  xaibench train classifier --model resnet18 --dataset critters
+  xaibench train classifier --model resnet18 --dataset imagefolder --data-root photos --recipe start=scratch
+"""
 PATCH_EPILOG = """
 \b
 Examples:
@@ -44,102 +31,176 @@ Examples:
   xaibench train patch-deletion --model resnet18 --dataset critters --grid 8
   xaibench train patch-deletion --model my_models.py:make --dataset critters
 """
-CLASSIFIER_EPILOG = """
+MASKS_EPILOG = """
 \b
 Examples:
-  xaibench train classifier --model resnet18 --dataset critters
-  xaibench train classifier --model resnet18 --dataset imagefolder --data-root photos --recipe start=scratch
+  xaibench train random-masks --model resnet18 --dataset critters --share 0.1
+  xaibench run f-fidelity --model resnet18
 """
+PARTS_EPILOG = """
+\b
+Examples:
+  xaibench train part-deletion --model resnet18 --dataset critters --probability 0.2
+  xaibench run part-deletion --model resnet18
+"""
+Baseline = Annotated[str, typer.Option("--baseline", help="zero, random or blur.")]
 
 
-@app.command("patch-deletion", epilog=PATCH_EPILOG)
-def patch_deletion(
-    model: Model, dataset: Dataset, data_root: Root = None,
-    grid: Annotated[int, typer.Option("--grid", min=2, help="Cells a side.")] = 4,
-    baseline: Annotated[str, typer.Option("--baseline", help="zero, random or blur.")] = "zero",
-    probability: Annotated[float, typer.Option("--probability", help="Share of images that lose a cell.")] = 0.5,
-    weights: Weights = "plain", download: Download = False, epochs: Epochs = None, learning_rate: Rate = None,
-    batch_size: Batch = None, recipe: Recipe = None, dataset_option: Options = None, device: Device = "auto",
-    precision: Precision = "float32", workers: Workers = "auto", seed: Seed = 0, plugin: Plugins = None,
-    cards: Cards = None, quiet: Quiet = False,
-) -> None:  # fmt: skip
-    """Fine-tune on images of which half have lost one cell, so that IDSDS can judge the model.
+@dataclass(frozen=True)
+class _Training:
+    """The options of every training; each verb adds its own."""
 
-    The recipe is the paper's (30 epochs of SGD from the plain weights), or that of the data set's card. A checkpoint is
-    written after each epoch: the same command after an interruption goes on from there.
-    """
-    from pydantic import ValidationError
-
-    from xaibench.cards import Alignment
-    from xaibench.errors import XaibenchError
-
-    try:
-        alignment = Alignment(grid=grid, baseline=baseline, probability=probability)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise XaibenchError(f"--{first['loc'][0]}: {first['msg']}") from None
-    plan = _Plan(
-        model, dataset, data_root, weights, download, epochs, learning_rate, batch_size, recipe, dataset_option,
-        plugin, cards,
-    )  # fmt: skip
-    _train(plan, alignment, device, precision, workers, seed, quiet)
-
-
-@app.command("classifier", epilog=CLASSIFIER_EPILOG)
-def classifier(
-    model: Model, dataset: Dataset, data_root: Root = None, weights: Weights = "plain", download: Download = False,
-    epochs: Epochs = None, learning_rate: Rate = None, batch_size: Batch = None, recipe: Recipe = None,
-    dataset_option: Options = None, device: Device = "auto", precision: Precision = "float32",
-    workers: Workers = "auto", seed: Seed = 0, plugin: Plugins = None, cards: Cards = None, quiet: Quiet = False,
-) -> None:  # fmt: skip
-    """Train on intact images: what SDS judges, and where a fine-tuning starts."""
-    plan = _Plan(
-        model, dataset, data_root, weights, download, epochs, learning_rate, batch_size, recipe, dataset_option,
-        plugin, cards,
-    )  # fmt: skip
-    _train(plan, None, device, precision, workers, seed, quiet)
-
-
-class _Plan(NamedTuple):
-    """What the options say of a training, whatever it is for."""
-
-    model: str
-    dataset: str
-    data_root: Path | None
-    weights: str
-    download: bool
-    epochs: int | None
-    learning_rate: float | None
-    batch_size: int | None
-    recipe: list[str] | None
-    dataset_option: list[str] | None
-    plugin: list[Path] | None
-    cards: list[Path] | None
+    model: Annotated[str, typer.Option("--model", help=words.MODEL)]
+    dataset: Annotated[str, typer.Option("--dataset", help="A name of `xaibench ls datasets`.")]
+    data_root: Annotated[
+        Path | None, typer.Option("--data-root", metavar="DIR", help="The folder with its images, in train/ and val/.")
+    ] = None
+    image_size: words.ImageSize = None
+    weights: Annotated[str, typer.Option("--weights", metavar="plain|PATH", help="Where a fine-tuning starts.")] = (
+        "plain"
+    )
+    download: Annotated[bool, typer.Option("--download", help="Allow published weights to be fetched.")] = False
+    epochs: Annotated[int | None, typer.Option("--epochs", help="By default what the recipe says.")] = None
+    learning_rate: Annotated[
+        float | None, typer.Option("--learning-rate", help="By default what the recipe says.")
+    ] = None
+    batch_size: Annotated[
+        int | None, typer.Option("--batch-size", help="Images per step; by default what the recipe says.")
+    ] = None
+    recipe: Annotated[
+        list[str] | None, typer.Option("--recipe", metavar="KEY=VALUE", help="Any other field, such as weight_decay=0.")
+    ] = None
+    dataset_option: Annotated[
+        list[str] | None, typer.Option("--dataset-option", metavar="KEY=VALUE", help="Such as rule=one:beak.")
+    ] = None
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, ...")] = "auto"
+    precision: Annotated[str, typer.Option("--precision", help="float32, bfloat16 or float16.")] = "float32"
+    workers: Annotated[
+        str, typer.Option("--workers", metavar="auto|N", help="Processes that load images.")
+    ] = "auto"
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of initial weights, order and augmentation.")] = 0
+    plugin: Plugins = None
+    cards: Cards = None
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False
 
     def changes(self) -> dict[str, Any]:
         """The fields of the recipe that are given."""
         named = {"epochs": self.epochs, "learning_rate": self.learning_rate, "batch_size": self.batch_size}
         return {k: v for k, v in named.items() if v is not None} | words.parse_options(self.recipe)
 
+    def carry_out(self, alignment: Alignment | None) -> None:
+        """Trains, and says where the weights are and what judges them."""
+        from xaibench.engine.budget import choose_device, choose_workers
+        from xaibench.models.state import read_header
+        from xaibench.plugins import add
+        from xaibench.training.api import plan_training
 
-def _train(
-    plan: _Plan, alignment: Alignment | None, device: str, precision: str, workers: str, seed: int, quiet: bool
-) -> None:
-    from xaibench.engine.budget import choose_device, choose_workers
-    from xaibench.models.state import read_header
-    from xaibench.plugins import add
-    from xaibench.training.api import plan_training
+        add(self.plugin or (), self.cards or ())
+        device = choose_device(self.device)
+        training = plan_training(
+            self.model, self.dataset, alignment, data_root=self.data_root,
+            options=words.parse_options(self.dataset_option), changes=self.changes(), weights=self.weights,
+            download=self.download, seed=self.seed, image_size=self.image_size,
+        )  # fmt: skip
+        path = training.carry_out(
+            workers=choose_workers(self.workers, device), device=device, precision=self.precision, quiet=self.quiet
+        )
+        typer.echo(f"validation accuracy {read_header(path)['metrics']['accuracy']:.1%}; weights: {path}")
+        data = f"--dataset {self.dataset}{f' --data-root {self.data_root}' if self.data_root else ''}"
+        data += f" --image-size {self.image_size}" if self.image_size else ""
+        protocol, settings = _judged_by(alignment)
+        typer.echo(
+            f"judge it:  xaibench run {protocol} --model {self.model} {data} --weights {path}{settings}"
+        )
 
-    add(plan.plugin or (), plan.cards or ())
-    device = choose_device(device)
-    training = plan_training(
-        plan.model, plan.dataset, alignment, data_root=plan.data_root, options=words.parse_options(plan.dataset_option),
-        changes=plan.changes(), weights=plan.weights, download=plan.download, seed=seed,
-    )  # fmt: skip
-    path = training.carry_out(workers=choose_workers(workers, device), device=device, precision=precision, quiet=quiet)
-    typer.echo(f"validation accuracy {read_header(path)['metrics']['accuracy']:.1%}; weights: {path}")
-    protocol, root = "idsds" if alignment else "sds", f" --data-root {plan.data_root}" if plan.data_root else ""
-    grid = f" --grid {alignment.grid} --baseline {alignment.baseline}" if alignment else ""
-    typer.echo(
-        f"judge it:  xaibench run {protocol} --model {plan.model} --dataset {plan.dataset}{root} --weights {path}{grid}"
-    )
+
+def _verb(name: str, epilog: str) -> Callable[[Callable], Callable]:
+    """Makes a verb of a function that turns the verb's own options into the fields of an alignment, or None.
+
+    The options of every training stand around them; the function's text is the verb's help.
+    """
+
+    def register(own: Callable[..., dict | None]) -> Callable:
+        hints = get_type_hints(_Training, include_extras=True) | get_type_hints(own, include_extras=True)
+        mine, shared = inspect.signature(own).parameters, inspect.signature(_Training).parameters
+        first = [shared[key] for key in ("model", "dataset", "data_root")]
+        rest = [parameter for key, parameter in shared.items() if parameter not in first]
+        asked = [parameter.replace(annotation=hints[parameter.name]) for parameter in (*first, *mine.values(), *rest)]
+
+        def command(**given: Any) -> None:
+            fields = own(**{key: given.pop(key) for key in mine})
+            _Training(**given).carry_out(_alignment(fields) if fields else None)
+
+        command.__signature__ = inspect.Signature(sorted(asked, key=lambda p: p.default is not p.empty))
+        command.__annotations__ = {parameter.name: parameter.annotation for parameter in asked}
+        command.__doc__ = own.__doc__
+        app.command(name, epilog=epilog)(command)
+        return own
+
+    return register
+
+
+@_verb("classifier", CLASSIFIER_EPILOG)
+def classifier() -> None:
+    """Train on intact images: what SDS judges, and where a fine-tuning starts."""
+
+
+@_verb("patch-deletion", PATCH_EPILOG)
+def patch_deletion(
+    grid: Annotated[int, typer.Option("--grid", min=2, help="Cells a side.")] = 4,
+    baseline: Baseline = "zero",
+    probability: Annotated[float, typer.Option("--probability", help="Share of images that lose a cell.")] = 0.5,
+) -> dict[str, Any]:
+    """Fine-tune on images of which half have lost one cell, so that IDSDS can judge the model.
+
+    The recipe is the paper's (30 epochs of SGD from the plain weights), or that of the data set's card. A checkpoint is
+    written after each epoch: the same command after an interruption goes on from there.
+    """
+    return {"grid": grid, "baseline": baseline, "probability": probability}
+
+
+@_verb("random-masks", MASKS_EPILOG)
+def random_masks(
+    share: Annotated[float, typer.Option("--share", help="The largest share of an image's pixels that go.")] = 0.1,
+    baseline: Baseline = "zero",
+) -> dict[str, Any]:
+    """Fine-tune on images that have lost random pixels, so that F-Fidelity can judge the model."""
+    return {"kind": "pixels", "baseline": baseline, "probability": share}
+
+
+@_verb("part-deletion", PARTS_EPILOG)
+def part_deletion(
+    probability: Annotated[float, typer.Option("--probability", help="With which each part is dropped.")] = 0.2,
+) -> dict[str, Any]:
+    """Train on images whose objects lack some parts, so that part deletion is nothing new to the model.
+
+    For data sets that draw their images and can leave parts out (their option drop_parts).
+    """
+    return {"kind": "parts", "probability": probability}
+
+
+def _alignment(fields: dict[str, Any]) -> Alignment:
+    """An alignment from options; raises XaibenchError that names the option that does not fit."""
+    from pydantic import ValidationError
+
+    from xaibench.cards import Alignment
+    from xaibench.errors import XaibenchError
+
+    try:
+        return Alignment(**fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = first["loc"][0]
+        option = "share" if (name, fields.get("kind")) == ("probability", "pixels") else name
+        raise XaibenchError(f"--{option}: {first['msg']}") from None
+
+
+def _judged_by(alignment: Alignment | None) -> tuple[str, str]:
+    """The protocol that weights of an alignment are made for, and the options that it needs for them."""
+    if alignment is None:
+        return "sds", ""
+    if alignment.kind == "parts":
+        return "part-deletion", ""
+    if alignment.kind == "pixels":
+        return "f-fidelity", f" --baseline {alignment.baseline} --setting beta={alignment.probability:g}"
+    return "idsds", f" --grid {alignment.grid} --baseline {alignment.baseline}"

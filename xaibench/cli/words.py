@@ -13,6 +13,10 @@ from xaibench.errors import XaibenchError
 
 MODEL = "A name of `xaibench ls models`, timm:NAME, or FILE.py:BUILDER."
 
+ImageSize = Annotated[
+    int | None,
+    typer.Option("--image-size", metavar="PIXELS", help="The side of images.", show_default="the data set's"),
+]
 Plugins = Annotated[
     list[Path] | None,
     typer.Option("--plugin", metavar="FILE.py", help="A file with @xaibench.method functions, or of its kin."),
@@ -39,6 +43,11 @@ def parse_options(options: Sequence[str] | None) -> dict[str, Any]:
         except tomllib.TOMLDecodeError:
             found[key] = value
     return found
+
+
+def indented(text: str) -> str:
+    """Lines, each two columns to the right."""
+    return "\n".join(f"  {line}" for line in text.strip("\n").splitlines())
 
 
 def parse_names(text: str | None) -> list[str] | None:

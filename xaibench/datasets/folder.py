@@ -1,9 +1,8 @@
-"""Photos in class folders: any such folder, and ImageNet's, whose folders are named by WordNet id."""
+"""Photos in class folders."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path, PurePosixPath
 
 from xaibench.cards import Geometry
@@ -67,24 +66,6 @@ class ImageFolder(Photos):
         return [Piece("photos in class folders", self.top, len(self.ids))]
 
 
-class ImageNet(ImageFolder):
-    """ImageNet's 1000 classes; folders are named by WordNet id, and any subset of them will do."""
-
-    name = "imagenet"
-
-    def _classes(self, top: Path, folders: list[str]) -> Sequence[str]:
-        strange = [name for name in folders if name not in wordnet_ids()]
-        if strange:
-            raise XaibenchError(
-                f"{top} has the folder {strange[0]!r}, which is no WordNet id of ImageNet's 1000 classes "
-                "(such as n01440764); for other class folders use --dataset imagefolder"
-            )
-        return class_names()
-
-    def _folder_names(self) -> Sequence[str]:
-        return wordnet_ids()
-
-
 def _entries(folder: Path) -> list[Path]:
     """What lies in a folder; raises XaibenchError where it may not be read."""
     try:
@@ -101,19 +82,3 @@ def _image_id(path: Path, root: Path) -> str:
     except UnicodeEncodeError:
         raise XaibenchError(f"{root} has a photo whose name is not UTF-8: {name!r}; rename it") from None
     return name
-
-
-@cache
-def wordnet_ids() -> tuple[str, ...]:
-    """WordNet ids of ImageNet's 1000 classes by index (timm carries the list)."""
-    from timm.data import ImageNetInfo
-
-    return tuple(ImageNetInfo().label_names())
-
-
-@cache
-def class_names() -> tuple[str, ...]:
-    """English names of ImageNet's 1000 classes by index, the first lemma of each."""
-    from timm.data import ImageNetInfo
-
-    return tuple(name.split(",")[0] for name in ImageNetInfo().label_descriptions())

@@ -13,13 +13,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from xaibench.cards import Geometry
+from xaibench.cards import MIN_SIDE, Geometry
 from xaibench.datasets.placement import Placement
 from xaibench.errors import XaibenchError, one_line
 
 EIGHT_BIT = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 MAX_PIXELS = 178_956_970  # where Pillow itself begins to refuse
-MIN_SIDE = 16
 STILLS = ("MPO",)  # formats whose further pictures are other views of the first, as phones write them
 
 

@@ -8,8 +8,10 @@ from typing import Any
 
 from xaibench import registry
 from xaibench.cards import DatasetCard
+from xaibench.datasets import red_dot
 from xaibench.datasets.base import Dataset
 from xaibench.errors import XaibenchError
+from xaibench.results.files import make_folder
 
 
 def parameters_of(card: DatasetCard, options: dict[str, Any], part: str = "test") -> dict[str, Any]:
@@ -18,19 +20,43 @@ def parameters_of(card: DatasetCard, options: dict[str, Any], part: str = "test"
     return card.parameters | own | options
 
 
+def drops_parts(card: DatasetCard) -> bool:
+    """Whether a data set can draw its training images without some parts, by the option `drop_parts`."""
+    return "drop_parts" in inspect.signature(registry.load(card)).parameters
+
+
+def fetch_dataset(card: DatasetCard, root: Path | None, options: dict[str, Any]) -> None:
+    """Fetches a data set from its source into root, by its own `download`, with the parameters that it is opened with.
+
+    Raises XaibenchError where it has no root, is no class that can, or where its source or network does not allow it.
+    """
+    make = registry.load(card)
+    if not card.needs_root or not hasattr(make, "download"):
+        raise XaibenchError(f"data set {card.name} has nothing to fetch; leave out --download")
+    if root is None:
+        raise XaibenchError(f"--download needs --data-root, the folder to put data set {card.name} into")
+    make_folder(root)
+    parameters = parameters_of(card, options)
+    make.download(root, **{name: value for name, value in parameters.items() if name not in red_dot.OPTIONS})
+
+
 def open_dataset(card: DatasetCard, root: Path | None, options: dict[str, Any], part: str = "test") -> Dataset:
     """The data set of a card; options override the card's parameters (such as the rule of class of `critters`).
 
-    Raises XaibenchError where the data set needs a root and has none, and for options that it does not have.
+    Every data set has the options of `red_dot`, which mark one class. Raises XaibenchError where the data set needs a
+    root and has none, and for options that it does not have.
     """
     make = registry.load(card)
     known = set(inspect.signature(make).parameters) - {"root", "geometry", "size"}
     for name in options:
-        if name not in known:
-            raise XaibenchError(f"data set {card.name} has no option {name!r}; it has {', '.join(sorted(known))}")
+        if name not in known and name not in red_dot.OPTIONS:
+            own = f"it has {', '.join(sorted(known))}, " if known else ""
+            every = f"{own}and every data set has {', '.join(red_dot.OPTIONS)}"
+            raise XaibenchError(f"data set {card.name} has no option {name!r}; {every}")
     parameters = parameters_of(card, options, part)
-    if not card.needs_root:
-        return make(size=card.geometry.crop, **parameters)
-    if root is None:
+    mark = {name: parameters.pop(name) for name in red_dot.OPTIONS if name in parameters}
+    if card.needs_root and root is None:
         raise XaibenchError(f"data set {card.name} needs --data-root, the folder with its images")
-    return make(root=root, geometry=card.geometry, **parameters)
+    where = {"root": root, "geometry": card.geometry} if card.needs_root else {"size": card.geometry.crop}
+    dataset = make(**where, **parameters)
+    return red_dot.mark(dataset, card.geometry, mark) if mark else dataset

@@ -66,10 +66,12 @@ def run(
     data_root: str | Path | None = None,
     methods: str | Sequence[str] | None = None,
     images: int | None = None,
+    image_size: int | None = None,
     profile: str | None = None,
     weights: str | None = None,
     reference_model: str | None = None,
     reference_weights: str | None = None,
+    masks: str | Path | None = None,
     settings: dict[str, Any] | None = None,
     dataset_options: dict[str, Any] | None = None,
     out: str | Path = "results",
@@ -91,14 +93,15 @@ def run(
     Whatever the folder `out` already holds is not computed again: more images, more methods and an interrupted run all
     mean computing what is missing. protocols, model, dataset, methods: names as in `xaibench ls`; methods None is the
     paper's list (those that fit the model) and the controls. images: how many of the data set's one list (None: the
-    profile's number). weights: `aligned`, `plain` or a path; None is what the protocol asks for. reference_model and
-    reference_weights name the second model of protocols that compare two; either alone is enough, as the other is
-    `model`, or `plain`. settings override those of the protocol's card (grid, baseline, target, attribution_output,
-    drop_output); dataset_options those of the data set's. batch_size: images whose evidence lives together; chunk_size:
-    inputs per pass. download allows published weights to be fetched. plugins are Python files with `@xaibench.method`
-    and its kin, cards folders of cards; what they bring runs by default. quiet shows no progress. command is what the
-    record of the run says it was started by, by default the same run on the command line. Raises XaibenchError for
-    anything that the user can put right.
+    profile's number). image_size: their side in pixels (None: what the data set's card says). weights: `aligned`,
+    `plain` or a path; None is what the protocol asks for. reference_model and reference_weights name the second model
+    of protocols that compare two; either alone is enough, as the other is `model`, or `plain`. settings override those
+    of the protocol's card (grid, baseline, target, attribution_output, drop_output); masks are those of `xaibench masks
+    make`; dataset_options those of the data set's. batch_size: images whose evidence lives together; chunk_size: inputs
+    per pass. download allows published weights to be fetched. plugins are Python files with `@xaibench.method` and its
+    kin, cards folders of cards; what they bring runs by default. quiet shows no progress. command is what the record of
+    the run says it was started by, by default the same run on the command line. Raises XaibenchError for anything that
+    the user can put right.
 
     >>> import xaibench
     >>> results = xaibench.run("idsds", model="resnet50", images=48)      # doctest: +SKIP
@@ -116,15 +119,18 @@ def run(
     from xaibench.engine.compute import Sizes, compute
     from xaibench.engine.order import look_up
     from xaibench.engine.plan import open_plan
+    from xaibench.masks.dataset import WithMasks
     from xaibench.results.manifest import run_command
     from xaibench.results.store import Store
 
     order = look_up(
         protocols, model, dataset, data_root=Path(data_root) if data_root else None,
-        methods=methods, images=images, profile=profile,
+        methods=methods, images=images, image_size=image_size, profile=profile,
         weights=weights, settings=settings or {}, options=dataset_options or {}, seed=seed, precision=precision,
-        reference_model=reference_model, reference_weights=reference_weights,
+        reference_model=reference_model, reference_weights=reference_weights, masks=Path(masks) if masks else None,
     )  # fmt: skip
+    if isinstance(order.dataset, WithMasks):
+        order.dataset.check(order.dataset.image_list(order.images))
     device = choose_device(device)
     chunk = chunk_size if chunk_size == "auto" else whole_number(chunk_size, "--chunk-size", 1)
     sizes = Sizes(choose_batch(batch_size, device), chunk, choose_workers(workers, device))
@@ -132,8 +138,8 @@ def run(
     plan = open_plan(order, download=download, workers=sizes.workers, device=device, quiet=quiet)
     command = command or run_command(
         protocols, model=model, dataset=dataset, data_root=data_root, weights=weights, methods=methods, images=images,
-        profile=profile, out=out, precision=precision, seed=seed, download=download or None, setting=settings,
-        reference_model=reference_model, reference_weights=reference_weights,
+        image_size=image_size, profile=profile, out=out, precision=precision, seed=seed, download=download or None,
+        setting=settings, reference_model=reference_model, reference_weights=reference_weights, masks=masks,
         dataset_option=dataset_options, plugin=plugins, cards=cards, keep_maps=keep_maps or None,
     )  # fmt: skip
     cells = plan.cells()

@@ -7,14 +7,16 @@ from dataclasses import dataclass
 
 from xaibench.attribution.passes import PRECISIONS, Passes
 from xaibench.engine.budget import choose_chunk
+from xaibench.engine.fit import fit_protocols
 from xaibench.engine.local import Loop, Tally
 from xaibench.engine.order import Order
 from xaibench.engine.plan import Cells, Plan
 from xaibench.errors import XaibenchError
+from xaibench.masks.dataset import facts_of
 from xaibench.models.dilate import sample_input
 from xaibench.progress import bar
 from xaibench.results.lock import claim
-from xaibench.results.manifest import RunManifest
+from xaibench.results.manifest import RunManifest, load_runs
 from xaibench.results.maps import MapStore
 from xaibench.results.store import Store
 
@@ -55,7 +57,7 @@ def _fill(
     models = [plan.model, *([plan.reference] if plan.reference else [])]
     for model in models:
         model.freeze(device, PRECISIONS["float64" if order.precision == "float64" else "float32"])
-    examples = [sample_input(len(m.encoding.mean), plan.side).to(next(m.net.parameters())) for m in models]
+    examples = [sample_input(m.encoding.channels, plan.side).to(next(m.net.parameters())) for m in models]
     chunk = min(choose_chunk(sizes.chunk, m.net, example) for m, example in zip(models, examples, strict=True))
     manifest = RunManifest(
         command=command,
@@ -63,12 +65,14 @@ def _fill(
         boards=sorted({cell.board for cell in cells.values()}),
         cells=keys,
         images={"list": store.save_list(plan.images), "count": len(plan.images)},
+        classes=list(plan.dataset.classes),
         device=device,
         precision=order.precision,
         batch_size=sizes.batch,
         chunk_size=chunk,
         workers=sizes.workers,
         training=plan.training,
+        masks=facts_of(plan.dataset) or None,
         skipped=plan.skipped,
     )
     store.register(cells.values())
@@ -82,6 +86,7 @@ def _fill(
             for each in passes:
                 stack.enter_context(each)
             loop = Loop(plan, cells, missing, store, maps, device, sizes.batch, sizes.workers, order.seed, progress)
+            manifest.fitted = _fit(loop, passes[0], store, quiet)
             tally = loop.run(*passes)
     except BaseException as error:
         manifest.finish("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
@@ -93,6 +98,24 @@ def _fill(
     manifest.finish("failed" if tally.failed else "complete")
     manifest.save(store)
     return manifest, tally
+
+
+def _fit(loop: Loop, passes: Passes, store: Store, quiet: bool) -> dict[str, dict[str, float]]:
+    """Fits the protocols that ask for it, and gives the loop what was fitted; what earlier runs chose is kept."""
+    asked = {
+        place: cell.key
+        for place, cell in loop.cells.items()
+        if cell.key in loop.missing and loop.plan.judges[place[0]].protocol.held_out_images
+    }
+    known = {key: chosen for run in load_runs(store) for key, chosen in run.fitted.items()}
+    new = fit_protocols(loop, passes, [place for place, key in asked.items() if key not in known], quiet)
+    chosen = {asked[place]: protocol.fitted() for place, protocol in new.items()}
+    before = {key: known[key] for key in asked.values() if key in known}
+    for place, key in asked.items():
+        if key in before:
+            loop.fitted[place] = loop.plan.judges[place[0]].protocol.with_fitted(before[key])
+    loop.fitted |= new
+    return before | chosen
 
 
 def _check_photos(plan: Plan, keys: list[str], store: Store) -> None:
@@ -123,7 +146,7 @@ def _accuracy(plan: Plan, store: Store, keys: list[str]) -> dict[str, int] | Non
     rows = store.rows(keys, columns=["image_id", "prediction"]).drop_duplicates("image_id")
     found = dict(zip(rows["image_id"], rows["prediction"], strict=True))
     known = [i for i in plan.images if i in found]
-    return {"correct": sum(int(found[i]) == plan.dataset.label(i) for i in known), "images": len(known)}
+    return {"correct": sum(int(found[i]) in plan.dataset.labels(i) for i in known), "images": len(known)}
 
 
 def _fewer(order: Order, plan: Plan) -> list[str]:

@@ -11,21 +11,28 @@ from xaibench import registry
 from xaibench.cards import DatasetCard, MethodCard, ProtocolCard
 from xaibench.datasets.base import Dataset, content_hash
 from xaibench.datasets.open import parameters_of
+from xaibench.masks.dataset import facts_of
 from xaibench.models.base import Model
 from xaibench.protocols.base import Protocol
 
 if TYPE_CHECKING:
+    from xaibench.engine.held_out import HeldOut
     from xaibench.engine.order import Order
 
 
 def make_context(
-    order: Order, card: ProtocolCard, protocol: Protocol, model: Model, second: Model | None = None
-) -> dict[str, Any]:
+    order: Order, card: ProtocolCard, protocol: Protocol, model: Model, second: Model | None = None,
+    held_out: HeldOut | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """The context that the cells of all methods share: protocol, data, model, weights, profile, seed, precision.
 
-    second is the model that a protocol compares with; it becomes the part `reference`.
+    second is a model that protocols may compare with, which then is the part `reference`; held_out are images that
+    they may be fitted to.
     """
-    overrides = order.spending.overrides
+    overrides, second = order.spending.overrides, second if protocol.needs_reference else None
+    others = {"held_out": held_out.facts(protocol.held_out_images)} if protocol.held_out_images else {}
+    if protocol.shows_others and order.dataset.on_disk:  # what is drawn is drawn from settings that are hashed anyway
+        others |= {"shown": content_hash("\n".join(sorted(order.dataset.ids)).encode())}
     words = f"{model.label} against {second.label}" if second else model.label
     return {
         "protocol": {
@@ -39,7 +46,8 @@ def make_context(
             "undefined_cost": card.undefined_cost,
             "label": f"{card.name} ({protocol.words})",
         }
-        | ({"further": {k: m.model_dump(mode="json") for k, m in card.further.items()}} if card.further else {}),
+        | ({"further": {k: m.model_dump(mode="json") for k, m in card.further.items()}} if card.further else {})
+        | others,
         "dataset": _dataset(order.data, order.dataset, order.options),
         "model": _model(model) | {"label": words},
         "weights": model.weights,
@@ -61,9 +69,7 @@ def _model(model: Model) -> dict[str, Any]:
         "cam_layer": model.cam_layer,
         "cam_grid": list(model.cam_grid),
         "notes": list(model.notes),
-        "mean": list(model.encoding.mean),
-        "std": list(model.encoding.std),
-    }
+    } | model.encoding.facts
 
 
 def _reference(model: Model) -> dict[str, Any]:
@@ -75,14 +81,17 @@ def _dataset(card: DatasetCard, dataset: Dataset, options: dict[str, Any]) -> di
     settings = parameters_of(card, options)
     if card.needs_root:  # labels are indices into the classes, so other folders mean other labels
         settings |= {"classes": content_hash("\n".join(dataset.classes).encode())}
+    masks = facts_of(dataset)
+    words = [f"{card.geometry.crop} px", *(f"{k} {v}" for k, v in options.items())]
+    words += [f"{masks['maker']} masks"] if masks else []
     return {
         "name": card.name,
         "version": card.version,
         "source": registry.source(card),
         "settings": settings,
         "geometry": card.geometry.facts,
-        "label": _words(card.name, [f"{card.geometry.crop} px", *(f"{k} {v}" for k, v in options.items())]),
-    }
+        "label": _words(card.name, words),
+    } | ({"masks": masks} if masks else {})
 
 
 def method_part(card: MethodCard, parameters: dict[str, Any]) -> dict[str, Any]:
@@ -94,7 +103,7 @@ def method_part(card: MethodCard, parameters: dict[str, Any]) -> dict[str, Any]:
         "transform": card.transform,
         "source": registry.source(card),
         "kind": card.role,
-    }
+    } | ({} if card.resize == "bilinear" else {"resize": card.resize})
 
 
 def _words(name: str, details: list[str]) -> str:

@@ -90,7 +90,7 @@ def explain(
     chosen, skipped = _choose(methods, opened.name, opened.family, bool(opened.cam_layer), trial)
     device = choose_device(device)
     opened.freeze(device, torch.float32)
-    example = sample_input(len(opened.encoding.mean), data.geometry.crop).to(next(opened.net.parameters()))
+    example = sample_input(opened.encoding.channels, data.geometry.crop).to(next(opened.net.parameters()))
     words = f"{data.name}: {data.geometry.words if data.needs_root else f'{data.geometry.crop} px'}"
     found: list[Explanation] = []
     with (

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,14 +16,14 @@ from xaibench.attribution.passes import Passes
 from xaibench.cards import MethodCard
 from xaibench.datasets.base import Sample, checked_sample
 from xaibench.datasets.loading import load_groups
-from xaibench.datasets.scenes import Scenes
+from xaibench.engine.batch import batch_evidence
 from xaibench.engine.blame import MethodRaised, ask, in_one_line, raised_by_method
 from xaibench.engine.pairs import Asked, asked_of
 from xaibench.engine.plan import MODEL_ALONE, Cells, Judge, Plan
-from xaibench.engine.rows import rows_of
+from xaibench.engine.rows import Answers, rows_of
 from xaibench.models.base import Model
 from xaibench.progress import Bar
-from xaibench.protocols.base import UNDEFINED_MAP, Scores, checked_scores
+from xaibench.protocols.base import UNDEFINED_MAP, Protocol, Scores, checked_scores
 from xaibench.results.cells import Cell
 from xaibench.results.maps import MapStore
 from xaibench.results.schema import row_table
@@ -56,7 +55,8 @@ class Loop:
     missing: image ids by cell key. seed, device, and the passes' chunk and precision as the keys say; batch images are
     worked on together, loaded by `workers` processes. Batches are cut from the plan's list at fixed places, so that a
     resumed run computes the same batches as an uninterrupted one. A method that raises is left out from then on, the
-    others go on, and the tally says why.
+    others go on, and the tally says why. fitted: the protocols of cells (judge, method) that were fitted to held-out
+    images.
     """
 
     plan: Plan
@@ -70,6 +70,7 @@ class Loop:
     seed: int
     progress: Bar
     tally: Tally = field(default_factory=Tally)
+    fitted: dict[tuple[int, int], Protocol] = field(default_factory=dict)
 
     def run(self, passes: Passes, second: Passes | None = None) -> Tally:
         """Goes through the list; rows of finished batches are stored also when it is interrupted.
@@ -101,7 +102,7 @@ class Loop:
         for sample in samples:
             checked_sample(sample, self.plan.side, len(data.classes), data.name)
         base = self._evidence(samples, self.plan.model, passes)
-        predictions = base.logits().argmax(1)
+        answers = Answers.of(self.plan, base, samples)
         other = self._evidence(samples, self.plan.reference, second) if second else None
         asked = asked_of(self.plan.judges, base, other, samples)
         prepared: list[tuple[Evidence, Any]] = []
@@ -114,7 +115,7 @@ class Loop:
             prepared.append((e, shared))
             cell = self.cells.get((j, MODEL_ALONE))
             if cell and (wanted := self._wanted(cell, e)):
-                rows += self._scored(judge, cell, e, samples, predictions, wanted, judge.protocol.score, shared, None)
+                rows += self._scored(judge, cell, e, samples, answers, wanted, judge.protocol.score, shared, None)
         for m, (card, parameters) in enumerate(self.plan.methods):
             self.progress.advance(0, card.name)
             made: dict[int, Tensor] = {}  # maps of all pairs that are explained, by evidence
@@ -125,15 +126,14 @@ class Loop:
                     continue
                 try:
                     asks = asked[judge.protocol.target, judge.protocol.attribution_output]
-                    drawn = self._map(card, parameters, judge, asks, shared, made)
+                    drawn = draw_maps(card, parameters, judge, asks, shared, made)
 
                     def again(changed: Evidence, card=card, parameters=parameters) -> Tensor:
                         with raised_by_method():
                             return method_maps(card, changed, parameters)
 
-                    rows += self._scored(
-                        judge, cell, e, samples, predictions, wanted, judge.protocol.score_method, shared, drawn, again
-                    )
+                    score = self.fitted.get((j, m), judge.protocol).score_method
+                    rows += self._scored(judge, cell, e, samples, answers, wanted, score, shared, drawn, again)
                 except MethodRaised as raised:  # a plug-in may raise anything; the other methods go on
                     # its maps failed for all protocols, what one of them asks besides (other images) only there
                     shared_by_all = card.role != "oracle" and id(asks.every) not in made
@@ -147,23 +147,8 @@ class Loop:
     def _wanted(self, cell: Cell, e: Evidence) -> set[str]:
         return self.missing.get(cell.key, set()).intersection(e.image_ids)
 
-    def _map(
-        self, card: MethodCard, parameters: dict[str, Any], judge: Judge, asks: Asked, shared: Any,
-        made: dict[int, Tensor],
-    ) -> Tensor | None:  # fmt: skip
-        """The maps of a method, or of the protocol itself for the oracle; None where there is nothing to explain."""
-        e, every = asks.evidence, asks.every
-        if not len(e.targets):
-            return None
-        with raised_by_method():
-            if card.role == "oracle":
-                return judge.protocol.oracle(shared, tuple(e.images.shape[-2:]))
-            if id(every) not in made:
-                made[id(every)] = method_maps(card, every, parameters)
-            return made[id(every)][asks.index]
-
     def _scored(
-        self, judge: Judge, cell: Cell, e: Evidence, samples: list[Sample], predictions: Tensor, wanted: set[str],
+        self, judge: Judge, cell: Cell, e: Evidence, samples: list[Sample], answers: Answers, wanted: set[str],
         score: Callable, *arguments: Any,
     ) -> list[dict[str, Any]]:  # fmt: skip
         """The rows of a cell for a batch, by the protocol's function `score` of these arguments."""
@@ -171,26 +156,28 @@ class Loop:
         if len(e.targets):
             scores = checked_scores(ask(judge, score, *arguments), len(e.targets), judge.card.name, judge.card.further)
         self.tally.count(judge.card.name, cell.method_name, scores)
-        return list(rows_of(judge, cell, e, samples, predictions, scores, wanted))
+        return list(rows_of(judge, cell, e, samples, answers, scores, wanted))
 
     def _evidence(self, samples: list[Sample], model: Model, passes: Passes) -> Evidence:
-        """Evidence about the labels of a batch."""
-        dtype = next((p.dtype for p in model.net.parameters()), torch.float32)
+        return batch_evidence(samples, self.plan.dataset, model, passes, self.device, self.seed)
 
-        def encode(images: np.ndarray) -> Tensor:
-            return model.encoding(images).to(device=self.device, dtype=dtype)
 
-        return Evidence(
-            passes,
-            encode(np.stack([s.image for s in samples])),
-            torch.tensor([s.label for s in samples]),
-            [s.image_id for s in samples],
-            cam_layer=model.cam_module,
-            seed=self.seed,
-            probability=model.probability,
-            zero=model.encoding.zero,
-            scenes=Scenes(samples, self.plan.dataset, encode),
-        )
+def draw_maps(
+    card: MethodCard, parameters: dict[str, Any], judge: Judge, asks: Asked, shared: Any, made: dict[int, Tensor]
+) -> Tensor | None:
+    """The maps of a method, or of the protocol itself for the oracle; None where there is nothing to explain.
+
+    made keeps the maps of all pairs that are explained, by evidence. Raises MethodRaised for what the method raises.
+    """
+    e, every = asks.evidence, asks.every
+    if not len(e.targets):
+        return None
+    with raised_by_method():
+        if card.role == "oracle":
+            return judge.protocol.oracle(shared, tuple(e.images.shape[-2:]))
+        if id(every) not in made:
+            made[id(every)] = method_maps(card, every, parameters)
+        return made[id(every)][asks.index]
 
 
 def _flush(store: Store, pending: list[dict[str, Any]]) -> None:

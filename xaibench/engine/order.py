@@ -10,11 +10,12 @@ from typing import Any
 from xaibench import registry
 from xaibench.attribution.methods import choose_methods
 from xaibench.attribution.passes import PRECISIONS
-from xaibench.cards import DatasetCard, ModelCard, Profile, ProtocolCard
+from xaibench.cards import Alignment, DatasetCard, ModelCard, Profile, ProtocolCard
 from xaibench.datasets.base import Dataset
-from xaibench.datasets.open import open_dataset
+from xaibench.datasets.open import drops_parts, open_dataset
 from xaibench.errors import XaibenchError
-from xaibench.models.open import Wanted, model_card
+from xaibench.masks.dataset import with_masks
+from xaibench.models.open import DEFAULT_ALIGNMENT, Wanted, model_card
 from xaibench.protocols.api import make_protocol
 from xaibench.protocols.base import TARGETS, Protocol
 
@@ -48,15 +49,34 @@ class Order:
         return all(protocol.target in ("prediction", "predictions") for protocol in self.protocols)
 
 
-def choose_weights(cards: Sequence[ProtocolCard], named: str | None) -> str:
-    """The weights of a run: those that are named, or aligned ones where any of its protocols asks for them."""
-    return named or ("aligned" if any(card.weights == "aligned" for card in cards) else "plain")
+def choose_alignment(
+    cards: Sequence[ProtocolCard], protocols: Sequence[Protocol], data: DatasetCard
+) -> Alignment | None:
+    """The deletions that the weights of a run should have been trained on; None where plain weights will do.
+
+    Protocols that refuse other weights decide before those that only prefer some, such as weights trained on dropped
+    parts, which are preferred where the data set can drop parts. Raises XaibenchError where two refuse each other's.
+    """
+    asking = [(c, p) for c, p in zip(cards, protocols, strict=True) if c.weights == "aligned" and p.alignment]
+    strict = [(c, p) for c, p in asking if p.check_weights(None)]
+    for card, protocol in strict[1:]:
+        first, other = strict[0]
+        if not protocol.alignment.suits(other.alignment):
+            raise XaibenchError(
+                f"{first.name} and {card.name} judge weights that were trained on different deletions "
+                f"({other.alignment}; {protocol.alignment}); run them one after the other"
+            )
+    for _, protocol in strict or asking:
+        if protocol.alignment.kind != "parts" or drops_parts(data):
+            return protocol.alignment
+    return None
 
 
 def look_up(
     protocols: Sequence[str], model: str, dataset: str, *, data_root: Path | None, methods: Sequence[str] | None,
     images: int | None, profile: str | None, weights: str | None, settings: dict[str, Any], options: dict[str, Any],
-    seed: int, precision: str, reference_model: str | None = None, reference_weights: str | None = None,
+    seed: int, precision: str, image_size: int | None = None, reference_model: str | None = None,
+    reference_weights: str | None = None, masks: Path | None = None,
 ) -> Order:  # fmt: skip
     """Looks up every name and checks every setting; raises XaibenchError for the first that does not fit."""
     cards = [registry.card("protocol", name) for name in dict.fromkeys(protocols)]
@@ -64,38 +84,41 @@ def look_up(
         if not any(name in card.parameters for card in cards):
             raise XaibenchError(f"none of {', '.join(protocols)} has the setting {name!r}")
     judges = [make_protocol(c, {k: v for k, v in settings.items() if k in c.parameters}) for c in cards]
-    data: DatasetCard = registry.card("dataset", dataset)
+    data: DatasetCard = registry.card("dataset", dataset).at_size(image_size)
     named, spending = data.profile(profile)
-    made = registry.load(data)
+    known = {*registry.load(data).knows, *(("objects",) if masks else ())}
     for card, judge in zip(cards, judges, strict=True):
         if judge.target not in TARGETS:
             raise XaibenchError(f"protocol {card.name}: target is one of {', '.join(TARGETS)}, not {judge.target!r}")
-        lacking = sorted({*judge.needs, *(("boxes",) if judge.target == "labels" else ())} - set(made.knows))
+        lacking = sorted({*judge.needs, *(("boxes",) if judge.target == "labels" else ())} - known)
         if lacking:
             raise XaibenchError(
                 f"protocol {card.name} needs {' and '.join(lacking)}, which data set {data.name} does not have"
+                + ("; make some by `xaibench masks make`, and name them by --masks" if lacking == ["objects"] else "")
             )
         judge.check((data.geometry.crop, data.geometry.crop))
+    if masks and not any("objects" in judge.needs for judge in judges):
+        raise XaibenchError(f"none of {', '.join(protocols)} asks for objects; leave out --masks")
     network = model_card(model)
     choose_methods(methods, model, network.family, has_cam_layer=True)
-    deleting = next((j for c, j in zip(cards, judges, strict=True) if c.weights == "aligned"), None)
-    grid, baseline = getattr(deleting, "grid", 4), getattr(deleting, "baseline", "zero")
+    alignment = choose_alignment(cards, judges, data)
     if precision not in PRECISIONS:
         raise XaibenchError(f"unknown precision {precision!r}; it is one of {', '.join(PRECISIONS)}")
-    reference = _reference(cards, judges, model, reference_model, reference_weights, grid, baseline)
+    reference = _reference(cards, judges, model, reference_model, reference_weights, alignment)
     count = images if images is not None else spending.images
     if count is not None and count < 1:
         raise XaibenchError(f"--images {count}: at least one image is needed")
+    images_of = open_dataset(data, data_root, options)
     return Order(
         cards=cards,
         protocols=judges,
         model=network,
         data=data,
-        dataset=open_dataset(data, data_root, options),
+        dataset=with_masks(data, images_of, masks) if masks else images_of,
         root=data_root,
         options=options,
         methods=methods,
-        wanted=Wanted(choose_weights(cards, weights), grid, baseline),
+        wanted=Wanted(weights or ("aligned" if alignment else "plain"), alignment or DEFAULT_ALIGNMENT),
         profile=named,
         spending=spending,
         images=count,
@@ -107,7 +130,7 @@ def look_up(
 
 def _reference(
     cards: Sequence[ProtocolCard], protocols: Sequence[Protocol], model: str, named: str | None, weights: str | None,
-    grid: int, baseline: str,
+    alignment: Alignment | None,
 ) -> tuple[ModelCard, Wanted] | None:  # fmt: skip
     """The second model of a run and its weights: what is not said is the model's name, and `plain`."""
     asking = [card.name for card, protocol in zip(cards, protocols, strict=True) if protocol.needs_reference]
@@ -124,4 +147,4 @@ def _reference(
     choice = weights or "plain"
     if choice not in ("plain", "aligned") and not Path(choice).is_file():
         raise XaibenchError(f"--reference-weights {choice} is neither plain, nor aligned, nor a file")
-    return model_card(named or model), Wanted(choice, grid, baseline)
+    return model_card(named or model), Wanted(choice, alignment or DEFAULT_ALIGNMENT)

@@ -10,7 +10,7 @@ import numpy as np
 
 from xaibench.cards import DatasetCard
 from xaibench.datasets.base import Dataset
-from xaibench.datasets.folder import class_names
+from xaibench.datasets.imagenet import class_names
 from xaibench.datasets.images import displayed, read_image
 from xaibench.datasets.open import open_dataset
 from xaibench.errors import XaibenchError

@@ -9,13 +9,14 @@ from typing import Any
 from xaibench.attribution.adapters.regions import method_regions, same_partition
 from xaibench.attribution.adapters.trial import trial_of
 from xaibench.attribution.methods import choose_methods, effective
-from xaibench.cards import MethodCard, ProtocolCard
+from xaibench.cards import Alignment, MethodCard, ProtocolCard
 from xaibench.datasets.base import Dataset
 from xaibench.engine.context import make_context, method_part
+from xaibench.engine.held_out import HeldOut, open_held_out
 from xaibench.engine.order import Order
 from xaibench.errors import XaibenchError
 from xaibench.models.base import Model
-from xaibench.models.open import DEFAULT_ALIGNMENT, Wanted, find_weights, missing_weights, open_model, ways_to_weights
+from xaibench.models.open import Wanted, find_weights, missing_weights, open_model, ways_to_weights
 from xaibench.models.state import StateFile
 from xaibench.protocols.base import Protocol
 from xaibench.results.cells import Cell
@@ -52,6 +53,7 @@ class Plan:
     side: int  # height and width of the images in pixels
     comparable: bool  # whether the model's classes are those of the data set
     reference: Model | None = None
+    held_out: HeldOut | None = None  # where a protocol is fitted before it judges
 
     def cells(self) -> Cells:
         """All cells by (judge, method) number; an oracle has one only under protocols that can draw it, and a protocol
@@ -78,17 +80,19 @@ def open_plan(order: Order, *, download: bool, workers: int, device: str, quiet:
     """The plan of an order: finds or makes the weights, and keys every result."""
     model, state, other = _network(order, download, workers, device, quiet)
     second = _second(order, model, download, workers, device, quiet) if order.reference else None
+    alignment = model.weights["alignment"] and Alignment(**model.weights["alignment"])
     for card, judge in zip(order.cards, order.protocols, strict=True):
-        problem = judge.check_weights(model.weights["alignment"]) if card.weights == "aligned" else None
+        problem = judge.check_weights(alignment) if card.weights == "aligned" else None
         if problem:
-            raise _unaligned(card, problem, order)
+            raise _unaligned(card, judge, problem, order)
     trial = trial_of(model, order.data.geometry.crop, [judge.attribution_output for judge in order.protocols])
     methods, skipped = choose_methods(order.methods, model.name, model.family, bool(model.cam_layer), trial)
+    held_out = open_held_out(order)
     return Plan(
         dataset=order.dataset,
         model=model,
         judges=[
-            Judge(card, judge, make_context(order, card, judge, model, second if judge.needs_reference else None))
+            Judge(card, judge, make_context(order, card, judge, model, second, held_out))
             for card, judge in zip(order.cards, order.protocols, strict=True)
         ],
         methods=[(card, effective(card, order.spending.overrides)) for card in methods],
@@ -98,6 +102,7 @@ def open_plan(order: Order, *, download: bool, workers: int, device: str, quiet:
         side=order.data.geometry.crop,
         comparable=other is None,
         reference=second,
+        held_out=held_out,
     )
 
 
@@ -137,17 +142,15 @@ def _weights(order: Order, download: bool, workers: int, device: str, quiet: boo
         if path is None:
             raise missing_weights(order.model, order.data, order.wanted)
         return path
-    changes = {"grid": order.wanted.grid, "baseline": order.wanted.baseline}
-    alignment = DEFAULT_ALIGNMENT.model_copy(update=changes) if order.wanted.choice == "aligned" else None
+    alignment = order.wanted.alignment if order.wanted.choice == "aligned" else None
     training = plan_training(
-        order.model.name, order.data.name, alignment, data_root=order.root, options=order.options, download=download
+        order.model.name, order.data.name, alignment, data_root=order.root, options=order.options, download=download,
+        image_size=order.data.geometry.crop,
     )
     return training.carry_out(workers=workers, device=device, quiet=quiet)
 
 
-def _unaligned(card: ProtocolCard, problem: str, order: Order) -> XaibenchError:
-    aligned = Wanted("aligned", order.wanted.grid, order.wanted.baseline)
-    ways = ways_to_weights(order.model, order.data, aligned)
-    return XaibenchError(
-        f"{card.name} needs weights aligned with its deletions, but {problem}; judge them by sds, or {ways}"
-    )
+def _unaligned(card: ProtocolCard, judge: Protocol, problem: str, order: Order) -> XaibenchError:
+    ways = ways_to_weights(order.model, order.data, Wanted("aligned", judge.alignment))
+    other = "judge them by sds, or " if judge.alignment.kind == "cell" else ""
+    return XaibenchError(f"{card.name} needs weights aligned with its deletions, but {problem}; {other}{ways}")

@@ -14,6 +14,7 @@ from xaibench.datasets.base import Dataset
 from xaibench.datasets.open import open_dataset
 from xaibench.errors import XaibenchError
 from xaibench.home import home
+from xaibench.masks.dataset import with_masks
 from xaibench.models.build import brings_weights
 from xaibench.models.open import address
 from xaibench.models.state import file_digest
@@ -46,12 +47,14 @@ class Recorded:
         return Path(value) if value else None
 
 
-def recorded_dataset(context: dict[str, Any], root: Path | None) -> Dataset:
-    """The data set of a context, with its photos in root; raises XaibenchError where they are not there."""
+def recorded_dataset(context: dict[str, Any], root: Path | None, masks: Path | None = None) -> Dataset:
+    """The data set of a context, with its photos in root and its masks; raises XaibenchError where they are missing."""
     card: DatasetCard = registry.card("dataset", context["dataset"]["name"])
+    card = card.at_size(context["dataset"]["geometry"]["crop"])
     if card.needs_root and (root is None or not root.is_dir()):
         raise XaibenchError(f"the photos of this run are not in {root or 'a known folder'}; name it by --data-root")
-    return open_dataset(card, root if card.needs_root else None, recorded_options(card, context))
+    found = open_dataset(card, root if card.needs_root else None, recorded_options(card, context))
+    return with_masks(card, found, masks) if masks else found
 
 
 def recorded_options(card: DatasetCard, context: dict[str, Any]) -> dict[str, Any]:

@@ -80,7 +80,7 @@ def replay(
     add(places.plugins, places.cards)
     context = cells[0].context
     said = Recorded.of(run.command if run else "")
-    dataset = recorded_dataset(context, places.data_root or said.path("--data-root"))
+    dataset = recorded_dataset(context, places.data_root or said.path("--data-root"), said.path("--masks"))
     samples = {image_id: dataset.load(image_id) for image_id in images}
     for image_id, digest in images.items():
         if samples[image_id].digest != digest:
@@ -109,7 +109,8 @@ def _plan(cells: Sequence[Cell], said: Recorded, places: Places, device: str) ->
             data_root=(places.data_root or said.path("--data-root")) if data.needs_root else None, images=None,
             profile=context["profile"]["name"], weights=recorded_weights(card, context, said, places.weights),
             settings=context["protocol"]["settings"], options=recorded_options(data, context), seed=context["seed"],
-            precision=context["precision"],
+            precision=context["precision"], image_size=context["dataset"]["geometry"]["crop"],
+            masks=said.path("--masks"),
         )  # fmt: skip
         plan = open_plan(order, download=False, workers=0, device=device, quiet=True)
     except XaibenchError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,21 +12,40 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Encoding:
-    """From displayed pixels to what is attributed: (pixels / 255 - mean) / std per channel."""
+    """From displayed pixels to what is attributed: (pixels / 255 - mean) / std per channel.
+
+    complement appends 1 - x for each channel x, as B-cos networks see images: six channels, of which none is dark
+    wherever the colour is.
+    """
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    complement: bool = False
+
+    @property
+    def channels(self) -> int:
+        """The channels of an encoded image."""
+        return len(self.mean) * (2 if self.complement else 1)
 
     def __call__(self, images: np.ndarray) -> Tensor:
         """Encoded float32 (B, C, H, W), channels last in memory, of displayed uint8 (B, H, W, C)."""
         pixels = torch.tensor(images).permute(0, 3, 1, 2).float() / 255
         mean, std = (torch.tensor(v)[:, None, None] for v in (self.mean, self.std))
-        return ((pixels - mean) / std).contiguous(memory_format=torch.channels_last)
+        encoded = (pixels - mean) / std
+        encoded = torch.cat([encoded, 1 - encoded], 1) if self.complement else encoded
+        return encoded.contiguous(memory_format=torch.channels_last)
 
     @property
     def zero(self) -> Tensor:
-        """The zero baseline (C,) in encoded space: the mean colour."""
-        return torch.zeros(len(self.mean))
+        """The zero baseline (C,) in encoded space: the mean colour (black, where that is 0)."""
+        zero = torch.zeros(len(self.mean))
+        return torch.cat([zero, 1 - zero]) if self.complement else zero
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What keys hash."""
+        complement = {"complement": True} if self.complement else {}
+        return {"mean": list(self.mean), "std": list(self.std)} | complement
 
 
 @dataclass
@@ -33,7 +53,7 @@ class Model:
     """A network ready to be explained: evaluation mode, parameters frozen.
 
     cam_layer is a module path inside net, "" where there is no spatial map; cam_grid is the height and width of its map
-    at the data set's image size. classes is the number of its logits. notes say what was done to the architecture (a
+    at the data set's image size. stages are module paths by the name of a stage. classes is the number of its logits. notes say what was done to the architecture (a
     dilated last stage).
     """
 
@@ -46,6 +66,7 @@ class Model:
     family: str = "cnn"
     probability: str = "softmax"
     notes: tuple[str, ...] = ()
+    stages: dict[str, str] = field(default_factory=dict)
     version: int = 1
     source: str = ""
     weights: dict = field(default_factory=dict)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from xaibench.errors import XaibenchError
+from xaibench.models.tokens import layout_of
 
 
 def cut(grids: Tensor, cells: int) -> Tensor:
@@ -29,7 +30,8 @@ class Disconnected(nn.Module):
 
     The maps that `layer`, a path in net ("" for none), gives for the cells pass through the module `stage` as one map
     of the grid, (N, K, cells * h, cells * w), and go on cell by cell: `stage` is the CAM layer of this network. output
-    picks the logits out of what net returns. Every cell is an input of the real network, which stays as it is.
+    picks the logits out of what net returns. Tokens pass as the map of their patches. Every cell is an input of the
+    real network, which stays as it is.
     """
 
     def __init__(
@@ -45,7 +47,9 @@ class Disconnected(nn.Module):
         # for this pass only: copies of a network are made without its hooks
         handle = self.net.get_submodule(self.layer).register_forward_hook(self._pass_on) if self.layer else None
         try:
-            raw = self.net(cut(grids, self.cells))
+            parts = cut(grids, self.cells)
+            self.layout = layout_of(self.net, tuple(parts.shape[2:]))
+            raw = self.net(parts)
         finally:
             if handle:
                 handle.remove()
@@ -57,6 +61,8 @@ class Disconnected(nn.Module):
 
     def _pass_on(self, module: nn.Module, args: tuple, output: object) -> Tensor | None:
         """The maps of the cells as they come out of `stage`; what is no map stays as it is."""
+        if isinstance(output, Tensor) and output.ndim == 3 and self.layout:
+            return self.layout.with_map(output, self._pass_on(module, args, self.layout.to_map(output)))
         if not isinstance(output, Tensor) or output.ndim != 4:
             return None
         return cut(self.stage(joined(output, self.cells)), self.cells)

@@ -14,8 +14,9 @@ from xaibench.models.base import Encoding, Model
 from xaibench.models.build import attention_in, brings_weights, build_network, checked_classes, own_state
 from xaibench.models.dilate import dilate_last_stage, sample_input
 from xaibench.models.download import fetch
-from xaibench.models.probe import last_spatial_layer, map_size
+from xaibench.models.probe import default_cam_layer, map_size
 from xaibench.models.state import StateFile, class_count, load_state, read_state
+from xaibench.models.tokens import check_size, transformer_in
 from xaibench.models.trained import trained_weights
 
 DEFAULT_ALIGNMENT = Alignment(grid=4, baseline="zero", probability=0.5)
@@ -34,6 +35,11 @@ def model_card(name: str) -> ModelCard:
     return registry.card("model", name)
 
 
+def encoding_of(card: ModelCard) -> Encoding:
+    """How the model of a card sees images."""
+    return Encoding(card.mean, card.std, card.complement)
+
+
 def build_model(card: ModelCard, num_classes: int, geometry: Geometry, min_cam_grid: int = 0) -> Model:
     """A model for a data set's class count and image size, without weights unless its builder brings them.
 
@@ -42,18 +48,21 @@ def build_model(card: ModelCard, num_classes: int, geometry: Geometry, min_cam_g
     that brings its weights may have).
     """
     net = build_network(card, num_classes)
-    look = sample_input(len(card.mean), geometry.crop)
+    encoding = encoding_of(card)
+    look = sample_input(encoding.channels, geometry.crop)
+    check_size(net, tuple(look.shape[2:]), card.name)
     classes = checked_classes(card, net, look)
     if classes != num_classes and not brings_weights(card):
         raise XaibenchError(f"model {card.name} gives {classes} logits where it was built for {num_classes} classes")
-    attends = attention_in(net) and not card.cam_layer
-    layer = "" if attends else card.cam_layer or last_spatial_layer(net, look)
+    tokens = transformer_in(net) is not None
+    attends = attention_in(net) and not tokens
+    layer = card.cam_layer or ("" if attends else default_cam_layer(net, look))
     if layer and not any(path == layer for path, _ in net.named_modules()):
         raise XaibenchError(f"model {card.name} has no layer {layer!r}, which its cam_layer names")
-    times = dilate_last_stage(net, layer, look, min_cam_grid) if layer and min_cam_grid else 0
+    times = dilate_last_stage(net, layer, look, min_cam_grid) if layer and min_cam_grid and not tokens else 0
     notes = ("last stage dilated" if times == 1 else f"last {times} stages dilated",) if times else ()
     return Model(
-        name=card.name, net=net, encoding=Encoding(card.mean, card.std), cam_layer=layer, classes=classes,
+        name=card.name, net=net, encoding=encoding, cam_layer=layer, classes=classes,
         cam_grid=map_size(net, layer, look), family=card.family, probability=card.probability, notes=notes,
         version=card.version, source=registry.source(card),
     )  # fmt: skip
@@ -61,17 +70,16 @@ def build_model(card: ModelCard, num_classes: int, geometry: Geometry, min_cam_g
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which weights a run asks for: `plain`, `aligned` (then with which grid and baseline), or a path."""
+    """Which weights a run asks for: `plain`, `aligned` (then with which deletions), or a path."""
 
     choice: str
-    grid: int = 4
-    baseline: str = "zero"
+    alignment: Alignment = DEFAULT_ALIGNMENT
 
     def fits(self, alignment: dict | None) -> bool:
         """Whether weights with this alignment are what is asked for."""
         if self.choice == "plain":
             return alignment is None
-        return alignment is not None and (alignment["grid"], alignment["baseline"]) == (self.grid, self.baseline)
+        return alignment is not None and self.alignment.suits(Alignment(**alignment))
 
 
 def find_weights(card: ModelCard, dataset: DatasetCard, wanted: Wanted, download: bool) -> Path | None:
@@ -85,7 +93,8 @@ def find_weights(card: ModelCard, dataset: DatasetCard, wanted: Wanted, download
             raise XaibenchError(f"--weights {wanted.choice} is neither plain, nor aligned, nor a file")
         return path
     trained = trained_weights(card.name, dataset.name, registry.source(card))
-    here = [w.path for w in trained if wanted.fits(w.facts["alignment"])]
+    size = dataset.geometry.facts
+    here = [w.path for w in trained if wanted.fits(w.facts["alignment"]) and w.facts.get("geometry", size) == size]
     if len(here) > 1:
         raise XaibenchError(
             f"several {wanted.choice} weights fit; choose one by --weights: {', '.join(map(str, here))}"
@@ -103,7 +112,7 @@ def find_weights(card: ModelCard, dataset: DatasetCard, wanted: Wanted, download
 def published_weights(card: ModelCard, dataset: DatasetCard, wanted: Wanted) -> PublishedWeights | None:
     """What the model's card says of published weights for this data set that are what is wanted."""
     published = card.aligned if wanted.choice == "aligned" else card.plain
-    alignment = published.alignment.model_dump() if published and published.alignment else None
+    alignment = published.alignment.facts if published and published.alignment else None
     return published if published and published.dataset == dataset.name and wanted.fits(alignment) else None
 
 
@@ -127,14 +136,23 @@ def ways_to_weights(card: ModelCard, dataset: DatasetCard, wanted: Wanted) -> st
     """How a user comes by the weights that are wanted, in words."""
     made = f"--model {card.name} --dataset {dataset.name}{' --data-root DIR' if dataset.needs_root else ''}"
     if wanted.choice == "aligned":
-        usual = (wanted.grid, wanted.baseline) == (DEFAULT_ALIGNMENT.grid, DEFAULT_ALIGNMENT.baseline)
-        deletions = "" if usual else f" --grid {wanted.grid} --baseline {wanted.baseline}"
-        ways = [f"make them: xaibench train patch-deletion {made}{deletions}"]
+        verb, deletions = training_words(wanted.alignment)
+        ways = [f"make them: xaibench train {verb} {made}{deletions}"]
     else:
         ways = [f"make them: xaibench train classifier {made}"]
     if published := published_weights(card, dataset, wanted):
         ways.insert(0, f"fetch the published ones ({address(published)[0]}) by --download")
     return "; ".join([*ways, "or name a file by --weights PATH"])
+
+
+def training_words(alignment: Alignment) -> tuple[str, str]:
+    """The verb of `xaibench train` that makes weights of an alignment, and its options that are not as usual."""
+    if alignment.kind == "parts":
+        return "part-deletion", ""
+    if alignment.kind == "pixels":
+        return "random-masks", f" --share {alignment.probability:g} --baseline {alignment.baseline}"
+    usual = DEFAULT_ALIGNMENT.suits(alignment)
+    return "patch-deletion", "" if usual else f" --grid {alignment.grid} --baseline {alignment.baseline}"
 
 
 def open_model(
@@ -170,8 +188,10 @@ def load_weights(model: Model, state: StateFile, choice: str, card: ModelCard) -
     load_state(model.net, state, model.name)
     alignment = state.facts.get("alignment")
     if card.aligned and card.aligned.alignment and address(card.aligned)[0].endswith("/" + state.path.name):
-        alignment = card.aligned.alignment.model_dump()
-    known = {"plain": "plain", "aligned": "aligned", "own": "its own weights"}
-    words = known.get(choice) or f"{'aligned ' if alignment else ''}weights {state.path.name}"
+        alignment = card.aligned.alignment.facts
+    kinds = {"cell": "aligned", "pixels": "trained on random masks", "parts": "trained on dropped parts"}
+    kind = kinds[alignment.get("kind", "cell")] if alignment else ""
+    known = {"plain": "plain", "aligned": kind, "own": "its own weights"}
+    words = known.get(choice) or f"{kind + ' ' if kind == 'aligned' else ''}weights {state.path.name}"
     model.weights = {"digest": state.digest, "alignment": alignment, "label": words}
     return model

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from xaibench.models.tokens import Layout, layout_of, token_layer, transformer_in
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -18,13 +20,16 @@ class Seen:
     given: tuple[int, int] | None
 
 
-def look(net: nn.Module, inputs: Tensor) -> list[Seen]:
-    """Every module of a network in the order in which they finish, in one pass in evaluation mode without gradients."""
+def look(net: nn.Module, inputs: Tensor, layout: Layout | None = None) -> list[Seen]:
+    """Every module of a network in the order in which they finish, in one pass in evaluation mode without gradients.
+
+    With a layout, as many tokens count as a map of its grid.
+    """
     seen: list[Seen] = []
     paths = {module: path for path, module in net.named_modules()}
 
     def note(module: nn.Module, args: tuple, output: object) -> None:
-        seen.append(Seen(paths[module], module, _space(args[0] if args else None), _space(output)))
+        seen.append(Seen(paths[module], module, _space(args[0] if args else None, layout), _space(output, layout)))
 
     handles = [module.register_forward_hook(note) for module in paths]
     training = net.training
@@ -38,10 +43,10 @@ def look(net: nn.Module, inputs: Tensor) -> list[Seen]:
     return seen
 
 
-def _space(value: object) -> tuple[int, int] | None:
-    if not isinstance(value, Tensor) or value.ndim != 4:
-        return None
-    return tuple(value.shape[2:])
+def _space(value: object, layout: Layout | None) -> tuple[int, int] | None:
+    if isinstance(value, Tensor) and value.ndim == 3 and layout and value.shape[1] == layout.count:
+        return layout.grid
+    return tuple(value.shape[2:]) if isinstance(value, Tensor) and value.ndim == 4 else None
 
 
 def last_spatial_layer(net: nn.Module, inputs: Tensor) -> str:
@@ -55,7 +60,14 @@ def last_spatial_layer(net: nn.Module, inputs: Tensor) -> str:
     return spatial[-1] if spatial else ""
 
 
+def default_cam_layer(net: nn.Module, inputs: Tensor) -> str:
+    """The layer for class activation maps where nobody names one: of a vision transformer `token_layer`, of other
+    networks `last_spatial_layer`."""
+    return last_spatial_layer(net, inputs) if transformer_in(net) is None else token_layer(net)
+
+
 def map_size(net: nn.Module, layer: str, inputs: Tensor) -> tuple[int, int]:
-    """Height and width of what a layer gives; (0, 0) for "" and for layers without a spatial map."""
-    sizes = [s.given for s in look(net, inputs) if s.path == layer and s.given is not None]
+    """Height and width of the map, or of the grid of tokens, that a layer gives; (0, 0) for "" and for other layers."""
+    seen = look(net, inputs, layout_of(net, tuple(inputs.shape[2:])))
+    sizes = [s.given for s in seen if s.path == layer and s.given is not None]
     return sizes[-1] if layer and sizes else (0, 0)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from fnmatch import fnmatchcase
 from typing import Any, ClassVar
 
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from xaibench.attribution.evidence import Evidence
+from xaibench.cards import Alignment
 from xaibench.errors import XaibenchError
 
 OK, UNDEFINED_MAP, UNDEFINED_REFERENCE = "ok", "undefined-map", "undefined-reference"
@@ -41,7 +42,8 @@ class Protocol(ABC):
     attribution_output says whether a logit or a probability is explained; needs what the data set must know (`boxes`,
     `masks`, `instances`, `objects`, `parts`, `redraw`, in `Evidence.scenes`); has_oracle whether the protocol can draw
     its own best map; without_method that it judges the model alone: then `score` gets None for maps; needs_reference
-    that it compares the model with a second one (`--reference-model`), which `Evidence.reference` is about.
+    that it compares the model with a second one (`--reference-model`), which `Evidence.reference` is about;
+    shows_others that it also shows images of the data set that are not in the batch, so that its keys hash them all.
     """
 
     target: str = "label"
@@ -50,6 +52,7 @@ class Protocol(ABC):
     has_oracle: ClassVar[bool] = False
     without_method: ClassVar[bool] = False
     needs_reference: ClassVar[bool] = False
+    shows_others: ClassVar[bool] = False
 
     @abstractmethod
     def prepare(self, e: Evidence) -> Any:
@@ -79,6 +82,26 @@ class Protocol(ABC):
         return None
 
     @property
+    def held_out_images(self) -> int:
+        """How many held-out images `fit` needs before images of a run are judged; 0 where nothing is fitted."""
+        return 0
+
+    def fit(self, prepared: Sequence[Any], maps: Sequence[Tensor]) -> Protocol:
+        """This protocol with settings chosen for a method, from batches of held-out images.
+
+        prepared as `prepare` gives it and the method's maps (P, 1, H, W), one of each for a batch.
+        """
+        raise XaibenchError(f"{type(self).__name__} fits nothing")
+
+    def fitted(self) -> dict[str, float]:
+        """The settings that `fit` chose, by name, for the record of the run."""
+        return {}
+
+    def with_fitted(self, chosen: Mapping[str, float]) -> Protocol:
+        """This protocol with settings that `fit` chose before."""
+        return replace(self, **chosen)
+
+    @property
     def words(self) -> str:
         """The settings in a few words, for titles."""
         return ", ".join(f"{field.name.replace('_', ' ')} {getattr(self, field.name)}" for field in fields(self))
@@ -86,9 +109,21 @@ class Protocol(ABC):
     def check(self, size: tuple[int, int]) -> None:  # noqa: B027  (nothing to check is a fair default)
         """Raises XaibenchError where images of size (H, W) do not suit the settings."""
 
-    def check_weights(self, alignment: dict | None) -> str | None:
-        """What is wrong with judging weights of this alignment (grid, baseline, probability); None where nothing is."""
+    @property
+    def alignment(self) -> Alignment | None:
+        """The deletions that weights should have been trained on for this protocol; None where it asks for none."""
         return None
+
+    def check_weights(self, alignment: Alignment | None) -> str | None:
+        """What is wrong with judging weights of this alignment (None for plain ones); None where nothing is."""
+        return None
+
+
+def misaligned(wanted: Alignment, found: Alignment | None) -> str | None:
+    """What is wrong with weights of the alignment `found` where `wanted` is needed; None where nothing is."""
+    if found is None:
+        return "they were not trained on deletions"
+    return None if wanted.suits(found) else f"they were trained on others ({found})"
 
 
 def checked_scores(scores: object, pairs: int, protocol: str, further: Collection[str] = ()) -> Scores:

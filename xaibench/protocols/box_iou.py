@@ -13,7 +13,9 @@ from xaibench.attribution.evidence import Evidence
 from xaibench.errors import XaibenchError
 from xaibench.protocols.base import Scores, status_of
 from xaibench.protocols.masks import Localisation, between, class_boxes, positive_part
+from xaibench.protocols.settings import check_whole
 
+FIT = "fit"
 CANDIDATES = tuple(round(0.05 * step, 2) for step in range(20))
 
 
@@ -45,22 +47,22 @@ def _iou(values: Tensor, masks: Tensor, threshold: float) -> Tensor:
 def best_threshold(maps: Tensor, masks: Tensor, candidates: Sequence[float] = CANDIDATES) -> float:
     """The candidate with the highest mean IoU over the pairs where it is defined, the lowest of equals.
 
-    maps (P, 1, H, W) and masks (P, H, W) bool of held-out images. Raises XaibenchError where no pair is defined.
+    maps (P, 1, H, W) and masks (P, H, W) bool of held-out images. Where no map can be scaled all candidates are equals.
+    Raises XaibenchError where no mask has a pixel.
     """
     return _best([masks], [maps], candidates)
 
 
 def _best(masks: Sequence[Tensor], maps: Sequence[Tensor], candidates: Sequence[float]) -> float:
     """`best_threshold` over batches: whether a pair is defined does not depend on the threshold, so sums suffice."""
-    ordered, pairs = sorted(candidates), 0
+    if not any(batch.any() for batch in masks):
+        raise XaibenchError("no held-out image has a box to choose a threshold on")
+    ordered = sorted(candidates)
     totals = torch.zeros(len(ordered), dtype=torch.float64)
     for batch_masks, batch_maps in zip(masks, maps, strict=True):
         values = scaled(batch_maps)
         scores = torch.stack([_iou(values, batch_masks, threshold) for threshold in ordered]).cpu()
         totals += scores.nansum(1)
-        pairs += int((~scores[0].isnan()).sum()) if ordered else 0
-    if not pairs:
-        raise XaibenchError("no held-out map with a box to choose a threshold on")
     return float(ordered[int(totals.argmax())])
 
 
@@ -68,37 +70,57 @@ def _best(masks: Sequence[Tensor], maps: Sequence[Tensor], candidates: Sequence[
 class BoxIoU(Localisation):
     """IoU of the binarised map with the union of the class's boxes.
 
-    Settings: those of `Localisation`, and the threshold of the scaled map, which `fit` chooses on held-out images.
+    Settings: those of `Localisation`, and the threshold of the scaled map: a number, or `fit`, which chooses the best
+    of the `CANDIDATES` for each method on `held_out` images of the data set's validation part. The further metric
+    `threshold` says which it was.
     """
 
     needs: ClassVar[tuple[str, ...]] = ("boxes",)
     has_oracle: ClassVar[bool] = True
-    threshold: float = 0.5
+    threshold: float | str = 0.5
+    held_out: int = 32
 
     def __post_init__(self):
         super().__post_init__()
-        between("threshold", self.threshold, 0, 0.999)
+        if self.threshold != FIT:
+            between("threshold", self.threshold, 0, 0.999)
+        check_whole(self, held_out=1)
 
     @property
     def words(self) -> str:
         """Such as `labels, logit, threshold 0.5`."""
+        if self.threshold == FIT:
+            return f"{super().words}, threshold fitted on {self.held_out} held-out images"
         return f"{super().words}, threshold {self.threshold:g}"
 
-    def fit(self, prepared: Sequence[Tensor], maps: Sequence[Tensor]) -> BoxIoU:
-        """This protocol with the best of the `CANDIDATES` for the maps of one method, batches of held-out images.
+    @property
+    def held_out_images(self) -> int:
+        """As many as `held_out` says, where the threshold is to be fitted."""
+        return self.held_out if self.threshold == FIT else 0
 
-        prepared as `prepare` gives it, maps (P, 1, H, W), one of each for a batch.
-        """
+    def fit(self, prepared: Sequence[Tensor], maps: Sequence[Tensor]) -> BoxIoU:
+        """This protocol with the best of the `CANDIDATES` for the maps of one method; see `Protocol.fit`."""
         return replace(self, threshold=_best(prepared, maps, CANDIDATES))
+
+    def fitted(self) -> dict[str, float]:
+        """The threshold."""
+        return {"threshold": self.threshold}
 
     def prepare(self, e: Evidence) -> Tensor:
         """The union of boxes (P, H, W) bool."""
         return class_boxes(e, self.every)
 
     def score(self, prepared: Tensor, maps: Tensor) -> Scores:
-        """IoU per pair; undefined without a positive value, or without a box."""
-        bad_map = scaled(maps)[:, 0, 0].isnan()
-        return status_of(box_iou(maps, prepared, self.threshold), bad_map, ~prepared.flatten(1).any(1))
+        """IoU per pair, and the threshold; undefined without a positive value, or without a box.
+
+        Raises XaibenchError where the threshold has not been fitted yet.
+        """
+        if self.threshold == FIT:
+            raise XaibenchError("threshold=fit is chosen on held-out images of a run; `fit` the protocol first")
+        bad_map, no_box = scaled(maps)[:, 0, 0].isnan(), ~prepared.flatten(1).any(1)
+        scores = status_of(box_iou(maps, prepared, self.threshold), bad_map, no_box)
+        fixed = torch.full_like(scores.values, self.threshold)
+        return replace(scores, also={"threshold": status_of(fixed, torch.zeros_like(bad_map), no_box)})
 
     def oracle(self, prepared: Tensor, size: tuple[int, int]) -> Tensor:
         """The boxes themselves."""

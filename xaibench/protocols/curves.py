@@ -13,6 +13,7 @@ from torch import Tensor
 
 from xaibench.attribution.evidence import Evidence
 from xaibench.protocols.base import Scores, status_of
+from xaibench.protocols.patches import blur
 from xaibench.seeds import generator
 
 
@@ -64,6 +65,19 @@ def tied_scores(values: Tensor) -> Scores:
     """The share of tied values (P, n) as a further metric; undefined where they are not finite."""
     bad = ~values.isfinite().all(1)
     return status_of(tied_share(values), bad, torch.zeros_like(bad))
+
+
+def stand_in(e: Evidence, baseline: str) -> Tensor:
+    """(B, C, H, W): what stands in the place of deleted pixels: `zero`, `random` (U(-1, 1) per image), `blur`."""
+
+    def compute() -> Tensor:
+        if baseline == "zero":
+            return e.baseline("zero").expand_as(e.images)
+        if baseline == "random":
+            return e.random("deleted pixels", e.images.shape[1:], torch.rand) * 2 - 1
+        return blur(e.images)
+
+    return e.once(("deleted pixels", baseline), compute, per_image=True)
 
 
 def replaced_scores(

@@ -31,16 +31,6 @@ def energy_share(maps: Tensor, part: Tensor, whole: Tensor | None = None) -> Ten
     return inside / (positive if whole is None else positive * whole).sum((1, 2))
 
 
-def size_correlation(scores: Tensor, pixels: Tensor) -> float:
-    """Pearson's correlation in [-1, 1] of scores (R,) with box sizes (R,), over rows where both are finite.
-
-    NaN with fewer than two such rows, or where either is constant: how much a score only says how large boxes are.
-    """
-    both = scores.isfinite() & pixels.isfinite()
-    x, y = (v[both].double() - v[both].double().mean() for v in (scores, pixels))
-    return float((x * y).sum() / (x.square().sum() * y.square().sum()).sqrt())
-
-
 @dataclass(frozen=True)
 class Regions:
     """Where attribution counts as right, part (P, H, W) bool, and where it counts at all: whole, None for the image."""
@@ -74,7 +64,7 @@ class BoxEnergy(EnergyGame):
     """EPG: positive attribution in the union of the class's boxes, as a share of all.
 
     Settings: those of `Localisation`, and alpha, the exponent of the further metric `epg-alpha`, EPG / pixels^alpha.
-    `box-pixels` is the further metric that `size_correlation` asks for.
+    `box-pixels`, the size of the boxes, is another; `xaibench leaderboard epg --correlate box-pixels` compares the two.
     """
 
     needs: ClassVar[tuple[str, ...]] = ("boxes",)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -51,6 +52,7 @@ class GridPointing(Protocol):
     on its own for it to be judged; attribution_output (logit, probability). The label is what is explained.
     """
 
+    shows_others: ClassVar[bool] = True
     cells: int = 2
     confidence: float = 0.0
     attribution_output: str = "logit"

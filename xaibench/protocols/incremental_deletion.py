@@ -21,10 +21,11 @@ from xaibench.protocols.curves import (
     places,
     ranks,
     replaced_scores,
+    stand_in,
     tie_order,
     tied_scores,
 )
-from xaibench.protocols.patches import BASELINES, blur, cell_masks, cell_sums, check_grid
+from xaibench.protocols.patches import BASELINES, cell_masks, cell_sums, check_grid
 from xaibench.protocols.settings import OUTPUTS, TARGETS, check_choices, check_whole
 
 LEVELS, ORDERS, ATTRIBUTIONS = ("pixel", "patch"), ("ascending", "descending"), ("fixed", "updated")
@@ -44,16 +45,6 @@ def symmetric_relevance_gain(least_first: Tensor, most_first: Tensor) -> Tensor:
     As the curves meet at both ends, this is the area between them by the trapezoid rule.
     """
     return least_first.mean(1) - most_first.mean(1)
-
-
-def deleted_images(e: Evidence, baseline: str) -> Tensor:
-    """(B, C, H, W): what stands in the place of deleted pixels: `zero`, `random` (U(-1, 1) per image), `blur`."""
-    if baseline == "zero":
-        return e.baseline("zero").expand_as(e.images)
-    if baseline == "random":
-        draw = e.random("deleted pixels", e.images.shape[1:], torch.rand)
-        return draw * 2 - 1
-    return blur(e.images)
 
 
 @dataclass(frozen=True)
@@ -90,12 +81,8 @@ class _Steps(Protocol):
 
     def prepare(self, e: Evidence) -> Evidence:
         """The evidence, in which the intact image's logits and the stand-in are remembered for all methods."""
-        e.logits(), self.stand_in(e)
+        e.logits(), stand_in(e, self.baseline)
         return e
-
-    def stand_in(self, e: Evidence) -> Tensor:
-        """What replaces deleted pixels (B, C, H, W)."""
-        return e.once(("deleted pixels", self.baseline), lambda: deleted_images(e, self.baseline), per_image=True)
 
     def values(self, maps: Tensor) -> Tensor:
         """(P, units): pixels of the maps, or sums over their cells."""
@@ -118,7 +105,8 @@ class _Steps(Protocol):
         """(P, steps) float64: the target's probability after 0, 1, ..., steps - 1 steps."""
         found, size = self.places(e, maps, order), tuple(maps.shape[-2:])
         amounts = counts(found.shape[1], self.steps)[1:-1]
-        after = replaced_scores(e, self.per_pixel(found, size), amounts, e.images, self.stand_in(e), "probability")
+        blank = stand_in(e, self.baseline)
+        after = replaced_scores(e, self.per_pixel(found, size), amounts, e.images, blank, "probability")
         return torch.cat([e.scores(e.logits(), "probability").double()[:, None], after], 1)
 
 
@@ -158,7 +146,7 @@ class IncrementalDeletion(_Steps):
 
         NaN after a step whose map was not finite.
         """
-        size, stand_in = tuple(maps.shape[-2:]), self.stand_in(e)[e.owner]
+        size, blank = tuple(maps.shape[-2:]), stand_in(e, self.baseline)[e.owner]
         units = self.values(maps).shape[1]
         heights, current = [e.scores(e.logits(), "probability").double()], e.inputs
         gone = torch.zeros(len(maps), units, dtype=torch.bool, device=maps.device)
@@ -167,7 +155,7 @@ class IncrementalDeletion(_Steps):
                 maps = again(e.at(current))
             left = self.places(e, maps, self.order)
             gone = places(torch.where(gone, left - units, left).argsort(1)) < amount
-            current = shown = torch.where(self.per_pixel(gone, size)[:, None], stand_in, e.inputs)
+            current = shown = torch.where(self.per_pixel(gone, size)[:, None], blank, e.inputs)
             logits = e.passes.logits(len(shown), lambda index, shown=shown: shown[index])
             finite = maps.flatten(1).isfinite().all(1)
             heights.append(torch.where(finite, pair_scores(e, logits, "probability"), torch.nan))

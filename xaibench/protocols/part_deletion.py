@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from xaibench.attribution.evidence import Evidence
+from xaibench.cards import Alignment
 from xaibench.errors import XaibenchError
 from xaibench.protocols.base import Protocol, Scores, status_of
 from xaibench.protocols.curves import constant_or_not_finite
@@ -95,6 +96,11 @@ class PartDeletion(Protocol):
     def __post_init__(self):
         check_choices(self, target=TARGETS, attribution_output=OUTPUTS, drop_output=OUTPUTS)
         check_whole(self, least_parts=2)
+
+    @property
+    def alignment(self) -> Alignment:
+        """Each part dropped from the images that are learnt from with probability 0.2."""
+        return Alignment(kind="parts", probability=0.2)
 
     def prepare(self, e: Evidence) -> Parts:
         """Masks and drops of the parts, once for all methods."""

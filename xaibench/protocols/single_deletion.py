@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from xaibench.attribution.evidence import Evidence
+from xaibench.cards import Alignment
 from xaibench.errors import XaibenchError
-from xaibench.protocols.base import Protocol, Scores, status_of
+from xaibench.protocols.base import Protocol, Scores, misaligned, status_of
 from xaibench.protocols.patches import BASELINES, cell_masks, cell_sums, check_grid, replacement, spread
 from xaibench.protocols.statistics import spearman
 
@@ -83,13 +84,14 @@ class SingleDeletion(Protocol):
         """Raises XaibenchError unless images of size (H, W) divide into the grid's cells."""
         check_grid(size, self.grid)
 
-    def check_weights(self, alignment: dict | None) -> str | None:
+    @property
+    def alignment(self) -> Alignment:
+        """The published one, with this grid and baseline."""
+        return Alignment(grid=self.grid, baseline=self.baseline, probability=0.5)
+
+    def check_weights(self, alignment: Alignment | None) -> str | None:
         """Weights are in-domain when they were aligned with this grid and baseline."""
-        if alignment is None:
-            return "they were not fine-tuned on deletions"
-        if (alignment["grid"], alignment["baseline"]) != (self.grid, self.baseline):
-            return f"they are aligned with grid {alignment['grid']} and {alignment['baseline']} baseline"
-        return None
+        return misaligned(self.alignment, alignment)
 
     def prepare(self, e: Evidence) -> Tensor:
         """Drops (P, grid²)."""

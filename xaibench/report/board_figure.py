@@ -1,24 +1,30 @@
-"""The picture of a leaderboard: one dot with its 95 % interval per method, fit for a paper."""
+"""The picture of a leaderboard: one dot with its 95 % interval per method, or per method and group, fit for a paper."""
 
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from xaibench.errors import XaibenchError
-from xaibench.report.board_text import clean, count, share
-from xaibench.report.style import ACCENT, INK, QUIET, SOFT, STYLE, WIDTH, figure_kind, save_figure
+from xaibench.report.board_text import clean, count, direction, share
+from xaibench.report.style import ACCENT, INK, QUIET, SOFT, STYLE, WIDTH, figure_kind, save_figure, text_width
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
+    from xaibench.analysis.breakdown import Breakdown
     from xaibench.analysis.leaderboard import Leaderboard
 
 ROW = 0.235  # inches per method
+STEP = 0.11  # inches per group of a method
+# Of `all` and the groups; told apart by people with any colour vision (after the qualitative palette of Okabe and Ito).
+GROUP_COLOURS = (INK, "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 
 
 def board_figure(board: Leaderboard, path: str | Path) -> Path:
@@ -30,7 +36,6 @@ def board_figure(board: Leaderboard, path: str | Path) -> Path:
     Raises XaibenchError for another suffix, a board without any stored score, or a file that cannot be written.
     """
     import matplotlib
-    from matplotlib.figure import Figure
 
     path = Path(path)
     figure_kind(path, ("png", "svg"))
@@ -38,23 +43,87 @@ def board_figure(board: Leaderboard, path: str | Path) -> Path:
     if table.empty:
         raise XaibenchError(f"nothing to draw: no score is stored for {board.title}")
     with matplotlib.rc_context(STYLE):
-        # A hard space keeps the dot at the end of a line, never at the beginning of the next.
-        title = textwrap.wrap(clean(board.title).replace(" · ", "\u00a0· "), 82)
-        subtitle = textwrap.wrap(_subtitle(board).replace(" · ", "\u00a0· "), 96)
-        heading = 0.19 * len(title) + 0.165 * len(subtitle) + 0.22
-        height = heading + ROW * len(table) + 0.62
-        figure = Figure(figsize=(WIDTH, height), facecolor="white")
         labels = [_label(row) for row in table.to_dict("records")]
-        left = 0.05 + 0.077 * max(map(len, labels)) / WIDTH
-        axes = figure.add_axes((left, 0.5 / height, 0.975 - left, ROW * len(table) / height))
+        figure, axes = _framed(board.title, _subtitle(board), ROW * len(table), labels)
         _dots(axes, table, labels)
-        axes.set_xlabel(f"{clean(board.metric)} ({'higher' if board.higher_is_better else 'lower'} is better)",
-                        parse_math=False)  # fmt: skip
-        figure.text(0.02, 1 - 0.12 / height, "\n".join(title), va="top", weight="bold", linespacing=1.35,
-                    parse_math=False)  # fmt: skip
-        figure.text(0.02, 1 - (0.19 + 0.19 * len(title)) / height, "\n".join(subtitle), va="top", size=8,
-                    color=SOFT, linespacing=1.35, parse_math=False)  # fmt: skip
+        axes.set_xlabel(f"{clean(board.metric)} ({direction(board)})", parse_math=False)
         return save_figure(figure, path)
+
+
+def breakdown_figure(found: Breakdown, path: str | Path) -> Path:
+    """Draw a breakdown to a .png or .svg file, whose path is returned.
+
+    Methods stand in the board's order, each with a dot and 95 % interval over images per group; names of controls and
+    oracles are grey. Groups and methods without a stored image are left out.
+
+    Raises XaibenchError for another suffix, more groups than there are colours, or nothing to draw.
+    """
+    import matplotlib
+
+    path = Path(path)
+    figure_kind(path, ("png", "svg"))
+    table = found.table[found.table["mean"].notna()]
+    groups = [group for group in found.groups.to_dict("records") if group["group"] in set(table["group"])]
+    if len(groups) > len(GROUP_COLOURS):
+        raise XaibenchError(
+            f"a figure has room for {len(GROUP_COLOURS) - 1} groups, not {len(groups) - 1}; choose some by --class"
+        )
+    if table.empty:
+        raise XaibenchError(f"nothing to draw: no score is stored for {found.board.title}")
+    rows = table.drop_duplicates("method").assign(coverage=1.0)
+    names, tall = rows["method"].tolist(), STEP * (len(groups) + 1)
+    with matplotlib.rc_context(STYLE):
+        labels = [_label(row) for row in rows.to_dict("records")]
+        parts = ["mean and 95 % bootstrap interval over images, this fixed model"]
+        parts += ["each explained class counts once"] if groups[0]["n_pairs"] > groups[0]["n_images"] else []
+        legend = [f"{_short(group['group'], 28)} (n = {group['n_images']})" for group in groups]
+        figure, axes = _framed(found.title, " · ".join(parts), tall * len(names), labels, legend)
+        for number, group in enumerate(groups):
+            own = table[table["group"] == group["group"]]
+            centre = np.array([len(names) - 1 - names.index(name) for name in own["method"]], dtype=float)
+            height = centre + ((len(groups) - 1) / 2 - number) / (len(groups) + 1)
+            axes.hlines(height, own["ci_low"], own["ci_high"], color=GROUP_COLOURS[number], linewidth=1.2, zorder=2)
+            axes.plot(own["mean"], height, "o", color=GROUP_COLOURS[number], markersize=4, zorder=3)
+        _axis(axes, labels, (~rows["kind"].isin(("control", "oracle"))).to_numpy(), table["ci_low"], table["ci_high"])
+        axes.set_xlabel(f"{clean(found.board.metric)} ({direction(found.board)})", parse_math=False)
+        return save_figure(figure, path)
+
+
+def _framed(
+    title: str, subtitle: str, tall: float, labels: list[str], legend: Sequence[str] = ()
+) -> tuple[Figure, Axes]:
+    """A figure with title, subtitle and legend, and axes of `tall` inches with room for labels on their left."""
+    from matplotlib.figure import Figure
+
+    # A hard space keeps the dot at the end of a line, never at the beginning of the next.
+    top = textwrap.wrap(clean(title).replace(" · ", "\u00a0· "), 82)
+    below = textwrap.wrap(subtitle.replace(" · ", "\u00a0· "), 96)
+    places, lines = _legend_places(legend)
+    heading = 0.19 * len(top) + 0.165 * len(below) + 0.2 * lines + 0.22
+    height = heading + tall + 0.62
+    figure = Figure(figsize=(WIDTH, height), facecolor="white")
+    left = 0.05 + 0.077 * max(map(len, labels)) / WIDTH
+    axes = figure.add_axes((left, 0.5 / height, 0.975 - left, tall / height))
+    figure.text(0.02, 1 - 0.12 / height, "\n".join(top), va="top", weight="bold", linespacing=1.35, parse_math=False)
+    figure.text(0.02, 1 - (0.19 + 0.19 * len(top)) / height, "\n".join(below), va="top", size=8, color=SOFT,
+                linespacing=1.35, parse_math=False)  # fmt: skip
+    start = 0.26 + 0.19 * len(top) + 0.165 * len(below)
+    for (x, line), words, colour in zip(places, legend, GROUP_COLOURS, strict=False):
+        figure.text(x / WIDTH, 1 - (start + 0.2 * line) / height, f"\u25cf {words}", va="top", size=8, color=colour,
+                    parse_math=False)  # fmt: skip
+    return figure, axes
+
+
+def _legend_places(words: Sequence[str]) -> tuple[list[tuple[float, int]], int]:
+    """Where each entry of a legend stands, (inches from the left, line), and the number of lines."""
+    places, x, line = [], 0.02 * WIDTH, 0
+    for entry in words:
+        wide = text_width(f"\u25cf {entry}", 8) + 0.16
+        if x + wide > 0.98 * WIDTH and places:
+            x, line = 0.02 * WIDTH, line + 1
+        places.append((x, line))
+        x += wide
+    return places, line + 1 if words else 0
 
 
 def _subtitle(board: Leaderboard) -> str:
@@ -77,11 +146,16 @@ def _dots(axes: Axes, table: pd.DataFrame, names: list[str]) -> None:
         axes.hlines(height[rows], low[rows], high[rows], color=colour, linewidth=1.0 if quiet else 1.6, zorder=2)
         axes.plot(mean[rows], height[rows], "o", color=colour, markersize=5 if quiet else 5.5, markeredgewidth=1.1,
                   markerfacecolor="white" if quiet else colour, zorder=3)  # fmt: skip
-    axes.set_yticks(height)
+    _axis(axes, names, ranked, low, high)
+
+
+def _axis(axes: Axes, names: list[str], dark: np.ndarray, low: np.ndarray, high: np.ndarray) -> None:
+    """Names of methods from top to bottom, grey where not dark, and limits around the intervals from low to high."""
+    axes.set_yticks(np.arange(len(names))[::-1])
     labels = axes.set_yticklabels(names, parse_math=False)
-    for label, good in zip(labels, ranked, strict=True):
+    for label, good in zip(labels, dark, strict=True):
         label.set_color(INK if good else QUIET)
-    axes.set_ylim(-0.6, len(table) - 0.4)
+    axes.set_ylim(-0.6, len(names) - 0.4)
     # A board far from zero shows its differences; the zero line is drawn where it falls inside.
     spread = max(high.max() - low.min(), 1e-9)
     near_zero = low.min() < spread and high.max() > -spread
@@ -102,5 +176,10 @@ def _label(row: dict) -> str:
     mark = f" ({kind})" if kind in ("control", "oracle") and kind != name else ""
     if row["coverage"] < 1:
         mark = f" ({share(row['coverage'])} of images)"
-    room = 36 - len(mark)
-    return (name if len(name) <= room else f"{name[: room - 1]}…") + mark
+    return _short(name, 36 - len(mark)) + mark
+
+
+def _short(name: str, room: int) -> str:
+    """A name of at most so many characters."""
+    name = clean(name)
+    return name if len(name) <= room else f"{name[: room - 1]}…"

@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import json
 import textwrap
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from xaibench.results.cells import metric_words
 from xaibench.results.files import plain
 
 if TYPE_CHECKING:
@@ -16,14 +18,14 @@ if TYPE_CHECKING:
 
     from xaibench.analysis.leaderboard import Leaderboard
 
+WORDS = ("method", "kind", "group", "class")  # columns of text
 MARKDOWN = str.maketrans({character: f"\\{character}" for character in "\\`*_[]<>|~&$"})
 
 
 def caption(board: Leaderboard) -> str:
     """What the numbers mean: over what, which interval, direction, accuracy, and what was undefined."""
-    better = "higher" if board.higher_is_better else "lower"
     parts = [
-        f"Mean {clean(board.metric)} over {count(board.n_list - board.n_reference, 'image')} ({better} is better), "
+        f"Mean {clean(board.metric)} over {count(board.n_list - board.n_reference, 'image')} ({direction(board)}), "
         "with 95 % bootstrap intervals over images, for this fixed model."
     ]
     if board.accuracy and board.accuracy.get("images"):
@@ -43,10 +45,42 @@ def caption(board: Leaderboard) -> str:
     return " ".join(parts)
 
 
+def direction(board: Leaderboard) -> str:
+    """Which end of the scores is the better one, if either is."""
+    if metric_words(board.context.get("protocol") or {}, board.metric).get("higher_is_better", True) is None:
+        return "it only describes"
+    return f"{'higher' if board.higher_is_better else 'lower'} is better"
+
+
 def to_text(board: Leaderboard, width: int | None, colour: bool) -> str:
     """Title, table and caption for a terminal of `width` columns (at least 72), or as wide as the table needs.
 
     Where it is too narrow for all columns, those go first that the caption or the dim print also tell.
+    """
+    headers = ["rank", "method", "mean", "ci_low", "ci_high", "n_images", "n_undefined", "ranks", "coverage", "kind"]
+    if (board.table["coverage"] == 1).all():
+        headers.remove("coverage")
+    lines = [[_words(header, row) for header in headers] for row in board.table.to_dict("records")]
+    quiet = board.table["rank"].isna().tolist()
+    table = text_table(headers, lines, width, colour, quiet=quiet, less=("kind", "ranks"))
+    return page(board.title, table, board.caption, width)
+
+
+def page(title: str, body: str, caption: str, width: int | None) -> str:
+    """Title, body and caption with empty lines between them; the words are filled to at most 100 columns."""
+    fill = min(max(width or 1000, 72), 100)
+    title = textwrap.fill(clean(title).replace(" · ", "\u00a0· "), fill).replace("\u00a0", " ")
+    return "\n\n".join([title, body, textwrap.fill(caption, fill)])
+
+
+def text_table(
+    headers: list[str], lines: list[list[str]], width: int | None, colour: bool, quiet: Sequence[bool],
+    less: Sequence[str] = (), blocks: Sequence[int] = (),
+) -> str:  # fmt: skip
+    """A table for a terminal of `width` columns (at least 72), or as wide as it needs.
+
+    quiet: which lines are dim. less: columns that go, one after the other, where it is too narrow. blocks: numbers of
+    lines after which an empty one follows.
     """
     from rich.console import Console
 
@@ -54,64 +88,92 @@ def to_text(board: Leaderboard, width: int | None, colour: bool) -> str:
     console = Console(
         file=stream, width=max(width or 1000, 72), force_terminal=colour, no_color=not colour, highlight=False
     )
-    headers = ["rank", "method", "mean", "ci_low", "ci_high", "n_images", "n_undefined", "ranks", "coverage", "kind"]
-    if (board.table["coverage"] == 1).all():
-        headers.remove("coverage")
-    table = _table(board, headers, 2)
-    for less in ((), ("kind",), ("kind", "ranks")):
+    table = _table(headers, lines, quiet, blocks, (), 2)
+    for number in range(len(less) + 1):
         if console.measure(table, options=console.options.update(width=1000)).maximum <= console.width:
             break
-        table = _table(board, [header for header in headers if header not in less], 1)
+        table = _table(headers, lines, quiet, blocks, less[:number], 1)
     console.print(table)
-    body = "\n".join(line.rstrip() for line in stream.getvalue().splitlines())
-    fill = min(console.width, 100)
-    title = textwrap.fill(clean(board.title).replace(" · ", "\u00a0· "), fill).replace("\u00a0", " ")
-    return "\n\n".join([title, body, textwrap.fill(board.caption, fill)])
+    return "\n".join(line.rstrip() for line in stream.getvalue().splitlines())
 
 
-def _table(board: Leaderboard, headers: list[str], gap: int) -> Table:
+def _table(
+    headers: list[str], lines: list[list[str]], quiet: Sequence[bool], blocks: Sequence[int], without: Sequence[str],
+    gap: int,
+) -> Table:  # fmt: skip
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0))
-    for header in headers:
-        left = header in ("method", "kind")
+    kept = [number for number, header in enumerate(headers) if header not in without]
+    for header in (headers[number] for number in kept):
+        left = header in WORDS
         table.add_column(
-            header, justify="left" if left else "right", overflow="fold", no_wrap=header != "method",
-            min_width=8 if left else None, max_width=36 if header == "method" else None,
+            header, justify="left" if left else "right", overflow="fold", no_wrap=not left or header == "kind",
+            min_width=8 if left else None, max_width=36 if left and header != "kind" else None,
         )  # fmt: skip
-    for row in board.table.to_dict("records"):
-        span = "" if pd.isna(row["rank_low"]) else f"{row['rank_low']}-{row['rank_high']}"
-        words = {
-            "rank": _whole(row["rank"]), "method": clean(row["method"]), "mean": _number(row["mean"]),
-            "ci_low": _number(row["ci_low"]), "ci_high": _number(row["ci_high"]), "n_images": _whole(row["n_images"]),
-            "n_undefined": _whole(row["n_undefined"]), "ranks": span, "coverage": share(row["coverage"]),
-            "kind": clean(row["kind"]),
-        }  # fmt: skip
-        table.add_row(*(Text(words[header]) for header in headers), style="dim" if pd.isna(row["rank"]) else None)
+    for number, line in enumerate(lines):
+        table.add_row(*(Text(line[column]) for column in kept), style="dim" if quiet[number] else None)
+        if number in blocks:
+            table.add_row()
     return table
+
+
+def _words(header: str, row: dict[str, Any]) -> str:
+    """What a board's table says in a column."""
+    if header == "ranks":
+        return "" if pd.isna(row["rank_low"]) else f"{row['rank_low']}-{row['rank_high']}"
+    return share(row["coverage"]) if header == "coverage" else cell_words(row[header])
+
+
+def cell_words(value: Any) -> str:
+    """A name, a whole number, or a number with four decimals; nothing where there is no value."""
+    if isinstance(value, str):
+        return clean(value)
+    if pd.isna(value):
+        return ""
+    return f"{value:.4f}" if isinstance(value, float) else str(int(value))
 
 
 def to_markdown(board: Leaderboard) -> str:
     """Title, table and caption in Markdown; names are escaped, so they cannot become markup."""
-    names = list(board.table.columns)
-    lines = [f"**{markdown(board.title)}**", "", f"| {' | '.join(names)} |"]
-    lines.append("|" + "|".join(" :-- " if name in ("method", "kind") else " --: " for name in names) + "|")
-    for row in board.table.to_dict("records"):
+    lines = [f"**{markdown(board.title)}**", "", *markdown_table(board.table), "", markdown(board.caption), ""]
+    return "\n".join(lines)
+
+
+def markdown_table(table: pd.DataFrame) -> list[str]:
+    """The lines of a table in Markdown."""
+    names = list(table.columns)
+    lines = [f"| {' | '.join(names)} |"]
+    lines.append("|" + "|".join(" :-- " if name in WORDS else " --: " for name in names) + "|")
+    for row in table.to_dict("records"):
         lines.append("| " + " | ".join(_markdown_cell(name, row[name]) for name in names) + " |")
-    return "\n".join([*lines, "", markdown(board.caption), ""])
+    return lines
 
 
 def to_json(board: Leaderboard) -> str:
     """One JSON object, without NaN."""
-    rows = [{key: None if pd.isna(value) else value for key, value in row.items()}
-            for row in board.table.to_dict("records")]  # fmt: skip
-    value = {
+    return json_of({**facts(board), "caption": board.caption, "notes": list(board.notes), "rows": records(board.table),
+                    "context": board.context})  # fmt: skip
+
+
+def facts(board: Leaderboard) -> dict[str, Any]:
+    """What JSON says of a board beside its rows."""
+    return {
         "board": board.board, "title": board.title, "metric": board.metric,
         "higher_is_better": board.higher_is_better, "undefined_cost": board.undefined_cost,
         "images": {"list": board.n_list, "undefined_reference": board.n_reference}, "accuracy": board.accuracy,
-        "caption": board.caption, "notes": list(board.notes), "rows": rows, "context": board.context,
     }  # fmt: skip
+
+
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a table as dicts, None where there is no value."""
+    rows = table.to_dict("records")
+    return [{key: None if pd.isna(value) else value for key, value in row.items()} for row in rows]
+
+
+def json_of(value: dict[str, Any]) -> str:
+    """One JSON object, without NaN."""
     return json.dumps(plain(value), indent=1, ensure_ascii=False, allow_nan=False)
 
 
@@ -138,14 +200,7 @@ def share(value: float) -> str:
 def _markdown_cell(name: str, value: Any) -> str:
     if pd.isna(value):
         return ""
-    if name in ("method", "kind"):
+    if name in WORDS:
         return markdown(value)
     return f"{value:.4f}" if isinstance(value, float) and name != "coverage" else f"{value:g}"
 
-
-def _whole(value: Any) -> str:
-    return "" if pd.isna(value) else str(int(value))
-
-
-def _number(value: Any) -> str:
-    return "" if pd.isna(value) else f"{value:.4f}"

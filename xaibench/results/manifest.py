@@ -93,12 +93,15 @@ class RunManifest:
         command: the exact command (`command_line`); given again it computes only what is missing.
         protocols, boards, cells: names and keys of what was asked for.
         images: {"list": hash of `Store.save_list`, "count": its length}.
+        classes: names of the data set's classes by index, so that boards can say them without the data.
         status: running, complete, interrupted or failed.
         started, finished: ISO times, UTC; seconds: wall time of computing.
         device, precision, batch_size, chunk_size, workers: as used, after `auto` was decided.
         accuracy: {"correct": int, "images": int} of the model over the evaluated images.
         forward_equivalents: passes per image, all methods together.
         training: what is known about the model's training here, or None.
+        fitted: what protocols chose on held-out images, such as a threshold, by cell.
+        masks: how the masks of all objects were made that --masks named, or None.
         warnings: lines shown to the user; skipped: {method: reason}.
     """
 
@@ -107,6 +110,7 @@ class RunManifest:
     boards: list[str] = field(default_factory=list)
     cells: list[str] = field(default_factory=list)
     images: dict[str, Any] = field(default_factory=lambda: {"list": None, "count": 0})
+    classes: list[str] = field(default_factory=list)
     run: str = field(default_factory=new_run_id)
     status: str = "running"
     started: str = field(default_factory=lambda: datetime.now(UTC).isoformat())
@@ -122,6 +126,8 @@ class RunManifest:
     accuracy: dict[str, int] | None = None
     forward_equivalents: float | None = None
     training: dict[str, Any] | None = None
+    fitted: dict[str, dict[str, float]] = field(default_factory=dict)
+    masks: dict[str, Any] | None = None
     warnings: list[str] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
 

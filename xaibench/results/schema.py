@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from xaibench.errors import XaibenchError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 VERSION_KEY = b"xaibench.schema"
 STATUSES = ("ok", "undefined-map", "undefined-reference")
 UNITS = ("image", "class", "instance")
@@ -29,6 +29,8 @@ SCHEMA = pa.schema(
         pa.field("score", pa.float64()),
         pa.field("status", pa.string(), nullable=False),
         pa.field("prediction", pa.int32()),
+        pa.field("label", pa.int32()),
+        pa.field("correct", pa.bool_()),
         pa.field("protocol", pa.string(), nullable=False),
         pa.field("dataset", pa.string(), nullable=False),
         pa.field("model", pa.string(), nullable=False),
@@ -49,6 +51,10 @@ MEANINGS = {
     "score": "the score; null where undefined",
     "status": "whether the score is defined, or whose fault it is that it is not",
     "prediction": "class index that the model predicts",
+    "label": "class index of the image's own class; null in rows stored before it was recorded (schema 1)",
+    "correct": "whether the explained class, where that is a predicted one, or else `prediction`, is among the labels "
+    "of the image; null where nothing is predicted, where the model's classes are not the data's, and in rows of "
+    "schema 1",
     "protocol": "name of the protocol; for reading, keys are in `cell`",
     "dataset": "name of the data set",
     "model": "name of the model",
@@ -56,8 +62,16 @@ MEANINGS = {
     "method": "name of the method; null where a protocol judges none",
 }
 
+
+def _without_answers(table: pa.Table) -> pa.Table:
+    """Version 1 did not say what the image's own class is, nor whether the model is right: both are null."""
+    for name in ("label", "correct"):
+        table = table.append_column(SCHEMA.field(name), pa.nulls(table.num_rows, SCHEMA.field(name).type))
+    return table
+
+
 # {version: function from a table of that version to one of the next}; an entry joins with each new version.
-UPGRADES: dict[int, Callable[[pa.Table], pa.Table]] = {}
+UPGRADES: dict[int, Callable[[pa.Table], pa.Table]] = {1: _without_answers}
 
 
 def row_table(rows: Sequence[Mapping[str, Any]] | Mapping[str, Any]) -> pa.Table:
@@ -126,7 +140,7 @@ def check_schema(schema: pa.Schema, name: str) -> int:
             f"{name} has row schema {version}, which this xaibench (schema {SCHEMA_VERSION}) cannot upgrade; "
             "choose another folder with --out"
         )
-    if version == SCHEMA_VERSION and not schema.equals(SCHEMA, check_metadata=False):
+    if not _fits(schema, version):
         raise XaibenchError(f"{name} has other columns than row schema {version}; `xaibench validate` lists such files")
     return version
 
@@ -136,6 +150,17 @@ def upgrade(table: pa.Table, version: int) -> pa.Table:
     for step in range(version, SCHEMA_VERSION):
         table = UPGRADES[step](table)
     return table.select(SCHEMA.names).cast(SCHEMA)
+
+
+def _fits(schema: pa.Schema, version: int) -> bool:
+    """Whether columns are those of a version: those of today, or what becomes them step by step."""
+    if version == SCHEMA_VERSION:
+        return schema.equals(SCHEMA, check_metadata=False)
+    try:
+        upgrade(schema.empty_table(), version)
+    except (KeyError, pa.ArrowException):
+        return False
+    return True
 
 
 def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:

@@ -19,6 +19,7 @@ from xaibench.results.files import make_folder, plain, read_json, write_atomic, 
 from xaibench.results.schema import IDENTITY, SCHEMA, SCHEMA_VERSION, check_schema, upgrade
 
 FOLDERS = ("rows", "cells", "runs", "lists")
+NULLABLE = {pa.int32(): pd.Int32Dtype(), pa.bool_(): pd.BooleanDtype()}
 SHARD = "__filename"  # the name pyarrow.dataset gives to the column with each row's file
 
 
@@ -151,15 +152,16 @@ class Store:
     def rows(self, keys: Iterable[str] | None = None, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """Stored rows of the given cells (default: all), without copies that simultaneous runs may have left.
 
-        Of rows with the same identity in several shards those of the oldest shard stay. `target` and `prediction` are
-        nullable integers, an undefined `score` is NaN. `columns` limits what is read and returned.
+        Of rows with the same identity in several shards those of the oldest shard stay. `target`, `prediction` and
+        `label` are nullable integers, `correct` is a nullable boolean, an undefined `score` is NaN. `columns` limits
+        what is read and returned.
         """
         columns = list(columns or SCHEMA.names)
         needed = list(dict.fromkeys([*columns, *IDENTITY]))
         batches = list(self._batches([*needed, SHARD], None if keys is None else set(keys)))
         fields = [SCHEMA.field(name) for name in needed]
         table = pa.Table.from_batches(batches, schema=pa.schema([*fields, pa.field(SHARD, pa.string())]))
-        frame = table.to_pandas(types_mapper={pa.int32(): pd.Int32Dtype()}.get)
+        frame = table.to_pandas(types_mapper=NULLABLE.get)
         return _without_copies(frame)[columns]
 
     def _batches(self, columns: list[str], keys: Iterable[str] | None) -> Iterator[pa.RecordBatch]:

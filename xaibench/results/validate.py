@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from xaibench.errors import XaibenchError, one_line
-from xaibench.results.cells import Cell, metric_words
+from xaibench.results.cells import Cell, digest, metric_words
 from xaibench.results.manifest import RunManifest
 from xaibench.results.schema import IDENTITY, check_schema, faults, upgrade
 from xaibench.results.store import Store
@@ -61,7 +61,7 @@ def inspect(root: str | Path) -> Validation:
             tables.append(table.append_column("shard", pa.array([_name(store, path)] * table.num_rows, pa.string())))
     cells = _cells(store, problems)
     rows = pa.concat_tables(tables).to_pandas() if tables else pd.DataFrame(columns=[*_COLUMNS, "shard"])
-    for found in (_scores(rows, cells), _copies(rows), _contents(rows)):
+    for found in (_scores(rows, cells), _copies(rows), _contents(rows, cells)):
         problems.extend(found)
     lists = _lists(store, problems)
     problems.extend(_run_problems(store, rows, lists))
@@ -155,12 +155,16 @@ def _copies(rows: pd.DataFrame) -> Iterator[Problem]:
         )
 
 
-def _contents(rows: pd.DataFrame) -> Iterator[Problem]:
-    contents = rows.groupby(["dataset", "image_id"])["image_digest"].nunique()
-    for dataset, image_id in contents[contents > 1].index:
-        pair = rows[(rows["dataset"] == dataset) & (rows["image_id"] == image_id)]
-        found = ", ".join(sorted(pair["image_digest"].unique()))
-        yield Problem(pair["shard"].iloc[-1], "digest", f"image {image_id} of {dataset} has several contents: {found}")
+def _contents(rows: pd.DataFrame, cells: dict[str, Cell]) -> Iterator[Problem]:
+    """Images with several contents under one data set, whose options and masks may make it another."""
+    parts = {key: cell.context.get("dataset", {}) for key, cell in cells.items()}
+    keys = {key: digest({k: v for k, v in part.items() if k != "label"}) for key, part in parts.items()}
+    rows = rows.assign(data=rows["cell"].map(keys))
+    contents = rows.groupby(["data", "dataset", "image_id"], dropna=False)["image_digest"].agg(["nunique", "unique"])
+    for (data, name, image_id), found in contents[contents["nunique"] > 1].iterrows():
+        shard = rows[(rows["data"] == data) & (rows["image_id"] == image_id)]["shard"].iloc[-1]
+        text = f"image {image_id} of {name} has several contents: {', '.join(sorted(found['unique']))}"
+        yield Problem(shard, "digest", text)
 
 
 def _lists(store: Store, problems: list[Problem]) -> dict[str, list[str]]:

@@ -9,10 +9,18 @@ from typing import Any
 
 from xaibench import registry
 from xaibench.cards import Alignment, DatasetCard, ModelCard
-from xaibench.datasets.open import open_dataset, parameters_of
+from xaibench.datasets.open import drops_parts, open_dataset, parameters_of
 from xaibench.errors import XaibenchError
 from xaibench.models.build import brings_weights, build_network, own_state
-from xaibench.models.open import Wanted, build_model, find_weights, load_weights, missing_weights, model_card
+from xaibench.models.open import (
+    Wanted,
+    build_model,
+    encoding_of,
+    find_weights,
+    load_weights,
+    missing_weights,
+    model_card,
+)
 from xaibench.models.state import file_digest, read_state
 from xaibench.models.trained import folder_of
 from xaibench.training.recipe import Recipe
@@ -39,18 +47,25 @@ class Training:
         return {
             "model": card.name,
             "model_card": {"version": card.version, "source": registry.source(card), "parameters": card.parameters},
-            "encoding": {"mean": card.mean, "std": card.std},
+            "encoding": encoding_of(card).facts,
             "dataset": data.name,
             "dataset_version": data.version,
-            "train": parameters_of(data, self.options, "train"),
+            "train": self._train_options,
             "validation": parameters_of(data, self.options, "validation"),
             "geometry": data.geometry.facts,
             "min_cam_grid": data.min_cam_grid,
             "recipe": self.recipe.model_dump(),
-            "alignment": self.alignment.model_dump() if self.alignment else None,
+            "alignment": self.alignment.facts if self.alignment else None,
             "seed": self.seed,
             "start": self.start_digest,
         }
+
+    @property
+    def _train_options(self) -> dict[str, Any]:
+        """The parameters of the images that are learnt from: dropped parts are the data set's own doing."""
+        dropped = self.alignment is not None and self.alignment.kind == "parts"
+        parameters = parameters_of(self.dataset, self.options, "train")
+        return parameters | ({"drop_parts": self.alignment.probability} if dropped else {})
 
     @property
     def path(self) -> Path:
@@ -84,7 +99,7 @@ class Training:
         from xaibench.seeds import derive
         from xaibench.training.classifier import Split, train_classifier
 
-        train = open_dataset(self.dataset, self.root, self.options, "train")
+        train = open_dataset(self.dataset, self.root, self._train_options, "train")
         validation = open_dataset(self.dataset, self.root, self.options, "validation")
         if list(train.classes) != list(validation.classes):
             raise XaibenchError(f"{self.dataset.name}: training and validation images have different classes")
@@ -114,15 +129,21 @@ def plan_training(
     weights: str = "plain",
     download: bool = False,
     seed: int = 0,
+    image_size: int | None = None,
 ) -> Training:
     """The training of a model on a data set by the data set's own recipe, or the paper's, with some changes to it.
 
     alignment None trains on intact images. A recipe that starts from plain weights takes those of the model's card, or
-    the file that `weights` names. Raises XaibenchError where there are none and for changes that no recipe has.
+    the file that `weights` names. image_size is the side of the images, where it is not the data set's. Raises
+    XaibenchError where there are no such weights and for changes that no recipe has.
     """
     from pydantic import ValidationError
 
-    card, data = model_card(model), registry.card("dataset", dataset)
+    card, data = model_card(model), registry.card("dataset", dataset).at_size(image_size)
+    if alignment is not None and alignment.kind == "parts" and not drops_parts(data):
+        raise XaibenchError(
+            f"data set {dataset} cannot draw its training images without parts (it has no option drop_parts)"
+        )
     try:
         recipe = Recipe.model_validate(data.recipe | (changes or {}))
     except ValidationError as error:

@@ -18,8 +18,8 @@ from xaibench.datasets.loading import load_groups
 from xaibench.models.base import Model
 from xaibench.models.state import save_state
 from xaibench.training.data import TrainingImages
+from xaibench.training.deletion import Deletion, make_deletion
 from xaibench.training.loop import Trained, fit
-from xaibench.training.patch_deletion import PatchDeletion
 from xaibench.training.recipe import Recipe
 
 
@@ -48,12 +48,12 @@ def train_classifier(
 ) -> Path:
     """Trains model.net and writes `folder/weights.safetensors`, whose header holds the facts and the metrics.
 
-    With an alignment, cells are deleted in training (patch deletion). The epoch with the highest accuracy on intact
+    With an alignment, images lose cells or pixels in training. The epoch with the highest accuracy on intact
     validation images is kept. Call again with the same folder to resume. Returns the path of the weights.
     """
     net = model.net.requires_grad_(True).to(memory_format=torch.channels_last)
     images = TrainingImages(split.train, model.encoding, split.geometry, recipe.augmentation, seed)
-    deletion = PatchDeletion(alignment, model.encoding.zero, seed) if alignment else None
+    deletion = make_deletion(alignment, model.encoding.zero, seed)
     validation = validation_batches(split.validation, model, recipe.batch_size, workers)
     kind = "aligned" if alignment else "plain"
     path = folder / "weights.safetensors"
@@ -79,7 +79,7 @@ def _kept(trained: Trained) -> dict[str, float]:
     return {k: v for k, v in trained.history[trained.epoch - 1].items() if k != "seconds"}
 
 
-def classification_loss(recipe: Recipe, images: TrainingImages, deletion: PatchDeletion | None):
+def classification_loss(recipe: Recipe, images: TrainingImages, deletion: Deletion | None):
     """The loss of a recipe, cross entropy or binary cross entropy on one-hot labels, with the accuracy on the batch."""
 
     def loss(net: nn.Module, batch: tuple[Tensor, Tensor, Sequence[str]]) -> dict[str, Tensor]:

@@ -6,7 +6,7 @@ torchvision's ResNets), where it works in place, and where the network calls a f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from functools import partial
 
@@ -18,6 +18,7 @@ from torch.overrides import TorchFunctionMode
 from xaibench.attribution.evidence import Evidence
 from xaibench.attribution.passes import Passes
 from xaibench.errors import XaibenchError
+from xaibench.models.tokens import Layout, layout_of
 
 ACTIVATIONS = frozenset(
     {
@@ -52,15 +53,17 @@ class MaxPool(nn.MaxPool2d):
 
 class Guard(nn.Module):
     """A CAM layer and what is hooked behind it: float32 for libraries that go through NumPy, and safe from in-place
-    operations of the layers that follow."""
+    operations of the layers that follow. Tokens are hooked as the map of their patches, which all libraries take."""
 
-    def __init__(self, layer: nn.Module):
+    def __init__(self, layer: nn.Module, layout: Callable[[], Layout | None]):
         super().__init__()
-        self.layer, self.tap = layer, Tap()
+        self.layer, self.layout, self.tap = layer, layout, Tap()
 
     def forward(self, *args: object, **kwargs: object) -> Tensor:
         """What the layer returns."""
         output = self.layer(*args, **kwargs)
+        if output.ndim == 3 and (layout := self.layout()):
+            return layout.with_map(output, self.tap(layout.to_map(output)).to(output.dtype))
         return self.tap(output).to(output.dtype).clone()
 
 
@@ -98,6 +101,7 @@ class Prepared(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Logits, or probabilities where `explains` says softmax or sigmoid."""
+        self.size = tuple(inputs.shape[2:])
         if self.routed:
             with _Routes(self) as routes:
                 logits = self.passes.call(inputs, self.net)
@@ -131,7 +135,7 @@ class Prepared(nn.Module):
         if not self.routed:
             return twin
         if id(layer) not in self._taps:
-            guard = Guard(twin).eval()
+            guard = Guard(twin, lambda: layout_of(self.net, self.size)).eval()
             for parent in self.net.modules():
                 for name, child in parent._modules.items():
                     if child is twin and parent is not guard:

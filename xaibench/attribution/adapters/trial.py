@@ -29,7 +29,7 @@ def trial_of(model: Model, side: int, outputs: Iterable[str] = ("logit",)) -> Ca
         if not NETWORK_NEEDS & set(card.needs):
             return None
         weight = next(model.net.parameters(), torch.zeros(1))
-        noise = torch.randn(INPUTS, len(model.encoding.mean), side, side, generator=generator(0, "trial of a network"))
+        noise = torch.randn(INPUTS, model.encoding.channels, side, side, generator=generator(0, "trial of a network"))
         images = noise.to(weight)
         with Passes(model.net, chunk=INPUTS) as passes:
             targets = passes.logits(INPUTS, lambda index: images[index]).argmax(1)

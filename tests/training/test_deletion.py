@@ -1,15 +1,15 @@
-"""Patch deletion: about half of the images lose one uniformly drawn cell, each on its own."""
+"""Deletions in training: one uniformly drawn cell of about half of the images, or a random share of the pixels."""
 
 from __future__ import annotations
 
 import pytest
 import torch
-from scipy.stats import binomtest, chisquare
+from scipy.stats import binomtest, chisquare, kstest
 
 from xaibench.cards import Alignment
 from xaibench.errors import XaibenchError
 from xaibench.protocols.patches import blur
-from xaibench.training.patch_deletion import PatchDeletion
+from xaibench.training.deletion import PatchDeletion, RandomMasks, make_deletion
 
 ZERO = torch.tensor([9.0, 8.0, 7.0])
 IDS = [f"train/{i}" for i in range(1200)]
@@ -101,3 +101,37 @@ def test_the_images_that_are_given_are_left_as_they_are():
 def test_sizes_that_do_not_divide_are_refused():
     with pytest.raises(XaibenchError, match="10x10 pixels do not divide into 4x4"):
         deletion()(torch.zeros(1, 3, 10, 10), ["a"], 0)
+
+
+def masks(share=0.4, baseline="zero", seed=0) -> RandomMasks:
+    return RandomMasks(Alignment(kind="pixels", baseline=baseline, probability=share), ZERO, seed)
+
+
+def test_images_lose_a_uniform_share_of_their_pixels_in_all_channels():
+    images = torch.randn(1200, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    after = masks(0.4)(images, IDS, 0)
+    changed = after != images
+    assert torch.equal(changed.any(1), changed.all(1)), "all channels of a pixel go together"
+    assert torch.equal(after[changed], ZERO[:, None, None].expand_as(images[0]).expand_as(images)[changed])
+    shares = changed[:, 0].double().mean((1, 2)) / 0.4
+    assert kstest(shares.numpy(), "uniform").pvalue > 0.01, "from none to the largest share"
+    where = changed[:, 0].double().mean(0)
+    assert abs(float(where.mean()) - 0.2) < 0.01 and float(where.std()) < 0.03, "everywhere alike"
+
+
+def test_masks_depend_on_image_epoch_and_seed_only():
+    images = torch.randn(4, 3, 8, 8)
+    alone, together = masks()(images[2:3], IDS[2:3], 5), masks()(images, IDS[:4], 5)
+    assert torch.equal(alone[0], together[2])
+    assert not torch.equal(masks()(images, IDS[:4], 6), together)
+    assert not torch.equal(masks(seed=1)(images, IDS[:4], 5), together)
+    blurred = masks(baseline="blur")(images, IDS[:4], 5)
+    changed = blurred != images
+    assert torch.equal(blurred[changed], blur(images)[changed])
+
+
+def test_the_kind_of_an_alignment_decides_what_goes():
+    assert isinstance(make_deletion(masks().alignment, ZERO, 0), RandomMasks)
+    assert isinstance(make_deletion(deletion().alignment, ZERO, 0), PatchDeletion)
+    assert make_deletion(None, ZERO, 0) is None
+    assert make_deletion(Alignment(kind="parts", probability=0.2), ZERO, 0) is None, "the data set drops them"

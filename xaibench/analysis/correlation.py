@@ -1,0 +1,145 @@
+"""How much one score of a protocol says only what another does: Pearson's r over rows, such as EPG with box sizes.
+
+Rao et al., ICCV 2023, report it for EPG and the pixels of the boxes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from xaibench.analysis.bootstrap import LEVEL, bootstrap_means
+from xaibench.analysis.scores import NO_CLASS, of_metric
+from xaibench.errors import XaibenchError
+
+if TYPE_CHECKING:
+    from xaibench.analysis.leaderboard import Leaderboard
+
+COLUMNS = ("method", "r", "ci_low", "ci_high", "n_rows", "n_images", "n_undefined", "kind")
+PAIRED = ("cell", "image_id", "target", "unit", "instance")
+
+
+@dataclass(frozen=True)
+class Correlation:
+    """Pearson's r of the board's metric with another, per method.
+
+    table: one row per method, in the order of the board, with `COLUMNS`: r in [-1, 1] with ci_low and ci_high (NaN
+    where either score is constant, or fewer than two rows have both), n_rows with both scores, n_images that they are
+    of, n_undefined rows left out as either score is undefined. notes: the board's, and resamples without an r.
+    """
+
+    metric: str
+    table: pd.DataFrame
+    board: Leaderboard
+    notes: tuple[str, ...]
+
+    @property
+    def title(self) -> str:
+        """The board's context and the two scores, in one line."""
+        return f"{self.board.title} · {self.board.metric} with {self.metric}"
+
+    @property
+    def caption(self) -> str:
+        """What the numbers mean, in a few sentences."""
+        from xaibench.report.board_groups import correlation_caption
+
+        return correlation_caption(self)
+
+    def to_text(self, width: int | None = None, colour: bool = False) -> str:
+        """Title, table and caption for a terminal of `width` columns (default: as wide as the table needs)."""
+        from xaibench.report.board_groups import correlation_text
+
+        return correlation_text(self, width, colour)
+
+    def to_markdown(self) -> str:
+        """Title, table and caption in Markdown."""
+        from xaibench.report.board_groups import correlation_markdown
+
+        return correlation_markdown(self)
+
+    def to_csv(self) -> str:
+        """The table with full precision, empty where there is no value."""
+        return self.table.to_csv(index=False, lineterminator="\n")
+
+    def to_json(self) -> str:
+        """Everything, context included, as one JSON object; null where there is no value."""
+        from xaibench.report.board_groups import correlation_json
+
+        return correlation_json(self)
+
+
+def pearson(x: np.ndarray, y: np.ndarray) -> float:
+    """Pearson's correlation in [-1, 1] of x with y, (rows,) each, over rows where both are finite.
+
+    NaN with fewer than two such rows, or where either is constant.
+    """
+    x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    both = np.isfinite(x) & np.isfinite(y)
+    x, y = x[both], y[both]
+    if len(x) < 2 or not np.ptp(x) or not np.ptp(y):
+        return np.nan
+    x, y = x - x.mean(), y - y.mean()
+    return float(np.clip(x @ y / np.sqrt((x @ x) * (y @ y)), -1, 1))
+
+
+def correlation(board: Leaderboard, metric: str, resamples: int = 2000, seed: int = 0) -> Correlation:
+    """Pearson's r of the board's metric with another one that the protocol stores, per method.
+
+    An undefined map has no score here, whatever it costs on the board: its rows are left out and counted. Intervals:
+    images are resampled with all their rows, the same for every method. Raises XaibenchError for a metric that is not
+    stored, and for the board's own.
+    """
+    source = board.source
+    if source is None:
+        raise ValueError("this leaderboard was made without rows")
+    metric = of_metric(source.rows, board.context["protocol"], metric)
+    if metric == board.metric:
+        raise XaibenchError(f"{metric} is the board's own metric; correlate it with another one")
+    both = _both(source.rows, board.metric, metric)
+    keys = {cell.method_name: cell.key for cell in source.cells}
+    rows, lost = [], []
+    for name, kind in zip(board.table["method"], board.table["kind"], strict=True):
+        own = both[both["cell"] == keys[name]]
+        good = own.dropna(subset=["x", "y"])
+        r = pearson(good["x"].to_numpy(), good["y"].to_numpy())
+        low, high, without = _interval(good, source.images, resamples, seed) if np.isfinite(r) else (np.nan, np.nan, 0)
+        rows.append((name, r, low, high, len(good), good["image_id"].nunique(), len(own) - len(good), kind))
+        lost += [f"{name} {without}"] if without else []
+    notes = [f"resamples without an r, out of {resamples}: {', '.join(lost)}"] if lost else []
+    return Correlation(metric, pd.DataFrame(rows, columns=list(COLUMNS)), board, (*board.notes, *notes))
+
+
+def _both(rows: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
+    """One row for each question that either metric has, with the scores x and y, NaN where undefined."""
+    rows = rows.assign(target=rows["target"].fillna(NO_CLASS).astype("int64"))
+    # Instances of one class in an image share all other columns: the n-th of one metric is the n-th of the other.
+    rows["instance"] = rows.groupby(["cell", "image_id", "target", "unit", "metric"], sort=False).cumcount()
+    x, y = (
+        rows.loc[rows["metric"] == name, [*PAIRED, "score"]].rename(columns={"score": letter})
+        for name, letter in ((first, "x"), (second, "y"))
+    )
+    return x.merge(y, how="outer", on=list(PAIRED))
+
+
+def _interval(rows: pd.DataFrame, images: tuple[str, ...], resamples: int, seed: int) -> tuple[float, float, int]:
+    """Ends of the percentile interval of r over images, and how many resamples have none; rows have an r."""
+    x, y = (rows[name].to_numpy() - rows[name].mean() for name in "xy")  # r does not change, rounding hurts less
+    parts = np.stack([np.ones_like(x), x, y, x * x, y * y, x * y], axis=1)  # r is made of sums of these
+    sums = pd.DataFrame(parts).groupby(rows["image_id"].to_numpy()).sum().reindex(images, fill_value=0.0)
+    drawn = _r(*bootstrap_means(sums.to_numpy(), resamples, seed).T)
+    found = drawn[np.isfinite(drawn)]
+    tail = (1 - LEVEL) / 2
+    low, high = np.quantile(found, [tail, 1 - tail]) if len(found) else (np.nan, np.nan)
+    return float(low), float(high), resamples - len(found)
+
+
+def _r(n: np.ndarray, x: np.ndarray, y: np.ndarray, xx: np.ndarray, yy: np.ndarray, xy: np.ndarray) -> np.ndarray:
+    """Pearson's r from sums, or means, of 1, x, y, x², y² and xy, of any one shape; NaN where there is none."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        spread_x, spread_y = xx - x * x / n, yy - y * y / n
+        # what rounding leaves of a constant is no spread
+        flat = ~((spread_x > 1e-12 * xx) & (spread_y > 1e-12 * yy))
+        return np.where(flat, np.nan, ((xy - x * y / n) / np.sqrt(spread_x * spread_y)).clip(-1, 1))

@@ -1,0 +1,134 @@
+"""What the attention of a vision transformer tells: its maps, their gradients, and the inputs of its modules.
+
+Attention maps are (N, heads, T, T): the row of a token says where it looks, after the softmax, so rows sum to one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from xaibench.attribution.evidence import Evidence
+from xaibench.errors import XaibenchError
+from xaibench.models.tokens import Layout, layout_of, tokens_read, transformer_in
+
+
+@dataclass(frozen=True)
+class Transformer:
+    """A vision transformer of timm whose attention can be read: its blocks, how tokens lie, which ones the head reads."""
+
+    net: nn.Module
+    layout: Layout
+    read: slice
+
+    @property
+    def blocks(self) -> list[nn.Module]:
+        """Its blocks, the first first."""
+        return list(self.net.blocks)
+
+    @property
+    def attention(self) -> list[nn.Module]:
+        """The module of each block that attention maps (N, heads, T, T) pass through."""
+        return [block.attn.attn_drop for block in self.blocks]
+
+    def patches_read(self, matrices: Tensor) -> Tensor:
+        """What matrices (N, ..., T, T) say of the patches in the rows that the head reads, as maps (N, ..., h, w).
+
+        That is the row of the class token, or the mean of the rows of the tokens that are pooled.
+        """
+        rows = matrices[..., self.read, self.layout.prefix :].mean(-2)
+        return rows.unflatten(-1, self.layout.grid)
+
+
+def transformer_of(e: Evidence) -> Transformer:
+    """The vision transformer that the evidence is about; raises XaibenchError for those whose attention is not
+    timm's, or is read otherwise than by a class token or by pooling."""
+    vit = transformer_in(e.passes.net)
+    layout = layout_of(e.passes.net, tuple(e.images.shape[2:]))
+    if vit is None or layout is None:
+        raise XaibenchError("needs a vision transformer with the parts of timm's (patch_embed, blocks, attn)")
+    if not all(hasattr(getattr(block, "attn", None), "attn_drop") for block in vit.blocks):
+        raise XaibenchError("needs one attention in each block, as timm's Block has it")
+    if getattr(vit, "attn_pool", None) is not None:
+        raise XaibenchError("needs a head that reads the class token or pools tokens; this one pools by attention")
+    if hasattr(vit, "head_dist"):
+        raise XaibenchError("needs a head that reads one class token; a distilled DeiT reads two by two heads")
+    return Transformer(vit, layout, tokens_read(vit))
+
+
+@contextmanager
+def recorded(vit: Transformer, modules: Iterable[nn.Module]) -> Iterator[dict[nn.Module, tuple[Tensor, Tensor]]]:
+    """While entered, a pass leaves what each of the modules took and gave, and attention is computed step by step.
+
+    Fused attention never forms its maps, so it is off meanwhile; logits differ by rounding.
+    """
+    kept: dict[nn.Module, tuple[Tensor, Tensor]] = {}
+
+    def keep(module: nn.Module, args: tuple, output: Tensor) -> None:
+        kept[module] = args[0], output
+
+    fused = {block.attn: getattr(block.attn, "fused_attn", False) for block in vit.blocks}
+    handles = [module.register_forward_hook(keep) for module in dict.fromkeys(modules)]
+    try:
+        for attention in fused:
+            attention.fused_attn = False
+        yield kept
+    finally:
+        for attention, was in fused.items():
+            attention.fused_attn = was
+        for handle in handles:
+            handle.remove()
+
+
+def maps_of(vit: Transformer, kept: dict[nn.Module, tuple[Tensor, Tensor]], inputs: int) -> list[Tensor]:
+    """The attention map (N, heads, T, T) of each block in a recorded pass of so many inputs.
+
+    Raises XaibenchError where there is none, or where the transformer saw other inputs than the network was given.
+    """
+    maps = [kept[module][1] for module in vit.attention if module in kept]
+    count = vit.layout.count
+    if len(maps) != len(vit.blocks) or any(m.ndim != 4 or m.shape[2:] != (count, count) for m in maps):
+        raise XaibenchError(f"needs attention over all {count} tokens in every block, after a softmax of its own")
+    if any(len(m) != inputs for m in maps):
+        raise XaibenchError("needs a transformer that sees each image as a whole; this network shows it parts")
+    return maps
+
+
+def attentions(e: Evidence) -> Tensor:
+    """(B, blocks, T, T): attention of every image in every block, the mean over its heads; one forward pass."""
+
+    def compute() -> Tensor:
+        vit = transformer_of(e)
+
+        def step(index: Tensor) -> Tensor:
+            with torch.no_grad(), recorded(vit, vit.attention) as kept:
+                e.passes.call(e.images[index])
+                means = [attention.mean(1) for attention in maps_of(vit, kept, len(index))]
+            return torch.stack(means, 1).to(e.images.dtype)
+
+        return torch.cat([part for _, part in e.passes.stream(len(e.images), step)])
+
+    return e.once(("attentions",), compute, per_image=True)
+
+
+def last_attention(e: Evidence) -> tuple[Tensor, Tensor]:
+    """Attention of the last block and the gradient of each pair's score on it, both (P, heads, T, T)."""
+
+    def compute() -> tuple[Tensor, Tensor]:
+        vit, inputs = transformer_of(e), e.inputs
+
+        def step(index: Tensor) -> tuple[Tensor, Tensor]:
+            with torch.enable_grad(), recorded(vit, vit.attention) as kept:
+                logits = e.passes.call(inputs[index].detach().requires_grad_())
+                last = maps_of(vit, kept, len(index))[-1]
+                (gradient,) = torch.autograd.grad(e.objective(logits, index).sum(), last)
+            return last.detach().to(inputs.dtype), gradient.to(inputs.dtype)
+
+        parts = [part for _, part in e.passes.stream(len(inputs), step)]
+        return torch.cat([a for a, _ in parts]), torch.cat([g for _, g in parts])
+
+    return e.once(("last attention",), compute)

@@ -1,0 +1,118 @@
+"""CheferLRP: relevance of attention times its gradient, followed through a vision transformer's blocks.
+
+Chefer, Gur & Wolf, CVPR 2021 (Transformer Interpretability Beyond Attention Visualization).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from xaibench.attribution.attention import Transformer, maps_of, recorded, transformer_of
+from xaibench.attribution.evidence import Evidence
+from xaibench.attribution.relevance import through_linear, through_pool, through_product, through_sum
+from xaibench.attribution.rollout import flow
+from xaibench.errors import XaibenchError
+
+Kept = dict[nn.Module, tuple[Tensor, Tensor]]
+
+
+def chefer_lrp(e: Evidence, first: int = 2) -> Tensor:
+    """Per block the mean over heads of the positive part of gradient x relevance of attention, plus the identity.
+
+    Rows are not normalised; the product begins with the block number `first`, and its rows that the head reads are the
+    map. One forward and one backward pass; relevance is propagated in double precision, which no pass counts.
+    """
+    vit, inputs = transformer_of(e), e.inputs
+    check_rules(vit)
+    modules = [*vit.attention, *modules_of_rules(vit)]
+
+    def step(index: Tensor) -> Tensor:
+        with torch.enable_grad(), recorded(vit, modules) as kept:
+            logits = e.passes.call(inputs[index].detach().requires_grad_())
+            maps = maps_of(vit, kept, len(index))
+            gradients = torch.autograd.grad(e.objective(logits, index).sum(), maps)
+        with torch.no_grad():
+            start = F.one_hot(e.targets[index.to(e.targets.device)], logits.shape[1]).double()
+            relevances = attention_relevances(vit, kept, start)
+            weighted = [(g.double() * r).clamp(min=0).mean(1) for g, r in zip(gradients, relevances, strict=True)]
+            matrices = torch.stack(weighted, 1)
+            return vit.patches_read(flow(matrices + torch.eye(matrices.shape[-1]).to(matrices), first))
+
+    rows = torch.cat([part for _, part in e.passes.stream(len(inputs), step)])
+    return rows[:, None].to(inputs.dtype)
+
+
+def check_rules(vit: Transformer) -> None:
+    """Raises XaibenchError for transformers with parts that there are no rules for."""
+    from timm.layers import Mlp
+    from timm.models.vision_transformer import Attention, Block, ResPostBlock
+
+    wanted = [(vit.net.head, (nn.Linear,))]
+    for block in vit.blocks:
+        wanted += [(block, (Block, ResPostBlock)), (block.attn, (Attention,)), (block.mlp, (Mlp,))]
+        if getattr(block.attn, "gate", None) is not None:
+            raise XaibenchError("has no rule for gated attention")
+        wanted += [(layer, (nn.Linear,)) for layer in (block.mlp.fc1, block.mlp.fc2)] if type(block.mlp) is Mlp else []
+    for part, known in wanted:
+        if type(part) not in known:
+            words = " or ".join(f"timm's {k.__name__}" if k.__module__.startswith("timm") else k.__name__ for k in known)
+            raise XaibenchError(f"has rules for {words}; this transformer has {type(part).__name__} there")
+
+
+def modules_of_rules(vit: Transformer) -> list[nn.Module]:
+    """The modules whose inputs or outputs `attention_relevances` needs."""
+    found = [vit.net.norm, vit.net.head]
+    for block in vit.blocks:
+        attn, mlp = block.attn, block.mlp
+        found += [block, block.drop_path1, block.drop_path2, mlp.fc1, mlp.fc2]
+        found += [attn.qkv, attn.q_norm, attn.k_norm, attn.attn_drop, attn.proj]
+    return found
+
+
+def attention_relevances(vit: Transformer, kept: Kept, start: Tensor) -> list[Tensor]:
+    """Relevance (N, heads, T, T), double, of the attention map of every block, the first block first.
+
+    kept are the recorded modules of a pass, start (N, K) is the relevance of the logits; its sum reaches each block.
+    """
+    head = vit.net.head
+    relevance = through_linear(start, _taken(kept, head), head.weight.double())
+    relevance = through_pool(relevance, _given(kept, vit.net.norm), vit.net.pool)
+    found: list[Tensor] = []
+    for block in reversed(vit.blocks):
+        relevance, attention = through_block(relevance, block, kept)
+        found.insert(0, attention)
+    return found
+
+
+def through_block(relevance: Tensor, block: nn.Module, kept: Kept) -> tuple[Tensor, Tensor]:
+    """Relevance of a block's input (N, T, D) and of its attention map (N, heads, T, T) from that of its output."""
+    attended, rest = _given(kept, block.drop_path1), _taken(kept, block)
+    skipped, branch = through_sum(relevance, rest + attended, _given(kept, block.drop_path2))
+    branch = through_linear(branch, _taken(kept, block.mlp.fc2), block.mlp.fc2.weight.double())
+    relevance = skipped + through_linear(branch, _taken(kept, block.mlp.fc1), block.mlp.fc1.weight.double())
+    skipped, branch = through_sum(relevance, rest, attended)
+    branch, attention = through_attention(branch, block.attn, kept)
+    return skipped + branch, attention
+
+
+def through_attention(relevance: Tensor, attn: nn.Module, kept: Kept) -> tuple[Tensor, Tensor]:
+    """Relevance of what attention took (N, T, D) and of its map (N, heads, T, T) from that of what it gave."""
+    heads = attn.num_heads
+    q, k, attention = (_given(kept, module) for module in (attn.q_norm, attn.k_norm, attn.attn_drop))
+    v = _given(kept, attn.qkv).unflatten(2, (3, heads, -1))[:, :, 2].transpose(1, 2)
+    mixed = through_linear(relevance, _taken(kept, attn.proj), attn.proj.weight.double())
+    mixed = mixed.unflatten(2, (heads, -1)).transpose(1, 2)
+    of_map, of_v = through_product(mixed, attention, v)
+    of_q, of_k = through_product(of_map, q, k.mT)
+    joined = torch.stack([of_q, of_k.mT, of_v], 1).permute(0, 3, 1, 2, 4).flatten(2)
+    return through_linear(joined, _taken(kept, attn.qkv), attn.qkv.weight.double()), of_map
+
+
+def _taken(kept: Kept, module: nn.Module) -> Tensor:
+    return kept[module][0].detach().double()
+
+
+def _given(kept: Kept, module: nn.Module) -> Tensor:
+    return kept[module][1].detach().double()

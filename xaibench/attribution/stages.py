@@ -1,0 +1,111 @@
+"""Attributions at a stage of the model: class activation maps of another layer, gradients behind one.
+
+Rao et al. 2023 take Input x Gradient so: feature x gradient at the output of a stage, summed over channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+from xaibench.attribution.evidence import Evidence
+from xaibench.cards import MethodCard, ModelCard
+from xaibench.errors import XaibenchError
+from xaibench.models.tokens import layout_of
+
+INPUT = "Input"  # the stage that needs no name: the image itself
+
+
+class Behind(Evidence):
+    """Evidence about the same pairs for what follows a layer: `inputs` are the maps (P, K, h, w) that it gives.
+
+    whole is evidence whose CAM layer that is. The zero baseline is a map of zeros. What is drawn in the space of images
+    (noise, the uniform baseline) raises XaibenchError.
+    """
+
+    def __init__(self, whole: Evidence):
+        super().__init__(
+            whole.passes, whole.images, whole.targets, whole.image_ids, owner=whole.owner, cam_layer=whole.cam_layer,
+            seed=whole.seed, output=whole.output, probability=whole.probability, scenes=whole.scenes,
+        )  # fmt: skip
+        self._whole = whole
+
+    @property
+    def inputs(self) -> Tensor:
+        """The layer's maps of each pair, (P, K, h, w)."""
+        return self._whole.stage().activations
+
+    def gradient(self) -> Tensor:
+        """Gradient (P, K, h, w) of each pair's score at the layer's maps."""
+        return self._whole.stage().gradients
+
+    def baseline(self, name: str) -> Tensor:
+        """The zero baseline (K, h, w)."""
+        if name != "zero":
+            raise XaibenchError(f"the {name} baseline is one of images; at a stage there is only the zero baseline")
+        return torch.zeros_like(self.inputs[0])
+
+    def noisy(self, sample: int | None, sigma: float) -> Tensor:
+        """The layer's maps of each pair; noise is for images."""
+        if sample is not None:
+            raise XaibenchError("noise is added to images, not at a stage of the model")
+        return self.inputs
+
+    def _gradients(
+        self, count: int, inputs: Callable[[Tensor], Tensor], pair: Callable[[Tensor], Tensor]
+    ) -> Iterator[tuple[slice, Tensor]]:
+        """Gradients (n, K, h, w), a chunk at a time, at maps that stand for those that the layer gives."""
+        layout = layout_of(self.passes.net, tuple(self.images.shape[2:]))
+
+        def step(index: Tensor) -> Tensor:
+            at = inputs(index).detach().requires_grad_()
+
+            def replace(module: nn.Module, args: tuple, output: Tensor) -> Tensor:
+                return at.to(output.dtype, copy=True) if output.ndim == 4 else layout.with_map(output, at)
+
+            handle = self.cam_layer.register_forward_hook(replace)
+            try:
+                with torch.enable_grad():
+                    logits = self.passes.call(self._whole.inputs[pair(index)])
+                    (gradient,) = torch.autograd.grad(self.objective(logits, pair(index)).sum(), at)
+            finally:
+                handle.remove()
+            return gradient
+
+        return self.passes.stream(count, step)
+
+
+def at_stage(e: Evidence, stage: str, card: MethodCard) -> Evidence:
+    """Evidence about the same pairs for a method at a stage of the model, made once for the evidence.
+
+    Raises XaibenchError where the network of the evidence has no such stage.
+    """
+    path = e.stages.get(stage)
+    try:
+        layer = e.passes.net.get_submodule(path or "")
+    except AttributeError:
+        path = None
+    if not path:
+        raise XaibenchError(f"the network that is explained here has no stage {stage}")
+    whole = e.once(("at stage", stage), lambda: e.through(e.passes, layer))
+    return whole if "cam-layer" in card.needs else e.once(("behind stage", stage), lambda: Behind(whole))
+
+
+def checked_stage(card: ModelCard, stage: str | None) -> str | None:
+    """A stage of the model that a user names, None for its input; raises XaibenchError that lists the model's stages."""
+    if stage in (None, INPUT) or stage in card.stages:
+        return None if stage == INPUT else stage
+    if not card.stages:
+        raise XaibenchError(f"--layer {stage}: the card of model {card.name} names no stages; leave --layer out")
+    near = next((name for name in card.stages if name.lower() == stage.lower()), None)
+    hint = f"did you mean {near}? " if near else ""
+    raise XaibenchError(f"model {card.name} has no stage {stage!r}; {hint}it has {', '.join([INPUT, *card.stages])}")
+
+
+def off_stage(card: MethodCard) -> str | None:
+    """Why a method has no map at a stage; None where it has one, and for controls, which know nothing of the model."""
+    if card.at_stage or "cam-layer" in card.needs or card.role in ("control", "oracle"):
+        return None
+    return "is not defined at a stage of the model (--layer)"

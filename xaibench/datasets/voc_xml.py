@@ -1,0 +1,98 @@
+"""The XML files in which PASCAL VOC, and ImageNet after it, say which objects are where in a photo."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+
+from xaibench.datasets.images import read_bytes
+from xaibench.datasets.reading import one_of
+from xaibench.errors import XaibenchError, one_line
+
+CLASSES = (
+    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog",
+    "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One object of an XML file: its name, corners as they are written there, and whether it is called difficult."""
+
+    name: str
+    corners: tuple[float, float, float, float]
+    difficult: bool
+
+
+@dataclass(frozen=True)
+class Objects:
+    """What an XML file lists: boxes (N, 4) float64 in pixels of the photo, x0 y0 x1 y1 with x1 and y1 exclusive, labels
+    (N,) int64, and which of them are kept (N,) bool."""
+
+    boxes: np.ndarray
+    labels: np.ndarray
+    kept: np.ndarray
+
+
+def read_boxes(path: Path, difficult: bool) -> Objects:
+    """The objects of a photo from VOC's XML file, whose corners count pixels from 1 and are inclusive.
+
+    difficult: whether objects that are marked so are kept. Raises XaibenchError for a file without objects, for a class
+    that is not VOC's, and for a box that ends before it begins; see also `read_objects`.
+    """
+    _, listed = read_objects(read_bytes(path), path)
+    if not listed:
+        raise XaibenchError(f"{path} lists no object, which every photo of PASCAL VOC has; restore it")
+    for number, entry in enumerate(listed, 1):
+        one_of(f"{path}, object {number}: the class", entry.name, CLASSES)
+        x0, y0, x1, y1 = entry.corners
+        if x1 < x0 or y1 < y0:
+            words = " ".join(f"{value:g}" for value in entry.corners)
+            raise XaibenchError(f"{path}, object {number} ({entry.name}): the box {words} ends before it begins")
+    boxes = np.array([entry.corners for entry in listed]) - (1, 1, 0, 0)
+    labels = np.array([CLASSES.index(entry.name) for entry in listed], dtype=np.int64)
+    return Objects(boxes, labels, np.array([difficult or not entry.difficult for entry in listed]))
+
+
+def read_objects(data: bytes, path: Path) -> tuple[tuple[float, float], list[Listed]]:
+    """The photo's size (width, height) and the objects that an XML file lists, in its order.
+
+    data are the bytes of the file, path is for the messages. Corners are xmin, ymin, xmax, ymax of the object itself;
+    boxes of its parts (such as the head of a person) are left out. Raises XaibenchError for a file that is no such XML,
+    and for an object without a name or with corners that are no numbers.
+    """
+    try:
+        root = ElementTree.fromstring(data)
+    except ElementTree.ParseError as error:
+        raise XaibenchError(f"{path} is no XML: {one_line(error)}; restore it") from error
+    if root.tag != "annotation":
+        raise XaibenchError(f"{path} is no annotation of PASCAL VOC: it begins with <{root.tag}>, not <annotation>")
+    size = _numbers(root.find("size"), ("width", "height"), f"{path}: the photo's size")
+    return size, [_listed(entry, f"{path}, object {n}") for n, entry in enumerate(root.findall("object"), 1)]
+
+
+def _listed(entry: ElementTree.Element, where: str) -> Listed:
+    name = (entry.findtext("name") or "").strip()
+    if not name:
+        raise XaibenchError(f"{where} has no name; restore the file")
+    corners = _numbers(entry.find("bndbox"), ("xmin", "ymin", "xmax", "ymax"), f"{where} ({name})")
+    return Listed(name, corners, (entry.findtext("difficult") or "0").strip() == "1")
+
+
+def _numbers(entry: ElementTree.Element | None, names: tuple[str, ...], where: str) -> tuple[float, ...]:
+    """What stands in the named elements of an entry; some files of VOC 2012 have fractions."""
+    found = []
+    for name in names:
+        text = None if entry is None else entry.findtext(name)
+        try:
+            found.append(float(text))
+        except (TypeError, ValueError):
+            said = "is missing" if text is None else f"is {text.strip()!r}"
+            raise XaibenchError(f"{where}: <{name}> {said}, not a number; restore the file") from None
+        if not math.isfinite(found[-1]):
+            raise XaibenchError(f"{where}: <{name}> is {text.strip()!r}, not a number; restore the file")
+    return tuple(found)

@@ -1,0 +1,123 @@
+"""A data set with masks of all objects that were made for it: one more level of `Annotation.objects`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xaibench import registry
+from xaibench.cards import DatasetCard
+from xaibench.datasets.base import Annotation, Dataset, Piece, Sample, content_hash
+from xaibench.datasets.loading import load_sample
+from xaibench.errors import XaibenchError
+from xaibench.masks.store import Masks
+
+
+class WithMasks(Dataset):
+    """Images of a data set, and masks of each as objects of a level that is named by their maker.
+
+    The digest of an image names its masks too. Loading one raises XaibenchError where its masks are of another photo,
+    `annotate` also where it has none.
+    """
+
+    on_disk = True  # masks are files, whatever images are
+
+    def __init__(self, dataset: Dataset, masks: Masks):
+        self.dataset, self.masks = dataset, masks
+        self.name, self.classes, self.ids = dataset.name, dataset.classes, dataset.ids
+        self.knows = frozenset({*dataset.knows, "objects"})
+
+    def load(self, image_id: str) -> Sample:
+        """The sample, with a digest that names the masks too."""
+        sample = load_sample(self.dataset, image_id)
+        return replace(sample, digest=self._digest(image_id, sample.digest))
+
+    def digest(self, image_id: str) -> str:
+        """The hash of the image's source and of its masks."""
+        return self._digest(image_id, self.dataset.digest(image_id))
+
+    def label(self, image_id: str) -> int:
+        """The class index of an image."""
+        return self.dataset.label(image_id)
+
+    def labels(self, image_id: str) -> tuple[int, ...]:
+        """The classes of an image, its own label first."""
+        return self.dataset.labels(image_id)
+
+    def group(self, image_id: str) -> str:
+        """The name of the group of images that an image belongs to."""
+        return self.dataset.group(image_id)
+
+    def pieces(self) -> list[Piece]:
+        """The files that the data set was read from, and the masks."""
+        return [*self.dataset.pieces(), Piece("masks", self.masks.path, len(self.masks.entries))]
+
+    def annotate(self, image_id: str) -> Annotation:
+        """What the data set knows about the image, and the masks among its objects."""
+        level, made = self.masks.header.maker, self.masks.load(image_id)
+        if not self.dataset.knows - {"redraw"}:
+            nothing = Annotation(self.labels(image_id), np.zeros((0, 4), np.int64), np.zeros(0, np.int64), made[:0])
+            return replace(nothing, objects={level: made})
+        known = self.dataset.annotate(image_id)
+        if level in known.objects:
+            raise XaibenchError(f"data set {self.name} has objects of a level {level!r} already; leave out --masks")
+        return replace(known, objects={**known.objects, level: made})
+
+    def draw(self, image_id: str, without: Iterable[str] = ()) -> np.ndarray:
+        """The displayed image without some parts or objects."""
+        return self.dataset.draw(image_id, without)
+
+    def image_list(self, count: int | None = None) -> list[str]:
+        """The first `count` ids of the data set's order."""
+        return self.dataset.image_list(count)
+
+    def check(self, image_ids: Sequence[str]) -> None:
+        """Raises XaibenchError where images have no masks here."""
+        lacking = sum(image_id not in self.masks.entries for image_id in image_ids)
+        if lacking:
+            header = self.masks.header
+            raise XaibenchError(
+                f"{lacking} of {len(image_ids)} images have no masks in {self.masks.path}; make them by "
+                f"`xaibench masks make --dataset {header.dataset['name']} --with {header.maker} "
+                f"--images {len(image_ids)} --out {self.masks.path}`, with the settings of the others"
+            )
+
+    def _digest(self, image_id: str, source: str) -> str:
+        entry = self.masks.entries.get(image_id)
+        if entry is None:  # a protocol may show images besides those of a run
+            return source
+        if entry.image_digest != source:
+            raise XaibenchError(
+                f"{self.masks.path} has masks of another image than {image_id}; make them again by the same "
+                "`xaibench masks make` as before"
+            )
+        return content_hash(f"{source} {entry.digest}".encode())
+
+
+def made_from(card: DatasetCard) -> dict[str, Any]:
+    """What masks must share with a data set to be masks of its images as displayed."""
+    return {
+        "name": card.name, "version": card.version, "source": registry.source(card), "geometry": card.geometry.facts,
+    }  # fmt: skip
+
+
+def with_masks(card: DatasetCard, dataset: Dataset, path: Path) -> WithMasks:
+    """A data set with the masks at a path; raises XaibenchError for masks of another data set or other sizes."""
+    masks = Masks(path)
+    ours, theirs = made_from(card), masks.header.dataset
+    if theirs.get("name") != card.name:
+        raise XaibenchError(f"--masks {path} are of data set {theirs.get('name')}, not {card.name}")
+    other = [name for name in ours if theirs.get(name) != ours[name]]
+    if other or masks.header.side != card.geometry.crop:
+        what = other[0] if other else "size"
+        raise XaibenchError(f"--masks {path} are of another {what} of {card.name}; make them again for this one")
+    return WithMasks(dataset, masks)
+
+
+def facts_of(dataset: Dataset) -> dict[str, Any]:
+    """What keys say of the masks that a data set was given; empty for one without."""
+    return dataset.masks.header.facts if isinstance(dataset, WithMasks) else {}

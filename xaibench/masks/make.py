@@ -1,0 +1,151 @@
+"""`xaibench masks make`: the masks of a data set's images, made once, and what is missing only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xaibench import registry
+from xaibench.cards import DatasetCard
+from xaibench.datasets.base import Dataset, checked_sample
+from xaibench.datasets.loading import load_sample
+from xaibench.datasets.open import open_dataset, parameters_of
+from xaibench.errors import XaibenchError
+from xaibench.home import home
+from xaibench.masks.dataset import made_from
+from xaibench.masks.maker import USUAL, Maker, Tools, make_maker
+from xaibench.masks.rle import encode
+from xaibench.masks.store import Header, Masks, add_rows, row
+from xaibench.plugins import add
+from xaibench.progress import Bar, bar
+from xaibench.results.files import make_folder, plain
+from xaibench.results.lock import claim
+from xaibench.results.manifest import command_line
+
+SHARD = 64  # images in a file: what a kill may lose
+
+
+@dataclass(frozen=True)
+class Made:
+    """What `make_masks` left in a folder: of the images asked for, how many masks each has (N,) int64, how many masks
+    were dropped for their size, and how many images were computed now. few: whether the data set has fewer images than
+    were asked for."""
+
+    path: Path
+    header: Header
+    masks: np.ndarray
+    dropped: int
+    computed: int
+    few: bool
+
+
+def make_masks(
+    maker: str,
+    *,
+    dataset: str,
+    data_root: str | Path | None = None,
+    dataset_options: dict[str, Any] | None = None,
+    settings: dict[str, Any] | None = None,
+    images: int | None = None,
+    image_size: int | None = None,
+    out: str | Path | None = None,
+    tools: Tools = USUAL,
+    plugins: Iterable[str | Path] = (),
+    cards: Iterable[str | Path] = (),
+    quiet: bool = False,
+    command: str | None = None,
+) -> Made:
+    """Makes masks of the first images of a data set's one list, in the pixels in which they are displayed.
+
+    maker: sam, sam2, slic or annotations; settings are its own. images: how many (None: all). image_size: their side
+    (None: what the data set's card says). out: a folder, by default one below XAIBENCH_HOME for this data set, maker
+    and settings; what it holds already is not made again, except masks of photos that were replaced since. Raises
+    XaibenchError for anything that the user can put right, such as a folder with masks of other settings.
+    """
+    add(plugins, cards)
+    card: DatasetCard = registry.card("dataset", dataset).at_size(image_size)
+    options = dataset_options or {}
+    if images is not None and images < 1:
+        raise XaibenchError(f"--images {images}: at least one image is needed")
+    data = open_dataset(card, Path(data_root) if data_root else None, options)
+    by = make_maker(maker, data, card.geometry.crop, settings or {}, tools)
+    header = Header(
+        maker=by.name, settings=by.settings, side=by.side, weights=by.weights, packages=by.versions, label=by.label,
+        dataset=plain(made_from(card) | {"settings": parameters_of(card, options)}),
+    )  # fmt: skip
+    folder = Path(out) if out else home() / "masks" / card.name / f"{by.name}-{header.key}"
+    if folder.suffix == ".parquet" or folder.is_file():
+        raise XaibenchError(f"--out {folder} is to be a folder, in which masks are files of {SHARD} images each")
+    make_folder(folder)
+    ids = data.image_list(images)
+    doing = f"masks are being made in {folder} right now"
+    with claim(folder / "locks", ["masks"], command or command_line(), doing, ", or choose another --out"):
+        known = _known(folder, header)
+        missing = _missing(data, ids, known)
+        with bar(f"{by.label} masks of {card.name}", len(missing), quiet or not missing) as progress:
+            _fill(data, by, header, folder, missing, known, progress)
+    found = Masks(folder).entries
+    entries = [found[image_id] for image_id in ids]
+    return Made(
+        path=folder, header=header, masks=np.array([entry.masks for entry in entries]), computed=len(missing),
+        dropped=sum(entry.dropped for entry in entries), few=images is not None and len(ids) < images,
+    )  # fmt: skip
+
+
+def _known(folder: Path, header: Header) -> Masks | None:
+    """The masks of a folder; raises XaibenchError where they were made in another way than the header says."""
+    if not any(folder.glob("*.parquet")):
+        return None
+    known = Masks(folder)
+    theirs, ours = _parts(known.header), _parts(header)
+    other = [name for name in ours if theirs.get(name) != ours[name]]
+    if other:
+        name = other[0]
+        raise XaibenchError(f"{folder} has masks of {name} {theirs.get(name)}, not {ours[name]}; choose another --out")
+    return known
+
+
+def _parts(header: Header) -> dict[str, Any]:
+    """What two headers may differ in, by the words for it."""
+    data = {f"data set {name}": value for name, value in header.dataset.items()}
+    return data | {"maker": header.maker} | header.settings | {"weights": header.weights} | header.packages
+
+
+def _missing(data: Dataset, ids: list[str], known: Masks | None) -> list[str]:
+    """Images without masks, and those whose photo is another by now."""
+    entries = known.entries if known else {}
+    return [i for i in ids if i not in entries or data.digest(i) != entries[i].image_digest]
+
+
+def _fill(
+    data: Dataset, by: Maker, header: Header, folder: Path, missing: list[str], known: Masks | None, progress: Bar
+) -> None:
+    """Makes what is missing, file by file, each of the same images however often this is interrupted."""
+    order = {image_id: place for place, image_id in enumerate(data.image_list())}
+    files: dict[Path, list[str]] = {}
+    for image_id in missing:
+        old = known.entries.get(image_id) if known else None
+        path = old.path if old else folder / f"{order[image_id] // SHARD:06d}.parquet"
+        files.setdefault(path, []).append(image_id)
+    for path, image_ids in files.items():
+        rows: list[dict[str, Any]] = []
+        try:
+            for image_id in image_ids:
+                rows.append(_row(data, by, image_id))
+                progress.advance(1, f"{rows[-1]['masks']} in {image_id}")
+        finally:
+            if rows:
+                add_rows(path, header, rows, order)
+
+
+def _row(data: Dataset, by: Maker, image_id: str) -> dict[str, Any]:
+    """The masks of an image without the small ones."""
+    sample = checked_sample(load_sample(data, image_id), by.side, len(data.classes), data.name)
+    masks = by.draw(sample)
+    least = max(by.settings["min_area"] * by.side**2, 1)
+    kept = masks[masks.sum((1, 2)) >= least]
+    return row(image_id, sample.digest, encode(kept), len(masks) - len(kept))

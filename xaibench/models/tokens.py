@@ -1,0 +1,88 @@
+"""Vision transformers as timm builds them: where the tokens of patches lie, and which tokens the head reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from xaibench.errors import XaibenchError
+
+PARTS = ("patch_embed", "blocks", "num_prefix_tokens")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How tokens (N, T, D) lie: `prefix` of them (class, registers) first, then those of a grid, row by row."""
+
+    prefix: int
+    grid: tuple[int, int]
+
+    @property
+    def count(self) -> int:
+        """T, the number of tokens of an image."""
+        return self.prefix + self.grid[0] * self.grid[1]
+
+    def to_map(self, tokens: Tensor) -> Tensor:
+        """The map (N, D, h, w) of the patches' tokens; the others are left out.
+
+        Raises XaibenchError where there are more or fewer tokens than the network's patches make.
+        """
+        if tokens.ndim != 3 or tokens.shape[1] != self.count:
+            raise XaibenchError(
+                f"the layer gives {tuple(tokens.shape)}, not {self.count} tokens ({self.prefix} and "
+                f"{self.grid[0]}x{self.grid[1]} patches)"
+            )
+        return tokens[:, self.prefix :].mT.unflatten(2, self.grid)
+
+    def with_map(self, tokens: Tensor, patches: Tensor) -> Tensor:
+        """The tokens (N, T, D) with those of the patches taken from a map (N, D, h, w)."""
+        return torch.cat([tokens[:, : self.prefix], patches.flatten(2).mT], 1)
+
+
+def transformer_in(net: nn.Module) -> nn.Module | None:
+    """The vision transformer that a network is or holds, told by the parts that timm's have; None where there is none."""
+    return next((m for m in net.modules() if all(hasattr(m, part) for part in PARTS)), None)
+
+
+def layout_of(net: nn.Module, size: tuple[int, int]) -> Layout | None:
+    """How a network's tokens lie for images of size (H, W); None for networks without a vision transformer."""
+    vit = transformer_in(net)
+    grid = vit and (
+        vit.patch_embed.dynamic_feat_size(tuple(size))
+        if getattr(vit, "dynamic_img_size", False)
+        else getattr(vit.patch_embed, "grid_size", None)
+    )
+    return Layout(vit.num_prefix_tokens, tuple(grid)) if grid else None
+
+
+def token_layer(net: nn.Module) -> str:
+    """The path of the first norm of a vision transformer's last block, the usual layer for class activation maps; "".
+
+    Behind it only attention carries what patches say to the class token, and the gradient on them vanishes.
+    """
+    vit = transformer_in(net)
+    norm = getattr(vit.blocks[-1], "norm1", None) if vit is not None and len(vit.blocks) else None
+    return next((path for path, module in net.named_modules() if module is norm), "") if norm is not None else ""
+
+
+def tokens_read(vit: nn.Module) -> slice:
+    """The tokens that the head reads: the class token, or those that are pooled."""
+    if getattr(vit, "global_pool", "token") == "token":
+        return slice(0, 1)
+    return slice(0 if getattr(vit, "pool_include_prefix", False) else vit.num_prefix_tokens, None)
+
+
+def check_size(net: nn.Module, size: tuple[int, int], model: str) -> None:
+    """Raises XaibenchError where a vision transformer's position embedding is for images of another size (H, W)."""
+    vit = transformer_in(net)
+    made = getattr(vit.patch_embed, "img_size", None) if vit is not None else None
+    if made is None or getattr(vit, "dynamic_img_size", False) or tuple(made) == tuple(size):
+        return
+    (h, w), (rows, columns) = made, vit.patch_embed.grid_size
+    hint = f"; --image-size {h} makes such images" if h == w else ""
+    raise XaibenchError(
+        f"model {model} takes images of {h}x{w} pixels, for which its {rows}x{columns} position embeddings are, not "
+        f"{size[0]}x{size[1]}{hint}"
+    )
