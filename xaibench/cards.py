@@ -65,7 +65,7 @@ class MethodCard(Card):
     transform: Literal["raw", "abs"] = "raw"
     """What happens to the channel sum of what the target returns: its absolute value is taken, or nothing."""
     at_stage: bool = False
-    """Whether its maps may be taken at a stage of the model (`--layer`); those of methods with a CAM layer always may."""
+    """Whether its maps may be taken at a stage of the model (`--layer`), as those of a CAM layer always may."""
     families: tuple[str, ...] = ()
     """The model families that it is defined for; empty: all."""
     resize: Literal["bilinear", "nearest"] = "bilinear"
@@ -149,7 +149,7 @@ class ModelCard(Card):
     probability: Literal["softmax", "sigmoid"] = "softmax"
     """What makes a logit a probability."""
     recipe: dict[str, Any] = {}
-    """How it is trained otherwise than the data set's recipe says."""
+    """How it is trained from scratch otherwise than the data set's recipe says."""
     plain: PublishedWeights | None = None
     """Published weights."""
     aligned: PublishedWeights | None = None

@@ -300,7 +300,7 @@ def test_lists_that_are_wrong(lines, message, devkit):
 
 def test_what_is_missing_is_named(devkit, tmp_path):
     root = devkit({"a": TWO})
-    with pytest.raises(XaibenchError, match=r"test\.txt is missing; there are val$"):
+    with pytest.raises(XaibenchError, match=r"test\.txt is missing; name another by --dataset-option split=val$"):
         VOC2012(root, WHOLE, split="test")
     with pytest.raises(XaibenchError, match="voc2012: split 'vall' is unknown; did you mean val"):
         VOC2012(root, WHOLE, split="vall")

@@ -15,8 +15,9 @@ import xaibench
 from xaibench import registry
 from xaibench.datasets.base import Dataset
 from xaibench.datasets.open import open_dataset
+from xaibench.datasets.wrapped import Wrapped
 from xaibench.errors import XaibenchError
-from xaibench.masks.dataset import WithMasks, with_masks
+from xaibench.masks.dataset import with_masks
 from xaibench.masks.make import make_masks
 from xaibench.masks.rle import digest_of
 from xaibench.masks.store import SCHEMA, Header, Masks, add_rows, row
@@ -123,7 +124,7 @@ def test_the_wrapper_is_the_data_set_in_everything_else(slic):
     path, data = slic(8).path, mini()
     wrapped = pickle.loads(pickle.dumps(with_masks(registry.card("dataset", "mini"), data, path)))
     own = {name for name, value in vars(Dataset).items() if callable(value) and not name.startswith("_")}
-    assert own - {"download"} <= set(vars(WithMasks)), "what a data set can do is handed on"
+    assert own - {"download"} <= set(vars(Wrapped)), "what a data set can do is handed on"
     image_id = data.image_list(1)[0]
     assert np.array_equal(wrapped.load(image_id).image, data.load(image_id).image)
     assert wrapped.load(image_id).digest == wrapped.digest(image_id) != data.digest(image_id)

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from torch.optim.lr_scheduler import StepLR
 
 from xaibench import registry
+from xaibench.training.loop import make_optimizer
 from xaibench.training.recipe import Recipe
 
 
@@ -63,9 +64,44 @@ def test_one_cycle_rises_to_the_peak_and_falls_without_ever_being_zero(warmup, s
         assert rates[peak] > 0.099 and rates[-1] < 0.01
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_optimizers_are_torchs_with_the_recipes_numbers(optimizer):
+    """Three steps on a line, at the rates of the recipe, against torch's own update rules written out."""
+    recipe = Recipe(optimizer=optimizer, learning_rate=0.1, momentum=0.5, weight_decay=0.2)
+    net = torch.nn.Linear(1, 1, bias=False)
+    weight, speed, first, second = net.weight.item(), 0.0, 0.0, 0.0
+    made = make_optimizer(net, recipe)
+    for step in range(1, 4):
+        made.zero_grad()
+        (net.weight * step).sum().backward()
+        made.step()
+        if optimizer == "sgd":
+            speed = 0.5 * speed + step + 0.2 * weight
+            weight -= 0.1 * speed
+        else:
+            first, second = 0.9 * first + 0.1 * step, 0.999 * second + 0.001 * step**2
+            weight -= 0.1 * 0.2 * weight
+            weight -= 0.1 * (first / (1 - 0.9**step)) / (math.sqrt(second / (1 - 0.999**step)) + 1e-8)
+        assert net.weight.item() == pytest.approx(weight, rel=1e-5)
+
+
+def test_keys_of_recipes_that_name_no_optimizer_are_as_they_were():
+    assert "optimizer" not in Recipe().facts and Recipe(optimizer="sgd").facts == Recipe().facts
+    assert Recipe(optimizer="adamw").facts == Recipe().facts | {"optimizer": "adamw"}
+    assert set(Recipe().facts) == set(Recipe.model_fields) - {"optimizer"}
+
+
+@pytest.mark.parametrize("name", [n for n in registry.names("model") if registry.card("model", n).recipe])
+def test_recipes_of_models_are_recipes_on_the_embedded_data(name):
+    Recipe.model_validate(registry.card("dataset", "critters").recipe | registry.card("model", name).recipe)
+
+
 @pytest.mark.parametrize(
     "wrong",
-    [{"epochs": 0}, {"learning_rate": 0}, {"momentum": 1}, {"warmup": 1}, {"schedule": "cosine"}, {"epoch": 3}],
+    [
+        {"epochs": 0}, {"learning_rate": 0}, {"momentum": 1}, {"warmup": 1}, {"schedule": "cosine"}, {"epoch": 3},
+        {"optimizer": "adam"},
+    ],
 )
 def test_impossible_recipes_are_refused(wrong):
     with pytest.raises(ValidationError, match=next(iter(wrong))):

@@ -72,7 +72,8 @@ def attribute(
     methods`, params override those of its card (`xaibench show method NAME`). cam_layer is the module, or its path,
     whose maps class activation methods use; by default the last one with a spatial output, or the first norm of a
     vision transformer's last block. image_ids name the images for the noise of stochastic methods ("0", "1", ... by
-    default): same seed and id, same noise, whatever the batch. chunk bounds the inputs per pass. Raises XaibenchError for unknown methods, parameters and shapes.
+    default): same seed and id, same noise, whatever the batch. chunk bounds the inputs per pass. Raises XaibenchError
+    for unknown methods, parameters and shapes.
 
     >>> import torch, xaibench; from torchvision.models import resnet18
     >>> maps = xaibench.attribute(resnet18().eval(), torch.randn(2, 3, 64, 64), torch.tensor([3, 5]), "grad-cam")

@@ -19,7 +19,7 @@ from xaibench.models.tokens import Layout, layout_of, tokens_read, transformer_i
 
 @dataclass(frozen=True)
 class Transformer:
-    """A vision transformer of timm whose attention can be read: its blocks, how tokens lie, which ones the head reads."""
+    """A vision transformer of timm whose attention can be read: how its tokens lie, and which ones the head reads."""
 
     net: nn.Module
     layout: Layout

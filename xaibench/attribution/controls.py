@@ -28,8 +28,13 @@ def centre_prior(e: Evidence, sigma: float = 0.25) -> Tensor:
 
 
 def edges(e: Evidence) -> Tensor:
-    """(P, 1, H, W): magnitude of the Sobel gradient of the channel mean of the input."""
-    grey = e.inputs.mean(1, keepdim=True)
+    """(P, 1, H, W): magnitude of the Sobel gradient of the channel mean of the input.
+
+    Where channels 1 - x follow those of x, the mean of x: that of all is the same everywhere.
+    """
+    half = len(e.zero) // 2
+    complement = len(e.zero) == 2 * half and bool((e.zero[:half] + e.zero[half:] == 1).all())
+    grey = (e.inputs[:, :half] if complement else e.inputs).mean(1, keepdim=True)
     smooth, slope = torch.tensor([1.0, 2.0, 1.0]), torch.tensor([-1.0, 0.0, 1.0])
     kernel = torch.outer(smooth, slope)
     kernels = torch.stack([kernel, kernel.T])[:, None].to(grey)

@@ -46,9 +46,8 @@ class Evidence:
     each pair's image (by default one pair per image). output is what is explained: `logit` or `probability`;
     probability says what the latter means for this model, `softmax` or `sigmoid`. zero (C,) is the zero baseline in
     encoded space. scenes, in a run, tells what the data set knows about the images. stages are paths of modules by the
-    name of a stage, where methods may take their maps. reference, for protocols that
-    compare two models, is evidence about the same pairs of the second. What needs no target is computed once per image,
-    also across `explaining`.
+    name of a stage, where methods may take their maps. reference, for protocols that compare two models, is evidence
+    about the same pairs of the second. What needs no target is computed once per image, also across `explaining`.
 
     Public members, stable for plug-ins: images, targets, owner, inputs, image_ids, pair_ids, seed, output, logits,
     scores, objective, gradient, gradient_moments, path_moments, stage, noise, noisy, baseline, random, logits_under,
@@ -211,7 +210,8 @@ class Evidence:
     def _gradients(
         self, count: int, inputs: Callable[[Tensor], Tensor], pair: Callable[[Tensor], Tensor]
     ) -> Iterator[tuple[slice, Tensor]]:
-        """Gradients (n, C, H, W), a chunk at a time, of the score of the pair to which each of `count` inputs belongs."""
+        """Gradients (n, C, H, W) of `count` inputs, a chunk at a time; pair gives the pairs (n,) whose scores they are
+        of."""
         return self.passes.gradients(count, inputs, lambda logits, index: self.objective(logits, pair(index)))
 
     def objective(self, logits: Tensor, pairs: Tensor) -> Tensor:

@@ -11,24 +11,22 @@ from torch import Tensor
 from xaibench import registry
 from xaibench.attribution.evidence import Evidence
 from xaibench.attribution.maps import checked, to_map
-from xaibench.attribution.stages import at_stage, off_stage
+from xaibench.attribution.stages import LAYER, at_stage, layer_of, off_stage
 from xaibench.cards import MethodCard
 from xaibench.errors import XaibenchError
 
 NETWORK_NEEDS = frozenset({"attention", "completeness", "relu"})  # only a pass through the network can tell
 
-LAYER = "layer"  # the parameter that says at which stage of the model a method takes its maps
-
 FAMILY_NAMES = {"vit": "a vision transformer", "bcos": "a B-cos network", "bagnet": "a BagNet", "cnn": "a CNN"}
 
 
-def misfit(card: MethodCard, family: str, has_cam_layer: bool) -> str | None:
-    """Why a method cannot explain a model of this family; None where it can."""
+def misfit(card: MethodCard, family: str, has_cam_layer: bool, layer: str | None = None) -> str | None:
+    """Why a method cannot explain a model of this family, at a stage of it where one is named; None where it can."""
     if card.families and family not in card.families:
         return f"needs {' or '.join(FAMILY_NAMES.get(f, f) for f in card.families)}"
     if "cam-layer" in card.needs and not has_cam_layer:
         return "needs a layer with a spatial map"
-    return None
+    return off_stage(card) if layer else None
 
 
 def choose_methods(
@@ -37,19 +35,21 @@ def choose_methods(
     family: str,
     has_cam_layer: bool,
     trial: Callable[[MethodCard], str | None] = lambda card: None,
+    layer: str | None = None,
 ) -> tuple[list[MethodCard], dict[str, str]]:
     """The cards of the methods of a run, and those that were left out with the reason.
 
     wanted: names; None is the paper's list, the controls and whatever plug-ins registered in this process; `all` every
     method there is. Under a default list methods that do not fit the model are left out; asked for by name they raise
-    XaibenchError. trial says of a method that fits by its card why it cannot explain this network.
+    XaibenchError. trial says of a method that fits by its card why it cannot explain this network. layer is the stage
+    of the model at which maps are taken, None for its input.
     """
     default = wanted is None or list(wanted) == ["all"]
     names = registry.names("method") if default else list(dict.fromkeys(wanted))
     cards = [registry.card("method", name) for name in names]
     if wanted is None:
         cards = [c for c in cards if "paper" in c.tags or c.role in ("control", "oracle") or registry.plugged_in(c)]
-    reasons = {c.name: reason for c in cards if (reason := misfit(c, family, has_cam_layer) or trial(c))}
+    reasons = {c.name: reason for c in cards if (reason := misfit(c, family, has_cam_layer, layer) or trial(c))}
     if reasons and not default:
         name, reason = next(iter(reasons.items()))
         raise XaibenchError(
@@ -85,16 +85,6 @@ def check_parameters(card: MethodCard, parameters: dict[str, Any]) -> None:
     for name in parameters:
         if name not in names:
             raise XaibenchError(f"method {card.name} has no parameter {name!r}; it has {', '.join(names) or 'none'}")
-
-
-def with_layer(card: MethodCard, parameters: dict[str, Any], layer: str | None) -> dict[str, Any]:
-    """The parameters of a method whose maps are taken at a stage of the model; those of controls stay as they are."""
-    return parameters if layer is None or card.role in ("control", "oracle") else parameters | {LAYER: layer}
-
-
-def layer_of(card: MethodCard, parameters: dict[str, Any]) -> str | None:
-    """The stage at which a method takes its maps, None for the input."""
-    return None if LAYER in card.parameters else parameters.get(LAYER)  # a plug-in may have a parameter of that name
 
 
 def method_maps(card: MethodCard, e: Evidence, parameters: dict[str, Any]) -> Tensor:

@@ -6,6 +6,7 @@ Rao et al. 2023 take Input x Gradient so: feature x gradient at the output of a 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ from xaibench.errors import XaibenchError
 from xaibench.models.tokens import layout_of
 
 INPUT = "Input"  # the stage that needs no name: the image itself
+LAYER = "layer"  # the parameter that says at which stage of the model a method takes its maps
 
 
 class Behind(Evidence):
@@ -94,7 +96,7 @@ def at_stage(e: Evidence, stage: str, card: MethodCard) -> Evidence:
 
 
 def checked_stage(card: ModelCard, stage: str | None) -> str | None:
-    """A stage of the model that a user names, None for its input; raises XaibenchError that lists the model's stages."""
+    """A stage of the model that a user names, None for its input; raises XaibenchError with the stages that it has."""
     if stage in (None, INPUT) or stage in card.stages:
         return None if stage == INPUT else stage
     if not card.stages:
@@ -109,3 +111,19 @@ def off_stage(card: MethodCard) -> str | None:
     if card.at_stage or "cam-layer" in card.needs or card.role in ("control", "oracle"):
         return None
     return "is not defined at a stage of the model (--layer)"
+
+
+def with_layer(card: MethodCard, parameters: dict[str, Any], layer: str | None) -> dict[str, Any]:
+    """The parameters of a method whose maps are taken at a stage of the model; those of controls stay as they are."""
+    return parameters if layer is None or card.role in ("control", "oracle") else parameters | {LAYER: layer}
+
+
+def layer_of(card: MethodCard, parameters: dict[str, Any]) -> str | None:
+    """The stage at which a method takes its maps, None for the input."""
+    return None if LAYER in card.parameters else parameters.get(LAYER)  # a plug-in may have a parameter of that name
+
+
+def placed_name(card: MethodCard, parameters: dict[str, Any]) -> str:
+    """What boards and figures call a method: its name, and the stage at which it takes its maps, such as ixg@Final."""
+    layer = layer_of(card, parameters)
+    return f"{card.name}@{layer}" if layer else card.name

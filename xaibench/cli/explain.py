@@ -61,6 +61,7 @@ def command(
             "--target", metavar="CLASS", help="Index or name of what is explained.", show_default="prediction"
         ),
     ] = None,
+    layer: words.Layer = None,
     style: Annotated[Style, typer.Option("--style", help=STYLE_HELP)] = Style.overlay,
     profile: Annotated[
         str | None,
@@ -85,8 +86,8 @@ def command(
     path = out or Path(f"{Path(photos[0]).stem}-explained.png")
     found = explain(
         photos, model=model, methods=words.parse_names(methods), dataset=dataset, data_root=data_root, weights=weights,
-        target=target, profile=profile, out=path, style=style.value, device=device, seed=seed, download=download,
-        plugins=plugin or (), cards=cards or (), quiet=quiet,
+        target=target, layer=layer, profile=profile, out=path, style=style.value, device=device, seed=seed,
+        download=download, plugins=plugin or (), cards=cards or (), quiet=quiet,
     )  # fmt: skip
     for seen in found:
         asked = "" if seen.target in seen.top else f"; explained: {seen.target}"

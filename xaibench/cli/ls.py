@@ -50,4 +50,4 @@ def command(
         marks = f"  [{card.role}]" if single == "method" and card.role != "method" else ""
         typer.echo(f"{name:<{width}}  {card.title}{marks}")
     if single == "model" and pattern == "*":
-        typer.echo("\nand any convolutional network of timm, as timm:NAME")
+        typer.echo("\nand any convolutional network or plain vision transformer of timm, as timm:NAME")

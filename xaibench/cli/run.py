@@ -69,6 +69,7 @@ def command(
         str | None,
         typer.Option("--methods", metavar="NAME,...", help="Or `all`; by default the paper's list and the controls."),
     ] = None,
+    layer: words.Layer = None,
     images: Annotated[
         int | None, typer.Option("--images", min=1, help="How many; by default what the profile says.")
     ] = None,
@@ -134,7 +135,7 @@ def command(
             words.parse_names(protocols), model=model, dataset=dataset, data_root=data_root, images=images,
             image_size=image_size,
             methods=words.parse_names(methods), profile=profile, weights=weights, out=out, device=device,
-            reference_model=reference_model, reference_weights=reference_weights, masks=masks,
+            reference_model=reference_model, reference_weights=reference_weights, masks=masks, layer=layer,
             settings={k: v for k, v in settings.items() if v is not None} | words.parse_options(setting),
             dataset_options=words.parse_options(dataset_option), precision=precision, batch_size=batch_size,
             chunk_size=chunk_size, workers=workers, seed=seed, keep_maps=keep_maps, download=download,

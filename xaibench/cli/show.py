@@ -32,13 +32,22 @@ def method(
 
 
 @app.command("model", epilog="Example:  xaibench show model timm:resnet18")
-def model(name: Annotated[str, typer.Argument(help=words.MODEL)], plugin: Plugins = None, cards: Cards = None) -> None:
-    """A model's builder, encoding, CAM layer and published weights."""
+def model(
+    name: Annotated[str, typer.Argument(help=words.MODEL)],
+    image_size: words.ImageSize = None,
+    plugin: Plugins = None,
+    cards: Cards = None,
+) -> None:
+    """A model's card, and what it is once built: parameters, preprocessing, sizes of its maps, methods that fit."""
     from xaibench.models.open import model_card
     from xaibench.plugins import add
+    from xaibench.report.model_text import model_text
 
     add(plugin or (), cards or ())
-    _print(model_card(name))
+    card = model_card(name)
+    text = model_text(card, image_size)
+    _print(card)
+    typer.echo(f"\n{text}")
 
 
 @app.command("protocol", epilog="Example:  xaibench show protocol idsds")

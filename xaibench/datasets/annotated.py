@@ -38,7 +38,7 @@ def in_photo(boxes: np.ndarray, size: tuple[int, int], names: Sequence[str]) -> 
     cut = boxes.clip(0, limits)
     for name, box, beyond, rest in zip(names, boxes, np.abs(boxes - cut).max(1, initial=0), cut, strict=True):
         x0, y0, x1, y1 = rest
-        if beyond > SLACK or x1 <= x0 or y1 <= y0:
+        if not (beyond <= SLACK and x1 > x0 and y1 > y0):  # so that a number that is none fails too
             wrong = "reaches beyond" if x1 > x0 and y1 > y0 else "has no pixel in"
             corners = " ".join(f"{value:g}" for value in box)
             raise XaibenchError(f"{name}: the box {corners} {wrong} its photo of {size[0]} x {size[1]} pixels; mend it")

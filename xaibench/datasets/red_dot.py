@@ -15,9 +15,10 @@ import numpy as np
 from PIL import Image
 
 from xaibench.cards import Geometry
-from xaibench.datasets.base import Annotation, Dataset, Piece, Sample, checked_sample, content_hash
+from xaibench.datasets.base import Annotation, Dataset, Sample, checked_sample, content_hash
 from xaibench.datasets.placement import Placement
 from xaibench.datasets.reading import one_of
+from xaibench.datasets.wrapped import Wrapped
 from xaibench.errors import XaibenchError, unknown
 
 RED = (255, 0, 0)
@@ -27,7 +28,7 @@ VERSION = 1  # raise with every change of the dot's pixels
 MARK = "mark"
 
 
-class Marked(Dataset):
+class Marked(Wrapped):
     """A data set whose images of one class have a red dot; everything else is as before.
 
     red_dot: the class that is marked, by its name or, where no class is called so, its index; an image counts by its
@@ -46,9 +47,9 @@ class Marked(Dataset):
         number = isinstance(red_dot_radius, int | float) and not isinstance(red_dot_radius, bool)
         if not number or not 0 < red_dot_radius <= 0.25:
             raise XaibenchError(f"red_dot_radius is a share of the side, above 0 up to 0.25, not {red_dot_radius!r}")
-        self.dataset, self.geometry, self.place = dataset, geometry, one_of("red_dot_place", red_dot_place, PLACES)
-        self.name, self.classes, self.ids = dataset.name, dataset.classes, dataset.ids
-        self.on_disk, self.knows = dataset.on_disk, dataset.knows | {"objects"}
+        super().__init__(dataset)
+        self.geometry, self.place = geometry, one_of("red_dot_place", red_dot_place, PLACES)
+        self.knows = dataset.knows | {"objects"}
         self.marked = class_index(red_dot, list(dataset.classes))
         self.radius = max(red_dot_radius * geometry.crop, 0.75)  # so that a pixel's centre is always in it
         self.dot = dot_mask(geometry.crop, self.radius, self.place)
@@ -78,28 +79,12 @@ class Marked(Dataset):
         found = self.dataset.digest(image_id)
         return self._with_mark(found) if self._is_marked(image_id) else found
 
-    def label(self, image_id: str) -> int:
-        """The class of an image."""
-        return self.dataset.label(image_id)
-
-    def labels(self, image_id: str) -> tuple[int, ...]:
-        """The classes of an image."""
-        return self.dataset.labels(image_id)
-
-    def group(self, image_id: str) -> str:
-        """The group of an image."""
-        return self.dataset.group(image_id)
-
-    def pieces(self) -> list[Piece]:
-        """The files and folders of the data set."""
-        return self.dataset.pieces()
-
     def annotate(self, image_id: str) -> Annotation:
         """What the data set knows, with the level `mark` of objects: the dot, or nothing on images without one.
 
         The dot covers what is below it: the pixels are no longer visible ones of any instance, class, object or part.
         """
-        known = self.dataset.annotate(image_id) if self.dataset.knows else self._bare(image_id)
+        known = self.annotated(image_id, self.geometry.crop)
         if not self._is_marked(image_id):
             return replace(known, objects={**known.objects, MARK: np.zeros((0, *self.dot.shape), dtype=bool)})
         return replace(
@@ -122,10 +107,7 @@ class Marked(Dataset):
         return dot_centre(self.geometry.crop, self.radius, self.place)
 
     def _unmarked(self, image_id: str) -> Sample:
-        from xaibench.datasets.loading import load_sample
-
-        sample = load_sample(self.dataset, image_id)
-        return checked_sample(sample, self.geometry.crop, len(self.classes), self.name)
+        return checked_sample(super().load(image_id), self.geometry.crop, len(self.classes), self.name)
 
     def _is_marked(self, image_id: str) -> bool:
         return self.dataset.label(image_id) == self.marked
@@ -140,10 +122,6 @@ class Marked(Dataset):
 
     def _uncovered(self, masks: Mapping) -> dict:
         return {key: mask & ~self.dot for key, mask in masks.items()}
-
-    def _bare(self, image_id: str) -> Annotation:
-        boxes, labels = np.zeros((0, 4), dtype=np.int64), np.zeros(0, dtype=np.int64)
-        return Annotation(self.labels(image_id), boxes, labels, np.zeros((0, *self.dot.shape), dtype=bool))
 
 
 def dot_centre(side: int, radius: float, place: str) -> np.ndarray:

@@ -168,6 +168,6 @@ def _listed_names(path: Path, dataset: str) -> list[str]:
     """The names in a list of ImageSets; raises XaibenchError where it is missing, empty, or no list of single names."""
     if not path.is_file():
         others = sorted(p.stem for p in path.parent.glob("*.txt") if p.stem in SPLITS)
-        there = f"; there are {', '.join(others)}" if others else ""
+        there = f"; name another by --dataset-option split={'|'.join(others)}" if others else ""
         raise XaibenchError(f"data set {dataset}: {path} is missing{there}")
     return list(read_table(path, ("name of a photo",)))

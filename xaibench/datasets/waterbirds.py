@@ -84,15 +84,18 @@ class Waterbirds(Photos):
     @cached_property
     def birds(self) -> Birds:
         """Boxes and segmentations of CUB; raises XaibenchError where they are not found."""
-        places = [self.root / self.cub] if self.cub else [p / FOLDER for p in (self.root, self.root.parent)]
-        places += [] if self.cub else [self.folder.parent / FOLDER]
-        for place in places:
-            if (place / "images.txt").is_file():
-                return Birds(place)
-        raise XaibenchError(
-            f"boxes of Waterbirds are those of CUB-200-2011, which is not in {places[0]}; "
-            "put it there, or name it by --dataset-option cub=DIR"
-        )
+        if self._cub is None:
+            raise XaibenchError(
+                f"boxes of Waterbirds are those of CUB-200-2011, which is not in {self.root / (self.cub or FOLDER)}; "
+                "put it there, or name it by --dataset-option cub=DIR"
+            )
+        return Birds(self._cub)
+
+    @cached_property
+    def _cub(self) -> Path | None:
+        beside = (self.root, self.root.parent, self.folder.parent)
+        places = [self.root / self.cub] if self.cub else [place / FOLDER for place in beside]
+        return next((place for place in places if (place / "images.txt").is_file()), None)
 
     def path(self, image_id: str) -> Path:
         """The file of a photo."""
@@ -111,10 +114,7 @@ class Waterbirds(Photos):
 
     def source(self, image_id: str) -> bytes:
         """The bird's box and mask in CUB, where it is there."""
-        try:
-            return self.birds.source(image_id)
-        except XaibenchError:  # photos can be judged without boxes
-            return b""
+        return self.birds.source(image_id) if self._cub else b""
 
     def annotate(self, image_id: str) -> Annotation:
         """The bird's box, and its mask where CUB's segmentations are there; the name of the place is the background.
@@ -132,11 +132,8 @@ class Waterbirds(Photos):
 
     def pieces(self) -> list[Piece]:
         """Photos, and what is taken from CUB."""
-        photos = Piece("photos", self.folder, len(self.ids))
-        try:
-            return [photos, *self.birds.pieces()]
-        except XaibenchError:
-            return [photos, Piece("CUB's boxes", self.root / (self.cub or FOLDER), None, optional=True)]
+        photos, lost = Piece("photos", self.folder, len(self.ids)), self.root / (self.cub or FOLDER)
+        return [photos, *(self.birds.pieces() if self._cub else [Piece("CUB's boxes", lost, None, optional=True)])]
 
     def _checked_size(self, image_id: str, placement: Placement) -> tuple[int, int]:
         """(width, height) of a photo, if it is that of its bird's photo in CUB, where that is there too."""

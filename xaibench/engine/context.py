@@ -5,9 +5,11 @@ A `label` says a part in words for titles; it is the only thing here that no key
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from xaibench import registry
+from xaibench.attribution.stages import layer_of, placed_name
 from xaibench.cards import DatasetCard, MethodCard, ProtocolCard
 from xaibench.datasets.base import Dataset, content_hash
 from xaibench.datasets.open import parameters_of
@@ -94,9 +96,13 @@ def _dataset(card: DatasetCard, dataset: Dataset, options: dict[str, Any]) -> di
     } | ({"masks": masks} if masks else {})
 
 
-def method_part(card: MethodCard, parameters: dict[str, Any]) -> dict[str, Any]:
-    """What a cell says of its method, with the parameters that it runs with; `kind` is for boards and not hashed."""
-    return {
+def method_part(
+    card: MethodCard, parameters: dict[str, Any], stages: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """What a cell says of its method, with the parameters that it runs with; `kind` and `label` are for boards and not
+    hashed. stages are the paths of the model's modules by the name of a stage."""
+    layer = layer_of(card, parameters)
+    return ({"label": placed_name(card, parameters), "module": stages[layer]} if layer else {}) | {
         "name": card.name,
         "version": card.version,
         "parameters": parameters,

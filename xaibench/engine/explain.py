@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from xaibench.attribution.adapters.trial import trial_of
 from xaibench.attribution.evidence import Evidence
 from xaibench.attribution.methods import choose_methods, effective, method_maps, misfit
 from xaibench.attribution.passes import Passes
+from xaibench.attribution.stages import checked_stage, placed_name, with_layer
 from xaibench.cards import DatasetCard, MethodCard, ModelCard
 from xaibench.engine.blame import in_one_line
 from xaibench.engine.budget import choose_chunk, choose_device
@@ -40,6 +42,7 @@ def explain(
     data_root: str | Path | None = None,
     weights: str | None = None,
     target: int | str | None = None,
+    layer: str | None = None,
     profile: str | None = None,
     out: str | Path | None = None,
     style: str = "overlay",
@@ -57,6 +60,7 @@ def explain(
     methods: names, `all`, or None for a short quick list and what plug-ins bring; those that do not fit the model are
     left out, unless they are named. weights: `plain`, `aligned` or a path; None takes the plain ones, or the aligned
     ones where there are no others; nothing is trained. target: a class index or name; None explains the prediction.
+    layer: the stage of the model at which maps are taken, None for its input; maps are then named such as `ixg@Final`.
     profile: of the data set, for parameters such as integration steps. out: a .png, .svg or .pdf file; style: `overlay`
     or `map`. A method that raises is noted in `failed`, the others go on. device, seed, download, plugins, cards and
     quiet as for `xaibench.run`; noise derives from (seed, purpose, image id), where a photo's id is its file name.
@@ -78,7 +82,8 @@ def explain(
     _, spending = data.profile(profile)
     card = model_card(model)
     methods = methods.split(",") if isinstance(methods, str) else methods
-    _choose(methods, card.name, card.family, has_cam_layer=True, trial=lambda card: None)
+    layer = checked_stage(card, layer)
+    _choose(methods, card.name, card.family, has_cam_layer=True, trial=lambda card: None, layer=layer)
     known, classes = opened_data(data, Path(data_root) if data_root else None)
     images = [read_photo(photo, data, known) for photo in photos]
     if not images:
@@ -87,7 +92,7 @@ def explain(
     names = names_of_classes(classes, opened.classes)
     index = class_asked_for(target, names) if target is not None else None
     trial = trial_of(opened, data.geometry.crop, ["logit"])
-    chosen, skipped = _choose(methods, opened.name, opened.family, bool(opened.cam_layer), trial)
+    chosen, skipped = _choose(methods, opened.name, opened.family, bool(opened.cam_layer), trial, layer)
     device = choose_device(device)
     opened.freeze(device, torch.float32)
     example = sample_input(opened.encoding.channels, data.geometry.crop).to(next(opened.net.parameters()))
@@ -102,7 +107,7 @@ def explain(
             seen = Explanation(image_id, image, top, asked, opened.label, words, skipped=dict(skipped))
             for method in chosen:
                 progress.advance(0, method.name)
-                _draw(seen, method, e, spending.overrides)
+                _draw(seen, method, e, with_layer(method, effective(method, spending.overrides), layer))
                 progress.advance(1, method.name)
             found.append(seen)
     if not any(seen.maps for seen in found):
@@ -119,6 +124,7 @@ def _choose(
     family: str,
     has_cam_layer: bool,
     trial: Callable[[MethodCard], str | None],
+    layer: str | None,
 ) -> tuple[list[MethodCard], dict[str, str]]:
     """The cards of the methods to draw, and those that are left out with the reason."""
     if methods is None:
@@ -127,12 +133,12 @@ def _choose(
         cards = sorted(
             (c for c in cards if c.name in order or registry.plugged_in(c)), key=lambda c: order.get(c.name, len(order))
         )
-        reasons = {c.name: reason for c in cards if (reason := misfit(c, family, has_cam_layer) or trial(c))}
+        reasons = {c.name: reason for c in cards if (reason := misfit(c, family, has_cam_layer, layer) or trial(c))}
         chosen = [c for c in cards if c.name not in reasons]
         if not chosen:
             raise XaibenchError(f"none of the default methods fits {model}; name some by --methods")
     else:
-        chosen, reasons = choose_methods(methods, model, family, has_cam_layer, trial)
+        chosen, reasons = choose_methods(methods, model, family, has_cam_layer, trial, layer)
     oracles = {c.name: "is drawn by a protocol: see `xaibench show run`" for c in chosen if c.role == "oracle"}
     if oracles and methods is not None and list(methods) != ["all"]:
         raise XaibenchError(f"method {next(iter(oracles))} {next(iter(oracles.values()))}")
@@ -160,7 +166,7 @@ def _look(
     inputs = model.encoding(image[None]).to(next(model.net.parameters()))
     base = Evidence(
         passes, inputs, torch.tensor([index or 0]), [image_id], cam_layer=model.cam_module, seed=seed,
-        probability=model.probability, zero=model.encoding.zero,
+        probability=model.probability, zero=model.encoding.zero, stages=model.stages,
     )  # fmt: skip
     logits = base.logits()[0]
     chances = (logits.sigmoid() if model.probability == "sigmoid" else logits.softmax(-1)).tolist()
@@ -170,9 +176,10 @@ def _look(
     return top, asked, base.explaining(torch.tensor([asked.index]))
 
 
-def _draw(seen: Explanation, method: MethodCard, e: Evidence, overrides: dict[str, int | float | str]) -> None:
+def _draw(seen: Explanation, method: MethodCard, e: Evidence, parameters: dict[str, Any]) -> None:
     """Adds a method's map to an explanation, or why there is none."""
+    name = placed_name(method, parameters)
     try:
-        seen.maps[method.name] = method_maps(method, e, effective(method, overrides))[0, 0].cpu()
+        seen.maps[name] = method_maps(method, e, parameters)[0, 0].cpu()
     except Exception as error:  # a plug-in may raise anything; the other methods go on
-        seen.failed[method.name] = in_one_line(error)
+        seen.failed[name] = in_one_line(error)

@@ -10,6 +10,7 @@ from typing import Any
 from xaibench import registry
 from xaibench.attribution.methods import choose_methods
 from xaibench.attribution.passes import PRECISIONS
+from xaibench.attribution.stages import checked_stage
 from xaibench.cards import Alignment, DatasetCard, ModelCard, Profile, ProtocolCard
 from xaibench.datasets.base import Dataset
 from xaibench.datasets.open import drops_parts, open_dataset
@@ -24,7 +25,8 @@ from xaibench.protocols.base import TARGETS, Protocol
 class Order:
     """What a command asks for, looked up and found to make sense; nothing is trained or loaded yet.
 
-    reference is the second model with the weights that are wanted for it, where a protocol compares two.
+    reference is the second model with the weights that are wanted for it, where a protocol compares two. layer is the
+    stage of the model at which maps are taken, None for its input.
     """
 
     cards: list[ProtocolCard]
@@ -42,6 +44,7 @@ class Order:
     seed: int
     precision: str
     reference: tuple[ModelCard, Wanted] | None = None
+    layer: str | None = None
 
     @property
     def any_classes(self) -> bool:
@@ -76,7 +79,7 @@ def look_up(
     protocols: Sequence[str], model: str, dataset: str, *, data_root: Path | None, methods: Sequence[str] | None,
     images: int | None, profile: str | None, weights: str | None, settings: dict[str, Any], options: dict[str, Any],
     seed: int, precision: str, image_size: int | None = None, reference_model: str | None = None,
-    reference_weights: str | None = None, masks: Path | None = None,
+    reference_weights: str | None = None, masks: Path | None = None, layer: str | None = None,
 ) -> Order:  # fmt: skip
     """Looks up every name and checks every setting; raises XaibenchError for the first that does not fit."""
     cards = [registry.card("protocol", name) for name in dict.fromkeys(protocols)]
@@ -86,11 +89,12 @@ def look_up(
     judges = [make_protocol(c, {k: v for k, v in settings.items() if k in c.parameters}) for c in cards]
     data: DatasetCard = registry.card("dataset", dataset).at_size(image_size)
     named, spending = data.profile(profile)
-    known = {*registry.load(data).knows, *(("objects",) if masks else ())}
+    opened = open_dataset(data, data_root, options)
+    opened = with_masks(data, opened, masks) if masks else opened
     for card, judge in zip(cards, judges, strict=True):
         if judge.target not in TARGETS:
             raise XaibenchError(f"protocol {card.name}: target is one of {', '.join(TARGETS)}, not {judge.target!r}")
-        lacking = sorted({*judge.needs, *(("boxes",) if judge.target == "labels" else ())} - known)
+        lacking = sorted({*judge.needs, *(("boxes",) if judge.target == "labels" else ())} - opened.knows)
         if lacking:
             raise XaibenchError(
                 f"protocol {card.name} needs {' and '.join(lacking)}, which data set {data.name} does not have"
@@ -100,7 +104,8 @@ def look_up(
     if masks and not any("objects" in judge.needs for judge in judges):
         raise XaibenchError(f"none of {', '.join(protocols)} asks for objects; leave out --masks")
     network = model_card(model)
-    choose_methods(methods, model, network.family, has_cam_layer=True)
+    layer = checked_stage(network, layer)
+    choose_methods(methods, model, network.family, has_cam_layer=True, layer=layer)
     alignment = choose_alignment(cards, judges, data)
     if precision not in PRECISIONS:
         raise XaibenchError(f"unknown precision {precision!r}; it is one of {', '.join(PRECISIONS)}")
@@ -108,13 +113,12 @@ def look_up(
     count = images if images is not None else spending.images
     if count is not None and count < 1:
         raise XaibenchError(f"--images {count}: at least one image is needed")
-    images_of = open_dataset(data, data_root, options)
     return Order(
         cards=cards,
         protocols=judges,
         model=network,
         data=data,
-        dataset=with_masks(data, images_of, masks) if masks else images_of,
+        dataset=opened,
         root=data_root,
         options=options,
         methods=methods,
@@ -125,6 +129,7 @@ def look_up(
         seed=seed,
         precision=precision,
         reference=reference,
+        layer=layer,
     )
 
 

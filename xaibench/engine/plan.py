@@ -9,6 +9,7 @@ from typing import Any
 from xaibench.attribution.adapters.regions import method_regions, same_partition
 from xaibench.attribution.adapters.trial import trial_of
 from xaibench.attribution.methods import choose_methods, effective
+from xaibench.attribution.stages import with_layer
 from xaibench.cards import Alignment, MethodCard, ProtocolCard
 from xaibench.datasets.base import Dataset
 from xaibench.engine.context import make_context, method_part
@@ -59,7 +60,8 @@ class Plan:
         """All cells by (judge, method) number; an oracle has one only under protocols that can draw it, and a protocol
         without a method one of its own, at `MODEL_ALONE`."""
         alone = [(j, judge) for j, judge in enumerate(self.judges) if judge.protocol.without_method]
-        parts = [method_part(*method) for method in self.methods]  # once: they hash the files of plug-ins
+        # once: they hash the files of plug-ins
+        parts = [method_part(*method, self.model.stages) for method in self.methods]
         return {(j, MODEL_ALONE): Cell(judge.context, None) for j, judge in alone} | {
             (j, m): Cell(judge.context, parts[m] | {"kind": self._kind(judge.protocol, *method)})
             for j, judge in enumerate(self.judges)
@@ -86,7 +88,9 @@ def open_plan(order: Order, *, download: bool, workers: int, device: str, quiet:
         if problem:
             raise _unaligned(card, judge, problem, order)
     trial = trial_of(model, order.data.geometry.crop, [judge.attribution_output for judge in order.protocols])
-    methods, skipped = choose_methods(order.methods, model.name, model.family, bool(model.cam_layer), trial)
+    methods, skipped = choose_methods(
+        order.methods, model.name, model.family, bool(model.cam_layer), trial, order.layer
+    )
     held_out = open_held_out(order)
     return Plan(
         dataset=order.dataset,
@@ -95,7 +99,7 @@ def open_plan(order: Order, *, download: bool, workers: int, device: str, quiet:
             Judge(card, judge, make_context(order, card, judge, model, second, held_out))
             for card, judge in zip(order.cards, order.protocols, strict=True)
         ],
-        methods=[(card, effective(card, order.spending.overrides)) for card in methods],
+        methods=[(c, with_layer(c, effective(c, order.spending.overrides), order.layer)) for c in methods],
         images=order.dataset.image_list(order.images),
         skipped=skipped,
         training=state.facts or None,

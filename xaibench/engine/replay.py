@@ -90,11 +90,18 @@ def replay(
     missing = {cell.key: set(images) - set(maps[cell.key]) for cell in cells}
     lacking = [cell for cell in cells if missing[cell.key]]
     if lacking:
-        plan = _plan(lacking, said, places, choose_device(device))
-        made = _make(plan, lacking, missing, run, choose_device(device), quiet)
-        for key, found in made.items():
-            maps[key] |= found
+        for layer in dict.fromkeys(_layer(cell) for cell in lacking):
+            same = [cell for cell in lacking if _layer(cell) == layer]
+            plan = _plan(same, said, places, choose_device(device))
+            made = _make(plan, same, missing, run, choose_device(device), quiet)
+            for key, found in made.items():
+                maps[key] |= found
     return Replay(dataset, samples, maps, not lacking)
+
+
+def _layer(cell: Cell) -> str | None:
+    """The stage of the model at which a cell's maps are taken; None for its input."""
+    return cell.method["parameters"]["layer"] if "module" in cell.method else None
 
 
 def _plan(cells: Sequence[Cell], said: Recorded, places: Places, device: str) -> Plan:
@@ -110,7 +117,7 @@ def _plan(cells: Sequence[Cell], said: Recorded, places: Places, device: str) ->
             profile=context["profile"]["name"], weights=recorded_weights(card, context, said, places.weights),
             settings=context["protocol"]["settings"], options=recorded_options(data, context), seed=context["seed"],
             precision=context["precision"], image_size=context["dataset"]["geometry"]["crop"],
-            masks=said.path("--masks"),
+            masks=said.path("--masks"), layer=_layer(cells[0]),
         )  # fmt: skip
         plan = open_plan(order, download=False, workers=0, device=device, quiet=True)
     except XaibenchError as error:

@@ -2,55 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from xaibench import registry
 from xaibench.cards import DatasetCard
 from xaibench.datasets.base import Annotation, Dataset, Piece, Sample, content_hash
-from xaibench.datasets.loading import load_sample
+from xaibench.datasets.wrapped import Wrapped
 from xaibench.errors import XaibenchError
 from xaibench.masks.store import Masks
 
 
-class WithMasks(Dataset):
+class WithMasks(Wrapped):
     """Images of a data set, and masks of each as objects of a level that is named by their maker.
 
     The digest of an image names its masks too. Loading one raises XaibenchError where its masks are of another photo,
     `annotate` also where it has none.
     """
 
-    on_disk = True  # masks are files, whatever images are
-
     def __init__(self, dataset: Dataset, masks: Masks):
-        self.dataset, self.masks = dataset, masks
-        self.name, self.classes, self.ids = dataset.name, dataset.classes, dataset.ids
-        self.knows = frozenset({*dataset.knows, "objects"})
+        super().__init__(dataset)
+        self.masks, self.on_disk = masks, True  # masks are files, whatever images are
+        self.knows = dataset.knows | {"objects"}
 
     def load(self, image_id: str) -> Sample:
         """The sample, with a digest that names the masks too."""
-        sample = load_sample(self.dataset, image_id)
+        sample = super().load(image_id)
         return replace(sample, digest=self._digest(image_id, sample.digest))
 
     def digest(self, image_id: str) -> str:
         """The hash of the image's source and of its masks."""
         return self._digest(image_id, self.dataset.digest(image_id))
-
-    def label(self, image_id: str) -> int:
-        """The class index of an image."""
-        return self.dataset.label(image_id)
-
-    def labels(self, image_id: str) -> tuple[int, ...]:
-        """The classes of an image, its own label first."""
-        return self.dataset.labels(image_id)
-
-    def group(self, image_id: str) -> str:
-        """The name of the group of images that an image belongs to."""
-        return self.dataset.group(image_id)
 
     def pieces(self) -> list[Piece]:
         """The files that the data set was read from, and the masks."""
@@ -59,21 +43,10 @@ class WithMasks(Dataset):
     def annotate(self, image_id: str) -> Annotation:
         """What the data set knows about the image, and the masks among its objects."""
         level, made = self.masks.header.maker, self.masks.load(image_id)
-        if not self.dataset.knows - {"redraw"}:
-            nothing = Annotation(self.labels(image_id), np.zeros((0, 4), np.int64), np.zeros(0, np.int64), made[:0])
-            return replace(nothing, objects={level: made})
-        known = self.dataset.annotate(image_id)
+        known = self.annotated(image_id, self.masks.header.side)
         if level in known.objects:
             raise XaibenchError(f"data set {self.name} has objects of a level {level!r} already; leave out --masks")
         return replace(known, objects={**known.objects, level: made})
-
-    def draw(self, image_id: str, without: Iterable[str] = ()) -> np.ndarray:
-        """The displayed image without some parts or objects."""
-        return self.dataset.draw(image_id, without)
-
-    def image_list(self, count: int | None = None) -> list[str]:
-        """The first `count` ids of the data set's order."""
-        return self.dataset.image_list(count)
 
     def check(self, image_ids: Sequence[str]) -> None:
         """Raises XaibenchError where images have no masks here."""

@@ -6,12 +6,13 @@ A ResNet-50 whose 3x3 convolutions, at most one a stage, have no padding: a posi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import chain
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-BLOCKS, WIDTHS, STRIDES = (3, 4, 6, 3), (64, 128, 256, 512), (2, 2, 2, 1)
+BLOCKS, STRIDES = (3, 4, 6, 3), (2, 2, 2, 1)
 EXPANSION = 4
 WIDE_STAGES = {9: 2, 17: 3, 33: 4}  # stages that begin with a 3x3 convolution, by the side of a patch
 
@@ -44,22 +45,23 @@ class Bottleneck(nn.Module):
 class BagNet(nn.Module):
     """From encoded images (N, 3, H, W) to logits (N, K): the mean over all patches, `field` apart, of their logits.
 
-    patch is 9, 17 or 33 pixels; smaller images raise ValueError.
+    patch is 9, 17 or 33 pixels; smaller images raise ValueError. width counts the channels of the stem, blocks those of
+    each stage.
     """
 
-    def __init__(self, num_classes: int, patch: int):
+    def __init__(self, num_classes: int, patch: int, width: int = 64, blocks: Sequence[int] = BLOCKS):
         super().__init__()
-        self.conv1 = nn.Conv2d(3, 64, 1, bias=False)
-        self.conv2 = nn.Conv2d(64, 64, 3, bias=False)
-        self.bn1 = nn.BatchNorm2d(64)
+        self.conv1 = nn.Conv2d(3, width, 1, bias=False)
+        self.conv2 = nn.Conv2d(width, width, 3, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
         self.relu = nn.ReLU(inplace=True)
-        taken = 64
-        for stage, (blocks, width, stride) in enumerate(zip(BLOCKS, WIDTHS, STRIDES, strict=True), 1):
-            kernel = 3 if stage <= WIDE_STAGES[patch] else 1
-            first = Bottleneck(taken, width, kernel, stride)
-            taken = EXPANSION * width
-            others = [Bottleneck(taken, width, 1, 1) for _ in range(1, blocks)]
-            self.add_module(f"layer{stage}", nn.Sequential(first, *others))
+        taken = width
+        for stage, (count, stride) in enumerate(zip(blocks, STRIDES, strict=True)):
+            kernel = 3 if stage < WIDE_STAGES[patch] else 1
+            first = Bottleneck(taken, width * 2**stage, kernel, stride)
+            taken = EXPANSION * width * 2**stage
+            others = [Bottleneck(taken, width * 2**stage, 1, 1) for _ in range(1, count)]
+            self.add_module(f"layer{stage + 1}", nn.Sequential(first, *others))
         self.fc = nn.Linear(taken, num_classes)
         self._initialise()
 
@@ -95,7 +97,7 @@ class BagNet(nn.Module):
         return self.fc(x.mean((2, 3)))
 
     def patch_logits(self, features: Tensor, classes: Tensor) -> Tensor:
-        """Logits (N, len(classes), h, w) of every patch, of the maps (N, 2048, h, w) that `layer4` gives."""
+        """Logits (N, len(classes), h, w) of every patch, of the maps (N, K, h, w) that `layer4` gives."""
         return F.conv2d(features, self.fc.weight[classes, :, None, None], self.fc.bias[classes])
 
 

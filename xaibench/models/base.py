@@ -53,8 +53,8 @@ class Model:
     """A network ready to be explained: evaluation mode, parameters frozen.
 
     cam_layer is a module path inside net, "" where there is no spatial map; cam_grid is the height and width of its map
-    at the data set's image size. stages are module paths by the name of a stage. classes is the number of its logits. notes say what was done to the architecture (a
-    dilated last stage).
+    at the data set's image size. classes is the number of its logits. notes say what was done to the architecture (a
+    dilated last stage). stages are module paths by the name of a stage, where attributions may be taken.
     """
 
     name: str

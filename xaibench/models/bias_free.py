@@ -16,7 +16,7 @@ BRANCHES = sum(BLOCKS)
 
 
 class Bottleneck(nn.Module):
-    """Convolutions of 1x1, 3x3 (strided) and 1x1 without a bias, and a shortcut that is convolved where shapes differ."""
+    """Convolutions of 1x1, 3x3 (strided) and 1x1 without a bias; the shortcut is convolved where shapes differ."""
 
     def __init__(self, taken: int, width: int, stride: int):
         super().__init__()

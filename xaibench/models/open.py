@@ -59,12 +59,15 @@ def build_model(card: ModelCard, num_classes: int, geometry: Geometry, min_cam_g
     layer = card.cam_layer or ("" if attends else default_cam_layer(net, look))
     if layer and not any(path == layer for path, _ in net.named_modules()):
         raise XaibenchError(f"model {card.name} has no layer {layer!r}, which its cam_layer names")
+    lost = [path for path in card.stages.values() if all(path != known for known, _ in net.named_modules())]
+    if lost:
+        raise XaibenchError(f"model {card.name} has no layer {lost[0]!r}, which its stages name")
     times = dilate_last_stage(net, layer, look, min_cam_grid) if layer and min_cam_grid and not tokens else 0
     notes = ("last stage dilated" if times == 1 else f"last {times} stages dilated",) if times else ()
     return Model(
         name=card.name, net=net, encoding=encoding, cam_layer=layer, classes=classes,
         cam_grid=map_size(net, layer, look), family=card.family, probability=card.probability, notes=notes,
-        version=card.version, source=registry.source(card),
+        version=card.version, source=registry.source(card), stages=card.stages,
     )  # fmt: skip
 
 

@@ -42,7 +42,7 @@ class Layout:
 
 
 def transformer_in(net: nn.Module) -> nn.Module | None:
-    """The vision transformer that a network is or holds, told by the parts that timm's have; None where there is none."""
+    """The vision transformer that a network is or holds, told by the parts that timm's have; None without one."""
     return next((m for m in net.modules() if all(hasattr(m, part) for part in PARTS)), None)
 
 

@@ -54,7 +54,7 @@ class Training:
             "validation": parameters_of(data, self.options, "validation"),
             "geometry": data.geometry.facts,
             "min_cam_grid": data.min_cam_grid,
-            "recipe": self.recipe.model_dump(),
+            "recipe": self.recipe.facts,
             "alignment": self.alignment.facts if self.alignment else None,
             "seed": self.seed,
             "start": self.start_digest,
@@ -131,11 +131,12 @@ def plan_training(
     seed: int = 0,
     image_size: int | None = None,
 ) -> Training:
-    """The training of a model on a data set by the data set's own recipe, or the paper's, with some changes to it.
+    """The training of a model on a data set by the data set's recipe, what the model's says otherwise, and changes.
 
-    alignment None trains on intact images. A recipe that starts from plain weights takes those of the model's card, or
-    the file that `weights` names. image_size is the side of the images, where it is not the data set's. Raises
-    XaibenchError where there are no such weights and for changes that no recipe has.
+    The model's recipe counts from scratch only. alignment None trains on intact images. A recipe that starts from plain
+    weights takes those of the model's card, or the file that `weights` names. image_size is the side of the images,
+    where it is not the data set's. Raises XaibenchError where there are no such weights and for changes that no recipe
+    has.
     """
     from pydantic import ValidationError
 
@@ -145,10 +146,14 @@ def plan_training(
             f"data set {dataset} cannot draw its training images without parts (it has no option drop_parts)"
         )
     try:
-        recipe = Recipe.model_validate(data.recipe | (changes or {}))
+        usual = ({"loss": "binary-cross-entropy"} if card.probability == "sigmoid" else {}) | data.recipe
+        recipe = Recipe.model_validate(usual | card.recipe | (changes or {}))
+        if recipe.start == "plain":  # what a network needs from scratch is no reason to fine-tune it otherwise
+            recipe = Recipe.model_validate(usual | (changes or {}))
     except ValidationError as error:
         first = error.errors()[0]
-        raise XaibenchError(f"recipe of {dataset}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        field = ".".join(map(str, first["loc"]))
+        raise XaibenchError(f"recipe of {model} on {dataset}: {field}: {first['msg']}") from None
     start, own = None, brings_weights(card)
     if recipe.start == "plain" and not (own and weights == "plain"):
         wanted = Wanted(weights)

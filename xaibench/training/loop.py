@@ -93,10 +93,7 @@ def fit(
         raise XaibenchError(
             f"{len(data)} training images do not fill one batch of {recipe.batch_size}; lower --batch-size"
         )
-    optimizer = torch.optim.SGD(
-        net.parameters(), lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=recipe.nesterov,
-        weight_decay=recipe.weight_decay,
-    )  # fmt: skip
+    optimizer = make_optimizer(net, recipe)
     with warnings.catch_warnings(action="ignore"):  # torch advises on the number of loading processes
         net, optimizer, loader = accelerator.prepare(net, optimizer, loader)
     history = _resume(accelerator, folder)
@@ -140,6 +137,14 @@ def fit(
         shutil.rmtree(folder / "checkpoint", ignore_errors=True)
         path.unlink()
     return trained
+
+
+def make_optimizer(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """The optimizer of a recipe over all parameters of a network; the loop sets its learning rate at every step."""
+    rates = {"lr": recipe.learning_rate, "weight_decay": recipe.weight_decay}
+    if recipe.optimizer == "adamw":
+        return torch.optim.AdamW(net.parameters(), **rates)
+    return torch.optim.SGD(net.parameters(), momentum=recipe.momentum, nesterov=recipe.nesterov, **rates)
 
 
 class _Means:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 
 class Recipe(BaseModel):
-    """Optimisation by stochastic gradient descent; the defaults are the paper's fine-tuning on deletions.
+    """How weights are optimised; the defaults are the paper's fine-tuning on deletions.
 
     start: from `plain` weights of the same model and data, or from `scratch`. schedule: `step` multiplies the rate by
     step_factor every step_epochs; `one-cycle` warms up over a share of all steps and decays to zero (both by a cosine).
-    augmentation: `crop-flip` (a random resized crop and a flip) or `flip`. Rates are per step of batch_size images.
+    augmentation: `crop-flip` (a random resized crop and a flip) or `flip`. optimizer: `sgd`, or `adamw`, which has no
+    use for momentum and nesterov. Rates are per step of batch_size images.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -31,6 +32,12 @@ class Recipe(BaseModel):
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     loss: Literal["cross-entropy", "binary-cross-entropy"] = "cross-entropy"
     augmentation: Literal["crop-flip", "flip"] = "crop-flip"
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What keys and headers of weights hold; they take stochastic gradient descent for granted."""
+        return self.model_dump(exclude={"optimizer"} if self.optimizer == "sgd" else set())
 
     def rate_at(self, step: int, steps: int) -> float:
         """The learning rate of step 0..steps-1 of the whole training."""

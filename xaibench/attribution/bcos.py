@@ -1,0 +1,94 @@
+"""B-cos networks' own explanation: what each pixel contributes to a logit. Böhle et al. 2024.
+
+Such a network is linear in its input once its dynamic weights (cosines, attention, standard deviations) are held:
+modules with a method `set_explanation_mode`, as those of the package `bcos`, detach them from the graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from xaibench.attribution.evidence import Evidence
+from xaibench.errors import XaibenchError
+
+
+def contributions(e: Evidence) -> Tensor:
+    """(P, C, H, W): input x gradient of the target's logit, with the dynamic weights held constant.
+
+    Summed over channels and pixels it is the logit less its bias, and less what a position embedding contributes.
+    Raises XaibenchError for networks that are not B-cos, and where probabilities are explained, which are not linear.
+    """
+    if e.output != "logit":
+        raise XaibenchError("explains logits, not probabilities: contributions add up to a logit")
+    with held(e.passes.net):
+        return e.inputs * e.gradient_at(e.inputs)
+
+
+def true_contributions(net: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
+    """The same contributions (N, C, H, W) in a form to train by: their gradient is that of the map.
+
+    inputs (N, C, H, W) are encoded, targets (N,) class indices. Detached weights would lose how the map depends on the
+    parameters through them; here they stay in the graph, and only the gradient that makes the map passes them by. The
+    network is taken in evaluation mode, as it is when it is explained, and then put back. Raises XaibenchError for
+    networks that are not B-cos.
+    """
+    training = [module for module in net.modules() if module.training]
+    switch = _Switch()
+    try:
+        net.eval()
+        with torch.enable_grad(), held(net), switch:
+            at = inputs.detach().requires_grad_()
+            logits = net(at)
+            score = logits.gather(1, targets.to(logits.device)[:, None]).sum()
+            (gradient,) = torch.autograd.grad(score, at, create_graph=True)
+    finally:
+        switch.passing = True
+        for module in training:
+            module.training = True
+    return inputs * gradient
+
+
+@contextmanager
+def held(net: nn.Module) -> Iterator[None]:
+    """Holds the dynamic weights of a network constant; raises XaibenchError where it has none."""
+    modules = [module for module in net.modules() if hasattr(module, "set_explanation_mode")]
+    if not modules:
+        raise XaibenchError("needs a B-cos network, whose modules have a method set_explanation_mode")
+    try:
+        for module in modules:
+            module.set_explanation_mode(True)
+        yield
+    finally:
+        for module in modules:
+            module.set_explanation_mode(False)
+
+
+class _Switch(TorchFunctionMode):
+    """Within it, `detach` leaves a tensor in the graph; its gradient passes once `passing` is true."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.passing = False
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if func is torch.Tensor.detach:
+            return _Gate.apply(args[0], self)
+        return func(*args, **(kwargs or {}))
+
+
+class _Gate(torch.autograd.Function):
+    """The identity, whose gradient passes or not."""
+
+    @staticmethod
+    def forward(ctx, tensor: Tensor, switch: _Switch) -> Tensor:
+        ctx.switch = switch
+        return tensor.view_as(tensor)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, None]:
+        return (gradient if ctx.switch.passing else None), None

@@ -1,0 +1,66 @@
+"""B-cos networks, built of the modules of the package `bcos`. Böhle et al. 2024, https://arxiv.org/abs/2306.10898.
+
+A B-cos layer gives w.x |cos(w, x)| for unit vectors w: linear in its input once the cosine is held. There are no
+activation functions and no biases but that of the logits, so a whole network is linear in the image once all such
+factors are held.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from xaibench.errors import XaibenchError
+
+
+def build(num_classes: int, builder: str) -> nn.Module:
+    """The B-cos network `resnet18`, `resnet50`, `densenet121` or `simple_vit_s_patch16_224`, without weights.
+
+    As published: six channels [x, 1 - x], B = 2, normalisation without bias (in CNNs BatchNorm without centring), logit
+    bias log(1 / (classes - 1)). Names of parameters are those of the published weights. Raises XaibenchError for fewer
+    than two classes, whose logit bias would be infinite, and where the packages are not installed.
+    """
+    if num_classes < 2:
+        raise XaibenchError(f"B-cos networks tell two or more classes apart, not {num_classes}")
+    try:
+        from bcos.models import densenet, resnet, vit
+        from bcos.modules import BcosConv2d, BcosLinear, BcosSequential, LogitLayer, norms
+    except ImportError as error:
+        raise XaibenchError("B-cos networks need packages more: pip install 'xaibench[bcos]'") from error
+
+    class Convolution(BcosConv2d):
+        """A B-cos convolution that may be dilated: its patches are those of the convolution inside."""
+
+        def calc_patch_norms(self, in_tensor: Tensor) -> Tensor:
+            return patch_norms(in_tensor, self.linear)
+
+    bias = -math.log(num_classes - 1)
+    if builder.startswith("simple_vit"):
+        with warnings.catch_warnings(action="ignore"):  # that the logit layer is missing, which comes here
+            net = getattr(vit, builder)(
+                num_classes=num_classes, linear_layer=partial(BcosLinear, b=2), act_layer=nn.Identity,
+                norm_layer=norms.NoBias(norms.DetachableLayerNorm),
+            )  # fmt: skip
+        return BcosSequential(net, LogitLayer(logit_bias=bias))
+    family = densenet if builder.startswith("densenet") else resnet
+    return getattr(family, builder)(
+        num_classes=num_classes, conv_layer=partial(Convolution, b=2), logit_bias=bias,
+        norm_layer=norms.NoBias(norms.BatchNormUncentered2d),
+    )  # fmt: skip
+
+
+def patch_norms(inputs: Tensor, convolution: nn.Conv2d) -> Tensor:
+    """Norms (N, 1, h, w) of the patches that a convolution sees of inputs (N, C, H, W), with 1e-6 under the root.
+
+    In float32 at least, also under autocast, as the package's own are.
+    """
+    exact = inputs.to(torch.promote_types(inputs.dtype, torch.float32))
+    ones = torch.ones(1, 1, *convolution.kernel_size, dtype=exact.dtype, device=exact.device)
+    placed = convolution.stride, convolution.padding, convolution.dilation
+    with torch.autocast(inputs.device.type, enabled=False):
+        return (F.conv2d(exact.square().sum(1, keepdim=True), ones, None, *placed) + 1e-6).sqrt()

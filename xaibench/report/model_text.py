@@ -1,0 +1,87 @@
+"""A model in words: its size, what it sees, where its maps are, and which methods fit it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from xaibench import registry
+from xaibench.attribution.methods import misfit
+from xaibench.cards import Geometry, ModelCard
+from xaibench.models.base import Model
+from xaibench.models.build import brings_weights, build_network
+from xaibench.models.dilate import sample_input
+from xaibench.models.open import build_model
+from xaibench.models.probe import look
+from xaibench.models.tokens import layout_of, transformer_in
+from xaibench.report.board_text import clean
+
+CLASSES = 1000  # where a model does not say for how many
+KINDS = ("cam", "gradient", "perturbation", "attention", "intrinsic")
+
+
+def model_text(card: ModelCard, side: int | None = None) -> str:
+    """Lines about a model, whose network is built for them: parameters, preprocessing, CAM layer, stages, methods.
+
+    side: pixels a side of the images that maps are measured at; None: those that its published weights are for. Raises
+    XaibenchError where the network cannot be built, or cannot take such images.
+    """
+    geometry = _geometry(card, side)
+    model = build_model(card, CLASSES, geometry)
+    count, own = sum(p.numel() for p in model.net.parameters()), brings_weights(card)
+    lines = [
+        f"size: {count:,} parameters ({model.classes} classes{', its own weights' if own else ''})",
+        f"preprocessing: {geometry.words}; {_encoding(model)}",
+        f"maps: {', '.join(_maps(model, geometry.crop))}",
+        *_methods(model),
+    ]
+    return "\n".join(map(clean, lines))
+
+
+def _geometry(card: ModelCard, side: int | None) -> Geometry:
+    """How photos are cut for a model: as the data set of its weights says, at another size where one is given or where
+    its position embeddings ask for it."""
+    published = card.plain or card.aligned
+    usual = registry.card("dataset", published.dataset if published else "imagenet")
+    if side is None and card.family == "vit":
+        made = transformer_in(build_network(card, CLASSES))
+        side = made.patch_embed.img_size[0] if made is not None else None
+    return usual.at_size(side).geometry
+
+
+def _encoding(model: Model) -> str:
+    mean, std = (", ".join(f"{value:g}" for value in part) for part in (model.encoding.mean, model.encoding.std))
+    further = "; then 1 - x for each channel" if model.encoding.complement else ""
+    return f"(pixels / 255 - mean) / std with mean {mean} and std {std}{further}"
+
+
+def _maps(model: Model, side: int) -> Iterator[str]:
+    """The input, the stages and the CAM layer, each with the size of its maps."""
+    image = sample_input(model.encoding.channels, side).to(next(model.net.parameters()))
+    given = {seen.path: seen.given for seen in look(model.net, image, layout_of(model.net, (side, side)))}
+    yield f"Input {side} x {side}"
+    for name, path in model.stages.items():
+        yield f"{name} {path} {_size(given.get(path))}"
+    yield f"CAM layer {model.cam_layer} {_size(given.get(model.cam_layer))}" if model.cam_layer else "no CAM layer"
+
+
+def _size(given: tuple[int, int] | None) -> str:
+    return f"{given[0]} x {given[1]}" if given else "(no map)"
+
+
+def _methods(model: Model) -> Iterator[str]:
+    """The methods that fit by their cards, kind by kind, and why others do not."""
+    fitting: dict[str, list[str]] = {}
+    lacking: dict[str, list[str]] = {}
+    for card in (registry.card("method", name) for name in registry.names("method")):
+        if card.role in ("control", "oracle"):
+            continue
+        if reason := misfit(card, model.family, bool(model.cam_layer)):
+            lacking.setdefault(reason, []).append(card.name)
+        else:
+            kind = next((kind for kind in KINDS if kind in card.tags), "other")
+            fitting.setdefault(kind, []).append(card.name)
+    for kind in (*KINDS, "other"):
+        if kind in fitting:
+            yield f"{kind} methods: {', '.join(fitting[kind])}"
+    for reason, names in lacking.items():
+        yield f"left out: {', '.join(names)} ({reason})"
