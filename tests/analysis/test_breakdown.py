@@ -89,9 +89,7 @@ def test_predictions_belong_to_the_image_s_own_class_and_labels_to_the_explained
     found = leaderboard(frame(kit, cell, rows), [cell], classes=NAMES).breakdown("class")
     assert cells_of(found)["cat", "x"]["mean"] == pytest.approx(0.8)
     assert cells_of(found)["bird", "x"]["n_images"] == 1
-    assert found.groups.set_index("group")["accuracy"].to_dict() == pytest.approx(
-        {"all": 2 / 3, "bird": 1, "cat": 0.5}
-    )
+    assert found.groups.set_index("group")["accuracy"].to_dict() == pytest.approx({"all": 2 / 3, "bird": 1, "cat": 0.5})
 
 
 def test_a_protocol_that_says_no_target_goes_by_its_unit(kit):

@@ -23,6 +23,7 @@ from xaibench.results.lock import claim
 
 pytest.importorskip("skimage")
 
+
 def mini():
     return open_dataset(registry.card("dataset", "mini"), None, {})
 

@@ -26,6 +26,7 @@ from xaibench.results.store import Store
 
 pytest.importorskip("skimage")
 
+
 def mini():
     return open_dataset(registry.card("dataset", "mini"), None, {})
 

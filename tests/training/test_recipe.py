@@ -99,7 +99,12 @@ def test_recipes_of_models_are_recipes_on_the_embedded_data(name):
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"epochs": 0}, {"learning_rate": 0}, {"momentum": 1}, {"warmup": 1}, {"schedule": "cosine"}, {"epoch": 3},
+        {"epochs": 0},
+        {"learning_rate": 0},
+        {"momentum": 1},
+        {"warmup": 1},
+        {"schedule": "cosine"},
+        {"epoch": 3},
         {"optimizer": "adam"},
     ],
 )

@@ -8,9 +8,7 @@ from torch.nn.functional import interpolate
 from xaibench.errors import XaibenchError
 
 
-def to_map(
-    attributions: Tensor, size: tuple[int, int], transform: str = "raw", resize: str = "bilinear"
-) -> Tensor:
+def to_map(attributions: Tensor, size: tuple[int, int], transform: str = "raw", resize: str = "bilinear") -> Tensor:
     """Attribution maps (P, 1, H, W) from raw attributions (P, C, h, w).
 
     The signed channel sum comes first, the absolute value (transform="abs") second, resizing (bilinear with corners not

@@ -61,9 +61,9 @@ class _Training:
     )
     download: Annotated[bool, typer.Option("--download", help="Allow published weights to be fetched.")] = False
     epochs: Annotated[int | None, typer.Option("--epochs", help="By default what the recipe says.")] = None
-    learning_rate: Annotated[
-        float | None, typer.Option("--learning-rate", help="By default what the recipe says.")
-    ] = None
+    learning_rate: Annotated[float | None, typer.Option("--learning-rate", help="By default what the recipe says.")] = (
+        None
+    )
     batch_size: Annotated[
         int | None, typer.Option("--batch-size", help="Images per step; by default what the recipe says.")
     ] = None
@@ -75,9 +75,7 @@ class _Training:
     ] = None
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, ...")] = "auto"
     precision: Annotated[str, typer.Option("--precision", help="float32, bfloat16 or float16.")] = "float32"
-    workers: Annotated[
-        str, typer.Option("--workers", metavar="auto|N", help="Processes that load images.")
-    ] = "auto"
+    workers: Annotated[str, typer.Option("--workers", metavar="auto|N", help="Processes that load images.")] = "auto"
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of initial weights, order and augmentation.")] = 0
     plugin: Plugins = None
     cards: Cards = None
@@ -109,9 +107,7 @@ class _Training:
         data = f"--dataset {self.dataset}{f' --data-root {self.data_root}' if self.data_root else ''}"
         data += f" --image-size {self.image_size}" if self.image_size else ""
         protocol, settings = _judged_by(alignment)
-        typer.echo(
-            f"judge it:  xaibench run {protocol} --model {self.model} {data} --weights {path}{settings}"
-        )
+        typer.echo(f"judge it:  xaibench run {protocol} --model {self.model} {data} --weights {path}{settings}")
 
 
 def _verb(name: str, epilog: str) -> Callable[[Callable], Callable]:

@@ -19,9 +19,7 @@ ImageSize = Annotated[
 ]
 Layer = Annotated[
     str | None,
-    typer.Option(
-        "--layer", metavar="STAGE", help="Take maps there: Mid1, Mid2, Mid3 or Final.", show_default="Input"
-    ),
+    typer.Option("--layer", metavar="STAGE", help="Take maps there: Mid1, Mid2, Mid3 or Final.", show_default="Input"),
 ]
 Plugins = Annotated[
     list[Path] | None,

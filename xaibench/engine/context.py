@@ -102,14 +102,18 @@ def method_part(
     """What a cell says of its method, with the parameters that it runs with; `kind` and `label` are for boards and not
     hashed. stages are the paths of the model's modules by the name of a stage."""
     layer = layer_of(card, parameters)
-    return ({"label": placed_name(card, parameters), "module": stages[layer]} if layer else {}) | {
-        "name": card.name,
-        "version": card.version,
-        "parameters": parameters,
-        "transform": card.transform,
-        "source": registry.source(card),
-        "kind": card.role,
-    } | ({} if card.resize == "bilinear" else {"resize": card.resize})
+    return (
+        ({"label": placed_name(card, parameters), "module": stages[layer]} if layer else {})
+        | {
+            "name": card.name,
+            "version": card.version,
+            "parameters": parameters,
+            "transform": card.transform,
+            "source": registry.source(card),
+            "kind": card.role,
+        }
+        | ({} if card.resize == "bilinear" else {"resize": card.resize})
+    )
 
 
 def _words(name: str, details: list[str]) -> str:

@@ -148,7 +148,12 @@ def _weights(order: Order, download: bool, workers: int, device: str, quiet: boo
         return path
     alignment = order.wanted.alignment if order.wanted.choice == "aligned" else None
     training = plan_training(
-        order.model.name, order.data.name, alignment, data_root=order.root, options=order.options, download=download,
+        order.model.name,
+        order.data.name,
+        alignment,
+        data_root=order.root,
+        options=order.options,
+        download=download,
         image_size=order.data.geometry.crop,
     )
     return training.carry_out(workers=workers, device=device, quiet=quiet)

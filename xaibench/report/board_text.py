@@ -203,4 +203,3 @@ def _markdown_cell(name: str, value: Any) -> str:
     if name in WORDS:
         return markdown(value)
     return f"{value:.4f}" if isinstance(value, float) and name != "coverage" else f"{value:g}"
-

@@ -27,9 +27,7 @@ def sheet_path(path: str | Path) -> Path:
     return path
 
 
-def dataset_sheet(
-    data: Dataset, name: str, count: int, path: str | Path, without: Collection[str] = ()
-) -> Path | None:
+def dataset_sheet(data: Dataset, name: str, count: int, path: str | Path, without: Collection[str] = ()) -> Path | None:
     """Writes the contact sheet of the first `count` images of a data set's list, and returns its path.
 
     name: what the title calls the data set. without: ids that are not drawn, as their images cannot be read; None, and
