@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -92,7 +94,8 @@ def test_no_shipped_card_perturbs_a_protocols_own_cells(grid, side):
 def test_what_perturbs_the_protocols_cells_is_listed_as_its_oracle(name, parameters, kind):
     card = registry.card("method", name)
     plan = Plan(
-        dataset=None, model=None, judges=[Judge(registry.card("protocol", "sds"), SingleDeletion(grid=4), {})],
+        dataset=None, model=SimpleNamespace(stages={}),
+        judges=[Judge(registry.card("protocol", "sds"), SingleDeletion(grid=4), {})],
         methods=[(card, card.parameters | parameters)], images=[], skipped={}, training=None, side=32, comparable=True,
     )  # fmt: skip
     (cell,) = plan.cells().values()

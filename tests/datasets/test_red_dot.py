@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -192,7 +194,10 @@ def test_a_name_of_two_classes_and_somebody_elses_errors():
         marked.load("x")
 
 
-def test_runs_of_marked_images_are_another_key_and_can_be_asked_for_the_dot(home):
+def test_runs_of_marked_images_are_another_key_and_can_be_asked_for_the_dot(home, tmp_path, monkeypatch):
+    own = shutil.copytree(home, tmp_path / "own home")  # other tests expect one training of the tiny network
+    monkeypatch.setenv("XAIBENCH_HOME", str(own))
+
     def run(options, **settings):
         return xaibench.run(
             "epg,obey", model="tiny", dataset="mini", methods="ixg,oracle", images=12, quiet=True,
