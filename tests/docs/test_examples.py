@@ -64,6 +64,7 @@ def test_a_new_method_is_ranked_beside_the_others(follow, tmp_path):
     assert {"coarse-occlusion", "eigen-grad-cam-mine", "ixg"} <= set(ranked(foreign))
 
 
+@pytest.mark.slow
 def test_a_new_model_is_trained_or_brings_its_weights(follow):
     trained, _, ready, registered = [text for _, text in follow("new-model.md")]
     assert "my_models.py:make (aligned" in " ".join(trained.split()) and "trained by xaibench" in trained
