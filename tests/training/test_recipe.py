@@ -93,7 +93,9 @@ def test_keys_of_recipes_that_name_no_optimizer_are_as_they_were():
 
 @pytest.mark.parametrize("name", [n for n in registry.names("model") if registry.card("model", n).recipe])
 def test_recipes_of_models_are_recipes_on_the_embedded_data(name):
-    Recipe.model_validate(registry.card("dataset", "critters").recipe | registry.card("model", name).recipe)
+    card = registry.card("model", name)
+    recipe = Recipe.model_validate(registry.card("dataset", "critters").recipe | card.recipe)
+    assert recipe.start == "scratch" and {key: getattr(recipe, key) for key in card.recipe} == card.recipe
 
 
 @pytest.mark.parametrize(
