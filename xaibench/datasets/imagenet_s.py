@@ -8,15 +8,15 @@ from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
 import numpy as np
-from PIL import Image
 
 from xaibench.cards import Geometry
 from xaibench.datasets.base import Annotation, Piece
 from xaibench.datasets.folder import ImageFolder
 from xaibench.datasets.imagenet import check_folders, class_names, wordnet_ids
 from xaibench.datasets.images import read_bytes
+from xaibench.datasets.photos import open_mask
 from xaibench.datasets.reading import one_of, tight_boxes
-from xaibench.errors import XaibenchError, one_line
+from xaibench.errors import XaibenchError
 
 SPLITS = ("train", "train-semi", "validation", "test")
 IGNORED = 1000
@@ -131,16 +131,7 @@ def read_numbers(path: Path, size: tuple[int, int], classes: int) -> np.ndarray:
     size is the photo's (width, height). Raises XaibenchError for a file that cannot be read, is no RGB image, has
     another size, or a number other than 0 to classes and IGNORED.
     """
-    try:
-        with Image.open(path) as image:
-            image.load()
-    except Exception as error:  # Pillow raises many kinds for a damaged file
-        raise XaibenchError(f"mask {path} cannot be read as an image: {one_line(error)}") from error
-    if image.mode != "RGB":
-        raise XaibenchError(f"mask {path} has the mode {image.mode}; ImageNet-S keeps numbers in red and green of RGB")
-    if image.size != size:
-        wide, high = image.size
-        raise XaibenchError(f"mask {path} is {wide} x {high} pixels, its photo {size[0]} x {size[1]}")
+    image = open_mask(path, size, ("RGB",), "ImageNet-S keeps numbers in red and green of RGB")
     red, green, blue = np.moveaxis(np.array(image).astype(np.int32), 2, 0)
     numbers = red + 256 * green
     if blue.any() or ((numbers > classes) & (numbers != IGNORED)).any():

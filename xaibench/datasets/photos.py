@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -76,14 +77,24 @@ def read_labels(path: Path, size: tuple[int, int], what: str = "mask") -> np.nda
     size is the photo's (width, height). Raises XaibenchError where the file cannot be read, is no such image, or has
     another size.
     """
+    modes = ("P", "L", "1", "I", "I;16", "I;16B", "I;16L")
+    image = open_mask(path, size, modes, "labels are palette indices or grey values", what)
+    return np.array(image).astype(np.int32)
+
+
+def open_mask(path: Path, size: tuple[int, int], modes: Collection[str], rule: str, what: str = "mask") -> Image.Image:
+    """The image in a mask file of a photo of (width, height); rule says in words which of Pillow's modes it may have.
+
+    Raises XaibenchError where the file cannot be read, has another mode or another size.
+    """
     try:
         with Image.open(path) as image:
             image.load()
     except Exception as error:  # Pillow raises many kinds for a damaged file
         raise XaibenchError(f"{what} {path} cannot be read as an image: {one_line(error)}") from error
-    if image.mode not in ("P", "L", "1", "I", "I;16", "I;16B", "I;16L"):
-        raise XaibenchError(f"{what} {path} has the mode {image.mode}; labels are palette indices or grey values")
+    if image.mode not in modes:
+        raise XaibenchError(f"{what} {path} has the mode {image.mode}; {rule}")
     if image.size != size:
         wide, high = image.size
         raise XaibenchError(f"{what} {path} is {wide} x {high} pixels, its photo {size[0]} x {size[1]}")
-    return np.array(image).astype(np.int32)
+    return image

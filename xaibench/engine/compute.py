@@ -108,14 +108,11 @@ def _fit(loop: Loop, passes: Passes, store: Store, quiet: bool) -> dict[str, dic
         if cell.key in loop.missing and loop.plan.judges[place[0]].protocol.held_out_images
     }
     known = {key: chosen for run in load_runs(store) for key, chosen in run.fitted.items()}
-    new = fit_protocols(loop, passes, [place for place, key in asked.items() if key not in known], quiet)
-    chosen = {asked[place]: protocol.fitted() for place, protocol in new.items()}
-    before = {key: known[key] for key in asked.values() if key in known}
-    for place, key in asked.items():
-        if key in before:
-            loop.fitted[place] = loop.plan.judges[place[0]].protocol.with_fitted(before[key])
-    loop.fitted |= new
-    return before | chosen
+    for (j, m), key in asked.items():
+        if key in known:
+            loop.fitted[j, m] = loop.plan.judges[j].protocol.with_fitted(known[key])
+    loop.fitted |= fit_protocols(loop, passes, [place for place in asked if place not in loop.fitted], quiet)
+    return {asked[place]: protocol.fitted() for place, protocol in loop.fitted.items()}
 
 
 def _check_photos(plan: Plan, keys: list[str], store: Store) -> None:
