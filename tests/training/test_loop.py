@@ -13,6 +13,7 @@ from torch.utils.data import TensorDataset
 from xaibench.errors import XaibenchError
 from xaibench.training.loop import fit
 from xaibench.training.recipe import Recipe
+from xaibench.training.task import Objective
 
 RECIPE = Recipe(epochs=4, batch_size=8, learning_rate=0.1, nesterov=True, schedule="one-cycle")
 
@@ -40,7 +41,7 @@ def right(net):
 
 def train(folder, evaluate=right, loss=loss, recipe=RECIPE):
     net = network()
-    return net, fit(net, loss, points(), evaluate, recipe, folder, title="points", quiet=True)
+    return net, fit(Objective(net, loss, points(), evaluate), recipe, folder, title="points", quiet=True)
 
 
 def test_training_learns_and_writes_a_row_per_epoch(tmp_path):
@@ -83,11 +84,11 @@ def test_a_result_that_could_not_be_kept_is_not_lost(tmp_path):
         raise OSError("no space")
 
     with pytest.raises(OSError, match="no space"):
-        fit(network(), loss, points(), right, RECIPE, tmp_path, title="points", quiet=True, keep=full)
+        fit(Objective(network(), loss, points(), right), RECIPE, tmp_path, title="points", quiet=True, keep=full)
     kept, again = [], network()
     fit(
-        again, lambda net, batch: pytest.fail("trained again"), points(), right, RECIPE, tmp_path, title="points",
-        quiet=True, keep=lambda net, trained: kept.append(trained.epoch),
+        Objective(again, lambda net, batch: pytest.fail("trained again"), points(), right), RECIPE, tmp_path,
+        title="points", quiet=True, keep=lambda net, trained: kept.append(trained.epoch),
     )  # fmt: skip
     assert len(kept) == 1 and right(again)["accuracy"] > 0.9
 

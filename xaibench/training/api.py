@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from xaibench import registry
 from xaibench.cards import Alignment, DatasetCard, ModelCard
@@ -25,6 +25,9 @@ from xaibench.models.state import file_digest, read_state
 from xaibench.models.trained import folder_of
 from xaibench.training.recipe import Recipe
 
+if TYPE_CHECKING:
+    from xaibench.training.task import Task
+
 
 @dataclass(frozen=True)
 class Training:
@@ -39,6 +42,7 @@ class Training:
     seed: int = 0
     start: Path | None = None  # the weights that it starts from
     start_digest: str | None = None  # of these, or of those that the model's builder brings
+    task: Task | None = None  # None: classification, with the alignment
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -58,7 +62,7 @@ class Training:
             "alignment": self.alignment.facts if self.alignment else None,
             "seed": self.seed,
             "start": self.start_digest,
-        }
+        } | ({"task": {"name": self.task.name} | self.task.facts} if self.task else {})
 
     @property
     def _train_options(self) -> dict[str, Any]:
@@ -66,6 +70,12 @@ class Training:
         dropped = self.alignment is not None and self.alignment.kind == "parts"
         parameters = parameters_of(self.dataset, self.options, "train")
         return parameters | ({"drop_parts": self.alignment.probability} if dropped else {})
+
+    @property
+    def title(self) -> str:
+        """The training in words, such as `aligned resnet18 on critters`."""
+        kind = self.task.name if self.task else "aligned" if self.alignment else "plain"
+        return f"{kind} {self.model.name} on {self.dataset.name}"
 
     @property
     def path(self) -> Path:
@@ -86,8 +96,7 @@ class Training:
 
         folder = self.path.parent
         names = ["training"] if os.environ.get("RANK", "0") == "0" else []  # `accelerate launch`: one for all
-        doing = f"the same {'aligned' if self.alignment else 'plain'} {self.model.name} is being trained in {folder}"
-        with claim(folder, names, command_line(), f"{doing} right now"):
+        with claim(folder, names, command_line(), f"the same {self.title} is being trained in {folder} right now"):
             if not self.path.is_file():  # another process may just have ended
                 self._train(workers, device, precision, quiet)
         return self.path
@@ -97,24 +106,27 @@ class Training:
         import torch
 
         from xaibench.seeds import derive
-        from xaibench.training.classifier import Split, train_classifier
+        from xaibench.training.classifier import Classification
+        from xaibench.training.task import Split
+        from xaibench.training.train import train
 
-        train = open_dataset(self.dataset, self.root, self._train_options, "train")
+        learnt = open_dataset(self.dataset, self.root, self._train_options, "train")
         validation = open_dataset(self.dataset, self.root, self.options, "validation")
-        if list(train.classes) != list(validation.classes):
+        if list(learnt.classes) != list(validation.classes):
             raise XaibenchError(f"{self.dataset.name}: training and validation images have different classes")
         torch.manual_seed(derive(self.seed, "initial weights"))
-        model = build_model(self.model, len(train.classes), self.dataset.geometry, self.dataset.min_cam_grid)
-        if model.classes != len(train.classes):
+        model = build_model(self.model, len(learnt.classes), self.dataset.geometry, self.dataset.min_cam_grid)
+        if model.classes != len(learnt.classes):
             raise XaibenchError(
-                f"{self.model.name} tells {model.classes} classes apart, {self.dataset.name} has {len(train.classes)}; "
-                "give its builder the parameter num_classes"
+                f"{self.model.name} tells {model.classes} classes apart, {self.dataset.name} has "
+                f"{len(learnt.classes)}; give its builder the parameter num_classes"
             )
         if self.start:
             model = load_weights(model, read_state(self.start), "plain", self.model)
-        train_classifier(
-            model, Split(train, validation, self.dataset.geometry), self.recipe, self.alignment, self.path.parent,
-            self.facts, seed=self.seed, workers=workers, device=device, precision=precision, quiet=quiet,
+        train(
+            model, Split(learnt, validation, self.dataset.geometry), self.task or Classification(self.alignment),
+            self.recipe, self.path.parent, self.facts, title=self.title, seed=self.seed, workers=workers,
+            device=device, precision=precision, quiet=quiet,
         )  # fmt: skip
 
 
@@ -130,13 +142,14 @@ def plan_training(
     download: bool = False,
     seed: int = 0,
     image_size: int | None = None,
+    task: Task | None = None,
 ) -> Training:
     """The training of a model on a data set by the data set's recipe, what the model's says otherwise, and changes.
 
     The model's recipe counts from scratch only. alignment None trains on intact images. A recipe that starts from plain
     weights takes those of the model's card, or the file that `weights` names. image_size is the side of the images,
-    where it is not the data set's. Raises XaibenchError where there are no such weights and for changes that no recipe
-    has.
+    where it is not the data set's. task is what it is trained for, where that is not classification alone. Raises
+    XaibenchError where there are no such weights and for changes that no recipe has.
     """
     from pydantic import ValidationError
 
@@ -161,4 +174,4 @@ def plan_training(
         if start is None:
             raise missing_weights(card, data, wanted)
     digest = file_digest(start) if start else own_state(card, build_network(card, 1)).digest if own else None
-    return Training(card, data, alignment, recipe, data_root, options or {}, seed, start, digest)
+    return Training(card, data, alignment, recipe, data_root, options or {}, seed, start, digest, task)

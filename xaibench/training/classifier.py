@@ -1,10 +1,10 @@
-"""Training a classifier, intact or on images with deleted cells: what `xaibench train` and a first run do."""
+"""Training a classifier, on intact images or on images with deletions: what a first run does."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,71 +12,35 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
-from xaibench.cards import Alignment, Geometry
+from xaibench.cards import Alignment
 from xaibench.datasets.base import Dataset
 from xaibench.datasets.loading import load_groups
 from xaibench.models.base import Model
-from xaibench.models.state import save_state
 from xaibench.training.data import TrainingImages
 from xaibench.training.deletion import Deletion, make_deletion
-from xaibench.training.loop import Trained, fit
 from xaibench.training.recipe import Recipe
+from xaibench.training.task import Objective, Split
 
 
 @dataclass(frozen=True)
-class Split:
-    """The images that a model learns from, those that choose its best epoch, and how photos become its input."""
+class Classification:
+    """Training on labels, on intact images or, with an alignment, on images that lose cells, pixels or parts."""
 
-    train: Dataset
-    validation: Dataset
-    geometry: Geometry
+    alignment: Alignment | None = None
+    name: str = "classifier"
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Nothing beside the alignment, which every training has among its facts."""
+        return {}
 
-def train_classifier(
-    model: Model,
-    split: Split,
-    recipe: Recipe,
-    alignment: Alignment | None,
-    folder: Path,
-    facts: dict,
-    *,
-    seed: int = 0,
-    workers: int = 0,
-    device: str = "cpu",
-    precision: str = "float32",
-    quiet: bool = False,
-) -> Path:
-    """Trains model.net and writes `folder/weights.safetensors`, whose header holds the facts and the metrics.
-
-    With an alignment, images lose cells or pixels in training. The epoch with the highest accuracy on intact
-    validation images is kept. Call again with the same folder to resume. Returns the path of the weights.
-    """
-    net = model.net.requires_grad_(True).to(memory_format=torch.channels_last)
-    images = TrainingImages(split.train, model.encoding, split.geometry, recipe.augmentation, seed)
-    deletion = make_deletion(alignment, model.encoding.zero, seed)
-    validation = validation_batches(split.validation, model, recipe.batch_size, workers)
-    kind = "aligned" if alignment else "plain"
-    path = folder / "weights.safetensors"
-    fit(
-        net,
-        classification_loss(recipe, images, deletion),
-        images,
-        lambda net: {"accuracy": accuracy(net, validation)},
-        recipe,
-        folder,
-        title=f"training {kind} {model.name} on {split.train.name}",
-        seed=seed,
-        workers=workers,
-        device=device,
-        precision=precision,
-        quiet=quiet,
-        keep=lambda net, trained: save_state(net, path, facts | {"metrics": _kept(trained)}),
-    )
-    return path
-
-
-def _kept(trained: Trained) -> dict[str, float]:
-    return {k: v for k, v in trained.history[trained.epoch - 1].items() if k != "seconds"}
+    def objective(self, model: Model, split: Split, recipe: Recipe, seed: int, workers: int) -> Objective:
+        """The recipe's loss on the images; the epoch with the highest accuracy on intact validation images is kept."""
+        images = TrainingImages(split.train, model.encoding, split.geometry, recipe.augmentation, seed)
+        deletion = make_deletion(self.alignment, model.encoding.zero, seed)
+        validation = validation_batches(split.validation, model, recipe.batch_size, workers)
+        loss = classification_loss(recipe, images, deletion)
+        return Objective(model.net, loss, images, lambda net: {"accuracy": accuracy(net, validation)})
 
 
 def classification_loss(recipe: Recipe, images: TrainingImages, deletion: Deletion | None):

@@ -22,7 +22,7 @@ import torch
 from accelerate import Accelerator
 from safetensors import SafetensorError
 from torch import Tensor, nn
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Sampler
 
 from xaibench.datasets.loading import batches, make_loader
 from xaibench.errors import XaibenchError, one_line
@@ -31,6 +31,7 @@ from xaibench.progress import bar
 from xaibench.results.files import make_folder, obstacle, write_atomic
 from xaibench.seeds import derive, generator
 from xaibench.training.recipe import Recipe
+from xaibench.training.task import Objective
 
 Loss = Callable[[nn.Module, Any], dict[str, Tensor]]
 Evaluate = Callable[[nn.Module], dict[str, float]]
@@ -58,31 +59,30 @@ class EpochOrder(Sampler[int]):
 
 
 def fit(
-    net: nn.Module,
-    loss: Loss,
-    data: Dataset,
-    evaluate: Evaluate,
+    objective: Objective,
     recipe: Recipe,
     folder: Path,
     *,
     title: str,
     seed: int = 0,
-    monitor: str = "accuracy",
     workers: int = 0,
     device: str = "cpu",
     precision: str = "float32",
     quiet: bool = False,
     keep: Callable[[nn.Module, Trained], None] | None = None,
 ) -> Trained:
-    """Trains a network in place and leaves the weights of the epoch that `monitor` was highest in (the last of equals).
+    """Trains objective.net in place and leaves the weights of the epoch whose monitored metric was highest (the last of
+    equals).
 
-    loss(net, batch) returns scalar terms, of which "loss" is minimised and the others are reported; batches come from
-    `data`, whose `epoch` attribute is set before each epoch. evaluate(net) returns metrics after each epoch, `monitor`
-    among them. folder receives `checkpoint/` (removed at the end), and `metrics.parquet` with one row per epoch. Call
-    again with the same folder to resume. keep(net, trained) stores the result, in one process, while the checkpoint is
-    still there, so that no kill can lose it. Raises XaibenchError when a loss is not finite, and for a precision that
-    nothing is trained in, and where a checkpoint cannot be written (the one before it is then still there).
+    objective.loss(net, batch) returns scalar terms, of which "loss" is minimised and the others are reported; batches
+    come from objective.data, whose `epoch` attribute is set before each epoch. objective.evaluate(net) returns metrics
+    after each epoch, objective.monitor among them. folder receives `checkpoint/` (removed at the end), and
+    `metrics.parquet` with one row per epoch. Call again with the same folder to resume. keep(net, trained) stores the
+    result, in one process, while the checkpoint is still there, so that no kill can lose it. Raises XaibenchError when
+    a loss is not finite, and for a precision that nothing is trained in, and where a checkpoint cannot be written (the
+    one before it is then still there).
     """
+    net, loss, data, monitor = objective.net, objective.loss, objective.data, objective.monitor
     kinds = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
     if precision not in kinds:
         raise XaibenchError(f"cannot train in precision {precision!r}; it is one of {', '.join(kinds)}")
@@ -120,10 +120,12 @@ def fit(
                 last = f"; validation {monitor} {history[-1][monitor]:.3f}" if history else ""
                 progress.advance(1, f"epoch {epoch + 1}/{recipe.epochs}, {words}{last}")
             plain = accelerator.unwrap_model(net)
-            metrics = {f"train_{k}": v for k, v in means.values().items()} | evaluate(plain)
+            metrics = {f"train_{k}": v for k, v in means.values().items()} | objective.evaluate(plain)
             seconds = time.monotonic() - began
             history.append({"epoch": epoch + 1, "seconds": seconds, "learning_rate": rate} | metrics)
             if accelerator.is_main_process:
+                if objective.after_epoch:
+                    objective.after_epoch(plain, history[-1])
                 _save_epoch(accelerator, plain, history, folder, monitor)
             accelerator.wait_for_everyone()
     best = _best(history, monitor)

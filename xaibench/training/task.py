@@ -1,0 +1,61 @@
+"""What a model is trained for: one object per way of training, which gives the loop its loss, data and evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from torch import nn
+
+from xaibench.cards import Geometry
+from xaibench.datasets.base import Dataset
+
+if TYPE_CHECKING:
+    from xaibench.models.base import Model
+    from xaibench.training.loop import Evaluate, Loss
+    from xaibench.training.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Split:
+    """The images that a model learns from, those that choose its best epoch, and how photos become its input."""
+
+    train: Dataset
+    validation: Dataset
+    geometry: Geometry
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What the training loop is given.
+
+    net: the module whose parameters are optimised: the model's network, or a module that holds it beside parts that are
+    dropped after training. loss, data, evaluate and monitor are those of `training.loop.fit`. after_epoch(net, metrics)
+    is called in one process after each epoch, with the epoch's row of metrics, for what is to be kept of it.
+    """
+
+    net: nn.Module
+    loss: Loss
+    data: Any
+    evaluate: Evaluate
+    monitor: str = "accuracy"
+    after_epoch: Callable[[nn.Module, dict[str, float]], None] | None = None
+
+
+class Task(Protocol):
+    """A way of training, as a frozen dataclass of its parameters."""
+
+    name: str
+    """As in `xaibench train NAME`."""
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Every parameter that can change the result, as JSON: part of the training's key and of the header of its
+        weights."""
+
+    def objective(self, model: Model, split: Split, recipe: Recipe, seed: int, workers: int) -> Objective:
+        """What the loop trains; model.net has its first weights, and is exported when the training is done.
+
+        Raises XaibenchError for a model or data that cannot be trained so.
+        """

@@ -1,0 +1,51 @@
+"""One training from its task to a file of weights: the loop, and the header that says how they were made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from xaibench.models.base import Model
+from xaibench.models.state import save_state
+from xaibench.training.loop import Trained, fit
+from xaibench.training.recipe import Recipe
+from xaibench.training.task import Split, Task
+
+
+def train(
+    model: Model,
+    split: Split,
+    task: Task,
+    recipe: Recipe,
+    folder: Path,
+    facts: dict,
+    *,
+    title: str,
+    seed: int = 0,
+    workers: int = 0,
+    device: str = "cpu",
+    precision: str = "float32",
+    quiet: bool = False,
+) -> Path:
+    """Trains model.net for a task and writes `folder/weights.safetensors`, whose header holds the facts and metrics.
+
+    Call again with the same folder to resume. Returns the path of the weights.
+    """
+    model.net.requires_grad_(True).to(memory_format=torch.channels_last)
+    objective = task.objective(model, split, recipe, seed, workers)
+    path = folder / "weights.safetensors"
+
+    def keep(net: nn.Module, trained: Trained) -> None:
+        save_state(model.net, path, facts | {"metrics": _kept(trained)})
+
+    fit(
+        objective, recipe, folder, title=f"training {title}", seed=seed, workers=workers, device=device,
+        precision=precision, quiet=quiet, keep=keep,
+    )  # fmt: skip
+    return path
+
+
+def _kept(trained: Trained) -> dict[str, float]:
+    return {k: v for k, v in trained.history[trained.epoch - 1].items() if k != "seconds"}
