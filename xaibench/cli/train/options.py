@@ -1,4 +1,4 @@
-"""`xaibench train`: make weights that the protocols can judge."""
+"""What the verbs of `xaibench train` share: their options, and what is said when a training is done."""
 
 from __future__ import annotations
 
@@ -15,35 +15,9 @@ from xaibench.cli.words import Cards, Plugins
 
 if TYPE_CHECKING:
     from xaibench.cards import Alignment
+    from xaibench.training.task import Task
 
 app = typer.Typer(help="Train or fine-tune a model.", no_args_is_help=True, rich_markup_mode=None)
-
-CLASSIFIER_EPILOG = """
-\b
-Examples:
-  xaibench train classifier --model resnet18 --dataset critters
-  xaibench train classifier --model resnet18 --dataset imagefolder --data-root photos --recipe start=scratch
-"""
-PATCH_EPILOG = """
-\b
-Examples:
-  xaibench train patch-deletion --model resnet50 --dataset imagenet --data-root ILSVRC2012 --download
-  xaibench train patch-deletion --model resnet18 --dataset critters --grid 8
-  xaibench train patch-deletion --model my_models.py:make --dataset critters
-"""
-MASKS_EPILOG = """
-\b
-Examples:
-  xaibench train random-masks --model resnet18 --dataset critters --share 0.1
-  xaibench run f-fidelity --model resnet18
-"""
-PARTS_EPILOG = """
-\b
-Examples:
-  xaibench train part-deletion --model resnet18 --dataset critters --probability 0.2
-  xaibench run part-deletion --model resnet18
-"""
-Baseline = Annotated[str, typer.Option("--baseline", help="zero, random or blur.")]
 
 
 @dataclass(frozen=True)
@@ -86,19 +60,22 @@ class _Training:
         named = {"epochs": self.epochs, "learning_rate": self.learning_rate, "batch_size": self.batch_size}
         return {k: v for k, v in named.items() if v is not None} | words.parse_options(self.recipe)
 
-    def carry_out(self, alignment: Alignment | None) -> None:
+    def carry_out(self, purpose: Task | Alignment | None) -> None:
         """Trains, and says where the weights are and what judges them."""
+        from xaibench.cards import Alignment
         from xaibench.engine.budget import choose_device, choose_workers
         from xaibench.models.state import read_header
         from xaibench.plugins import add
         from xaibench.training.api import plan_training
 
         add(self.plugin or (), self.cards or ())
+        alignment = purpose if isinstance(purpose, Alignment) else None
         device = choose_device(self.device)
         training = plan_training(
             self.model, self.dataset, alignment, data_root=self.data_root,
             options=words.parse_options(self.dataset_option), changes=self.changes(), weights=self.weights,
             download=self.download, seed=self.seed, image_size=self.image_size,
+            task=None if alignment else purpose,
         )  # fmt: skip
         path = training.carry_out(
             workers=choose_workers(self.workers, device), device=device, precision=self.precision, quiet=self.quiet
@@ -110,13 +87,15 @@ class _Training:
         typer.echo(f"judge it:  xaibench run {protocol} --model {self.model} {data} --weights {path}{settings}")
 
 
-def _verb(name: str, epilog: str) -> Callable[[Callable], Callable]:
-    """Makes a verb of a function that turns the verb's own options into the fields of an alignment, or None.
+def verb(name: str, epilog: str) -> Callable[[Callable], Callable]:
+    """Makes a verb of `xaibench train` of a function that turns the verb's own options into what is trained for.
 
-    The options of every training stand around them; the function's text is the verb's help.
+    That is a task, the deletions of an alignment, or None for classification on intact images. The options of every
+    training stand around them; the function's text is the verb's help.
     """
 
-    def register(own: Callable[..., dict | None]) -> Callable:
+    def register(own: Callable[..., Task | Alignment | None]) -> Callable:
+        own.__annotations__.pop("return", None)  # a name that is imported only when the verb is called
         hints = get_type_hints(_Training, include_extras=True) | get_type_hints(own, include_extras=True)
         mine, shared = inspect.signature(own).parameters, inspect.signature(_Training).parameters
         first = [shared[key] for key in ("model", "dataset", "data_root")]
@@ -124,8 +103,8 @@ def _verb(name: str, epilog: str) -> Callable[[Callable], Callable]:
         asked = [parameter.replace(annotation=hints[parameter.name]) for parameter in (*first, *mine.values(), *rest)]
 
         def command(**given: Any) -> None:
-            fields = own(**{key: given.pop(key) for key in mine})
-            _Training(**given).carry_out(_alignment(fields) if fields else None)
+            purpose = own(**{key: given.pop(key) for key in mine})
+            _Training(**given).carry_out(purpose)
 
         command.__signature__ = inspect.Signature(sorted(asked, key=lambda p: p.default is not p.empty))
         command.__annotations__ = {parameter.name: parameter.annotation for parameter in asked}
@@ -134,61 +113,6 @@ def _verb(name: str, epilog: str) -> Callable[[Callable], Callable]:
         return own
 
     return register
-
-
-@_verb("classifier", CLASSIFIER_EPILOG)
-def classifier() -> None:
-    """Train on intact images: what SDS judges, and where a fine-tuning starts."""
-
-
-@_verb("patch-deletion", PATCH_EPILOG)
-def patch_deletion(
-    grid: Annotated[int, typer.Option("--grid", min=2, help="Cells a side.")] = 4,
-    baseline: Baseline = "zero",
-    probability: Annotated[float, typer.Option("--probability", help="Share of images that lose a cell.")] = 0.5,
-) -> dict[str, Any]:
-    """Fine-tune on images of which half have lost one cell, so that IDSDS can judge the model.
-
-    The recipe is the paper's (30 epochs of SGD from the plain weights), or that of the data set's card. A checkpoint is
-    written after each epoch: the same command after an interruption goes on from there.
-    """
-    return {"grid": grid, "baseline": baseline, "probability": probability}
-
-
-@_verb("random-masks", MASKS_EPILOG)
-def random_masks(
-    share: Annotated[float, typer.Option("--share", help="The largest share of an image's pixels that go.")] = 0.1,
-    baseline: Baseline = "zero",
-) -> dict[str, Any]:
-    """Fine-tune on images that have lost random pixels, so that F-Fidelity can judge the model."""
-    return {"kind": "pixels", "baseline": baseline, "probability": share}
-
-
-@_verb("part-deletion", PARTS_EPILOG)
-def part_deletion(
-    probability: Annotated[float, typer.Option("--probability", help="With which each part is dropped.")] = 0.2,
-) -> dict[str, Any]:
-    """Train on images whose objects lack some parts, so that part deletion is nothing new to the model.
-
-    For data sets that draw their images and can leave parts out (their option drop_parts).
-    """
-    return {"kind": "parts", "probability": probability}
-
-
-def _alignment(fields: dict[str, Any]) -> Alignment:
-    """An alignment from options; raises XaibenchError that names the option that does not fit."""
-    from pydantic import ValidationError
-
-    from xaibench.cards import Alignment
-    from xaibench.errors import XaibenchError
-
-    try:
-        return Alignment(**fields)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = first["loc"][0]
-        option = "share" if (name, fields.get("kind")) == ("probability", "pixels") else name
-        raise XaibenchError(f"--{option}: {first['msg']}") from None
 
 
 def _judged_by(alignment: Alignment | None) -> tuple[str, str]:
