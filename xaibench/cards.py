@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from xaibench.errors import XaibenchError
 
-KINDS = ("method", "model", "dataset", "protocol")
+KINDS = ("method", "model", "dataset", "protocol", "comparison")
 MIN_SIDE = 16  # pixels of the shorter side of images and photos
 
 
@@ -73,6 +73,13 @@ class MethodCard(Card):
     needs: tuple[Literal["cam-layer", "gradients", "relu", "completeness", "attention"], ...] = ()
     """What it needs of a model. `relu` (no other activation functions), `completeness` and `attention` (of a kind that
     the method has rules for) are tried before a run."""
+    family_parameters: dict[str, dict[str, Any]] = {}
+    """Parameters that are others for models of a family, by its name."""
+
+    def for_family(self, family: str) -> MethodCard:
+        """The card with the parameters that the method has for models of a family."""
+        own = self.family_parameters.get(family)
+        return self.model_copy(update={"parameters": self.parameters | own}) if own else self
 
 
 class Alignment(Part):
@@ -114,7 +121,7 @@ class Alignment(Part):
 
 
 class PublishedWeights(Part):
-    """Weights that can be fetched, from a URL or from torchvision's own list."""
+    """Weights that can be fetched, from a URL or from torchvision's own list, or that are in a file."""
 
     dataset: str
     """The data set whose classes they are for."""
@@ -122,6 +129,8 @@ class PublishedWeights(Part):
     """Where the file is."""
     enum: str = ""
     """Its entry in torchvision's list, such as `ResNet50_Weights.IMAGENET1K_V1`."""
+    file: str = ""
+    """A file of this machine, absolute or relative to XAIBENCH_HOME: what a training with `--name` writes."""
     sha256: str = ""
     """Of the whole file, or its beginning."""
     licence: str = ""
@@ -204,6 +213,8 @@ class DatasetCard(Card):
     """Parameters of the images that are learnt from, over `parameters`."""
     validation_parameters: dict[str, Any] = {}
     """Parameters of the images that choose the best epoch."""
+    labels: Literal["single", "several"] = "single"
+    """What a model learns of an image: its `single` label, or all of its classes where there are `several`."""
     recipe: dict[str, Any] = {}
     """How models are trained on first use; empty: they are not."""
     default_profile: str = "paper"
@@ -264,7 +275,44 @@ class ProtocolCard(Card):
     """Scores that it stores beside the main one, by name; `xaibench leaderboard --metric` shows them."""
 
 
-CARD_TYPES: dict[str, type[Card]] = {c.kind: c for c in (MethodCard, ModelCard, DatasetCard, ProtocolCard)}
+class ComparisonArm(Part):
+    """One side of a comparison of designs."""
+
+    model: str = ""
+    """The model; empty: each of the comparison's models."""
+    weights: str = ""
+    """`plain` or `aligned`; empty: what the protocol asks for."""
+    settings: dict[str, Any] = {}
+    """Settings of the protocol."""
+    recipe: dict[str, Any] = {}
+    """How the model is trained otherwise than usual."""
+    training: int | None = Field(None, ge=0)
+    """The seed of its one training; none: as many trainings as are asked for."""
+
+
+class ComparisonCard(Card):
+    """A design choice (`xaibench compare NAME`): arms that differ in it, and which of them are compared."""
+
+    kind: ClassVar[str] = "comparison"
+    question: str
+    """What it asks."""
+    claim: str = ""
+    """What the paper says of it."""
+    pairs: tuple[tuple[str, str], ...] = Field(min_length=1)
+    """Arms that are compared, each with the choice that is the less and the more; changes are of the second."""
+    arms: dict[str, ComparisonArm] = {}
+    """What an arm is; an arm that is not here is the model of its name."""
+    models: tuple[str, ...] = ()
+    """The models of arms that name none, if --model does not."""
+
+    def arm(self, name: str) -> ComparisonArm:
+        """What the arm of a name is."""
+        return self.arms.get(name) or ComparisonArm(model=name)
+
+
+CARD_TYPES: dict[str, type[Card]] = {
+    c.kind: c for c in (MethodCard, ModelCard, DatasetCard, ProtocolCard, ComparisonCard)
+}
 
 
 def read_card(kind: str, path: Path) -> Card:

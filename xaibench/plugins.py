@@ -50,17 +50,18 @@ def method(
 def model(
     name: str, *, title: str = "", mean: tuple[float, ...] = (0.485, 0.456, 0.406),
     std: tuple[float, ...] = (0.229, 0.224, 0.225), cam_layer: str = "", family: str = "cnn",
-    probability: str = "softmax", **parameters: Any,
+    probability: str = "softmax", stages: dict[str, str] | None = None, **parameters: Any,
 ) -> Callable:  # fmt: skip
     """Registers a function, or a class, that builds a network as a model.
 
     `build(num_classes, **parameters)` gives a torch network without weights, which xaibench trains or loads;
     `build(**parameters)`, without num_classes, one with its weights. mean and std encode pixels in [0, 1]; cam_layer is
     the path of the module whose maps class activation methods use ("": the last one with a spatial output);
-    probability is `softmax` or `sigmoid`.
+    probability is `softmax` or `sigmoid`. stages are paths of modules by the names that `--layer` takes: Mid1, Mid2,
+    Mid3 and Final.
     """
     words = {"title": title, "mean": mean, "std": std, "cam_layer": cam_layer, "family": family}
-    return _registering("model", name, words | {"probability": probability}, parameters)
+    return _registering("model", name, words | {"probability": probability, "stages": stages or {}}, parameters)
 
 
 def dataset(

@@ -56,7 +56,7 @@ def _where(place: Path | EntryPoint | None) -> str:
 
 
 def names(kind: str, pattern: str = "*") -> list[str]:
-    """The names of all cards of a kind (method, model, dataset, protocol) that match a glob, sorted."""
+    """The names of all cards of a kind (method, model, dataset, protocol, comparison) that match a glob, sorted."""
     return sorted(name for name in _places(kind) if fnmatchcase(name, pattern))
 
 
@@ -76,7 +76,7 @@ def card(kind: str, name: str) -> Any:
 
 
 def add_folder(folder: Path) -> None:
-    """Adds a folder of cards for this process: `methods/*.toml`, `models/`, `datasets/` and `protocols/` in it.
+    """Adds a folder of cards for this process: `methods/*.toml`, `models/`, `datasets/`, ... in it.
 
     Raises XaibenchError where it has none of these.
     """
@@ -84,7 +84,8 @@ def add_folder(folder: Path) -> None:
 
     if not any((folder / f"{kind}s").is_dir() for kind in KINDS):
         raise XaibenchError(
-            f"--cards {folder} is no folder of cards; it holds methods/NAME.toml, models/, datasets/ or protocols/"
+            f"--cards {folder} is no folder of cards; it holds methods/NAME.toml, models/, datasets/, protocols/ or "
+            "comparisons/"
         )
     if folder.resolve() not in _folders:
         _folders.append(folder.resolve())

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 import xaibench
+from xaibench import registry
 from xaibench.attribution.attention import attentions, last_attention, recorded, transformer_of
+from xaibench.attribution.methods import method_function
 from xaibench.errors import XaibenchError
-from xaibench.models.disconnected import Disconnected
+from xaibench.models.disconnected import Disconnected, cut, joined
 from xaibench.models.tokens import Layout, layout_of, token_layer, transformer_in
 
 KINDS = [
@@ -135,7 +139,31 @@ def test_a_cnn_has_no_attention(small, pictures, classes, evidence):
 
 
 def test_a_network_that_shows_its_transformer_parts_is_refused(vit, vit_photos, evidence):
-    net = Disconnected(vit(), "", 2, 0)
-    grids = torch.cat([torch.cat([vit_photos[:2]] * 2, 2)] * 2, 3)
+    class Halves(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = vit()
+
+        def forward(self, images):
+            return sum(self.net(half) for half in images.chunk(2, 2)) + self.net(torch.cat(images.chunk(2, 2)))[::2]
+
+    net, tall = Halves(), torch.cat([vit_photos[:2]] * 2, 2)
     with pytest.raises(XaibenchError, match="sees each image as a whole; this network shows it parts"):
-        attentions(evidence(net, grids, [0, 1], cam_layer=None))
+        attentions(evidence(net, tall, [0, 1], cam_layer=None))
+    assert not any(m._forward_hooks for m in net.net.modules())
+
+
+@pytest.mark.parametrize("kind", ["class token", "registers", "pooled"])
+@pytest.mark.parametrize("name", ["rollout", "vit-grad-cam", "chefer-lrp"])
+@pytest.mark.parametrize("own", [0, 3])
+def test_of_disconnected_cells_only_the_own_one_is_explained(own, name, kind, vit, vit_photos, evidence):
+    """The output does not depend on the others; the own one has the map of the network that sees it alone."""
+    parts = torch.cat([vit_photos[:4], vit_photos.flip(3)[:4]])
+    card, targets = registry.card("method", name), [2, 0]
+    explain = partial(method_function(card), **card.parameters)
+    for layer in ("blocks.2.norm1", ""):
+        e = evidence(Disconnected(vit(kind), layer, 2, own), joined(parts, 2), targets, cam_layer=None, chunk=1)
+        found = cut(explain(e), 2).unflatten(0, (2, 4))
+        alone = explain(evidence(vit(kind), parts[own::4], targets, cam_layer=None))
+        assert torch.allclose(found[:, own], alone, rtol=1e-9, atol=1e-15) and float(alone.std()) > 0
+        assert float(found[:, [cell for cell in range(4) if cell != own]].abs().max()) == 0

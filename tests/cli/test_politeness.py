@@ -437,7 +437,9 @@ def test_two_trainings_of_the_same_at_once(home):
     training = plan_training("tiny", "mini", None, seed=3)
     words = ("train", "classifier", "--model", "tiny", "--dataset", "mini", "--seed", 3, "--quiet")
     with claim(training.path.parent, ["training"], "xaibench train it", ""):
-        doing = f"the same plain tiny on mini is being trained in {training.path.parent} right now by process {os.getpid()}"
+        doing = (
+            f"the same plain tiny on mini is being trained in {training.path.parent} right now by process {os.getpid()}"
+        )
         polite(call(*words), doing, "wait until it ends and give the same command again")
     assert call(*words).status == 0 and training.path.is_file()
     shutil.rmtree(training.path.parent)  # these weights are not for other tests

@@ -155,6 +155,13 @@ def test_decorated_builders_say_encoding_and_layer(file):
     built = build_model(registry.card("model", "mine"), 4, SQUARE)
     assert (built.cam_layer, built.probability, built.encoding.mean, built.classes) == ("0", "sigmoid", (0, 0, 0), 4)
     assert built.net[0].out_channels == 5
+    xaibench.model("staged", stages={"Mid1": "0", "Final": "1"})(lambda num_classes: mine(num_classes, 5))
+    assert build_model(registry.card("model", "staged"), 4, SQUARE).stages == {"Mid1": "0", "Final": "1"}
+    xaibench.model("off", stages={"Final": "layer9"})(lambda num_classes: mine(num_classes, 5))
+    with pytest.raises(XaibenchError, match="model off has no layer 'layer9', which its stages name"):
+        build_model(registry.card("model", "off"), 4, SQUARE)
+    with pytest.raises(XaibenchError, match=r"model 'wrong': stages.* 'Mid1', 'Mid2', 'Mid3' or 'Final'"):
+        xaibench.model("wrong", stages={"Last": "1"})(lambda num_classes: None)
     xaibench.model("lost", cam_layer="layer9")(lambda num_classes: nn.Sequential(nn.Flatten(), nn.LazyLinear(4)))
     with pytest.raises(XaibenchError, match="model lost has no layer 'layer9'"):
         build_model(registry.card("model", "lost"), 4, SQUARE)

@@ -10,8 +10,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from xaibench import registry
+from xaibench.cards import PublishedWeights
 from xaibench.errors import XaibenchError
-from xaibench.models.download import CHUNK, fetch
+from xaibench.models.download import CHUNK, fetch, stored_at
+from xaibench.models.open import Wanted, find_weights
 from xaibench.progress import Bar
 
 GOOD = bytes(range(256)) * (CHUNK // 128)  # two blocks
@@ -26,6 +29,8 @@ class Replies(BaseHTTPRequestHandler):
         body, announced, kind = {
             "/good.pth": (GOOD, len(GOOD), 200),
             "/unannounced.pth": (GOOD, None, 200),
+            "/one/resolve/main/model.safetensors?download=true": (GOOD, len(GOOD), 200),
+            "/two/resolve/main/model.safetensors": (GOOD[:CHUNK], CHUNK, 200),
             "/page.pth": (b"\n  <!DOCTYPE HTML><p>Sign in", 28, 200),
             "/page2.pth": (b"<html><body>", 12, 200),
             "/short.pth": (GOOD[:1000], len(GOOD), 200),
@@ -86,6 +91,29 @@ def test_bad_replies_are_errors_and_leave_nothing_behind(name, sha256, message, 
     with pytest.raises(XaibenchError, match=message):
         fetch(f"{server[0]}/{name}", tmp_path / "downloads" / "weights.pth", sha256)
     assert not list((tmp_path / "downloads").iterdir())
+
+
+def test_files_of_one_name_are_kept_apart(server, empty_home):
+    urls = [f"{server[0]}/{rest}/resolve/main/model.safetensors" for rest in ("one", "two")]
+    urls[0] += "?download=true"
+    paths = [fetch(url, stored_at(url)) for url in urls]
+    assert [path.read_bytes() for path in paths] == [GOOD, GOOD[:CHUNK]]
+    assert [path.name for path in paths] == ["model.safetensors"] * 2 and stored_at(urls[0]) == paths[0]
+    assert all(path.is_relative_to(empty_home / "downloads") for path in paths)
+
+
+def test_published_weights_that_share_a_file_name_are_each_models_own(server, empty_home, monkeypatch, make_net):
+    """Two cards whose files have the same name, as those of hubs do: neither is taken for the other."""
+    card, data = registry.card("model", "resnet18"), registry.card("dataset", "imagenet")
+    for rest, body in (
+        ("one/resolve/main/model.safetensors?download=true", GOOD),
+        ("two/resolve/main/model.safetensors", GOOD[:CHUNK]),
+    ):
+        plain = PublishedWeights(dataset="imagenet", url=f"{server[0]}/{rest}", sha256=hashlib.sha256(body).hexdigest())
+        own = card.model_copy(update={"plain": plain})
+        assert find_weights(own, data, Wanted("plain"), download=False) is None
+        assert find_weights(own, data, Wanted("plain"), download=True).read_bytes() == body
+        assert find_weights(own, data, Wanted("plain"), download=False).read_bytes() == body
 
 
 def test_a_refused_connection_is_an_error_and_leaves_nothing_behind(tmp_path):

@@ -12,7 +12,9 @@ from xaibench import registry
 from xaibench.cards import Alignment, Geometry
 from xaibench.errors import XaibenchError
 from xaibench.models.base import Encoding
+from xaibench.models.download import stored_at
 from xaibench.models.open import Wanted, address, build_model, find_weights, load_weights, missing_weights, model_card
+from xaibench.models.probe import map_size
 from xaibench.models.state import read_state, save_state
 
 NAMES = [n for n in registry.names("model") if "torchvision" in registry.card("model", n).tags]  # others: own files
@@ -20,6 +22,7 @@ BIG = {"vgg11", "vgg13", "vgg16", "vgg19", "resnet152", "wide_resnet50_2"}
 BIG |= {f"{name}_bn" for name in BIG if name.startswith("vgg")} | {"resnet101", "convnext_tiny"}
 IMAGENET = Geometry(resize=256, crop=224)
 ALIGNMENT = {"grid": 4, "baseline": "zero", "probability": 0.5}
+PARTS = {"kind": "parts", "probability": 0.2}
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow if n in BIG else ()) for n in NAMES])
@@ -81,6 +84,53 @@ def test_any_cnn_of_timm_is_a_model():
     assert model_card("timm:xception41").mean == (0.5, 0.5, 0.5), "timm's own encoding"
 
 
+@pytest.mark.parametrize("name", ["vit_base_patch16_224", "vit_small_patch16_224", "deit_small_patch16_224"])
+def test_published_weights_of_transformers_are_those_of_timms_list(name):
+    import timm
+
+    card, config = model_card(name), timm.get_pretrained_cfg(name)
+    assert (card.mean, card.std) == (config.mean, config.std) and config.license == card.plain.licence.lower()
+    assert config.hf_hub_id.rstrip("/") in card.plain.url or card.plain.url == config.url
+
+
+STAGES_OF = {
+    "resnet10t": ("layer1", "layer2", "layer3", "layer4"),
+    "efficientnet_b0": ("blocks.1", "blocks.2", "blocks.4", "blocks.6"),
+    "vit_tiny_patch16_224": ("blocks.2", "blocks.5", "blocks.8", "blocks.11.norm1"),
+}
+
+
+@pytest.mark.parametrize("architecture", STAGES_OF)
+def test_networks_of_timm_name_their_stages(architecture):
+    import timm
+
+    card = model_card(f"timm:{architecture}")
+    assert card.stages == dict(zip(("Mid1", "Mid2", "Mid3", "Final"), STAGES_OF[architecture], strict=True))
+    net = timm.create_model(architecture, num_classes=2).eval()
+    sizes = [map_size(net, path, torch.zeros(1, 3, 224, 224)) for path in card.stages.values()]
+    assert sizes == [(14, 14)] * 4 if "vit" in architecture else sizes == [(s, s) for s in (56, 28, 14, 7)]
+
+
+@pytest.mark.parametrize(
+    ("architecture", "stages"),
+    [
+        ("convmixer_768_32", {"Final": "blocks.31"}),  # all its maps have one size
+        ("hrnet_w18_small", {}),  # stages that are lists of maps
+        ("mambaout_femto", {}),  # channels last
+        ("vit_small_patch16_18x2_224", {}),  # parallel blocks
+    ],
+)
+def test_stages_that_are_no_maps_of_their_own_are_left_out(architecture, stages):
+    assert model_card(f"timm:{architecture}").stages == stages
+
+
+def test_every_small_transformer_has_the_stages_that_its_depth_says():
+    """The rule for `timm:NAME` gives what the cards of the registry say."""
+    for name in ("vit_base_patch16_224", "vit_small_patch16_224", "deit_small_patch16_224"):
+        assert model_card(f"timm:{name}").stages == model_card(name).stages
+    assert model_card("timm:test_vit").stages == model_card("vit_tiny_patch8_64").stages, "both have six blocks"
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
@@ -124,9 +174,9 @@ def test_images_are_encoded_by_mean_and_deviation():
 def trained(empty_home, make_net):
     """trained(name, alignment): a finished training of resnet18 on critters."""
 
-    def make(name: str, alignment: dict | None, dataset: str = "critters"):
+    def make(name: str, alignment: dict | None, dataset: str = "critters", **facts):
         path = empty_home / "models" / name / "weights.safetensors"
-        save_state(make_net(), path, {"model": "resnet18", "dataset": dataset, "alignment": alignment})
+        save_state(make_net(), path, {"model": "resnet18", "dataset": dataset, "alignment": alignment} | facts)
         return path
 
     return make
@@ -155,6 +205,28 @@ def test_several_weights_that_fit_have_to_be_chosen_from(trained):
     assert found(str(paths[1])) == paths[1]
 
 
+def test_weights_that_a_task_made_are_found_by_their_path_alone(trained):
+    guided, plain = trained("a", None, task={"name": "guided"}), trained("b", None)
+    trained("c", ALIGNMENT, task={"name": "guided"})
+    assert found("plain") == plain and found("aligned") is None and found(str(guided)) == guided
+
+
+def test_weights_that_learnt_from_images_with_the_same_options_come_first(trained):
+    data = registry.card("dataset", "critters")
+    usual = data.parameters | data.train_parameters
+    beaks = trained("a", None, train=usual | {"rule": "one:beak"})
+    assert found("plain") == beaks, "there are no others"
+    plain, dropped = trained("b", None, train=usual), trained("c", PARTS, train=usual | {"drop_parts": 0.2})
+    assert found("plain") == plain and found("plain", options={"rule": "one:beak"}) == beaks
+    with pytest.raises(XaibenchError, match="several plain weights fit"):
+        found("plain", options={"rule": "one:tail"})
+    trained("e", None, train=usual, seed=1)
+    assert found("plain") == plain, "that of seed 0, as in a run"
+    trained("d", PARTS, train=usual | {"drop_parts": 0.2, "rule": "one:beak"})
+    wanted = Wanted("aligned", Alignment(kind="parts", probability=0.5))
+    assert find_weights(model_card("resnet18"), data, wanted, False) == dropped
+
+
 def test_a_path_that_is_no_file_is_an_error(tmp_path):
     with pytest.raises(XaibenchError, match="is neither plain, nor aligned, nor a file"):
         found(str(tmp_path / "nowhere.pth"))
@@ -170,7 +242,7 @@ def test_published_weights_are_fetched_only_when_asked(empty_home, monkeypatch):
     monkeypatch.setattr("xaibench.models.open.fetch", pretend)
     assert found("plain", "imagenet") is None and found("aligned", "imagenet") is None and not asked
     path = found("plain", "imagenet", download=True)
-    assert path == empty_home / "downloads" / "resnet18-f37072fd.pth"
+    assert path == stored_at(asked[0][0]) and path.is_relative_to(empty_home / "downloads")
     assert asked == [("https://download.pytorch.org/models/resnet18-f37072fd.pth", "f37072fd")]
     assert found("aligned", "imagenet", download=True).name.startswith("resnet18_imagenet1000_lr0.001")
     assert found("plain", "critters", download=True) is None, "published for another data set"

@@ -218,6 +218,43 @@ def test_methods_that_follow_influence_are_perfect_under_difull(name, tiny, scen
     assert scores.values[~scores.values.isnan()].tolist() == pytest.approx([1] * scores.status.count(OK), abs=1e-12)
 
 
+STAGES = {"Mid1": "0.1", "Final": "0"}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("name", ["ixg", "saliency", "ig", "layer-cam", "hires-cam"])
+def test_maps_at_a_stage_of_a_disconnected_network_are_those_of_its_own_cell(name, stage, tiny, scene):
+    """The stage is one map of the grid, of which only the own cell matters (all maps here have the image's size)."""
+    e = scene(tiny, Tiles().ids[:8], cam_layer=tiny[0], stages=STAGES)
+    card = registry.card("method", name)
+    if name == "hires-cam":
+        pytest.importorskip("pytorch_grad_cam")
+    parameters = card.parameters | {"layer": stage}
+    alone = method_maps(card, e, parameters)
+    for pairs, part in DisconnectedPointing().prepare(e).parts:
+        for other in ("Final", "Mid1", stage):  # also of a network that has been asked for another stage before
+            found = method_maps(card, part, parameters | {"layer": other})
+        own = int(make_grids(e, 2).own[pairs][0])
+        cells = cut(found, 2).unflatten(0, (-1, 4))
+        scale = cells[:, own].amax((1, 2, 3), keepdim=True) if name == "hires-cam" else 1  # scaled by the package
+        expected = alone[pairs] * scale
+        assert torch.allclose(cells[:, own], expected, rtol=1e-6, atol=1e-9) and float(expected.abs().max()) > 0
+        assert float(cells[:, [cell for cell in range(4) if cell != own]].abs().max()) == 0
+    scores = judged(DisconnectedPointing(), e, lambda part: method_maps(card, part, parameters))
+    assert scores.values[~scores.values.isnan()].tolist() == pytest.approx([1] * scores.status.count(OK), abs=1e-12)
+    assert e.passes.net is tiny and not any(m._forward_hooks for m in tiny[0].modules())
+
+
+def test_joined_maps_change_nothing(tiny):
+    parts = torch.randn(8, 3, SIDE, SIDE).double()
+    net = Disconnected(tiny, "0", 2, 1)
+    before, seen = net(joined(parts, 2)), []
+    assert net.joined_at("0") is net.stage and net.joined_at("0.1") is net.joined_at("0.1") is not net.stage
+    net.joined_at("0.1").register_forward_hook(lambda module, args, output: seen.append(output))
+    assert torch.equal(net(joined(parts, 2)), before)
+    assert torch.equal(seen[0], joined(tiny[0][:2](parts), 2))
+
+
 def test_grad_cam_is_perfect_where_channels_belong_to_classes_and_else_points_at_other_cells(tiny, scene):
     """Its weights are one number for a channel, so it shows that channel wherever it is active."""
     net = nn.Sequential(nn.Conv2d(3, 3, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 4))

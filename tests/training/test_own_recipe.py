@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import pytest
 
 from xaibench import registry
 from xaibench.cards import Alignment
+from xaibench.errors import XaibenchError
 from xaibench.training.api import plan_training
 from xaibench.training.recipe import Recipe
 
@@ -28,3 +32,45 @@ def test_fine_tuning_is_the_papers_for_every_model(tmp_path):
         assert found == Recipe(**changes)
     found = plan_training("x_resnet50", "imagenet", None, changes={"start": "scratch"}).recipe
     assert found.optimizer == "adamw" and plan_training("mnist_cnn", "mnist", None).recipe.start == "scratch"
+
+
+SEVERAL = ["voc2007", "voc2012", "coco2014", "coco2017", "coco-json", "mnist-ml"]
+
+
+@pytest.mark.parametrize("name", registry.names("dataset"))
+def test_data_sets_with_several_labels_an_image_are_learnt_with_all_of_them(name):
+    recipe = plan_training("resnet18", name, None, changes={"start": "scratch"}).recipe
+    several = ("several", "binary-cross-entropy") if name in SEVERAL else ("single", "cross-entropy")
+    assert (recipe.labels, recipe.loss) == several
+    alone = plan_training("resnet18", name, None, changes={"start": "scratch", "labels": "single"}).recipe
+    assert (alone.labels, alone.loss) == ("single", "cross-entropy")
+
+
+def test_what_no_recipe_can_be_is_one_line():
+    for changes, words in (
+        (
+            {"loss": "cross-entropy"},
+            "resnet18 on voc2007: labels=several needs loss=binary-cross-entropy; or learn one",
+        ),
+        ({"epochs": 0}, "resnet18 on voc2007: epochs: Input should be greater"),
+        ({"lamda": 0}, "resnet18 on voc2007: lamda: Extra inputs"),
+    ):
+        with pytest.raises(XaibenchError, match=words):
+            plan_training("resnet18", "voc2007", None, changes={"start": "scratch"} | changes)
+
+
+@dataclass(frozen=True)
+class Slow:
+    """A task that is usually trained at a low rate."""
+
+    name: str = "slow"
+    facts: ClassVar = {}
+    recipe: ClassVar = {"learning_rate": 0.0001, "epochs": 3}
+
+
+def test_what_is_usual_for_a_task_counts_more_than_cards_and_less_than_changes():
+    training = plan_training("x_resnet50", "critters", None, task=Slow(), changes={"epochs": 1})
+    usual = plan_training("x_resnet50", "critters", None, changes={"epochs": 1})
+    assert training.recipe == usual.recipe.model_copy(update={"learning_rate": 0.0001})
+    assert training.facts["task"] == {"name": "slow"} and "-slow-" in str(training.path)
+    assert training.path != usual.path

@@ -7,11 +7,11 @@ import math
 import pytest
 import torch
 from pydantic import ValidationError
-from torch.optim.lr_scheduler import StepLR
+from torch.optim.lr_scheduler import CosineAnnealingLR, StepLR
 
 from xaibench import registry
-from xaibench.training.loop import make_optimizer
 from xaibench.training.recipe import Recipe
+from xaibench.training.steps import make_optimizer
 
 
 def test_the_default_is_the_papers():
@@ -64,7 +64,24 @@ def test_one_cycle_rises_to_the_peak_and_falls_without_ever_being_zero(warmup, s
         assert rates[peak] > 0.099 and rates[-1] < 0.01
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_further_schedules_are_their_formulas():
+    steps, eta = 40, 0.3
+    rates = {
+        name: [Recipe(schedule=name, learning_rate=eta).rate_at(k, steps) for k in range(steps)]
+        for name in ("constant", "cosine", "lico")
+    }
+    assert rates["constant"] == [eta] * steps
+    assert rates["lico"] == pytest.approx([eta * math.cos(7 * math.pi * k / (16 * steps)) for k in range(steps)])
+    optimiser = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=eta)
+    schedule = CosineAnnealingLR(optimiser, steps)
+    for rate in rates["cosine"]:
+        assert rate == pytest.approx(optimiser.param_groups[0]["lr"])
+        optimiser.step()
+        schedule.step()
+    assert optimiser.param_groups[0]["lr"] == pytest.approx(0), "to zero, after the last step"
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
 def test_optimizers_are_torchs_with_the_recipes_numbers(optimizer):
     """Three steps on a line, at the rates of the recipe, against torch's own update rules written out."""
     recipe = Recipe(optimizer=optimizer, learning_rate=0.1, momentum=0.5, weight_decay=0.2)
@@ -79,16 +96,34 @@ def test_optimizers_are_torchs_with_the_recipes_numbers(optimizer):
             speed = 0.5 * speed + step + 0.2 * weight
             weight -= 0.1 * speed
         else:
-            first, second = 0.9 * first + 0.1 * step, 0.999 * second + 0.001 * step**2
-            weight -= 0.1 * 0.2 * weight
+            slope = step + (0.2 * weight if optimizer == "adam" else 0)  # decay within the moments, or beside them
+            first, second = 0.9 * first + 0.1 * slope, 0.999 * second + 0.001 * slope**2
+            weight -= 0.1 * 0.2 * weight if optimizer == "adamw" else 0
             weight -= 0.1 * (first / (1 - 0.9**step)) / (math.sqrt(second / (1 - 0.999**step)) + 1e-8)
         assert net.weight.item() == pytest.approx(weight, rel=1e-5)
 
 
-def test_keys_of_recipes_that_name_no_optimizer_are_as_they_were():
-    assert "optimizer" not in Recipe().facts and Recipe(optimizer="sgd").facts == Recipe().facts
-    assert Recipe(optimizer="adamw").facts == Recipe().facts | {"optimizer": "adamw"}
-    assert set(Recipe().facts) == set(Recipe.model_fields) - {"optimizer"}
+def test_facts_of_the_papers_recipe_are_as_they_were_when_trainings_were_first_keyed():
+    assert Recipe().facts == {
+        "start": "plain", "epochs": 30, "batch_size": 256, "learning_rate": 0.001, "momentum": 0.9, "nesterov": False,
+        "weight_decay": 1e-4, "schedule": "step", "step_epochs": 10, "step_factor": 0.1, "warmup": 0.3,
+        "label_smoothing": 0.0, "loss": "cross-entropy", "augmentation": "crop-flip",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"optimizer": "adamw"},
+        {"optimizer": "adam"},
+        {"gradient_clip": 0.5},
+        {"accumulation": 4},
+        {"class_weights": True},
+        {"labels": "several", "loss": "binary-cross-entropy"},
+    ],
+)
+def test_later_fields_are_facts_where_they_are_not_as_usual(field):
+    assert Recipe(**field).facts == Recipe().facts | field
 
 
 @pytest.mark.parametrize("name", [n for n in registry.names("model") if registry.card("model", n).recipe])
@@ -105,9 +140,13 @@ def test_recipes_of_models_are_recipes_on_the_embedded_data(name):
         {"learning_rate": 0},
         {"momentum": 1},
         {"warmup": 1},
-        {"schedule": "cosine"},
+        {"schedule": "linear"},
         {"epoch": 3},
-        {"optimizer": "adam"},
+        {"optimizer": "lion"},
+        {"gradient_clip": 0},
+        {"accumulation": 0},
+        {"labels": "several"},
+        {"class_weights": True, "labels": "several", "loss": "binary-cross-entropy"},
     ],
 )
 def test_impossible_recipes_are_refused(wrong):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
+from xaibench import registry
 from xaibench.errors import XaibenchError
 from xaibench.results.cells import Cell, describe
 from xaibench.results.manifest import RunManifest, load_runs
@@ -100,6 +101,13 @@ def short_key(board: Board, others: Iterable[Board]) -> str:
     keys = [other.key for other in others if other.key != board.key]
     length = next(n for n in range(6, 17) if n == 16 or not any(key.startswith(board.key[:n]) for key in keys))
     return board.key[:length]
+
+
+def comparable_across_models(context: dict[str, Any]) -> bool:
+    """Whether scores of a context's protocol may be compared across models, as its card says; not where there is none,
+    such as that of a plug-in that this command does not name."""
+    name = context["protocol"]["name"]
+    return name in registry.names("protocol") and registry.card("protocol", name).comparable_across_models
 
 
 def _fits(part: Any, name: str | None) -> bool:

@@ -95,6 +95,18 @@ class Leaderboard:
 
         return to_json(self)
 
+    def image_scores(self) -> pd.DataFrame:
+        """The scores behind the means: one row per image with a defined reference, one column per method of the table,
+        NaN where nothing is stored."""
+        if self.source is None:
+            raise ValueError("this leaderboard was made without rows")
+        cells = {cell.method_name: cell.key for cell in self.source.cells}
+        protocol = self.context["protocol"] | metric_words(self.context["protocol"], self.metric)
+        rows = self.source.rows[self.source.rows["metric"] == self.metric]
+        methods = self.table["method"].tolist()
+        scores, _ = _image_scores(rows, [cells[name] for name in methods], protocol)
+        return scores.set_axis(methods, axis=1)
+
     def breakdown(self, by: str, classes: str = "*", order: str = "name", **bootstrap: int) -> Breakdown:
         """The same methods by group of images: by `correctness` or `class`; see `analysis.breakdown.breakdown`."""
         from xaibench.analysis.breakdown import breakdown

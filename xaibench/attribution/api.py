@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from xaibench import registry
 from xaibench.attribution.evidence import Evidence
-from xaibench.attribution.methods import check_parameters, method_maps, misfit
+from xaibench.attribution.methods import FAMILY_NAMES, check_parameters, method_maps, misfit
 from xaibench.attribution.passes import Passes
+from xaibench.attribution.stages import INPUT, LAYER, with_layer
 from xaibench.errors import XaibenchError
+from xaibench.models.bagnet import BagNet
+from xaibench.models.base import Encoding, Model
 from xaibench.models.probe import default_cam_layer
 from xaibench.models.tokens import transformer_in
 
@@ -25,8 +29,12 @@ def evidence_of(
     image_ids: Sequence[str] | None = None,
     seed: int = 0,
     output: str = "logit",
+    **known: Any,
 ) -> Evidence:
-    """Evidence about one target per input of a plain network; raises XaibenchError for shapes that do not match."""
+    """Evidence about one target per input of a plain network; raises XaibenchError for shapes that do not match.
+
+    known is what evidence may know of the model besides: zero, probability, encoding, stages.
+    """
     if passes.net.training:
         raise XaibenchError(
             "the model is in training mode, where images of a batch influence each other; call model.eval()"
@@ -42,22 +50,21 @@ def evidence_of(
     if targets.shape != inputs.shape[:1] or targets.is_floating_point():
         raise XaibenchError(f"targets are {len(inputs)} class indices, not {targets.dtype} {tuple(targets.shape)}")
     if isinstance(cam_layer, str):
-        layers = dict(passes.net.named_modules())
-        if cam_layer not in layers:
-            raise XaibenchError(
-                f"the model has no layer {cam_layer!r}; among its {len(layers)} are {', '.join(list(layers)[1:4])}"
-            )
-        cam_layer = layers[cam_layer]
+        cam_layer = passes.net.get_submodule(_path_of(passes.net, cam_layer))
     ids = [str(i) for i in range(len(inputs))] if image_ids is None else image_ids
-    return Evidence(passes, inputs.detach(), targets.long(), ids, cam_layer=cam_layer, seed=seed, output=output)
+    return Evidence(
+        passes, inputs.detach(), targets.long(), ids, cam_layer=cam_layer, seed=seed, output=output, **known
+    )  # fmt: skip
 
 
 def attribute(
-    model: nn.Module,
+    model: nn.Module | Model,
     inputs: Tensor,
     targets: Tensor,
     method: str,
     *,
+    layer: nn.Module | str | None = None,
+    family: str | None = None,
     cam_layer: nn.Module | str | None = None,
     image_ids: Sequence[str] | None = None,
     seed: int = 0,
@@ -67,26 +74,86 @@ def attribute(
 ) -> Tensor:
     """Attribution maps (B, 1, H, W), signed and unnormalised, of one target per input.
 
-    model: any network in evaluation mode; output picks its logits (N, K) where it returns a tuple or a dict. inputs (B,
-    C, H, W) are normalised as the model expects; targets (B,) are class indices. method is a name of `xaibench ls
-    methods`, params override those of its card (`xaibench show method NAME`). cam_layer is the module, or its path,
-    whose maps class activation methods use; by default the last one with a spatial output, or the first norm of a
-    vision transformer's last block. image_ids name the images for the noise of stochastic methods ("0", "1", ... by
-    default): same seed and id, same noise, whatever the batch. chunk bounds the inputs per pass. Raises XaibenchError
-    for unknown methods, parameters and shapes.
+    model: any network in evaluation mode, or a `Model`, which also says how it sees images; output picks its logits
+    (N, K) where it returns a tuple or a dict. inputs (B, C, H, W) are normalised as the model expects; targets (B,) are
+    class indices. method is a name of `xaibench ls methods`, params override those of its card (`xaibench show method
+    NAME`). layer is the module, its path, or a stage of a `Model`, at whose output maps are taken instead of the input.
+    family (cnn, vit, bcos, bagnet) says which methods are defined; by default a `Model`'s own, or what the network's
+    modules tell. Of bcos, inputs are channels x and then 1 - x, and probabilities are sigmoids. cam_layer is the
+    module, or its path, whose maps class activation methods use; by default the last one with a spatial output, or the
+    first norm of a vision transformer's last block. image_ids name the images for the noise of stochastic methods ("0",
+    "1", ... by default): same seed and id, same noise, whatever the batch. chunk bounds the inputs per pass. Raises
+    XaibenchError for unknown methods, parameters, layers and shapes.
 
     >>> import torch, xaibench; from torchvision.models import resnet18
     >>> maps = xaibench.attribute(resnet18().eval(), torch.randn(2, 3, 64, 64), torch.tensor([3, 5]), "grad-cam")
     >>> maps.shape
     torch.Size([2, 1, 64, 64])
     """
-    card = registry.card("method", method)
-    if reason := misfit(card, "cnn" if transformer_in(model) is None else "vit", has_cam_layer=True):
-        raise XaibenchError(f"method {method} {reason}; use it through a model of the registry")
+    net = model.net if isinstance(model, Model) else model
+    family = _family(model, family)
+    known = _known(model, family, inputs)
+    card = registry.card("method", method).for_family(family)
+    stage = None if LAYER in card.parameters else _stage(net, known["stages"], layer)
+    if reason := misfit(card, family, has_cam_layer=True, layer=stage):
+        raise XaibenchError(f"method {method} {reason}; this model is {FAMILY_NAMES[family]}")
+    if LAYER in card.parameters and layer is not None:
+        params = params | {LAYER: layer}
     parameters = card.parameters | params
     check_parameters(card, parameters)
-    if cam_layer is None and "cam-layer" in card.needs:
-        cam_layer = default_cam_layer(model, inputs[:1]) or None
-    with Passes(model, chunk=chunk, output=output) as passes:
-        e = evidence_of(passes, inputs, targets, cam_layer=cam_layer, image_ids=image_ids, seed=seed)
-        return method_maps(card, e, parameters)
+    if cam_layer is None and "cam-layer" in card.needs and stage is None:
+        own = model.cam_module if isinstance(model, Model) else None
+        cam_layer = own or default_cam_layer(net, inputs[:1]) or None
+    with Passes(net, chunk=chunk, output=output) as passes:
+        e = evidence_of(passes, inputs, targets, cam_layer=cam_layer, image_ids=image_ids, seed=seed, **known)
+        return method_maps(card, e, with_layer(card, parameters, stage))
+
+
+def _family(model: nn.Module | Model, family: str | None) -> str:
+    """The family that is named, a model's own, or the one that the modules of a network tell."""
+    if family is not None:
+        if family not in FAMILY_NAMES:
+            raise XaibenchError(f"unknown family {family!r}; it is one of {', '.join(FAMILY_NAMES)}")
+        return family
+    if isinstance(model, Model):
+        return model.family
+    if any(hasattr(module, "set_explanation_mode") for module in model.modules()):
+        return "bcos"
+    if isinstance(model, BagNet):
+        return "bagnet"
+    return "cnn" if transformer_in(model) is None else "vit"
+
+
+def _known(model: nn.Module | Model, family: str, inputs: Tensor) -> dict[str, Any]:
+    """What evidence may know of a model besides its network."""
+    if isinstance(model, Model):
+        encoding, probability, stages = model.encoding, model.probability, model.stages
+    elif family == "bcos":
+        colours, odd = divmod(inputs.shape[1], 2) if inputs.ndim == 4 else (0, 1)
+        if odd:
+            raise XaibenchError(f"a B-cos network sees channels x and then 1 - x, not inputs {tuple(inputs.shape)}")
+        encoding, probability, stages = Encoding((0.0,) * colours, (1.0,) * colours, complement=True), "sigmoid", {}
+    else:
+        return {"stages": {}}
+    return {"encoding": encoding, "zero": encoding.zero, "probability": probability, "stages": dict(stages)}
+
+
+def _stage(net: nn.Module, stages: dict[str, str], layer: nn.Module | str | None) -> str | None:
+    """The name of the stage at a layer, which a path or a module becomes; None for the input."""
+    if layer is None or layer == INPUT or layer in stages:
+        return None if layer == INPUT else layer
+    path = _path_of(net, layer)
+    stages[path] = path
+    return path
+
+
+def _path_of(net: nn.Module, layer: nn.Module | str) -> str:
+    """The path of a layer; raises XaibenchError where the network has no such layer."""
+    layers = dict(net.named_modules())
+    found = layer if isinstance(layer, str) else next((path for path, module in layers.items() if module is layer), "")
+    if not found or found not in layers:
+        name = repr(layer) if isinstance(layer, str) else type(layer).__name__
+        raise XaibenchError(
+            f"the model has no layer {name}; among its {len(layers)} are {', '.join(list(layers)[1:4])}"
+        )
+    return found

@@ -14,16 +14,23 @@ from torch import Tensor, nn
 
 from xaibench.attribution.evidence import Evidence
 from xaibench.errors import XaibenchError
+from xaibench.models.disconnected import Disconnected, joined
 from xaibench.models.tokens import Layout, layout_of, tokens_read, transformer_in
 
 
 @dataclass(frozen=True)
 class Transformer:
-    """A vision transformer of timm whose attention can be read: how its tokens lie, and which ones the head reads."""
+    """A vision transformer of timm whose attention can be read: how its tokens lie, and which ones the head reads.
+
+    Where it sees the cells of a grid one by one (`Disconnected`), there are `cells` a side, and only what it makes of
+    the cell number `own` counts.
+    """
 
     net: nn.Module
     layout: Layout
     read: slice
+    cells: int = 1
+    own: int = 0
 
     @property
     def blocks(self) -> list[nn.Module]:
@@ -43,12 +50,25 @@ class Transformer:
         rows = matrices[..., self.read, self.layout.prefix :].mean(-2)
         return rows.unflatten(-1, self.layout.grid)
 
+    def of_own(self, tensor: Tensor) -> Tensor:
+        """Of what a pass of N inputs gave, (N * cells², ...), the part of the own cell (N, ...)."""
+        return tensor.unflatten(0, (-1, self.cells**2))[:, self.own]
+
+    def placed(self, maps: Tensor) -> Tensor:
+        """Maps of the own cell (N, K, h, w) in their grid (N, K, cells * h, cells * w); the other cells, which its
+        output does not depend on, are 0."""
+        grid = maps.new_zeros(len(maps), self.cells**2, *maps.shape[1:])
+        grid[:, self.own] = maps
+        return joined(grid.flatten(0, 1), self.cells)
+
 
 def transformer_of(e: Evidence) -> Transformer:
     """The vision transformer that the evidence is about; raises XaibenchError for those whose attention is not
     timm's, or is read otherwise than by a class token or by pooling."""
-    vit = transformer_in(e.passes.net)
-    layout = layout_of(e.passes.net, tuple(e.images.shape[2:]))
+    whole = e.passes.net
+    cells, own = (whole.cells, whole.own) if isinstance(whole, Disconnected) else (1, 0)
+    vit = transformer_in(whole)
+    layout = layout_of(whole, tuple(length // cells for length in e.images.shape[2:]))
     if vit is None or layout is None:
         raise XaibenchError("needs a vision transformer with the parts of timm's (patch_embed, blocks, attn)")
     if not all(hasattr(getattr(block, "attn", None), "attn_drop") for block in vit.blocks):
@@ -57,7 +77,7 @@ def transformer_of(e: Evidence) -> Transformer:
         raise XaibenchError("needs a head that reads the class token or pools tokens; this one pools by attention")
     if hasattr(vit, "head_dist"):
         raise XaibenchError("needs a head that reads one class token; a distilled DeiT reads two by two heads")
-    return Transformer(vit, layout, tokens_read(vit))
+    return Transformer(vit, layout, tokens_read(vit), cells, own)
 
 
 @contextmanager
@@ -85,7 +105,7 @@ def recorded(vit: Transformer, modules: Iterable[nn.Module]) -> Iterator[dict[nn
 
 
 def maps_of(vit: Transformer, kept: dict[nn.Module, tuple[Tensor, Tensor]], inputs: int) -> list[Tensor]:
-    """The attention map (N, heads, T, T) of each block in a recorded pass of so many inputs.
+    """The attention map (N * cells², heads, T, T) of each block in a recorded pass of so many inputs.
 
     Raises XaibenchError where there is none, or where the transformer saw other inputs than the network was given.
     """
@@ -93,13 +113,14 @@ def maps_of(vit: Transformer, kept: dict[nn.Module, tuple[Tensor, Tensor]], inpu
     count = vit.layout.count
     if len(maps) != len(vit.blocks) or any(m.ndim != 4 or m.shape[2:] != (count, count) for m in maps):
         raise XaibenchError(f"needs attention over all {count} tokens in every block, after a softmax of its own")
-    if any(len(m) != inputs for m in maps):
+    if any(len(m) != inputs * vit.cells**2 for m in maps):
         raise XaibenchError("needs a transformer that sees each image as a whole; this network shows it parts")
     return maps
 
 
 def attentions(e: Evidence) -> Tensor:
-    """(B, blocks, T, T): attention of every image in every block, the mean over its heads; one forward pass."""
+    """(B, blocks, T, T): attention of every image (of disconnected cells, in the own one) in every block, the mean over
+    its heads; one forward pass."""
 
     def compute() -> Tensor:
         vit = transformer_of(e)
@@ -107,7 +128,7 @@ def attentions(e: Evidence) -> Tensor:
         def step(index: Tensor) -> Tensor:
             with torch.no_grad(), recorded(vit, vit.attention) as kept:
                 e.passes.call(e.images[index])
-                means = [attention.mean(1) for attention in maps_of(vit, kept, len(index))]
+                means = [vit.of_own(attention).mean(1) for attention in maps_of(vit, kept, len(index))]
             return torch.stack(means, 1).to(e.images.dtype)
 
         return torch.cat([part for _, part in e.passes.stream(len(e.images), step)])
@@ -126,7 +147,7 @@ def last_attention(e: Evidence) -> tuple[Tensor, Tensor]:
                 logits = e.passes.call(inputs[index].detach().requires_grad_())
                 last = maps_of(vit, kept, len(index))[-1]
                 (gradient,) = torch.autograd.grad(e.objective(logits, index).sum(), last)
-            return last.detach().to(inputs.dtype), gradient.to(inputs.dtype)
+            return vit.of_own(last.detach()).to(inputs.dtype), vit.of_own(gradient).to(inputs.dtype)
 
         parts = [part for _, part in e.passes.stream(len(inputs), step)]
         return torch.cat([a for a, _ in parts]), torch.cat([g for _, g in parts])

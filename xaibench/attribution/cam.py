@@ -48,10 +48,13 @@ def grad_cam_plus_plus_torchcam(e: Evidence) -> Tensor:
     return _weighted(_space_sum(torch.relu(stage.gradients) ** 3), stage.activations)
 
 
-def smooth_grad_cam_plus_plus(e: Evidence, samples: int = 4, sigma: float = 0.3) -> Tensor:
-    """Omeiza et al. 2019: Grad-CAM++ with g, g² and g³ each averaged over noisy inputs, A of the clean input."""
+def smooth_grad_cam_plus_plus(e: Evidence, samples: int = 4, sigma: float = 0.3, space: str = "encoded") -> Tensor:
+    """Omeiza et al. 2019: Grad-CAM++ with g, g² and g³ each averaged over noisy inputs, A of the clean input.
+
+    space is where the noise is drawn: `encoded`, or `pixels`, in which sigma is that of pixels in [0, 1].
+    """
     a = e.stage().activations
-    gradients = [e.stage(k, sigma).gradients for k in range(samples)]
+    gradients = [e.stage(k, sigma, space).gradients for k in range(samples)]
     first, second, third = (sum(g**power for g in gradients) / samples for power in (1, 2, 3))
     alpha = _ratio(second, 2 * second + third * _space_sum(a))
     return _weighted(_space_sum(alpha * torch.relu(first)), a)

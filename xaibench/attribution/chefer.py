@@ -37,14 +37,16 @@ def chefer_lrp(e: Evidence, first: int = 2) -> Tensor:
             gradients = torch.autograd.grad(e.objective(logits, index).sum(), maps)
         with torch.no_grad():
             start = F.one_hot(e.targets[index.to(e.targets.device)], logits.shape[1]).double()
-            relevances = attention_relevances(vit, kept, start)
-            weighted = [(g.double() * r).clamp(min=0).mean(1) for g, r in zip(gradients, relevances, strict=True)]
+            own = {module: (vit.of_own(taken), vit.of_own(given)) for module, (taken, given) in kept.items()}
+            slopes = [vit.of_own(gradient).double() for gradient in gradients]
+            relevances = attention_relevances(vit, own, start)
+            weighted = [(g * r).clamp(min=0).mean(1) for g, r in zip(slopes, relevances, strict=True)]
             matrices = torch.stack(weighted, 1)
             same = torch.eye(matrices.shape[-1]).to(matrices)
             return vit.patches_read(flow(matrices + same, first) - same)
 
     rows = torch.cat([part for _, part in e.passes.stream(len(inputs), step)])
-    return rows[:, None].to(inputs.dtype)
+    return vit.placed(rows[:, None].to(inputs.dtype))
 
 
 def check_rules(vit: Transformer) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,7 +17,11 @@ from xaibench.errors import XaibenchError
 from xaibench.models.tokens import layout_of
 from xaibench.seeds import generator
 
+if TYPE_CHECKING:
+    from xaibench.models.base import Encoding
+
 Draw = Callable[..., Tensor]
+SPACES = ("encoded", "pixels")  # where uniform baselines and noise are drawn
 
 
 @dataclass(frozen=True)
@@ -45,9 +50,10 @@ class Evidence:
     image id), so nothing depends on how images are batched. targets (P,) are class indices and owner (P,) the index of
     each pair's image (by default one pair per image). output is what is explained: `logit` or `probability`;
     probability says what the latter means for this model, `softmax` or `sigmoid`. zero (C,) is the zero baseline in
-    encoded space. scenes, in a run, tells what the data set knows about the images. stages are paths of modules by the
-    name of a stage, where methods may take their maps. reference, for protocols that compare two models, is evidence
-    about the same pairs of the second. What needs no target is computed once per image, also across `explaining`.
+    encoded space; encoding how pixels became images (None: nobody knows), for what is drawn in the space of pixels.
+    scenes, in a run, tells what the data set knows about the images. stages are paths of modules by the name of a
+    stage, where methods may take their maps. reference, for protocols that compare two models, is evidence about the
+    same pairs of the second. What needs no target is computed once per image, also across `explaining`.
 
     Public members, stable for plug-ins: images, targets, owner, inputs, image_ids, pair_ids, seed, output, logits,
     scores, objective, gradient, gradient_moments, path_moments, stage, noise, noisy, baseline, random, logits_under,
@@ -69,6 +75,7 @@ class Evidence:
         zero: Tensor | None = None,
         scenes: Scenes | None = None,
         stages: Mapping[str, str] | None = None,
+        encoding: Encoding | None = None,
         _image_memo: dict | None = None,
     ):
         if len(images) != len(image_ids):
@@ -83,7 +90,7 @@ class Evidence:
         self._range = (int(self.targets.min()), int(self.targets.max())) if len(self.targets) else (0, 0)
         self.cam_layer, self.output, self.probability = cam_layer, output, probability
         self.zero = torch.zeros(images.shape[1]) if zero is None else zero
-        self.scenes, self.stages = scenes, stages or {}
+        self.scenes, self.stages, self.encoding = scenes, stages or {}, encoding
         self.reference: Evidence | None = None
         self._image_memo: dict[tuple, object] = {} if _image_memo is None else _image_memo
         self._pair_memo: dict[tuple, object] = {}
@@ -93,7 +100,7 @@ class Evidence:
         other = Evidence(
             self.passes, self.images, targets, self.image_ids, owner=owner, cam_layer=self.cam_layer, seed=self.seed,
             output=output, probability=self.probability, zero=self.zero, scenes=self.scenes, stages=self.stages,
-            _image_memo=self._image_memo,
+            encoding=self.encoding, _image_memo=self._image_memo,
         )  # fmt: skip
         other.reference = self.reference and self.reference.explaining(targets, owner, output)
         return other
@@ -114,6 +121,7 @@ class Evidence:
         return Evidence(
             self.passes, inputs, self.targets, self.pair_ids, cam_layer=self.cam_layer, seed=self.seed,
             output=self.output, probability=self.probability, zero=self.zero, stages=self.stages,
+            encoding=self.encoding,
         )  # fmt: skip
 
     def through(self, passes: Passes, cam_layer: nn.Module | None) -> Evidence:
@@ -121,6 +129,7 @@ class Evidence:
         return Evidence(
             passes, self.images, self.targets, self.image_ids, owner=self.owner, cam_layer=cam_layer, seed=self.seed,
             output=self.output, probability=self.probability, zero=self.zero, scenes=self.scenes, stages=self.stages,
+            encoding=self.encoding,
         )  # fmt: skip
 
     def once(self, key: tuple, compute: Callable[[], object], *, per_image: bool = False):
@@ -152,18 +161,42 @@ class Evidence:
         key = ("noise", sample)
         return self.once(key, lambda: self.random(f"noise {sample}", self.images.shape[1:]), per_image=True)
 
-    def noisy(self, sample: int | None, sigma: float) -> Tensor:
-        """The input of each pair plus sigma times a noise sample (P, C, H, W); without a sample, the input itself."""
-        return self.inputs if sample is None else (self.images + sigma * self.noise(sample))[self.owner]
+    def noisy(self, sample: int | None, sigma: float, space: str = "encoded") -> Tensor:
+        """The input of each pair plus sigma times a noise sample (P, C, H, W); without a sample, the input itself.
 
-    def baseline(self, name: str) -> Tensor:
-        """A baseline image (C, H, W): `zero` of the encoded space, or `uniform`, one U(-1, 1) image for the run."""
-        shape = self.images.shape[1:]
+        In the space `pixels`, sigma is that of pixels in [0, 1], and the channels 1 - x lose what x gains.
+        """
+        if sample is None:
+            return self.inputs
+        noise, encoding = self.noise(sample), self.pixel_encoding(space)
+        noise = encoding.of_change(noise[:, : len(encoding.mean)]) if encoding else noise
+        return (self.images + sigma * noise)[self.owner]
+
+    def baseline(self, name: str, space: str = "encoded") -> Tensor:
+        """A baseline image (C, H, W): `zero` of the encoded space, or `uniform`, one image for the run.
+
+        The latter is drawn from U(-1, 1) in encoded space, or, in the space `pixels`, from all pixels in [0, 1].
+        """
+        shape, encoding = self.images.shape[1:], self.pixel_encoding(space)
         if name == "zero":
             return self.zero[:, None, None].expand(shape).to(self.images)
-        if name == "uniform":
-            return (torch.rand(*shape, generator=generator(self.seed, "uniform baseline")) * 2 - 1).to(self.images)
-        raise XaibenchError(f"unknown baseline {name!r}; it is zero or uniform")
+        if name != "uniform":
+            raise XaibenchError(f"unknown baseline {name!r}; it is zero or uniform")
+        dice = generator(self.seed, "uniform baseline")
+        if encoding:
+            return encoding.of_pixels(torch.rand(len(encoding.mean), *shape[1:], generator=dice)).to(self.images)
+        return (torch.rand(*shape, generator=dice) * 2 - 1).to(self.images)
+
+    def pixel_encoding(self, space: str) -> Encoding | None:
+        """How pixels are encoded where `space` is `pixels`, None where it is `encoded`; raises XaibenchError for other
+        spaces, and where nobody knows the encoding."""
+        if space not in SPACES:
+            raise XaibenchError(f"unknown space {space!r}; it is {' or '.join(SPACES)}")
+        if space == "encoded":
+            return None
+        if self.encoding is None:
+            raise XaibenchError("the space pixels needs a model whose encoding is known: one of the registry")
+        return self.encoding
 
     # Outputs -----------------------------------------------------------------------------------------------------
 
@@ -222,24 +255,24 @@ class Evidence:
         """Gradient (P, C, H, W) of each pair's score at its image."""
         return self.once(("gradient",), lambda: self.gradient_at(self.inputs))
 
-    def gradient_moments(self, samples: int, sigma: float) -> Moments:
+    def gradient_moments(self, samples: int, sigma: float, space: str = "encoded") -> Moments:
         """Moments over noisy samples of noisy input x gradient there (SmoothGrad with Input x Gradient)."""
 
         def one(sample: int) -> Tensor:
-            at = self.noisy(sample, sigma)
+            at = self.noisy(sample, sigma, space)
             return at * self.gradient_at(at)
 
-        return self.once(("gradient moments", samples, sigma), lambda: _moments(one, samples))
+        return self.once(("gradient moments", samples, sigma, space), lambda: _moments(one, samples))
 
-    def path_gradient(self, baseline: str, steps: int, end: Tensor) -> Tensor:
-        """(P, C, H, W): gradient averaged over the straight path from a baseline to `end` (P, C, H, W).
+    def path_gradient(self, start: Tensor, steps: int, end: Tensor) -> Tensor:
+        """(P, C, H, W): gradient averaged over the straight path from an image (C, H, W) to `end` (P, C, H, W).
 
         Gauss-Legendre quadrature with `steps` nodes; not remembered, `path_moments` is.
         """
         if steps < 1:
             raise XaibenchError(f"integrated gradients need at least one step, not {steps}")
         nodes, weights = (torch.from_numpy(a).to(self.images) for a in np.polynomial.legendre.leggauss(steps))
-        positions, weights, start = (nodes + 1) / 2, weights / 2, self.baseline(baseline)
+        positions, weights = (nodes + 1) / 2, weights / 2
         total = torch.zeros_like(end)
 
         def inputs(index: Tensor) -> Tensor:
@@ -250,21 +283,24 @@ class Evidence:
             total.index_add_(0, index // steps, gradient * weights[index % steps, None, None, None])
         return total
 
-    def path_moments(self, baseline: str, steps: int, samples: int = 0, sigma: float = 0.0) -> Moments:
+    def path_moments(
+        self, baseline: str, steps: int, samples: int = 0, sigma: float = 0.0, space: str = "encoded"
+    ) -> Moments:
         """Moments over noisy samples of (input - baseline) x path gradient; one noiseless sample where samples is 0."""
+        start = self.baseline(baseline, space)
 
         def one(sample: int | None) -> Tensor:
-            end = self.noisy(sample, sigma)
-            return (end - self.baseline(baseline)) * self.path_gradient(baseline, steps, end)
+            end = self.noisy(sample, sigma, space)
+            return (end - start) * self.path_gradient(start, steps, end)
 
-        key = ("path moments", baseline, steps, samples, sigma)
+        key = ("path moments", baseline, steps, samples, sigma, space)
         return self.once(key, lambda: _moments(one, samples) if samples else _moments(lambda _: one(None), 1))
 
     # The CAM layer -----------------------------------------------------------------------------------------------
 
-    def stage(self, sample: int | None = None, sigma: float = 0.0) -> Stage:
+    def stage(self, sample: int | None = None, sigma: float = 0.0, space: str = "encoded") -> Stage:
         """Activations and gradients of the CAM layer at each pair's image, or at a noisy sample of it."""
-        return self.once(("stage", sample, sigma), lambda: self._stage_at(self.noisy(sample, sigma)))
+        return self.once(("stage", sample, sigma, space), lambda: self._stage_at(self.noisy(sample, sigma, space)))
 
     def _stage_at(self, inputs: Tensor) -> Stage:
         if self.cam_layer is None:

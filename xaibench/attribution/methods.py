@@ -37,7 +37,7 @@ def choose_methods(
     trial: Callable[[MethodCard], str | None] = lambda card: None,
     layer: str | None = None,
 ) -> tuple[list[MethodCard], dict[str, str]]:
-    """The cards of the methods of a run, and those that were left out with the reason.
+    """The cards of the methods of a run, as they are for the model's family, and those left out with the reason.
 
     wanted: names; None is the paper's list, the controls and whatever plug-ins registered in this process; `all` every
     method there is. Under a default list methods that do not fit the model are left out; asked for by name they raise
@@ -46,7 +46,7 @@ def choose_methods(
     """
     default = wanted is None or list(wanted) == ["all"]
     names = registry.names("method") if default else list(dict.fromkeys(wanted))
-    cards = [registry.card("method", name) for name in names]
+    cards = [registry.card("method", name).for_family(family) for name in names]
     if wanted is None:
         cards = [c for c in cards if "paper" in c.tags or c.role in ("control", "oracle") or registry.plugged_in(c)]
     reasons = {c.name: reason for c in cards if (reason := misfit(c, family, has_cam_layer, layer) or trial(c))}

@@ -56,18 +56,20 @@ def mask_seeds(e: Evidence, masks: int, cells: int, keep: float) -> MaskSeeds:
     return e.once(("rise masks", masks, cells, keep), draw, per_image=True)
 
 
-def rise(e: Evidence, masks: int = 1000, cells: int = 8, keep: float = 0.1, baseline: str = "zero") -> Tensor:
+def rise(
+    e: Evidence, masks: int = 1000, cells: int = 8, keep: float = 0.1, baseline: str = "zero", space: str = "encoded"
+) -> Tensor:
     """(P, 1, H, W): mean over masks of the target's probability x mask, divided by the keep probability.
 
     A mask is a grid of 0 and 1 (1 with probability `keep`), enlarged and cropped at a random offset; what it hides is
-    replaced by the baseline.
+    replaced by the baseline; a uniform one is drawn in a space: `encoded`, or `pixels`, an image of any pixels.
     """
-    seeds, start = mask_seeds(e, masks, cells, keep), e.baseline(baseline)
+    seeds, start = mask_seeds(e, masks, cells, keep), e.baseline(baseline, space)
 
     def edit(image: Tensor, number: Tensor) -> Tensor:
         return torch.lerp(start, e.images[image], seeds.masks(image, number))
 
-    logits = e.logits_under(("rise", masks, cells, keep, baseline), masks, edit)
+    logits = e.logits_under(("rise", masks, cells, keep, baseline, space), masks, edit)
     probability = e.scores(logits, "probability")
     total = torch.zeros(len(e.targets), 1, *seeds.size, dtype=e.images.dtype, device=e.images.device)
 

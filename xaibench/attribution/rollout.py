@@ -38,8 +38,9 @@ def rollout(e: Evidence, first: int = 2) -> Tensor:
 
     The published IDSDS code leaves the first block out (first = 2).
     """
-    rows = transformer_of(e).patches_read(rollout_matrix(attentions(e), first))
-    return rows[e.owner, None]
+    vit = transformer_of(e)
+    rows = vit.patches_read(rollout_matrix(attentions(e), first))
+    return vit.placed(rows[e.owner, None])
 
 
 def vit_grad_cam(e: Evidence) -> Tensor:
@@ -47,5 +48,6 @@ def vit_grad_cam(e: Evidence) -> Tensor:
 
     Activations are what the tokens that the head reads see of the patches, weights the spatial means of the gradient.
     """
-    maps, gradients = (transformer_of(e).patches_read(part) for part in last_attention(e))
-    return torch.relu((gradients.mean((2, 3), keepdim=True) * maps).mean(1, keepdim=True))
+    vit = transformer_of(e)
+    maps, gradients = (vit.patches_read(part) for part in last_attention(e))
+    return vit.placed(torch.relu((gradients.mean((2, 3), keepdim=True) * maps).mean(1, keepdim=True)))

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from xaibench.attribution.evidence import Evidence
 from xaibench.cards import MethodCard, ModelCard
 from xaibench.errors import XaibenchError
+from xaibench.models.disconnected import Disconnected
 from xaibench.models.tokens import layout_of
 
 INPUT = "Input"  # the stage that needs no name: the image itself
@@ -31,6 +32,7 @@ class Behind(Evidence):
         super().__init__(
             whole.passes, whole.images, whole.targets, whole.image_ids, owner=whole.owner, cam_layer=whole.cam_layer,
             seed=whole.seed, output=whole.output, probability=whole.probability, scenes=whole.scenes,
+            encoding=whole.encoding,
         )  # fmt: skip
         self._whole = whole
 
@@ -43,13 +45,13 @@ class Behind(Evidence):
         """Gradient (P, K, h, w) of each pair's score at the layer's maps."""
         return self._whole.stage().gradients
 
-    def baseline(self, name: str) -> Tensor:
+    def baseline(self, name: str, space: str = "encoded") -> Tensor:
         """The zero baseline (K, h, w)."""
         if name != "zero":
             raise XaibenchError(f"the {name} baseline is one of images; at a stage there is only the zero baseline")
         return torch.zeros_like(self.inputs[0])
 
-    def noisy(self, sample: int | None, sigma: float) -> Tensor:
+    def noisy(self, sample: int | None, sigma: float, space: str = "encoded") -> Tensor:
         """The layer's maps of each pair; noise is for images."""
         if sample is not None:
             raise XaibenchError("noise is added to images, not at a stage of the model")
@@ -84,15 +86,19 @@ def at_stage(e: Evidence, stage: str, card: MethodCard) -> Evidence:
 
     Raises XaibenchError where the network of the evidence has no such stage.
     """
-    path = e.stages.get(stage)
-    try:
-        layer = e.passes.net.get_submodule(path or "")
-    except AttributeError:
-        path = None
-    if not path:
+    layer = _module_at(e.passes.net, e.stages.get(stage, ""))
+    if layer is None:
         raise XaibenchError(f"the network that is explained here has no stage {stage}")
     whole = e.once(("at stage", stage), lambda: e.through(e.passes, layer))
     return whole if "cam-layer" in card.needs else e.once(("behind stage", stage), lambda: Behind(whole))
+
+
+def _module_at(net: nn.Module, path: str) -> nn.Module | None:
+    """The module whose output is a network's map at a path; None where there is none."""
+    whole = net.net if isinstance(net, Disconnected) else net
+    if not path or all(path != known for known, _ in whole.named_modules()):
+        return None
+    return net.joined_at(path) if whole is not net else net.get_submodule(path)
 
 
 def checked_stage(card: ModelCard, stage: str | None) -> str | None:

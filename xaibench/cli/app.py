@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from xaibench._version import __version__
-from xaibench.cli import data, explain, leaderboard, ls, masks, run, show, status, train, validate
+from xaibench.cli import compare, data, explain, leaderboard, ls, masks, run, show, status, train, validate
 
 app = typer.Typer(
     name="xaibench",
@@ -18,7 +18,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for verb in (run, explain, leaderboard, status, validate, ls):
+for verb in (run, compare, explain, leaderboard, status, validate, ls):
     app.command(verb.__name__.rpartition(".")[2], epilog=verb.EPILOG)(verb.command)
 app.add_typer(show.app, name="show")
 app.add_typer(train.app, name="train")

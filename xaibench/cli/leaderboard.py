@@ -1,4 +1,4 @@
-"""`xaibench leaderboard`: the ranked table of one board, the same in groups, or how two of its scores go together."""
+"""`xaibench leaderboard`: the ranked table of one board, in groups or across models, or how two scores go together."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ Examples:
   # where the model is right and where it is wrong; class by class
   xaibench leaderboard obey --by correctness
   xaibench leaderboard epg --by class --class 'bird*' --sort count
+  # every method of every model in one
+  xaibench leaderboard idsds --by model --figure models.png
   # how much EPG says only how large the boxes are
   xaibench leaderboard epg --correlate box-pixels
 """
@@ -39,6 +41,7 @@ class By(StrEnum):
 
     correctness = "correctness"
     class_ = "class"
+    model = "model"
 
 
 class Sort(StrEnum):
@@ -60,9 +63,7 @@ def command(
         str | None,
         typer.Option("--metric", help="Another score that the protocol stores.", show_default="its main one"),
     ] = None,
-    by: Annotated[
-        By | None, typer.Option("--by", help="In groups: correctness of what the model says, or class.")
-    ] = None,
+    by: Annotated[By | None, typer.Option("--by", help="Correctness of what the model says, class, or model.")] = None,
     class_: Annotated[
         str, typer.Option("--class", metavar="GLOB", help="With --by class: only classes that match, such as 'bird*'.")
     ] = "*",
@@ -83,6 +84,7 @@ def command(
     Without --board it is the board worked at last. Which one was taken and which others exist is said below the table,
     or on standard error for md, csv and json.
     """
+    from xaibench.analysis.across_models import across_models
     from xaibench.analysis.leaderboard import open_leaderboard
     from xaibench.errors import XaibenchError
     from xaibench.report.board_text import clean
@@ -96,8 +98,9 @@ def command(
         raise XaibenchError("--correlate has no figure; leave out --figure")
     if figure is not None:
         figure_kind(figure, ("png", "svg"))
-    found = open_leaderboard(out, protocol, model=model, dataset=dataset, board=board, metric=metric)
-    if by:
+    asked = {"model": model, "dataset": dataset, "board": board, "metric": metric}
+    found = across_models(out, protocol, **asked) if by is By.model else open_leaderboard(out, protocol, **asked)
+    if by and by is not By.model:
         found = found.breakdown(by.value, class_, sort.value)
     elif correlate:
         found = found.correlation(correlate)
@@ -112,7 +115,9 @@ def command(
     for note in found.notes:
         typer.echo(clean(note), err=format_ is not Format.table)
     if figure is not None:
+        from xaibench.report.across_figure import across_figure
         from xaibench.report.board_figure import board_figure, breakdown_figure
 
-        drawn = (breakdown_figure if by else board_figure)(found, figure)
+        draw = {None: board_figure, By.model: across_figure}.get(by, breakdown_figure)
+        drawn = draw(found, figure)
         typer.echo(f"figure: {clean(drawn)}", err=format_ is not Format.table)

@@ -26,10 +26,11 @@ class Kind(StrEnum):
     models = "models"
     datasets = "datasets"
     protocols = "protocols"
+    comparisons = "comparisons"
 
 
 def command(
-    kind: Annotated[Kind, typer.Argument(help="methods, models, datasets or protocols.")],
+    kind: Annotated[Kind, typer.Argument(help="methods, models, datasets, protocols or comparisons.")],
     pattern: Annotated[str, typer.Argument(metavar="GLOB", help="Only names that match, such as 'resnet*'.")] = "*",
     plugin: Plugins = None,
     cards: Cards = None,

@@ -32,6 +32,9 @@ Examples:
   # a network of your own with its weights; every method there is
   xaibench run sds --model my_models.py:make --methods all \\
       --dataset imagefolder --data-root photos --target prediction
+  # several models, and the board that compares them
+  xaibench run idsds --model 'resnet18,vit_tiny*,bcos_resnet18'
+  xaibench leaderboard idsds --by model
   # two models: what fine-tuning on deletions changed
   xaibench run model-similarity --model resnet18 --weights aligned \\
       --reference-weights plain
@@ -40,7 +43,9 @@ Examples:
 
 def command(
     protocols: Annotated[str, typer.Argument(metavar="PROTOCOL[,PROTOCOL]", help="Names of `xaibench ls protocols`.")],
-    model: Annotated[str, typer.Option("--model", help=words.MODEL)],
+    model: Annotated[
+        str, typer.Option("--model", metavar="MODEL[,MODEL]", help=f"{words.MODEL} Several, or 'resnet*'.")
+    ],
     dataset: Annotated[str, typer.Option("--dataset", help="A name of `xaibench ls datasets`.")] = "critters",
     data_root: Annotated[
         Path | None, typer.Option("--data-root", metavar="DIR", help="The folder with its images.")
@@ -95,6 +100,14 @@ def command(
         str | None, typer.Option("--drop-output", help="logit or probability.", show_default="logit")
     ] = None,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The results folder.")] = Path("results"),
+    training_seed: Annotated[
+        int | None,
+        typer.Option("--training-seed", min=0, help="Of weights that a run trains itself.", show_default="0"),
+    ] = None,
+    recipe: Annotated[
+        list[str] | None,
+        typer.Option("--recipe", metavar="KEY=VALUE", help="Train them otherwise, such as epochs=4."),
+    ] = None,
     dataset_option: Annotated[
         list[str] | None, typer.Option("--dataset-option", metavar="KEY=VALUE", help="Such as rule=one:beak.")
     ] = None,
@@ -123,28 +136,24 @@ def command(
     On the embedded data set the model is trained first, once. Everything computed is stored in --out, and never
     computed again: the same command after an interruption goes on where it stopped.
     """
-    from xaibench.engine.api import MethodFailed, run
+    from xaibench.cli.several import expand, run_each
     from xaibench.results.manifest import command_line
 
     settings = {
         "grid": grid, "baseline": baseline, "target": target, "attribution_output": attribution_output,
         "drop_output": drop_output,
     }  # fmt: skip
-    try:
-        results = run(
-            words.parse_names(protocols), model=model, dataset=dataset, data_root=data_root, images=images,
-            image_size=image_size,
-            methods=words.parse_names(methods), profile=profile, weights=weights, out=out, device=device,
-            reference_model=reference_model, reference_weights=reference_weights, masks=masks, layer=layer,
-            settings={k: v for k, v in settings.items() if v is not None} | words.parse_options(setting),
-            dataset_options=words.parse_options(dataset_option), precision=precision, batch_size=batch_size,
-            chunk_size=chunk_size, workers=workers, seed=seed, keep_maps=keep_maps, download=download,
-            plugins=plugin or (), cards=cards or (), quiet=quiet, command=command_line(),
-        )  # fmt: skip
-    except MethodFailed as error:
-        report(error.results)
-        raise
-    report(results)
+    run_each(
+        words.parse_names(protocols), expand(model, plugin or (), cards or ()), report, dataset=dataset,
+        data_root=data_root, images=images, image_size=image_size, methods=words.parse_names(methods), profile=profile,
+        weights=weights, out=out, device=device, reference_model=reference_model,
+        reference_weights=reference_weights, masks=masks, layer=layer, training_seed=training_seed,
+        recipe=words.parse_options(recipe),
+        settings={k: v for k, v in settings.items() if v is not None} | words.parse_options(setting),
+        dataset_options=words.parse_options(dataset_option), precision=precision, batch_size=batch_size,
+        chunk_size=chunk_size, workers=workers, seed=seed, keep_maps=keep_maps, download=download,
+        plugins=plugin or (), cards=cards or (), quiet=quiet, command=command_line(),
+    )  # fmt: skip
 
 
 def report(results: Results) -> None:

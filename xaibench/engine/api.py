@@ -73,6 +73,8 @@ def run(
     reference_weights: str | None = None,
     masks: str | Path | None = None,
     layer: str | None = None,
+    training_seed: int | None = None,
+    recipe: dict[str, Any] | None = None,
     settings: dict[str, Any] | None = None,
     dataset_options: dict[str, Any] | None = None,
     out: str | Path = "results",
@@ -99,7 +101,9 @@ def run(
     of protocols that compare two; either alone is enough, as the other is `model`, or `plain`. settings override those
     of the protocol's card (grid, baseline, target, attribution_output, drop_output); masks are those of `xaibench masks
     make`; dataset_options those of the data set's. layer: the stage of the model at which maps are taken (`Mid1`,
-    `Mid2`, `Mid3`, `Final`; None: the input), by methods for which that is defined. batch_size: images whose evidence
+    `Mid2`, `Mid3`, `Final`; None: the input), by methods for which that is defined. training_seed and recipe are of
+    weights that a run trains itself, as on the embedded data: the seed (None: 0), and fields of the recipe that are
+    changed. batch_size: images whose evidence
     lives together; chunk_size: inputs per pass. download allows published weights to be fetched. plugins are Python
     files with `@xaibench.method` and its kin, cards folders of cards; what they bring runs by default. quiet shows no
     progress. command is what the record of the run says it was started by, by default the same run on the command
@@ -130,7 +134,7 @@ def run(
         methods=methods, images=images, image_size=image_size, profile=profile,
         weights=weights, settings=settings or {}, options=dataset_options or {}, seed=seed, precision=precision,
         reference_model=reference_model, reference_weights=reference_weights, masks=Path(masks) if masks else None,
-        layer=layer,
+        layer=layer, training_seed=training_seed, recipe=recipe,
     )  # fmt: skip
     if isinstance(order.dataset, WithMasks):
         order.dataset.check(order.dataset.image_list(order.images))
@@ -143,7 +147,8 @@ def run(
         protocols, model=model, dataset=dataset, data_root=data_root, weights=weights, methods=methods, images=images,
         image_size=image_size, profile=profile, out=out, precision=precision, seed=seed, download=download or None,
         setting=settings, reference_model=reference_model, reference_weights=reference_weights, masks=masks,
-        layer=layer, dataset_option=dataset_options, plugin=plugins, cards=cards, keep_maps=keep_maps or None,
+        layer=layer, training_seed=training_seed, recipe=recipe or None, dataset_option=dataset_options, plugin=plugins,
+        cards=cards, keep_maps=keep_maps or None,
     )  # fmt: skip
     cells = plan.cells()
     manifest, tally = compute(order, plan, cells, store, sizes, device, keep_maps, quiet, command)

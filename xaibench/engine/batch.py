@@ -35,4 +35,5 @@ def batch_evidence(
         zero=model.encoding.zero,
         scenes=Scenes(samples, dataset, encode),
         stages=model.stages,
+        encoding=model.encoding,
     )

@@ -128,7 +128,7 @@ def _choose(
 ) -> tuple[list[MethodCard], dict[str, str]]:
     """The cards of the methods to draw, and those that are left out with the reason."""
     if methods is None:
-        cards = [registry.card("method", name) for name in registry.names("method")]
+        cards = [registry.card("method", name).for_family(family) for name in registry.names("method")]
         order = {name: at for at, name in enumerate(DEFAULT)}
         cards = sorted(
             (c for c in cards if c.name in order or registry.plugged_in(c)), key=lambda c: order.get(c.name, len(order))
@@ -166,7 +166,7 @@ def _look(
     inputs = model.encoding(image[None]).to(next(model.net.parameters()))
     base = Evidence(
         passes, inputs, torch.tensor([index or 0]), [image_id], cam_layer=model.cam_module, seed=seed,
-        probability=model.probability, zero=model.encoding.zero, stages=model.stages,
+        probability=model.probability, zero=model.encoding.zero, stages=model.stages, encoding=model.encoding,
     )  # fmt: skip
     logits = base.logits()[0]
     chances = (logits.sigmoid() if model.probability == "sigmoid" else logits.softmax(-1)).tolist()

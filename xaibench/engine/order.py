@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,8 @@ class Order:
     precision: str
     reference: tuple[ModelCard, Wanted] | None = None
     layer: str | None = None
+    training_seed: int | None = None  # of weights that are trained here; None: any
+    recipe: dict[str, Any] = field(default_factory=dict)  # how they are trained otherwise
 
     @property
     def any_classes(self) -> bool:
@@ -80,6 +82,7 @@ def look_up(
     images: int | None, profile: str | None, weights: str | None, settings: dict[str, Any], options: dict[str, Any],
     seed: int, precision: str, image_size: int | None = None, reference_model: str | None = None,
     reference_weights: str | None = None, masks: Path | None = None, layer: str | None = None,
+    training_seed: int | None = None, recipe: dict[str, Any] | None = None,
 ) -> Order:  # fmt: skip
     """Looks up every name and checks every setting; raises XaibenchError for the first that does not fit."""
     cards = [registry.card("protocol", name) for name in dict.fromkeys(protocols)]
@@ -109,6 +112,11 @@ def look_up(
     alignment = choose_alignment(cards, judges, data)
     if precision not in PRECISIONS:
         raise XaibenchError(f"unknown precision {precision!r}; it is one of {', '.join(PRECISIONS)}")
+    if (training_seed is not None or recipe) and not (data.recipe and (weights or "plain") in ("plain", "aligned")):
+        raise XaibenchError(
+            f"--training-seed and --recipe are of weights that a run trains itself, which it does on data sets with a "
+            f"recipe such as critters; train on {data.name} by `xaibench train`, and name the file by --weights"
+        )
     reference = _reference(cards, judges, model, reference_model, reference_weights, alignment)
     count = images if images is not None else spending.images
     if count is not None and count < 1:
@@ -130,6 +138,8 @@ def look_up(
         precision=precision,
         reference=reference,
         layer=layer,
+        training_seed=training_seed,
+        recipe=recipe or {},
     )
 
 

@@ -17,7 +17,7 @@ from xaibench.engine.held_out import HeldOut, open_held_out
 from xaibench.engine.order import Order
 from xaibench.errors import XaibenchError
 from xaibench.models.base import Model
-from xaibench.models.open import Wanted, find_weights, missing_weights, open_model, ways_to_weights
+from xaibench.models.open import Wanted, find_weights, missing_weights, open_model, own_file, ways_to_weights
 from xaibench.models.state import StateFile
 from xaibench.protocols.base import Protocol
 from xaibench.results.cells import Cell
@@ -134,15 +134,31 @@ def _network(
     def weights() -> Path:
         return _weights(order, download, workers, device, quiet)
 
-    return open_model(
+    found = open_model(
         order.model, order.data, len(order.dataset.classes), order.wanted.choice, weights, order.any_classes
     )
+    if trained := _trained_words(order):
+        found[0].weights["label"] += f", {trained}"
+    return found
+
+
+def _trained_words(order: Order) -> str:
+    """How weights are trained for an order otherwise than usual, for titles."""
+    words = [f"training seed {order.training_seed}"] if order.training_seed else []
+    return ", ".join([*words, *(f"{name} {value}" for name, value in order.recipe.items())])
 
 
 def _weights(order: Order, download: bool, workers: int, device: str, quiet: bool) -> Path:
     """The file of the weights that an order wants; trained now where the data set has a recipe for it."""
+    if path := own_file(order.model, order.data, order.wanted):
+        if order.training_seed is not None or order.recipe:
+            raise XaibenchError(
+                f"model {order.model.name} is what one training gave; --training-seed and --recipe need a model that a "
+                "run trains itself"
+            )
+        return path
     if not order.data.recipe or order.wanted.choice not in ("plain", "aligned"):
-        path = find_weights(order.model, order.data, order.wanted, download)
+        path = find_weights(order.model, order.data, order.wanted, download, order.options)
         if path is None:
             raise missing_weights(order.model, order.data, order.wanted)
         return path
@@ -153,7 +169,9 @@ def _weights(order: Order, download: bool, workers: int, device: str, quiet: boo
         alignment,
         data_root=order.root,
         options=order.options,
+        changes=order.recipe,
         download=download,
+        seed=order.training_seed or 0,
         image_size=order.data.geometry.crop,
     )
     return training.carry_out(workers=workers, device=device, quiet=quiet)

@@ -16,6 +16,7 @@ from xaibench.errors import XaibenchError
 from xaibench.home import home
 from xaibench.masks.dataset import with_masks
 from xaibench.models.build import brings_weights
+from xaibench.models.download import stored_at
 from xaibench.models.open import address
 from xaibench.models.state import file_digest
 from xaibench.models.trained import trained_weights
@@ -85,8 +86,9 @@ def recorded_weights(card: ModelCard, context: dict[str, Any], said: Recorded, n
             raise XaibenchError(f"--weights {named} are not the weights of this run ({digest})")
         return str(named)
     trained = [w.path for w in trained_weights(card.name, context["dataset"]["name"], registry.source(card))]
-    published = [home() / "downloads" / address(w)[0].rsplit("/", 1)[-1] for w in (card.plain, card.aligned) if w]
-    for path in [*([recorded] if recorded else []), *reversed(trained), *published]:
+    published = [stored_at(address(w)[0]) for w in (card.plain, card.aligned) if w]
+    local = [home() / w.file for w in (card.plain, card.aligned) if w and w.file]
+    for path in [*([recorded] if recorded else []), *reversed(trained), *published, *local]:
         if path.is_file() and file_digest(path) == digest:
             return str(path)
     if brings_weights(card):

@@ -30,10 +30,19 @@ class Encoding:
     def __call__(self, images: np.ndarray) -> Tensor:
         """Encoded float32 (B, C, H, W), channels last in memory, of displayed uint8 (B, H, W, C)."""
         pixels = torch.tensor(images).permute(0, 3, 1, 2).float() / 255
-        mean, std = (torch.tensor(v)[:, None, None] for v in (self.mean, self.std))
+        return self.of_pixels(pixels).contiguous(memory_format=torch.channels_last)
+
+    def of_pixels(self, pixels: Tensor) -> Tensor:
+        """Encoded (..., C, H, W) of floating point pixels (..., colours, H, W), those of images in [0, 1]."""
+        mean, std = (torch.tensor(v).to(pixels)[:, None, None] for v in (self.mean, self.std))
         encoded = (pixels - mean) / std
-        encoded = torch.cat([encoded, 1 - encoded], 1) if self.complement else encoded
-        return encoded.contiguous(memory_format=torch.channels_last)
+        return torch.cat([encoded, 1 - encoded], -3) if self.complement else encoded
+
+    def of_change(self, change: Tensor) -> Tensor:
+        """What a change of pixels (..., colours, H, W) adds to the encoded image (..., C, H, W): 1 - x falls by what x
+        rises."""
+        encoded = change / torch.tensor(self.std).to(change)[:, None, None]
+        return torch.cat([encoded, -encoded], -3) if self.complement else encoded
 
     @property
     def zero(self) -> Tensor:

@@ -16,7 +16,12 @@ from xaibench.models.state import StateFile, tensors_digest
 
 
 def brings_weights(card: ModelCard) -> bool:
-    """Whether a model is a network that is ready when it is built, since its builder asks for no number of classes."""
+    """Whether a model is a network that is ready when it is built: it is finished, and its card names no file."""
+    return is_finished(card) and not (card.plain and card.plain.file)
+
+
+def is_finished(card: ModelCard) -> bool:
+    """Whether a model's classes are fixed, since its builder asks for no number of classes."""
     return not _asks_for_classes(registry.load(card), card)
 
 

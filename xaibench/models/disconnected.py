@@ -6,6 +6,7 @@ What stands elsewhere in the grid cannot influence them, by construction.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from torch import Tensor, nn
 
@@ -29,9 +30,9 @@ class Disconnected(nn.Module):
     """From grids of encoded images (N, C, cells * H, cells * W) to the logits (N, K) of the cell number `own`.
 
     The maps that `layer`, a path in net ("" for none), gives for the cells pass through the module `stage` as one map
-    of the grid, (N, K, cells * h, cells * w), and go on cell by cell: `stage` is the CAM layer of this network. output
-    picks the logits out of what net returns. Tokens pass as the map of their patches. Every cell is an input of the
-    real network, which stays as it is.
+    of the grid, (N, K, cells * h, cells * w), and go on cell by cell: `stage` is the CAM layer of this network, and
+    `joined_at` gives such a module for any other layer. output picks the logits out of what net returns. Tokens pass as
+    the map of their patches. Every cell is an input of the real network, which stays as it is.
     """
 
     def __init__(
@@ -39,19 +40,33 @@ class Disconnected(nn.Module):
     ):
         super().__init__()
         self.net, self.layer, self.cells, self.own, self.output = net, layer, cells, own, output
-        self.stage = nn.Identity()
+        self.stage, self.further = nn.Identity(), nn.ModuleDict()
         self.training = net.training
+
+    def joined_at(self, path: str) -> nn.Module:
+        """The module that the maps of the cells at a path in net pass through as one map of the grid, from now on."""
+        if path == self.layer:
+            return self.stage
+        key = path.replace(".", "/")  # names of modules have no dots
+        if key not in self.further:
+            self.further[key] = nn.Identity()
+        return self.further[key]
 
     def forward(self, grids: Tensor) -> Tensor:
         """Logits (N, K) of the own cell of each grid."""
         # for this pass only: copies of a network are made without its hooks
-        handle = self.net.get_submodule(self.layer).register_forward_hook(self._pass_on) if self.layer else None
+        stages = {self.layer: self.stage} if self.layer else {}
+        stages |= {key.replace("/", "."): stage for key, stage in self.further.items()}
+        handles = [
+            self.net.get_submodule(path).register_forward_hook(partial(self._pass_on, stage))
+            for path, stage in stages.items()
+        ]
         try:
             parts = cut(grids, self.cells)
             self.layout = layout_of(self.net, tuple(parts.shape[2:]))
             raw = self.net(parts)
         finally:
-            if handle:
+            for handle in handles:
                 handle.remove()
         logits = self.output(raw) if self.output else raw
         if not isinstance(logits, Tensor) or logits.ndim != 2:
@@ -59,10 +74,10 @@ class Disconnected(nn.Module):
             raise XaibenchError(f"the model returns {found}, not logits (N, K); pick them with output=")
         return logits.unflatten(0, (-1, self.cells**2))[:, self.own]
 
-    def _pass_on(self, module: nn.Module, args: tuple, output: object) -> Tensor | None:
-        """The maps of the cells as they come out of `stage`; what is no map stays as it is."""
+    def _pass_on(self, stage: nn.Module, module: nn.Module, args: tuple, output: object) -> Tensor | None:
+        """The maps of the cells as they come out of a stage; what is no map stays as it is."""
         if isinstance(output, Tensor) and output.ndim == 3 and self.layout:
-            return self.layout.with_map(output, self._pass_on(module, args, self.layout.to_map(output)))
+            return self.layout.with_map(output, self._pass_on(stage, module, args, self.layout.to_map(output)))
         if not isinstance(output, Tensor) or output.ndim != 4:
             return None
-        return cut(self.stage(joined(output, self.cells)), self.cells)
+        return cut(stage(joined(output, self.cells)), self.cells)

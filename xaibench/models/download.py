@@ -7,14 +7,23 @@ import hashlib
 import http.client
 import secrets
 import urllib.error
+import urllib.parse
 import urllib.request
 from pathlib import Path
 
 from xaibench.errors import XaibenchError
+from xaibench.home import home
 from xaibench.progress import bar
 from xaibench.results.files import make_folder, obstacle
 
 CHUNK = 1 << 20
+
+
+def stored_at(url: str) -> Path:
+    """Where the file of a URL is kept: under its own name, in a folder of this URL alone, since hubs call every file
+    `model.safetensors`."""
+    folder = hashlib.sha256(url.encode()).hexdigest()[:12]
+    return home() / "downloads" / folder / Path(urllib.parse.urlsplit(url).path).name
 
 
 def fetch(url: str, path: Path, sha256: str = "") -> Path:

@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from xaibench import registry
 from xaibench.cards import Alignment, DatasetCard, Geometry, ModelCard, PublishedWeights
+from xaibench.datasets.open import parameters_of
 from xaibench.errors import XaibenchError
 from xaibench.home import home
 from xaibench.models.base import Encoding, Model
-from xaibench.models.build import attention_in, brings_weights, build_network, checked_classes, own_state
+from xaibench.models.build import attention_in, brings_weights, build_network, checked_classes, is_finished, own_state
 from xaibench.models.dilate import dilate_last_stage, sample_input
-from xaibench.models.download import fetch
+from xaibench.models.download import fetch, stored_at
 from xaibench.models.probe import default_cam_layer, map_size
 from xaibench.models.state import StateFile, class_count, load_state, read_state
 from xaibench.models.tokens import check_size, transformer_in
-from xaibench.models.trained import trained_weights
+from xaibench.models.trained import TrainedWeights, trained_weights
 
 DEFAULT_ALIGNMENT = Alignment(grid=4, baseline="zero", probability=0.5)
 
@@ -52,7 +54,7 @@ def build_model(card: ModelCard, num_classes: int, geometry: Geometry, min_cam_g
     look = sample_input(encoding.channels, geometry.crop)
     check_size(net, tuple(look.shape[2:]), card.name)
     classes = checked_classes(card, net, look)
-    if classes != num_classes and not brings_weights(card):
+    if classes != num_classes and not is_finished(card):
         raise XaibenchError(f"model {card.name} gives {classes} logits where it was built for {num_classes} classes")
     tokens = transformer_in(net) is not None
     attends = attention_in(net) and not tokens
@@ -85,19 +87,30 @@ class Wanted:
         return alignment is not None and self.alignment.suits(Alignment(**alignment))
 
 
-def find_weights(card: ModelCard, dataset: DatasetCard, wanted: Wanted, download: bool) -> Path | None:
+def find_weights(
+    card: ModelCard, dataset: DatasetCard, wanted: Wanted, download: bool, options: dict[str, Any] | None = None
+) -> Path | None:
     """The file of the weights that are wanted: trained here, or published and fetched (if download allows it).
 
-    None where there are none yet. Raises XaibenchError where a path does not exist and where several trainings fit.
+    Of several trainings, those count that learnt from images with the same options of the data set, and of these that
+    of seed 0, as in a run; what a task made is found by its path or name alone. None where there are none yet. Raises
+    XaibenchError where a path does not exist, where a file that the model's card names is gone, and where several
+    trainings fit.
     """
     if wanted.choice not in ("plain", "aligned"):
         path = Path(wanted.choice)
         if not path.is_file():
             raise XaibenchError(f"--weights {wanted.choice} is neither plain, nor aligned, nor a file")
         return path
-    trained = trained_weights(card.name, dataset.name, registry.source(card))
+    if path := own_file(card, dataset, wanted):
+        return path
     size = dataset.geometry.facts
-    here = [w.path for w in trained if wanted.fits(w.facts["alignment"]) and w.facts.get("geometry", size) == size]
+    fitting = [
+        w
+        for w in trained_weights(card.name, dataset.name, registry.source(card))
+        if wanted.fits(w.facts["alignment"]) and w.facts.get("geometry", size) == size and not w.facts.get("task")
+    ]
+    here = [w.path for w in _nearest(fitting, parameters_of(dataset, options or {}, "train"))]
     if len(here) > 1:
         raise XaibenchError(
             f"several {wanted.choice} weights fit; choose one by --weights: {', '.join(map(str, here))}"
@@ -108,8 +121,41 @@ def find_weights(card: ModelCard, dataset: DatasetCard, wanted: Wanted, download
     if published is None:
         return None
     url, sha256 = address(published)
-    path = home() / "downloads" / url.rsplit("/", 1)[-1]
+    path = stored_at(url)
     return fetch(url, path, sha256) if download or path.is_file() else None
+
+
+def _nearest(trained: list[TrainedWeights], parameters: dict[str, Any]) -> list[TrainedWeights]:
+    """Those trainings that learnt from images of these parameters, of these those of seed 0; all, where none did."""
+    unasked = {"drop_parts"} - parameters.keys()  # the alignment's doing
+
+    def same_images(facts: dict) -> bool:
+        return {k: v for k, v in facts.get("train", {}).items() if k not in unasked} == parameters
+
+    for wanted in (same_images, lambda facts: facts.get("seed", 0) == 0):
+        trained = [w for w in trained if wanted(w.facts)] or trained
+    return trained
+
+
+def own_file(card: ModelCard, dataset: DatasetCard, wanted: Wanted) -> Path | None:
+    """The file that the card of a named training has for the weights that are wanted; None for other models.
+
+    Raises XaibenchError where the file is gone, and where it is for another data set.
+    """
+    said = card.aligned if wanted.choice == "aligned" else card.plain
+    if said is None or not said.file or not wanted.fits(said.alignment.facts if said.alignment else None):
+        return None
+    path = home() / said.file
+    if not path.is_file():
+        raise XaibenchError(
+            f"weights {path} of model {card.name} are gone; train it again, or name a file by --weights"
+        )
+    if said.dataset != dataset.name:
+        raise XaibenchError(
+            f"model {card.name} was trained on {said.dataset}, not on {dataset.name}; "
+            f"judge it there all the same by --weights {path}"
+        )
+    return path
 
 
 def published_weights(card: ModelCard, dataset: DatasetCard, wanted: Wanted) -> PublishedWeights | None:
@@ -186,15 +232,18 @@ def load_weights(model: Model, state: StateFile, choice: str, card: ModelCard) -
     """Loads weights that were read and notes in model.weights its digest, its alignment (or None) and words for titles.
 
     The alignment is what xaibench wrote into the file when it trained it, or, for a file of the published name, what
-    the model's card says of it.
+    the model's card says of it. A network that was trained here has the probability of its loss.
     """
     load_state(model.net, state, model.name)
+    if loss := state.facts.get("recipe", {}).get("loss"):
+        model.probability = "sigmoid" if loss == "binary-cross-entropy" else "softmax"
     alignment = state.facts.get("alignment")
     if card.aligned and card.aligned.alignment and address(card.aligned)[0].endswith("/" + state.path.name):
         alignment = card.aligned.alignment.facts
     kinds = {"cell": "aligned", "pixels": "trained on random masks", "parts": "trained on dropped parts"}
     kind = kinds[alignment.get("kind", "cell")] if alignment else ""
-    known = {"plain": "plain", "aligned": kind, "own": "its own weights"}
+    made = state.facts["task"]["name"] if state.facts.get("task") else kind or "plain"
+    known = {"plain": made, "aligned": kind, "own": "its own weights"}
     words = known.get(choice) or f"{kind + ' ' if kind == 'aligned' else ''}weights {state.path.name}"
     model.weights = {"digest": state.digest, "alignment": alignment, "label": words}
     return model

@@ -28,7 +28,8 @@ def recipe_key(facts: dict) -> str:
 
 def folder_of(facts: dict) -> Path:
     """Where the training described by these facts lives."""
-    kind = "aligned" if facts["alignment"] else "plain"
+    task = facts.get("task")
+    kind = task["name"] if task else "aligned" if facts["alignment"] else "plain"
     name = f"{facts['model']}-{facts['dataset']}-{kind}-{recipe_key(facts)}".replace(":", "-").replace("/", "-")
     return home() / "models" / name
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from xaibench.analysis.leaderboard import Leaderboard
 
-WORDS = ("method", "kind", "group", "class")  # columns of text
+WORDS = ("method", "kind", "group", "class", "model", "arm", "best_method", "verdict")  # columns of text
 MARKDOWN = str.maketrans({character: f"\\{character}" for character in "\\`*_[]<>|~&$"})
 
 
@@ -200,6 +200,6 @@ def share(value: float) -> str:
 def _markdown_cell(name: str, value: Any) -> str:
     if pd.isna(value):
         return ""
-    if name in WORDS:
+    if name in WORDS or isinstance(value, str):
         return markdown(value)
     return f"{value:.4f}" if isinstance(value, float) and name != "coverage" else f"{value:g}"

@@ -146,10 +146,11 @@ def plan_training(
 ) -> Training:
     """The training of a model on a data set by the data set's recipe, what the model's says otherwise, and changes.
 
-    The model's recipe counts from scratch only. alignment None trains on intact images. A recipe that starts from plain
-    weights takes those of the model's card, or the file that `weights` names. image_size is the side of the images,
-    where it is not the data set's. task is what it is trained for, where that is not classification alone. Raises
-    XaibenchError where there are no such weights and for changes that no recipe has.
+    The model's recipe counts with numbers that are from scratch only; what is usual for the task counts more than both.
+    A named training is trained further by default. alignment None trains on intact images. A recipe that starts from
+    plain weights takes those of the model's card, or the file that `weights` names. image_size is the side of the
+    images, where it is not the data set's. task is what it is trained for, where that is not classification alone.
+    Raises XaibenchError where there are no such weights and for changes that no recipe has.
     """
     from pydantic import ValidationError
 
@@ -159,19 +160,30 @@ def plan_training(
             f"data set {dataset} cannot draw its training images without parts (it has no option drop_parts)"
         )
     try:
-        usual = ({"loss": "binary-cross-entropy"} if card.probability == "sigmoid" else {}) | data.recipe
-        recipe = Recipe.model_validate(usual | card.recipe | (changes or {}))
-        if recipe.start == "plain":  # what a network needs from scratch is no reason to fine-tune it otherwise
-            recipe = Recipe.model_validate(usual | (changes or {}))
+        recipe = _recipe(card, data, getattr(task, "recipe", {}) | (changes or {}))
     except ValidationError as error:
         first = error.errors()[0]
-        field = ".".join(map(str, first["loc"]))
-        raise XaibenchError(f"recipe of {model} on {dataset}: {field}: {first['msg']}") from None
+        field = "".join(f"{part}: " for part in first["loc"])
+        problem = first["msg"].removeprefix("Value error, ")
+        raise XaibenchError(f"recipe of {model} on {dataset}: {field}{problem}") from None
     start, own = None, brings_weights(card)
     if recipe.start == "plain" and not (own and weights == "plain"):
         wanted = Wanted(weights)
-        start = find_weights(card, data, wanted, download)
+        start = find_weights(card, data, wanted, download, options)
         if start is None:
             raise missing_weights(card, data, wanted)
     digest = file_digest(start) if start else own_state(card, build_network(card, 1)).digest if own else None
     return Training(card, data, alignment, recipe, data_root, options or {}, seed, start, digest, task)
+
+
+def _recipe(card: ModelCard, data: DatasetCard, changes: dict[str, Any]) -> Recipe:
+    """The recipe of a model on a data set with changes; raises pydantic's ValidationError for what is no recipe."""
+    labels = (data.recipe | card.recipe | changes).get("labels", data.labels)
+    loss = {"loss": "binary-cross-entropy"} if card.probability == "sigmoid" or labels == "several" else {}
+    usual = loss | {"labels": labels} | data.recipe
+    start = {"start": "plain"} if card.plain and card.plain.file else {}
+    recipe = Recipe.model_validate(usual | card.recipe | start | changes)
+    if recipe.start == "plain" and data.recipe.get("start") != "scratch":
+        # what a network needs from scratch is no reason to fine-tune it otherwise
+        recipe = Recipe.model_validate(usual | start | changes)
+    return recipe

@@ -16,7 +16,8 @@ from xaibench.cards import Alignment
 from xaibench.datasets.base import Dataset
 from xaibench.datasets.loading import load_groups
 from xaibench.models.base import Model
-from xaibench.training.data import TrainingImages
+from xaibench.training import metrics
+from xaibench.training.data import TrainingImages, class_counts, multi_hot
 from xaibench.training.deletion import Deletion, make_deletion
 from xaibench.training.recipe import Recipe
 from xaibench.training.task import Objective, Split
@@ -35,48 +36,95 @@ class Classification:
         return {}
 
     def objective(self, model: Model, split: Split, recipe: Recipe, seed: int, workers: int) -> Objective:
-        """The recipe's loss on the images; the epoch with the highest accuracy on intact validation images is kept."""
-        images = TrainingImages(split.train, model.encoding, split.geometry, recipe.augmentation, seed)
+        """The recipe's loss on the images; the epoch with the highest accuracy on intact validation images is kept, of
+        images with several labels that with the highest F1."""
+        images = TrainingImages(split.train, model.encoding, split.geometry, recipe.augmentation, seed, recipe.labels)
         deletion = make_deletion(self.alignment, model.encoding.zero, seed)
-        validation = validation_batches(split.validation, model, recipe.batch_size, workers)
+        validation = validation_batches(split.validation, model, recipe.batch_size, workers, recipe.labels)
         loss = classification_loss(recipe, images, deletion)
-        return Objective(model.net, loss, images, lambda net: {"accuracy": accuracy(net, validation)})
+        return Objective(
+            model.net, loss, images, lambda net: classification_metrics(net, validation), monitor=MONITOR[recipe.labels]
+        )
+
+
+MONITOR = {"single": "accuracy", "several": "f1"}
+"""The metric that chooses the best epoch, by the recipe's `labels`."""
 
 
 def classification_loss(recipe: Recipe, images: TrainingImages, deletion: Deletion | None):
-    """The loss of a recipe, cross entropy or binary cross entropy on one-hot labels, with the accuracy on the batch."""
+    """The loss of a recipe, with the accuracy, or F1 where images have several labels, on the batch.
+
+    Cross entropy, or binary cross entropy on one-hot or multi-hot labels; with class weights, the mean over a batch is
+    weighted by the inverse number of training images of each label.
+    """
+    weights = 1 / class_counts(images.dataset) if recipe.class_weights else None
 
     def loss(net: nn.Module, batch: tuple[Tensor, Tensor, Sequence[str]]) -> dict[str, Tensor]:
         inputs, labels, image_ids = batch
         if deletion is not None:
             inputs = deletion(inputs, image_ids, images.epoch)
         logits = net(inputs.contiguous(memory_format=torch.channels_last))
-        if recipe.loss == "binary-cross-entropy":
-            value = F.binary_cross_entropy_with_logits(logits, F.one_hot(labels, logits.shape[1]).to(logits.dtype))
-        else:
-            value = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
-        return {"loss": value, "accuracy": (logits.argmax(1) == labels).float().mean()}
+        value = label_loss(recipe, logits, labels, weights)
+        with torch.no_grad():
+            if labels.ndim == 2:
+                return {"loss": value, "f1": torch.tensor(metrics.f1(logits, labels))}
+            return {"loss": value, "accuracy": (logits.argmax(1) == labels).float().mean()}
 
     return loss
 
 
-def validation_batches(dataset: Dataset, model: Model, batch_size: int, workers: int) -> DataLoader:
-    """Batches of (encoded images, labels) of all images of a data set, in order."""
+def label_loss(recipe: Recipe, logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
+    """The loss of a recipe, a scalar, of logits (N, K) and labels (N,) int64 or multi-hot (N, K).
+
+    weights (K,): what an image of each class counts in the mean over the batch.
+    """
+    weights = None if weights is None else weights.to(logits)
+    if recipe.loss == "cross-entropy":
+        if weights is None:
+            return F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
+        values = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing, reduction="none")
+    else:
+        truth = labels if labels.ndim == 2 else F.one_hot(labels, logits.shape[1])
+        if weights is None:
+            return F.binary_cross_entropy_with_logits(logits, truth.to(logits.dtype))
+        values = F.binary_cross_entropy_with_logits(logits, truth.to(logits.dtype), reduction="none").mean(1)
+    return (values * weights[labels]).sum() / weights[labels].sum()
+
+
+def validation_batches(
+    dataset: Dataset, model: Model, batch_size: int, workers: int, labels: str = "single"
+) -> DataLoader:
+    """Batches of (encoded images, labels) of all images of a data set, in order; labels of `several` are multi-hot."""
 
     def collate(samples: list) -> tuple[Tensor, Tensor]:
-        return model.encoding(np.stack([s.image for s in samples])), torch.tensor([s.label for s in samples])
+        images = model.encoding(np.stack([s.image for s in samples]))
+        if labels == "several":
+            return images, torch.stack([multi_hot(dataset, s.image_id) for s in samples])
+        return images, torch.tensor([s.label for s in samples])
 
     groups = [dataset.ids[at : at + batch_size] for at in range(0, len(dataset.ids), batch_size)]
     return load_groups(dataset, groups, workers, collate)
 
 
 @torch.no_grad()
-def accuracy(net: nn.Module, batches: DataLoader) -> float:
-    """The share of images, in [0, 1], whose highest logit is their label's."""
+def outputs(net: nn.Module, batches: DataLoader) -> tuple[Tensor, Tensor]:
+    """Logits (N, K) in evaluation mode and labels, (N,) or multi-hot (N, K), of all images, on the CPU."""
     net.eval()
     device = next(net.parameters()).device
-    right = count = 0
-    for images, labels in batches:
-        right += int((net(images.to(device)).argmax(1).cpu() == labels).sum())
-        count += len(labels)
-    return right / count
+    found = [(net(images.to(device)).float().cpu(), labels) for images, labels in batches]
+    logits, labels = zip(*found, strict=True)
+    return torch.cat(logits), torch.cat(labels)
+
+
+def classification_metrics(net: nn.Module, batches: DataLoader) -> dict[str, float]:
+    """Accuracy or, where images have several labels, F1, mAP and the number of classes that mAP is the mean of."""
+    logits, labels = outputs(net, batches)
+    if labels.ndim == 1:
+        return {"accuracy": metrics.accuracy(logits, labels)}
+    value, classes = metrics.mean_average_precision(logits, labels)
+    return {"f1": metrics.f1(logits, labels), "map": value, "map_classes": classes}
+
+
+def accuracy(net: nn.Module, batches: DataLoader) -> float:
+    """The share of images, in [0, 1], whose highest logit is their label's."""
+    return metrics.accuracy(*outputs(net, batches))

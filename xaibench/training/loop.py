@@ -7,8 +7,6 @@ takes the same steps as one that was not.
 
 from __future__ import annotations
 
-import io
-import json
 import math
 import shutil
 import time
@@ -20,17 +18,17 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.utils.data import Sampler
 
 from xaibench.datasets.loading import batches, make_loader
-from xaibench.errors import XaibenchError, one_line
-from xaibench.models.state import load_state, read_state, save_state
+from xaibench.errors import XaibenchError
+from xaibench.models.state import load_state, read_state
 from xaibench.progress import bar
-from xaibench.results.files import make_folder, obstacle, write_atomic
 from xaibench.seeds import derive, generator
+from xaibench.training.checkpoint import best_epoch, resume, save_epoch
 from xaibench.training.recipe import Recipe
+from xaibench.training.steps import Means, check_finite, checked_terms, ids_in, make_optimizer
 from xaibench.training.task import Objective
 
 Loss = Callable[[nn.Module, Any], dict[str, Tensor]]
@@ -77,10 +75,11 @@ def fit(
     objective.loss(net, batch) returns scalar terms, of which "loss" is minimised and the others are reported; batches
     come from objective.data, whose `epoch` attribute is set before each epoch. objective.evaluate(net) returns metrics
     after each epoch, objective.monitor among them. folder receives `checkpoint/` (removed at the end), and
-    `metrics.parquet` with one row per epoch. Call again with the same folder to resume. keep(net, trained) stores the
-    result, in one process, while the checkpoint is still there, so that no kill can lose it. Raises XaibenchError when
-    a loss is not finite, and for a precision that nothing is trained in, and where a checkpoint cannot be written (the
-    one before it is then still there).
+    `metrics.parquet` with one row per epoch, in which `train_seconds` are those of `seconds` without evaluation. Call
+    again with the same folder to resume. keep(net, trained) stores the result, in one process, while the checkpoint is
+    still there, so that no kill can lose it. Raises XaibenchError that names the images of the batch when a loss or a
+    gradient is not finite, and for a precision that nothing is trained in, and where a checkpoint cannot be written;
+    the checkpoint before that is then still there.
     """
     net, loss, data, monitor = objective.net, objective.loss, objective.data, objective.monitor
     kinds = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
@@ -96,39 +95,49 @@ def fit(
     optimizer = make_optimizer(net, recipe)
     with warnings.catch_warnings(action="ignore"):  # torch advises on the number of loading processes
         net, optimizer, loader = accelerator.prepare(net, optimizer, loader)
-    history = _resume(accelerator, folder)
+    history = resume(accelerator, folder)
     per_epoch = len(loader)
-    steps, first = per_epoch * recipe.epochs, len(history)
-    with bar(title, steps - first * per_epoch, quiet or not accelerator.is_main_process) as progress:
+    batch_count, first = per_epoch * recipe.epochs, len(history)
+    groups = math.ceil(per_epoch / recipe.accumulation)  # steps an epoch
+    with bar(title, batch_count - first * per_epoch, quiet or not accelerator.is_main_process) as progress:
         for epoch in range(first, recipe.epochs):
             began = time.monotonic()
             order.epoch = data.epoch = epoch
             torch.manual_seed(derive(seed, "epoch", epoch))
             net.train()
-            means = _Means()
+            means, seen = Means(), []
             for number, batch in enumerate(batches(loader)):
-                rate = recipe.rate_at(epoch * per_epoch + number, steps)
-                for group in optimizer.param_groups:
-                    group["lr"] = rate
+                where = f"epoch {epoch + 1}, batch {number + 1}"
+                group, place = divmod(number, recipe.accumulation)
+                together = min(recipe.accumulation, per_epoch - group * recipe.accumulation)
+                seen = ids_in(batch) if place == 0 else seen + ids_in(batch)
                 with accelerator.autocast():
                     terms = loss(net, batch)
-                accelerator.backward(terms["loss"])
-                optimizer.step()
-                optimizer.zero_grad()
-                means.add(terms, f"epoch {epoch + 1}, batch {number + 1}")
+                means.add(checked_terms(terms, where, ids_in(batch)))
+                accelerator.backward(terms["loss"] / together if together > 1 else terms["loss"])
+                if place + 1 == together:
+                    rate = recipe.rate_at(epoch * groups + group, groups * recipe.epochs)
+                    for parameters in optimizer.param_groups:
+                        parameters["lr"] = rate
+                    norm = accelerator.clip_grad_norm_(net.parameters(), recipe.gradient_clip or math.inf)
+                    if precision != "float16":  # whose scaling leaves out steps that overflow
+                        check_finite("the norm of the gradient", float(norm), where, seen)
+                    optimizer.step()
+                    optimizer.zero_grad()
                 words = ", ".join(f"{name} {value:.3g}" for name, value in means.values().items())
                 last = f"; validation {monitor} {history[-1][monitor]:.3f}" if history else ""
                 progress.advance(1, f"epoch {epoch + 1}/{recipe.epochs}, {words}{last}")
+            trained = time.monotonic() - began
             plain = accelerator.unwrap_model(net)
             metrics = {f"train_{k}": v for k, v in means.values().items()} | objective.evaluate(plain)
-            seconds = time.monotonic() - began
-            history.append({"epoch": epoch + 1, "seconds": seconds, "learning_rate": rate} | metrics)
+            times = {"seconds": time.monotonic() - began, "train_seconds": trained}
+            history.append({"epoch": epoch + 1} | times | {"learning_rate": rate} | metrics)
             if accelerator.is_main_process:
                 if objective.after_epoch:
                     objective.after_epoch(plain, history[-1])
-                _save_epoch(accelerator, plain, history, folder, monitor)
+                save_epoch(accelerator, plain, history, folder, monitor)
             accelerator.wait_for_everyone()
-    best = _best(history, monitor)
+    best = best_epoch(history, monitor)
     plain = accelerator.unwrap_model(net)
     path = folder / "best.safetensors"
     load_state(plain, read_state(path), "the network that was trained")
@@ -139,79 +148,3 @@ def fit(
         shutil.rmtree(folder / "checkpoint", ignore_errors=True)
         path.unlink()
     return trained
-
-
-def make_optimizer(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """The optimizer of a recipe over all parameters of a network; the loop sets its learning rate at every step."""
-    rates = {"lr": recipe.learning_rate, "weight_decay": recipe.weight_decay}
-    if recipe.optimizer == "adamw":
-        return torch.optim.AdamW(net.parameters(), **rates)
-    return torch.optim.SGD(net.parameters(), momentum=recipe.momentum, nesterov=recipe.nesterov, **rates)
-
-
-class _Means:
-    """Running means of the loss terms of an epoch, over the last steps more than the first."""
-
-    def __init__(self, momentum: float = 0.95):
-        self._momentum, self._sums, self._weight = momentum, {}, 0.0
-
-    def add(self, terms: dict[str, Tensor], where: str) -> None:
-        values = {name: float(value.detach()) for name, value in terms.items()}
-        for name, value in values.items():
-            if not math.isfinite(value):
-                raise XaibenchError(f"{name} is {value} in {where}; lower the learning rate (--learning-rate)")
-            self._sums[name] = self._momentum * self._sums.get(name, 0.0) + (1 - self._momentum) * value
-        self._weight = self._momentum * self._weight + 1 - self._momentum
-
-    def values(self) -> dict[str, float]:
-        return {name: value / self._weight for name, value in self._sums.items()}
-
-
-def _best(history: list[dict[str, float]], monitor: str) -> int:
-    """The epoch (from 1) of the highest monitored metric, the last among equals."""
-    return max(history, key=lambda row: (row[monitor], row["epoch"]))["epoch"]
-
-
-def _save_epoch(accelerator: Accelerator, net: nn.Module, history: list[dict], folder: Path, monitor: str) -> None:
-    """Best weights, metrics and the checkpoint; the checkpoint's folder is swapped in whole.
-
-    Raises XaibenchError where something cannot be written.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    make_folder(folder)
-    if _best(history, monitor) == len(history):
-        save_state(net, folder / "best.safetensors", {})
-    metrics = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(history), metrics)
-    write_atomic(folder / "metrics.parquet", metrics.getvalue())
-    fresh, kept, old = folder / "checkpoint.part", folder / "checkpoint", folder / "checkpoint.old"
-    shutil.rmtree(fresh, ignore_errors=True)
-    try:
-        accelerator.save_state(str(fresh))
-        (fresh / "history.json").write_text(json.dumps(history))
-        if kept.exists():
-            shutil.rmtree(old, ignore_errors=True)
-            kept.rename(old)
-        fresh.rename(kept)
-        shutil.rmtree(old, ignore_errors=True)
-    except OSError as error:
-        raise obstacle(error, fresh) from error
-    except (RuntimeError, SafetensorError) as error:  # what torch and safetensors make of a failure to write
-        words = one_line(error)
-        raise XaibenchError(
-            f"the checkpoint of epoch {len(history)} cannot be written in {folder} (is the disk full?): {words}; "
-            "the one before it is kept, the same command goes on from there"
-        ) from error
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-
-
-def _resume(accelerator: Accelerator, folder: Path) -> list[dict[str, float]]:
-    """Loads the last whole checkpoint, if there is one, and returns the epochs it knows."""
-    for kept in (folder / "checkpoint", folder / "checkpoint.old"):
-        if (kept / "history.json").is_file():
-            accelerator.load_state(str(kept))
-            return json.loads((kept / "history.json").read_text())
-    return []

@@ -5,16 +5,25 @@ from __future__ import annotations
 import math
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+LATER = ("optimizer", "gradient_clip", "accumulation", "labels", "class_weights")
+"""Fields that came after trainings had been keyed: facts leave them out where they are as usual."""
 
 
 class Recipe(BaseModel):
     """How weights are optimised; the defaults are the paper's fine-tuning on deletions.
 
     start: from `plain` weights of the same model and data, or from `scratch`. schedule: `step` multiplies the rate by
-    step_factor every step_epochs; `one-cycle` warms up over a share of all steps and decays to zero (both by a cosine).
-    augmentation: `crop-flip` (a random resized crop and a flip) or `flip`. optimizer: `sgd`, or `adamw`, which has no
-    use for momentum and nesterov. Rates are per step of batch_size images.
+    step_factor every step_epochs; `one-cycle` warms up over a share of all steps and decays to zero (both by a cosine);
+    `constant`; `cosine` decays to zero from the first step; `lico` is the rate eta0 cos(7 pi k / 16 K) of step k of K
+    (Lei et al. 2023). augmentation: `crop-flip` (a random resized crop and a flip), `flip` or `none`. optimizer: `sgd`,
+    or `adam` and `adamw`, which have no use for momentum and nesterov. gradient_clip: the largest norm of a gradient
+    (None: any). accumulation: batches whose gradients are averaged before a step; the last step of an epoch takes as
+    many as are left. Rates are per step, and a step sees accumulation times batch_size images.
+
+    labels: what is learnt of an image, its `single` label or all of `several`, as multi-hot targets of binary cross
+    entropy. class_weights: images count in the loss by the inverse number of training images of their class.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -25,26 +34,45 @@ class Recipe(BaseModel):
     momentum: float = Field(0.9, ge=0, lt=1)
     nesterov: bool = False
     weight_decay: float = Field(1e-4, ge=0)
-    schedule: Literal["step", "one-cycle"] = "step"
+    schedule: Literal["step", "one-cycle", "constant", "cosine", "lico"] = "step"
     step_epochs: int = Field(10, ge=1)
     step_factor: float = Field(0.1, gt=0)
     warmup: float = Field(0.3, ge=0, lt=1)
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     loss: Literal["cross-entropy", "binary-cross-entropy"] = "cross-entropy"
-    augmentation: Literal["crop-flip", "flip"] = "crop-flip"
-    optimizer: Literal["sgd", "adamw"] = "sgd"
+    augmentation: Literal["crop-flip", "flip", "none"] = "crop-flip"
+    optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
+    gradient_clip: float | None = Field(None, gt=0)
+    accumulation: int = Field(1, ge=1)
+    labels: Literal["single", "several"] = "single"
+    class_weights: bool = False
+
+    @model_validator(mode="after")
+    def _possible(self) -> Recipe:
+        if self.labels == "several" and self.loss != "binary-cross-entropy":
+            raise ValueError(
+                "labels=several needs loss=binary-cross-entropy; or learn one label an image, labels=single"
+            )
+        if self.labels == "several" and self.class_weights:
+            raise ValueError("class_weights are for images of one class; leave them out, or say labels=single")
+        return self
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What keys and headers of weights hold; they take stochastic gradient descent for granted."""
-        return self.model_dump(exclude={"optimizer"} if self.optimizer == "sgd" else set())
+        """What keys and headers of weights hold; they take it for granted that fields of `LATER` are as usual."""
+        usual = {name for name in LATER if getattr(self, name) == type(self).model_fields[name].default}
+        return self.model_dump(exclude=usual)
 
     def rate_at(self, step: int, steps: int) -> float:
         """The learning rate of step 0..steps-1 of the whole training."""
+        if self.schedule == "constant":
+            return self.learning_rate
         if self.schedule == "step":
             epoch = step * self.epochs // steps
             return self.learning_rate * self.step_factor ** (epoch // self.step_epochs)
-        warm = self.warmup * steps
+        if self.schedule == "lico":
+            return self.learning_rate * math.cos(7 * math.pi * step / (16 * steps))
+        warm = self.warmup * steps if self.schedule == "one-cycle" else 0
         if step < warm:
             return self.learning_rate * (0.04 + 0.96 * (1 - math.cos(math.pi * step / warm)) / 2)
         return self.learning_rate * (1 + math.cos(math.pi * (step - warm) / (steps - warm))) / 2

@@ -54,6 +54,11 @@ class Task(Protocol):
         """Every parameter that can change the result, as JSON: part of the training's key and of the header of its
         weights."""
 
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """Fields of the recipe that are usual for it, over those of the data set and the model; tasks without this
+        property have none."""
+
     def objective(self, model: Model, split: Split, recipe: Recipe, seed: int, workers: int) -> Objective:
         """What the loop trains; model.net has its first weights, and is exported when the training is done.
 

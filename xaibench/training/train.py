@@ -38,7 +38,8 @@ def train(
     path = folder / "weights.safetensors"
 
     def keep(net: nn.Module, trained: Trained) -> None:
-        save_state(model.net, path, facts | {"metrics": _kept(trained)})
+        chosen = {} if objective.monitor == "accuracy" else {"monitor": objective.monitor}
+        save_state(model.net, path, facts | {"metrics": _kept(trained)} | chosen)
 
     fit(
         objective, recipe, folder, title=f"training {title}", seed=seed, workers=workers, device=device,
@@ -48,4 +49,4 @@ def train(
 
 
 def _kept(trained: Trained) -> dict[str, float]:
-    return {k: v for k, v in trained.history[trained.epoch - 1].items() if k != "seconds"}
+    return {k: v for k, v in trained.history[trained.epoch - 1].items() if k not in ("seconds", "train_seconds")}

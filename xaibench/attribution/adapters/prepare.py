@@ -125,6 +125,11 @@ class Prepared(nn.Module):
                 "activations cannot explain it"
             )
 
+    @property
+    def outdated(self) -> bool:
+        """Whether the original has got modules since the copy was made."""
+        return len(self._twins) != sum(1 for _ in self.passes.net.modules())
+
     def tap(self, layer: nn.Module | None) -> nn.Module:
         """The module of the copy whose output is that of a layer of the original; raises XaibenchError for none."""
         if layer is None:
@@ -209,7 +214,7 @@ def prepared(e: Evidence, routed: bool = True) -> Prepared:
         return made
 
     memo, key = e.passes.memo, ("prepared", routed)
-    if key not in memo:
+    if key not in memo or memo[key].outdated:
         memo[key] = make()
     memo[key].explains = "logit" if e.output == "logit" else e.probability
     return memo[key]

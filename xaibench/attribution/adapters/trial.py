@@ -35,7 +35,7 @@ def trial_of(model: Model, side: int, outputs: Iterable[str] = ("logit",)) -> Ca
             targets = passes.logits(INPUTS, lambda index: images[index]).argmax(1)
             e = Evidence(
                 passes, images, targets, [f"noise {i}" for i in range(INPUTS)], cam_layer=model.cam_module,
-                probability=model.probability, zero=model.encoding.zero,
+                probability=model.probability, zero=model.encoding.zero, encoding=model.encoding,
             )  # fmt: skip
             try:
                 for output in sorted(set(outputs)):

@@ -15,6 +15,7 @@ from xaibench.cli.words import Cards, Plugins
 
 if TYPE_CHECKING:
     from xaibench.cards import Alignment
+    from xaibench.training.api import Training
     from xaibench.training.task import Task
 
 app = typer.Typer(help="Train or fine-tune a model.", no_args_is_help=True, rich_markup_mode=None)
@@ -51,6 +52,9 @@ class _Training:
     precision: Annotated[str, typer.Option("--precision", help="float32, bfloat16 or float16.")] = "float32"
     workers: Annotated[str, typer.Option("--workers", metavar="auto|N", help="Processes that load images.")] = "auto"
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of initial weights, order and augmentation.")] = 0
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="NAME", help="Makes it a model: xaibench run epg --model NAME.")
+    ] = None
     plugin: Plugins = None
     cards: Cards = None
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False
@@ -64,9 +68,9 @@ class _Training:
         """Trains, and says where the weights are and what judges them."""
         from xaibench.cards import Alignment
         from xaibench.engine.budget import choose_device, choose_workers
-        from xaibench.models.state import read_header
         from xaibench.plugins import add
         from xaibench.training.api import plan_training
+        from xaibench.training.named import check_name, name_training
 
         add(self.plugin or (), self.cards or ())
         alignment = purpose if isinstance(purpose, Alignment) else None
@@ -77,21 +81,32 @@ class _Training:
             download=self.download, seed=self.seed, image_size=self.image_size,
             task=None if alignment else purpose,
         )  # fmt: skip
+        if self.name is not None:
+            check_name(self.name, training.path)  # before hours are spent
         path = training.carry_out(
             workers=choose_workers(self.workers, device), device=device, precision=self.precision, quiet=self.quiet
         )
-        typer.echo(f"validation accuracy {read_header(path)['metrics']['accuracy']:.1%}; weights: {path}")
+        typer.echo(f"{_outcome(path)}; weights: {path}")
+        if self.name is not None:
+            typer.echo(f"model {self.name}: {name_training(self.name, training)}")
         data = f"--dataset {self.dataset}{f' --data-root {self.data_root}' if self.data_root else ''}"
         data += f" --image-size {self.image_size}" if self.image_size else ""
-        protocol, settings = _judged_by(alignment)
-        typer.echo(f"judge it:  xaibench run {protocol} --model {self.model} {data} --weights {path}{settings}")
+        data += "".join(f" --dataset-option {option}" for option in self.dataset_option or ())
+        protocol, settings = _judged_by(training)
+        model = (
+            f"--model {self.name} {data}" if self.name is not None else f"--model {self.model} {data} --weights {path}"
+        )
+        typer.echo(f"judge it:  xaibench run {protocol} {model}{settings}")
 
 
-def verb(name: str, epilog: str) -> Callable[[Callable], Callable]:
+def verb(
+    name: str, epilog: str, carry_out: Callable[[_Training, Any], None] | None = None
+) -> Callable[[Callable], Callable]:
     """Makes a verb of `xaibench train` of a function that turns the verb's own options into what is trained for.
 
     That is a task, the deletions of an alignment, or None for classification on intact images. The options of every
-    training stand around them; the function's text is the verb's help.
+    training stand around them; the function's text is the verb's help. carry_out does otherwise than one training with
+    the options and what the function returned.
     """
 
     def register(own: Callable[..., Task | Alignment | None]) -> Callable:
@@ -104,7 +119,7 @@ def verb(name: str, epilog: str) -> Callable[[Callable], Callable]:
 
         def command(**given: Any) -> None:
             purpose = own(**{key: given.pop(key) for key in mine})
-            _Training(**given).carry_out(purpose)
+            (carry_out or _Training.carry_out)(_Training(**given), purpose)
 
         command.__signature__ = inspect.Signature(sorted(asked, key=lambda p: p.default is not p.empty))
         command.__annotations__ = {parameter.name: parameter.annotation for parameter in asked}
@@ -115,8 +130,29 @@ def verb(name: str, epilog: str) -> Callable[[Callable], Callable]:
     return register
 
 
-def _judged_by(alignment: Alignment | None) -> tuple[str, str]:
-    """The protocol that weights of an alignment are made for, and the options that it needs for them."""
+def _outcome(path: Path) -> str:
+    """The metric that chose the epoch that was kept, and the time that an epoch took."""
+    import pyarrow.parquet as pq
+
+    from xaibench.models.state import read_header
+
+    header, table = read_header(path), path.with_name("metrics.parquet")
+    monitor = header.get("monitor", "accuracy")
+    value = header["metrics"][monitor]
+    words = f"validation {monitor} {f'{value:.1%}' if monitor.endswith('accuracy') else f'{value:.3f}'}"
+    if monitor != "accuracy" and "accuracy" in header["metrics"]:
+        words += f", accuracy {header['metrics']['accuracy']:.1%}"
+    if not table.is_file():
+        return words
+    seconds = pq.read_table(table, columns=["seconds"])["seconds"].to_pylist()
+    return f"{words}; {sum(seconds) / len(seconds):.1f} s an epoch"
+
+
+def _judged_by(training: Training) -> tuple[str, str]:
+    """The protocol that weights are made for, and the options that it needs for them."""
+    alignment = training.alignment
+    if training.task:
+        return "epg" if "boxes" in training.dataset.tags else "sds", ""
     if alignment is None:
         return "sds", ""
     if alignment.kind == "parts":

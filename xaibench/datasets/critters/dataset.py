@@ -11,7 +11,7 @@ import numpy as np
 from xaibench.datasets.base import Annotation, Dataset, Sample, content_hash
 from xaibench.datasets.critters.draw import Picture, render
 from xaibench.datasets.critters.layout import compose
-from xaibench.datasets.critters.scene import CLASSES, PARTS, RULES, Scene
+from xaibench.datasets.critters.scene import BACKGROUNDS, CLASSES, PARTS, RULES, Scene
 from xaibench.errors import XaibenchError
 
 # Raise with every change of a pixel or of a label, so that stored results of the older drawing are not mixed in.
@@ -74,6 +74,11 @@ class Critters(Dataset):
     def label(self, image_id: str) -> int:
         """The class index of an image, without drawing it."""
         return self.scene(image_id).label
+
+    def group(self, image_id: str) -> str:
+        """`own-background` where the scene has the background of its label's class, `other-background` elsewhere."""
+        scene = self.scene(image_id)
+        return "own-background" if scene.background == BACKGROUNDS[scene.label] else "other-background"
 
     def digest(self, image_id: str) -> str:
         """A hash (hex) of all that decides the image: the drawing's version, the arguments and the id."""

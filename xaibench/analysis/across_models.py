@@ -1,0 +1,169 @@
+"""One leaderboard across models: every method of every model, on the images that all of them were judged on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from xaibench.analysis.boards import Board, boards, choose, comparable_across_models
+from xaibench.analysis.leaderboard import Leaderboard, open_leaderboard
+from xaibench.analysis.ranking import statistics_of
+from xaibench.errors import XaibenchError
+from xaibench.results.cells import digest
+from xaibench.results.store import Store
+
+COLUMNS = ("rank", "model", "method", "mean", "ci_low", "ci_high", "n_images", "rank_low", "rank_high", "kind")
+MODEL_COLUMNS = ("model", "accuracy", "best_method", "best", "ci_low", "ci_high", "mean", "n_methods")
+RANKED = ("method", "variant")
+OF_A_MODEL = ("model", "weights", "reference")
+
+
+@dataclass(frozen=True)
+class AcrossModels:
+    """The boards of several models as one.
+
+    table: one row per model and method, best first, with `COLUMNS`; ranks are among the ranked methods of all models,
+    and null where the protocol's scores may not be compared across models. models: one row per model, by its best
+    ranked method (chosen on these images), with `MODEL_COLUMNS`: accuracy in [0, 1] or NaN, mean over its ranked
+    methods. titles: of each model's board. n_images: images that all models have.
+    """
+
+    table: pd.DataFrame
+    models: pd.DataFrame
+    titles: dict[str, str]
+    context: dict[str, Any]
+    metric: str
+    higher_is_better: bool
+    comparable: bool
+    n_images: int
+    notes: tuple[str, ...]
+
+    @property
+    def title(self) -> str:
+        """Protocol, data and profile in one line."""
+        parts = (self.context.get(part) or {} for part in ("protocol", "dataset", "profile"))
+        return " · ".join([*(part["label"] for part in parts if part.get("label")), f"{len(self.models)} models"])
+
+    @property
+    def matrix(self) -> pd.DataFrame:
+        """Means, one row per method and one column per model, the highest rows and the best models first."""
+        found = self.table.pivot(index="method", columns="model", values="mean")[self.models["model"].tolist()]
+        order = found.mean(axis=1).sort_values(ascending=not self.higher_is_better).index
+        return found.loc[order]
+
+    def to_text(self, width: int | None = None, colour: bool = False) -> str:
+        """Models, the first pairs of model and method, and caption, for a terminal of `width` columns."""
+        from xaibench.report.across_text import to_text
+
+        return to_text(self, width, colour)
+
+    def to_markdown(self) -> str:
+        """Models, means of all methods on all models, and caption in Markdown."""
+        from xaibench.report.across_text import to_markdown
+
+        return to_markdown(self)
+
+    def to_csv(self) -> str:
+        """The table with full precision, empty where there is no value."""
+        return self.table.to_csv(index=False, lineterminator="\n")
+
+    def to_json(self) -> str:
+        """Everything as one JSON object; null where there is no value."""
+        from xaibench.report.across_text import to_json
+
+        return to_json(self)
+
+
+def across_models(
+    store: Store | str | Path, protocol: str, *, model: str | None = None, dataset: str | None = None,
+    board: str | None = None, metric: str | None = None, resamples: int = 2000, seed: int = 0,
+) -> AcrossModels:  # fmt: skip
+    """The boards of a results folder that differ from the one asked for in nothing but the model, as one.
+
+    Args as for `open_leaderboard`; model is a wildcard. Raises XaibenchError where fewer than two boards are left.
+    """
+    store = store if isinstance(store, Store) else Store.open(store)
+    taken, _ = choose(store, protocol, model=model, dataset=dataset, board=board)
+    alike = [other for other in boards(store, protocol, model=model) if _rest(other) == _rest(taken)]
+    if len(alike) < 2:
+        raise XaibenchError(
+            f"only one model was judged like {taken.title}; run others: xaibench run {protocol} --model A,B,C"
+        )
+    found = {
+        name: open_leaderboard(store, protocol, board=each.key, metric=metric) for name, each in _named(alike).items()
+    }
+    return _joined(found, taken.context, resamples, seed)
+
+
+def _rest(board: Board) -> str:
+    """What names all of a board's context but its model."""
+    return digest({
+        part: {k: v for k, v in said.items() if k != "label"} if isinstance(said, dict) else said
+        for part, said in board.context.items() if part not in OF_A_MODEL
+    })  # fmt: skip
+
+
+def _named(alike: list[Board]) -> dict[str, Board]:
+    """Boards by the model's name, with its weights where a model has several; the oldest first."""
+    ordered = sorted(alike, key=lambda board: board.newest)
+    times = Counter(board.context["model"]["name"] for board in ordered)
+    names: dict[str, Board] = {}
+    for board in ordered:
+        name = board.context["model"]["name"]
+        if times[name] > 1:
+            name = f"{name} ({(board.context.get('weights') or {}).get('label', '')})"
+        if name in names:
+            name = f"{name} {board.key[:6]}"
+        names[name] = board
+    return names
+
+
+def _joined(found: dict[str, Leaderboard], context: dict[str, Any], resamples: int, seed: int) -> AcrossModels:
+    frames = {name: board.image_scores() for name, board in found.items()}
+    images = sorted(set.intersection(*(set(frame.index) for frame in frames.values())))
+    if not images:
+        raise XaibenchError("these models have no image in common; run them with the same --images")
+    scores = pd.concat({name: frame.loc[images] for name, frame in frames.items()}, axis=1)
+    first = next(iter(found.values()))
+    kinds = [board.table.set_index("method")["kind"] for board in found.values()]
+    kind = pd.concat(dict(zip(found, kinds, strict=True))).loc[scores.columns].to_numpy()
+    comparable = comparable_across_models(context)
+    ranked = pd.Series(kind).isin(RANKED).to_numpy()
+    complete = scores.notna().all().to_numpy()
+    numbers, _ = statistics_of(scores, complete, ranked & comparable, first.higher_is_better, resamples, seed)
+    table = pd.DataFrame({
+        "model": scores.columns.get_level_values(0), "method": scores.columns.get_level_values(1),
+        "n_images": scores.notna().sum().to_numpy(), "kind": kind,
+    })  # fmt: skip
+    table = pd.concat([table, numbers], axis=1)
+    order = table.assign(by=-table["mean"] if first.higher_is_better else table["mean"])
+    table = table.loc[order.sort_values(["by", "model", "method"]).index, list(COLUMNS)].reset_index(drop=True)
+    notes = []
+    longest = max(board.n_list for board in found.values())
+    if longest > len(images):
+        notes.append(f"on the {len(images)} images that all models have; the longest list has {longest}")
+    if not comparable:
+        notes.append(f"{context['protocol']['name']} is not made for comparing models: nothing is ranked across them")
+    return AcrossModels(
+        table, _models(table, found, first.higher_is_better), {name: board.title for name, board in found.items()},
+        context, first.metric, first.higher_is_better, comparable, len(images), tuple(notes),
+    )  # fmt: skip
+
+
+def _models(table: pd.DataFrame, found: dict[str, Leaderboard], higher: bool) -> pd.DataFrame:
+    rows = []
+    for name, board in found.items():
+        own = table[(table["model"] == name) & table["kind"].isin(RANKED) & table["mean"].notna()]
+        right = board.accuracy["correct"] / board.accuracy["images"] if (board.accuracy or {}).get("images") else None
+        best = own.iloc[0] if len(own) else {}
+        rows.append({
+            "model": name, "accuracy": right, "best_method": best.get("method"), "best": best.get("mean"),
+            "ci_low": best.get("ci_low"), "ci_high": best.get("ci_high"), "mean": own["mean"].mean(),
+            "n_methods": len(own),
+        })  # fmt: skip
+    made = pd.DataFrame(rows, columns=list(MODEL_COLUMNS)).astype({"accuracy": float, "best": float})
+    return made.sort_values(["best", "model"], ascending=[not higher, True]).reset_index(drop=True)

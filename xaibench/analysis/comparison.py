@@ -1,0 +1,161 @@
+"""What a design choice changes: two arms, each one or several trainings, judged on the same images.
+
+Images are paired; trainings are not, since a seed means nothing to a network of another design. The interval is a
+nested bootstrap: of each arm trainings are drawn with replacement, and images for both together. With one training an
+arm it speaks of other images for these two networks alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from xaibench.analysis.bootstrap import LEVEL, percentile_interval
+
+COLUMNS = ("method", "before", "after", "change", "ci_low", "ci_high", "better", "clear", "kind")
+ENOUGH = 3  # trainings an arm, for a claim about a design
+RANKED = ("method", "variant")
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One side of a comparison.
+
+    scores: (trainings, images, methods) float64, methods and images in the order of their names. methods and kinds: of
+    the last axis. accuracies: of each training, in [0, 1] or NaN where unknown. accuracy_of: on what, in words.
+    """
+
+    name: str
+    scores: np.ndarray
+    methods: tuple[str, ...]
+    kinds: tuple[str, ...]
+    images: tuple[str, ...]
+    accuracies: tuple[float, ...] = ()
+    accuracy_of: str = ""
+
+    @property
+    def trainings(self) -> int:
+        """How many."""
+        return len(self.scores)
+
+    def best(self, higher: bool = True) -> list[tuple[str, float]]:
+        """Of each training the best method that is ranked and its mean over images."""
+        ranked = [m for m, kind in enumerate(self.kinds) if kind in RANKED]
+        found = []
+        for scores in self.scores:
+            means = scores.mean(axis=0)[ranked]
+            place = int(means.argmax() if higher else means.argmin())
+            found.append((self.methods[ranked[place]], float(means[place])))
+        return found
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two arms by method, and over all methods that are ranked.
+
+    table: one row per method that both arms have, by change, with `COLUMNS`: means over trainings and images, change =
+    after - before with its 95 % interval, better (whether the change is in the better direction), clear (whether the
+    interval leaves out 0). change, low, high: of the mean over ranked methods, with the interval of the same bootstrap.
+    improved: how many of the `count` ranked methods get better, clearly: of them those whose interval leaves out 0.
+    agreement: Kendall's tau-b of the two arms' orders of ranked methods, NaN for fewer than two. missing: methods that
+    only one arm has. enough: whether both arms have three trainings.
+    """
+
+    before: str
+    after: str
+    table: pd.DataFrame
+    change: float
+    low: float
+    high: float
+    improved: int
+    clearly: int
+    count: int
+    agreement: float
+    missing: tuple[str, ...]
+    images: int
+    trainings: tuple[int, int]
+
+    @property
+    def enough(self) -> bool:
+        """Whether this can rest a claim about the design: three trainings an arm."""
+        return min(self.trainings) >= ENOUGH
+
+
+def compare(before: Arm, after: Arm, higher: bool = True, resamples: int = 2000, seed: int = 0) -> Comparison:
+    """The paired comparison of two arms over the images and methods that both have.
+
+    higher: whether higher scores are better. Raises ValueError for arms without an image or a method in common.
+    """
+    from scipy.stats import kendalltau
+
+    images = sorted(set(before.images) & set(after.images))
+    methods = [name for name in before.methods if name in set(after.methods)]
+    if not images or not methods:
+        raise ValueError(f"{before.name} and {after.name} have no image and method in common")
+    first, second = (_part(arm, images, methods) for arm in (before, after))
+    kinds = [before.kinds[before.methods.index(name)] for name in methods]
+    ranked = np.array([kind in RANKED for kind in kinds])
+    drawn = nested_differences(first, second, resamples, seed)
+    low, high = percentile_interval(drawn)
+    means = first.mean(axis=(0, 1)), second.mean(axis=(0, 1))
+    change = means[1] - means[0]
+    better = change > 0 if higher else change < 0
+    clear = (low > 0) | (high < 0)
+    table = pd.DataFrame({
+        "method": methods, "before": means[0], "after": means[1], "change": change, "ci_low": low, "ci_high": high,
+        "better": better, "clear": clear, "kind": kinds,
+    })  # fmt: skip
+    table = table.sort_values(["change", "method"], ascending=[not higher, True])[list(COLUMNS)].reset_index(drop=True)
+    overall = drawn[:, ranked].mean(axis=1) if ranked.any() else np.full(len(drawn), np.nan)
+    ends = np.quantile(overall, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    tau = kendalltau(means[0][ranked], means[1][ranked]).statistic if ranked.sum() > 1 else np.nan
+    return Comparison(
+        before.name, after.name, table, float(change[ranked].mean()) if ranked.any() else float("nan"),
+        float(ends[0]), float(ends[1]), int(better[ranked].sum()), int((better & clear)[ranked].sum()),
+        int(ranked.sum()), float(tau), tuple(sorted(set(before.methods) ^ set(after.methods))), len(images),
+        (before.trainings, after.trainings),
+    )  # fmt: skip
+
+
+def nested_differences(first: np.ndarray, second: np.ndarray, resamples: int, seed: int) -> np.ndarray:
+    """Resampled mean differences second - first, (resamples, methods) float64.
+
+    Args:
+        first, second: (trainings, images, methods), the same images and methods; trainings may differ in number.
+        resamples, seed: how many, and what they are drawn from; neither methods nor their number change the draws.
+    """
+    rng = np.random.default_rng(seed)
+    images = first.shape[1]
+    differences = np.empty((resamples, first.shape[2]))
+    for number in range(resamples):
+        weights = np.bincount(rng.integers(images, size=images), minlength=images) / images
+        drawn = [arm[rng.integers(len(arm), size=len(arm))].mean(axis=0) for arm in (first, second)]
+        differences[number] = weights @ (drawn[1] - drawn[0])
+    return differences
+
+
+def spread(arms: Sequence[Arm]) -> pd.DataFrame:
+    """How much scores vary between trainings: per method the mean and standard deviation (n - 1) of the means.
+
+    arms: of one design, together two trainings or more, over the images and methods that all have. Columns method,
+    mean, deviation, lowest, highest, trainings, kind.
+    """
+    images = sorted(set.intersection(*(set(arm.images) for arm in arms)))
+    shared = set.intersection(*(set(arm.methods) for arm in arms))
+    methods = [name for name in arms[0].methods if name in shared]
+    means = np.concatenate([_part(arm, images, methods).mean(axis=1) for arm in arms])
+    kinds = [arms[0].kinds[arms[0].methods.index(name)] for name in methods]
+    table = pd.DataFrame({
+        "method": methods, "mean": means.mean(axis=0), "deviation": means.std(axis=0, ddof=1),
+        "lowest": means.min(axis=0), "highest": means.max(axis=0), "trainings": len(means), "kind": kinds,
+    })  # fmt: skip
+    return table.sort_values(["mean", "method"], ascending=[False, True]).reset_index(drop=True)
+
+
+def _part(arm: Arm, images: list[str], methods: list[str]) -> np.ndarray:
+    """The scores of some images and methods, (trainings, images, methods)."""
+    rows, columns = ({name: place for place, name in enumerate(names)} for names in (arm.images, arm.methods))
+    return arm.scores[:, [rows[i] for i in images]][:, :, [columns[m] for m in methods]]

@@ -1,0 +1,159 @@
+"""A comparison of designs that was carried out: its pairs, its arms, and all that must be said with them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from xaibench.analysis.boards import comparable_across_models
+from xaibench.analysis.comparison import ENOUGH, Arm, Comparison, compare, spread
+from xaibench.cards import ComparisonCard
+from xaibench.results.cells import metric_words
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from xaibench.analysis.leaderboard import Leaderboard
+
+ARM_COLUMNS = ("arm", "training", "accuracy", "best_method", "best", "mean", "n_images", "n_methods")
+
+
+@dataclass(frozen=True)
+class Study:
+    """What `xaibench compare` found.
+
+    pairs: the comparisons, in the order of the card. arms: by name. summary: one row per training, with `ARM_COLUMNS`:
+    accuracy in [0, 1] or NaN, the best method that is ranked with its mean over images, the mean over all such methods.
+    spread: how scores vary between trainings of the arms that are single trainings of one design, None elsewhere.
+    titles: those of the arms' boards. protocol, dataset, metric, higher_is_better: as on the boards.
+    """
+
+    card: ComparisonCard
+    pairs: tuple[Comparison, ...]
+    arms: dict[str, Arm]
+    summary: pd.DataFrame
+    spread: pd.DataFrame | None
+    titles: dict[str, str]
+    protocol: str
+    dataset: str
+    metric: str
+    higher_is_better: bool
+    notes: tuple[str, ...]
+
+    @property
+    def title(self) -> str:
+        """The card's title with what was measured on what."""
+        return f"{self.card.title} · {self.protocol} · {self.dataset}"
+
+    @property
+    def across_models(self) -> bool:
+        """Whether arms are different models."""
+        return _across_models(self.card)
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """One row per pair and method."""
+        return pd.concat([pair.table.assign(pair=f"{pair.before} -> {pair.after}") for pair in self.pairs],
+                         ignore_index=True)  # fmt: skip
+
+    def to_text(self, width: int | None = None, colour: bool = False) -> str:
+        """Everything for a terminal of `width` columns (default: as wide as needed)."""
+        from xaibench.report.study_text import to_text
+
+        return to_text(self, width, colour)
+
+    def to_markdown(self) -> str:
+        """Everything in Markdown."""
+        from xaibench.report.study_text import to_markdown
+
+        return to_markdown(self)
+
+    def to_csv(self) -> str:
+        """The table of all pairs with full precision."""
+        return self.table.to_csv(index=False, lineterminator="\n")
+
+    def to_json(self) -> str:
+        """Everything as one JSON object; null where there is no value."""
+        from xaibench.report.study_text import to_json
+
+        return to_json(self)
+
+    def figures(self, stem: Path) -> list[Path]:
+        """Draws the changes to `stem`.png, and for models the best score against accuracy to `stem`-accuracy.png."""
+        from xaibench.report.study_figure import accuracy_figure, changes_figure
+
+        drawn = [changes_figure(self, stem.with_name(f"{stem.name}.png"))]
+        if self.across_models and self.summary["accuracy"].notna().any():
+            drawn.append(accuracy_figure(self, stem.with_name(f"{stem.name}-accuracy.png")))
+        return drawn
+
+
+def make_study(
+    card: ComparisonCard,
+    boards: Mapping[str, Sequence[Leaderboard]],
+    arms: dict[str, Arm],
+    pairs: Iterable[tuple[str, str]],
+    notes: Iterable[str] = (),
+) -> Study:
+    """The study of a card: boards (one per training) and scores of each arm, and which arms are compared."""
+    first = next(iter(boards.values()))[0]
+    higher = first.higher_is_better
+    found = tuple(compare(arms[before], arms[after], higher) for before, after in pairs)
+    notes = [*notes, *_warnings(card, found, first, arms)]
+    single = [arm for name, arm in arms.items() if card.arms.get(name) and card.arms[name].training is not None]
+    return Study(
+        card, found, arms, _summary(arms, higher), spread(single) if len(single) > 1 else None,
+        {name: each[0].title for name, each in boards.items()}, first.context["protocol"]["name"],
+        first.context["dataset"].get("label", ""), first.metric, higher, tuple(notes),
+    )  # fmt: skip
+
+
+def _summary(arms: Mapping[str, Arm], higher: bool) -> pd.DataFrame:
+    rows: list[dict[str, Any]] = []
+    for arm in arms.values():
+        ranked = [m for m, kind in enumerate(arm.kinds) if kind in ("method", "variant")]
+        for training, (name, value) in enumerate(arm.best(higher)):
+            rows.append({
+                "arm": arm.name, "training": training,
+                "accuracy": arm.accuracies[training] if arm.accuracies else float("nan"), "best_method": name,
+                "best": value, "mean": float(arm.scores[training][:, ranked].mean()), "n_images": len(arm.images),
+                "n_methods": len(ranked),
+            })  # fmt: skip
+    return pd.DataFrame(rows, columns=list(ARM_COLUMNS))
+
+
+def _across_models(card: ComparisonCard) -> bool:
+    return len({card.arm(name).model for pair in card.pairs for name in pair}) > 1
+
+
+def _warnings(
+    card: ComparisonCard, pairs: Sequence[Comparison], board: Leaderboard, arms: Mapping[str, Arm]
+) -> list[str]:
+    """What a reader must know of these numbers."""
+    notes = ["how many methods improve is a description: methods share evidence and are not independent"]
+    poor = sorted({pair.trainings for pair in pairs if not pair.enough})
+    if poor and not any(arm.training is not None for arm in card.arms.values()):
+        fewest = min(min(each) for each in poor)
+        few = "one training" if fewest == 1 else f"{fewest} trainings"
+        notes.append(
+            f"{few} an arm: this describes these networks, and says nothing of the design; a claim about a design "
+            f"rests on at least {ENOUGH} trainings (--trainings {ENOUGH})"
+        )
+    elif poor:
+        notes.append("each arm is one training: intervals speak of other images for these networks")
+    if _across_models(card) and not comparable_across_models(board.context):
+        notes.append(f"{board.context['protocol']['name']} is not made for comparing models: its scale is the model's")
+    weak = [
+        f"{arm.name} {min(arm.accuracies):.1%}" for arm in arms.values() if arm.accuracies and min(arm.accuracies) < 0.5
+    ]
+    if weak:
+        notes.append(f"less than half of the images right: {', '.join(weak)}; such a network says little of its design")
+    for pair in pairs:
+        if pair.missing:
+            notes.append(f"{pair.before} and {pair.after}: only one has {', '.join(pair.missing)}")
+    if not metric_words(board.context["protocol"], board.metric).get("higher_is_better", True):
+        notes.append("lower is better: a change below zero is an improvement")
+    return notes

@@ -1,0 +1,67 @@
+"""One run for each of several models, one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from xaibench.errors import XaibenchError
+
+if TYPE_CHECKING:
+    from xaibench.engine.api import Results
+
+WILD = frozenset("*?[")
+
+
+def expand(text: str, plugins: Iterable[Path], cards: Iterable[Path]) -> list[str]:
+    """The models of `A,B,C`, where a name with wildcards stands for all registered ones that match.
+
+    plugins and cards bring models too. Raises XaibenchError for a name that is unknown, and wildcards without a match.
+    """
+    from xaibench import registry
+    from xaibench.cli.words import parse_names
+    from xaibench.plugins import add
+
+    add(plugins, cards)
+    found: list[str] = []
+    for name in parse_names(text):
+        if ":" in name:
+            found.append(name)
+        elif WILD & set(name):
+            matching = registry.names("model", name)
+            if not matching:
+                raise XaibenchError(f"no model matches {name!r}; `xaibench ls models` lists them")
+            found += matching
+        else:
+            found.append(registry.card("model", name).name)
+    return list(dict.fromkeys(found))
+
+
+def run_each(protocols: Sequence[str], models: Sequence[str], report: Callable[[Results], None], **asked: Any) -> None:
+    """Runs every model with the same options and reports on each.
+
+    What one model cannot do does not stop the others: it is said when all are done. Raises XaibenchError then, or at
+    once where there is one model.
+    """
+    from xaibench.engine.api import MethodFailed, run
+
+    failed: dict[str, str] = {}
+    for number, model in enumerate(models, 1):
+        if len(models) > 1:
+            typer.echo(f"{'' if number == 1 else chr(10)}model {number}/{len(models)}: {model}\n")
+        try:
+            report(run(protocols, model=model, **asked))
+        except XaibenchError as error:
+            if isinstance(error, MethodFailed):
+                report(error.results)
+            if len(models) == 1:
+                raise
+            typer.echo(f"{model}: {error}", err=True)
+            failed[model] = str(error)
+    if failed:
+        raise XaibenchError(f"{len(failed)} of {len(models)} models not done: {', '.join(failed)} (see above)")
+    if len(models) > 1:
+        typer.echo(f"\ncompare them:  xaibench leaderboard {protocols[0]} --by model --out {asked['out']}")

@@ -1,0 +1,117 @@
+"""The pictures of a comparison of designs: the change of every method, and the best score against accuracy."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from xaibench.report.board_text import clean, count
+from xaibench.report.style import ACCENT, INK, QUIET, SOFT, STYLE, WIDTH, save_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from xaibench.analysis.study import Study
+
+ROW = 0.2  # inches per method
+ACROSS = 3  # pairs beside each other
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#1a1a1a", "#8c8c8c")
+MARKERS = "osD^vP*X"
+
+
+def changes_figure(study: Study, path: Path) -> Path:
+    """One panel per pair: each method's change with its 95 % interval, grey where that has 0 in it."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    methods = list(dict.fromkeys(name for pair in study.pairs for name in pair.table["method"]))
+    wide = min(ACROSS, len(study.pairs))
+    rows = -(-len(study.pairs) // wide)
+    tall = ROW * len(methods)
+    with matplotlib.rc_context(STYLE):
+        top = textwrap.wrap(f"{clean(study.title)} · {clean(study.card.question)}", 88)
+        heading = 0.42 + 0.19 * len(top)
+        height = heading + rows * (tall + 0.85)
+        figure = Figure(figsize=(WIDTH, height), facecolor="white")
+        _headings(figure, height, top, "change of each method (second - first), 95 % nested bootstrap over trainings "
+                  "and images; grey: 0 is inside")  # fmt: skip
+        left, gap = 0.09 + 0.066 * max(map(len, methods)) / WIDTH, 0.03
+        each = (0.98 - left - gap * (wide - 1)) / wide
+        ends = np.concatenate([pair.table[["ci_low", "ci_high"]].to_numpy().ravel() for pair in study.pairs])
+        margin = 0.04 * max(np.ptp(ends), 1e-9)
+        limits = min(ends.min(), 0) - margin, max(ends.max(), 0) + margin
+        for number, pair in enumerate(study.pairs):
+            line, column = divmod(number, wide)
+            bottom = height - heading - line * (tall + 0.85) - tall - 0.3
+            axes = figure.add_axes((left + column * (each + gap), bottom / height, each, tall / height))
+            for row in pair.table.to_dict("records"):
+                y = len(methods) - 1 - methods.index(row["method"])
+                ranked = row["kind"] in ("method", "variant")
+                colour = (ACCENT if row["better"] else "#b3331d") if row["clear"] and ranked else QUIET
+                axes.hlines(y, row["ci_low"], row["ci_high"], color=colour, linewidth=1.4)
+                axes.plot(
+                    row["change"], y, "o", color=colour, markersize=4, markerfacecolor=colour if ranked else "white"
+                )
+            axes.axvline(0, color=SOFT, linewidth=0.8)
+            axes.set_xlim(*limits)
+            axes.set_ylim(-0.6, len(methods) - 0.4)
+            axes.set_yticks(np.arange(len(methods))[::-1])
+            axes.set_yticklabels([clean(name) for name in methods] if not column else [], parse_math=False, size=7.5)
+            axes.tick_params(axis="y", length=0)
+            axes.tick_params(axis="x", labelsize=7)
+            axes.grid(axis="x", color="#e4e4e4", linewidth=0.7)
+            axes.set_axisbelow(True)
+            words = textwrap.wrap(f"{clean(pair.before)} \u2192 {clean(pair.after)}", 30)
+            words.append(f"{pair.improved} of {pair.count} improve, mean {pair.change:+.3f}")
+            axes.set_title("\n".join(words), size=7.5, loc="left", parse_math=False)
+            for side in ("top", "right", "left"):
+                axes.spines[side].set_visible(False)
+        return save_figure(figure, path)
+
+
+def accuracy_figure(study: Study, path: Path) -> Path:
+    """The best score of every training against its accuracy, one colour and mark per arm, the best method beside it."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    table = study.summary[study.summary["accuracy"].notna()]
+    with matplotlib.rc_context(STYLE):
+        top = textwrap.wrap(f"Best {clean(study.protocol)} score against accuracy · {clean(study.card.title)}", 88)
+        height = 4.3 + 0.19 * len(top)
+        figure = Figure(figsize=(WIDTH, height), facecolor="white")
+        words = next((arm.accuracy_of for arm in study.arms.values() if arm.accuracy_of), "")
+        images = count(int(table["n_images"].min()), "image")
+        _headings(figure, height, top, f"one mark per training with its best method, chosen on the same {images}; "
+                  f"accuracy on {words}")  # fmt: skip
+        axes = figure.add_axes((0.09, 0.5 / height, 0.66, (height - 1.1 - 0.19 * len(top)) / height))
+        for number, (name, rows) in enumerate(table.groupby("arm", sort=False)):
+            colour, mark = COLOURS[number % len(COLOURS)], MARKERS[number // len(COLOURS) % len(MARKERS)]
+            axes.plot(rows["accuracy"], rows["best"], mark, color=colour, markersize=6, label=_short(name), alpha=0.9)
+            last = rows.iloc[-1]
+            axes.annotate(clean(last["best_method"]), (last["accuracy"], last["best"]), xytext=(4, 4), size=6.5,
+                          textcoords="offset points", color=INK, parse_math=False)  # fmt: skip
+        axes.margins(0.12)
+        axes.set_xlabel("accuracy")
+        axes.set_ylabel(f"best {clean(study.protocol)} ({clean(study.metric)})", parse_math=False)
+        axes.xaxis.set_major_formatter("{x:.1%}")
+        axes.locator_params(axis="x", nbins=6)
+        axes.grid(color="#e4e4e4", linewidth=0.7)
+        axes.set_axisbelow(True)
+        for side in ("top", "right"):
+            axes.spines[side].set_visible(False)
+        axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=7.5)
+        return save_figure(figure, path)
+
+
+def _headings(figure: Figure, height: float, top: list[str], below: str) -> None:
+    figure.text(0.02, 1 - 0.12 / height, "\n".join(top), va="top", weight="bold", linespacing=1.35, parse_math=False)
+    figure.text(0.02, 1 - (0.17 + 0.19 * len(top)) / height, textwrap.fill(below, 108), va="top", size=7.5, color=SOFT,
+                parse_math=False)  # fmt: skip
+
+
+def _short(name: str) -> str:
+    name = clean(name)
+    return name if len(name) <= 22 else f"{name[:21]}\u2026"

@@ -1,0 +1,177 @@
+"""How well a guided model classifies, and where its attributions lie: the same measure for every loss and model.
+
+One fixed order: attributions are summed over channels, resized bilinearly to the image, then negative values become 0.
+EPG and IoU are those of the protocols `epg` and `box-iou`, over every ground-truth class of every image, and a map
+without a positive value counts as 0, as it does there. The published code clamps before or after it resizes, from model
+to model, which changes EPG.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from xaibench.attribution.stages import INPUT
+from xaibench.datasets.base import Dataset, Sample
+from xaibench.datasets.loading import load_groups
+from xaibench.errors import XaibenchError
+from xaibench.models.base import Model
+from xaibench.protocols.box_iou import best_threshold, box_iou
+from xaibench.protocols.energy_pointing import energy_share
+from xaibench.training.guidance.attributions import guided_maps
+from xaibench.training.guidance.groups import group_metrics
+from xaibench.training.guidance.targets import class_boxes, class_mask
+from xaibench.training.metrics import f1, mean_average_precision
+
+HELD_OUT = 32
+"""Validation images that choose the threshold of IoU, where that is not more than a quarter of them."""
+
+
+@dataclass(frozen=True)
+class Looked:
+    """A batch of images and every pair of an image and one of its classes that has a region.
+
+    inputs (B, C, H, W); labels (B,) int64; several (B, K) float multi-hot; groups: a name per image; owner (P,) int64:
+    the image of each pair; targets (P,) int64; regions (P, H, W) bool.
+    """
+
+    inputs: Tensor
+    labels: Tensor
+    several: Tensor
+    groups: list[str]
+    owner: Tensor
+    targets: Tensor
+    regions: Tensor
+
+
+class Evaluation:
+    """Evaluates a model on a data set, as often as it is asked: `evaluation(thresholds)` gives metrics by name.
+
+    Metrics, all in [0, 1]: `accuracy`, with `worst_group` and `accuracy_NAME` of groups where images have them, or `f1`
+    and `map` where a recipe learns several labels an image; `epg`, `iou` and `threshold` at the stage that is guided;
+    and `input_epg`, ... at Input, for guidance at depth. Regions are the boxes of a class, or its mask where an image
+    has no boxes. IoU needs a threshold for each stage: it is chosen on the first HELD_OUT images of the data set's
+    order, and IoU is then the mean over the others; thresholds that are given are taken as they are, for test images.
+    images: the first so many of the data set's order, None for all.
+
+    Raises XaibenchError for a data set that knows of no regions.
+    """
+
+    def __init__(
+        self, model: Model, dataset: Dataset, attribution: str, stage: str, *, several: bool, batch_size: int,
+        workers: int = 0, images: int | None = None,
+    ):  # fmt: skip
+        if not dataset.knows & {"boxes", "masks", "instances"}:
+            raise XaibenchError(f"data set {dataset.name} knows neither boxes nor masks, by which guidance is judged")
+        self.model, self.dataset, self.attribution, self.several = model, dataset, attribution, several
+        self.stages = measured_stages(attribution, stage)
+        self.batch_size = batch_size
+        ids = dataset.image_list(images)
+        self.held = max(1, min(HELD_OUT, len(ids) // 4))
+        cut = [(at, min(at + batch_size, self.held)) for at in range(0, self.held, batch_size)]
+        cut += [(at, at + batch_size) for at in range(self.held, len(ids), batch_size)]
+        self._loader = load_groups(dataset, [ids[a:b] for a, b in cut], workers, self._collate)
+        self._drawn: list[Looked] | None = None if dataset.on_disk else []
+
+    def __call__(self, thresholds: dict[str, float] | None = None) -> dict[str, float]:
+        """The metrics of the model as it is; it is left in evaluation mode. thresholds: by stage."""
+        net, device = self.model.net.eval(), next(self.model.net.parameters()).device
+        logits, labels, several, groups, seen = [], [], [], [], 0
+        found = {stage: _Found((thresholds or {}).get(stage)) for stage in self.stages}
+        for batch in self._batches():
+            with torch.no_grad():
+                logits.append(net(batch.inputs.to(device)).float().cpu())
+            labels.append(batch.labels)
+            several.append(batch.several)
+            groups += batch.groups
+            held = seen < self.held
+            seen += len(batch.inputs)
+            for part in torch.arange(len(batch.owner)).split(self.batch_size):
+                inputs, targets = batch.inputs[batch.owner[part]].to(device), batch.targets[part].to(device)
+                for stage in self.stages:
+                    found[stage].add(self._maps(inputs, targets, stage), batch.regions[part], held)
+        answers, truth = torch.cat(logits), torch.cat(several)
+        if self.several:
+            metrics = {"f1": f1(answers, truth), "map": mean_average_precision(answers, truth)[0]}
+        else:
+            metrics = group_metrics((answers.argmax(1) == torch.cat(labels)).tolist(), groups)
+        for stage in self.stages:
+            prefix = "" if stage == self.stages[0] else f"{stage.lower()}_"
+            metrics |= {prefix + name: value for name, value in found[stage].metrics().items()}
+        return metrics
+
+    def _maps(self, inputs: Tensor, targets: Tensor, stage: str) -> Tensor:
+        """Maps (P, 1, H, W) on the CPU, before negative values become 0."""
+        size = tuple(inputs.shape[2:])
+        maps, _ = guided_maps(self.model, inputs, targets, self.attribution, stage, size)
+        return maps.detach()[:, None].float().cpu()
+
+    def _batches(self) -> Iterator[Looked]:
+        if self._drawn:
+            yield from self._drawn
+            return
+        kept = []
+        for batch in self._loader:
+            kept += [batch] if self._drawn is not None else []
+            yield batch
+        self._drawn = kept if self._drawn is not None else None
+
+    def _collate(self, samples: Sequence[Sample]) -> Looked:
+        size = samples[0].image.shape[:2]
+        several = torch.zeros(len(samples), len(self.dataset.classes))
+        owner, targets, regions = [], [], []
+        for number, sample in enumerate(samples):
+            annotation = self.dataset.annotate(sample.image_id)
+            several[number, list(annotation.labels)] = 1
+            for label in annotation.labels:
+                region = class_boxes(annotation, label)
+                region = class_mask(annotation, label) if region is None else region
+                if region is not None:
+                    owner, targets, regions = [*owner, number], [*targets, label], [*regions, region]
+        stacked = torch.from_numpy(np.stack(regions)) if regions else torch.zeros(0, *size, dtype=torch.bool)
+        return Looked(
+            self.model.encoding(np.stack([s.image for s in samples])), torch.tensor([s.label for s in samples]),
+            several, [self.dataset.group(s.image_id) for s in samples],
+            torch.tensor(owner, dtype=torch.int64), torch.tensor(targets, dtype=torch.int64), stacked,
+        )  # fmt: skip
+
+
+def measured_stages(attribution: str, stage: str) -> tuple[str, ...]:
+    """The stage that is guided, and Input beside it; class activation maps are not taken at Input."""
+    return (stage,) if stage == INPUT or attribution == "grad-cam" else (stage, INPUT)
+
+
+class _Found:
+    """EPG and IoU of the maps at one stage, a batch at a time; held-out maps wait until their threshold is chosen."""
+
+    def __init__(self, threshold: float | None):
+        self.threshold, self._epg, self._iou = threshold, [], []
+        self._waiting: list[tuple[Tensor, Tensor]] = []
+        self._fit = threshold is None
+
+    def add(self, maps: Tensor, regions: Tensor, held: bool) -> None:
+        """maps (P, 1, H, W) with regions (P, H, W) bool; held: of an image that chooses the threshold."""
+        self._epg.append(energy_share(maps, regions).nan_to_num(0))
+        if self._fit and held:
+            self._waiting.append((maps, regions))
+            return
+        if self.threshold is None:
+            self._choose()
+        self._iou.append(box_iou(maps, regions, self.threshold).nan_to_num(0))
+
+    def _choose(self) -> None:
+        if not self._waiting:
+            raise XaibenchError("no held-out validation image has a region to choose the threshold of IoU on")
+        maps, regions = (torch.cat(parts) for parts in zip(*self._waiting, strict=True))
+        self.threshold, self._waiting = best_threshold(maps, regions), []
+
+    def metrics(self) -> dict[str, float]:
+        """Means over pairs, and the threshold; raises XaibenchError where there was nothing to measure."""
+        if not self._iou:
+            raise XaibenchError("no image has a region of its class to measure EPG and IoU on")
+        mean = {"epg": float(torch.cat(self._epg).mean()), "iou": float(torch.cat(self._iou).mean())}
+        return mean | {"threshold": self.threshold}

@@ -1,0 +1,155 @@
+"""Model guidance as a way of training: a localisation loss on attributions beside the loss of classification.
+
+Rao, Böhle, Parchami-Araghi, Schiele, ICCV 2023. A step minimises classification + lambda * 64 * the mean localisation
+loss of its annotated images; see `losses.weighted`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from xaibench.attribution.stages import INPUT
+from xaibench.errors import XaibenchError
+from xaibench.models.base import Model
+from xaibench.training.classifier import MONITOR, classification_loss
+from xaibench.training.guidance.attributions import check_attribution, guided_maps
+from xaibench.training.guidance.evaluation import Evaluation
+from xaibench.training.guidance.images import GuidedImages
+from xaibench.training.guidance.kept import keep_epoch
+from xaibench.training.guidance.losses import (
+    LOCALISATION,
+    OVER,
+    energy_star,
+    gradient_norm,
+    gradient_norm_lambda,
+    reduction_facts,
+    weighted,
+)
+from xaibench.training.guidance.targets import Annotations
+from xaibench.training.recipe import Recipe
+from xaibench.training.task import Objective, Split
+
+MATCHED = 16
+"""Annotated images on which gradient norms of two losses are compared, before training."""
+
+
+RECIPE = {
+    "start": "plain", "epochs": 10, "batch_size": 64, "learning_rate": 1e-4, "optimizer": "adam", "weight_decay": 0.0,
+    "schedule": "constant", "augmentation": "none", "label_smoothing": 0.0,
+}  # fmt: skip
+"""The paper's: from the baseline, Adam at 1e-4 in batches of 64, images as they are; 50 epochs on VOC, 10 on COCO."""
+
+
+@dataclass(frozen=True)
+class Guided:
+    """Training with guidance.
+
+    loss: a name of `losses.LOCALISATION`. attribution: a name of `attributions.ATTRIBUTIONS`. stage: Input, or a stage
+    of the model. weight: lambda. annotations: which images guide, and by what. alpha: the exponent of `energy-star`.
+    over: what the mean of a step is over, `annotated` images or the whole `batch`. match: another loss, whose lambda
+    `weight` then is; the lambda of `loss` is the one that has as large a gradient on the weights that training starts
+    from. keep: a folder for the weights of the epochs on the Pareto front, which changes no result. Raises
+    XaibenchError for settings that are none.
+    """
+
+    loss: str = "energy"
+    attribution: str = "ixg"
+    stage: str = INPUT
+    weight: float = 1e-3
+    annotations: Annotations = field(default_factory=Annotations)
+    alpha: float = 0.5
+    over: str = "annotated"
+    match: str | None = None
+    keep: Path | None = field(default=None, compare=False)
+    name: str = "guided"
+    recipe: ClassVar[dict[str, Any]] = RECIPE
+
+    def __post_init__(self):
+        for option, value in (("loss", self.loss), ("match", self.match)):
+            if value is not None and value not in LOCALISATION:
+                raise XaibenchError(f"--{option} {value!r} is no localisation loss; take {', '.join(LOCALISATION)}")
+        if self.over not in OVER:
+            raise XaibenchError(f"--over is {' or '.join(OVER)}, not {self.over!r}")
+        if not 0 < self.weight < float("inf"):
+            raise XaibenchError(f"--lambda is a number above 0, not {self.weight:g}")
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Every parameter, with how the values of a batch become one."""
+        own = {"alpha": self.alpha} if "energy-star" in (self.loss, self.match) else {}
+        return {
+            "loss": self.loss, "attribution": self.attribution, "stage": self.stage, "lambda": self.weight,
+            "annotations": self.annotations.facts, "match": self.match,
+        } | own | reduction_facts(self.over)  # fmt: skip
+
+    def objective(self, model: Model, split: Split, recipe: Recipe, seed: int, workers: int) -> Objective:
+        """Both losses on images that the recipe augments; after each epoch classification and localisation are measured
+        on the validation images, and the epoch with the best classification is the training's own result."""
+        check_attribution(model, self.attribution, self.stage)
+        images = GuidedImages(
+            split.train, model.encoding, split.geometry, recipe.augmentation, seed, recipe.labels, self.annotations
+        )
+        validation = Evaluation(
+            model, split.validation, self.attribution, self.stage, several=recipe.labels == "several",
+            batch_size=recipe.batch_size, workers=workers,
+        )  # fmt: skip
+        strength = self._strength(model, images)
+        monitor = MONITOR[recipe.labels]
+        keep = None
+        if self.keep is not None:
+
+            def keep(net: nn.Module, row: dict[str, float]) -> None:
+                keep_epoch(self.keep, net, row, (monitor, "epg", "iou"))
+
+        def evaluate(net: nn.Module) -> dict[str, float]:
+            return {"lambda": strength} | validation()
+
+        return Objective(model.net, self._loss(model, recipe, images, strength), images, evaluate, monitor, keep)
+
+    def _loss(self, model: Model, recipe: Recipe, images: GuidedImages, strength: float):
+        """The loss of the loop: classification on all images of a batch, localisation on the annotated ones."""
+        classify, values = classification_loss(recipe, images, None), self._values(self.loss)
+
+        def loss(net: nn.Module, batch: tuple) -> dict[str, Tensor]:
+            inputs, labels, image_ids, masks, targets, annotated = batch
+            terms = classify(net, (inputs, labels, image_ids))
+            found = inputs.new_zeros(len(inputs), dtype=torch.float32)
+            if annotated.any():  # maps cost more than the classification, so there are none for the others
+                maps, _ = self._maps(model, inputs[annotated], targets[annotated])
+                found = found.index_put((annotated.nonzero()[:, 0],), values(maps, masks[annotated]).float())
+            localisation = weighted(found, annotated, strength, self.over)
+            return {
+                "loss": terms["loss"] + localisation, "classification": terms["loss"], "localisation": localisation,
+            } | {name: value for name, value in terms.items() if name != "loss"}  # fmt: skip
+
+        return loss
+
+    def _maps(self, model: Model, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        return guided_maps(model, inputs, targets, self.attribution, self.stage, tuple(inputs.shape[2:]))
+
+    def _values(self, loss: str):
+        """A localisation loss, maps (N, H, W) and masks (N, H, W) to (N,)."""
+        return partial(energy_star, alpha=self.alpha) if loss == "energy-star" else LOCALISATION[loss]
+
+    def _strength(self, model: Model, images: GuidedImages) -> float:
+        """Lambda: `weight`, or what it is for this loss where it was given for another."""
+        if self.match is None:
+            return self.weight
+        indices = (n for n, image_id in enumerate(images.dataset.ids) if image_id in images.annotated)
+        items = list(islice((item for item in map(images.__getitem__, indices) if item[5]), MATCHED))
+        if not items:
+            raise XaibenchError("no annotated image has a mask to match gradients on; give the lambda itself")
+        inputs, masks = torch.stack([item[0] for item in items]), torch.stack([item[3] for item in items])
+        maps, _ = self._maps(model, inputs, torch.tensor([item[4] for item in items]))
+        norms = [
+            gradient_norm(weighted(self._values(loss)(maps, masks), masks.flatten(1).any(1)), model.net.parameters())
+            for loss in (self.match, self.loss)
+        ]
+        return gradient_norm_lambda(self.weight, *norms)

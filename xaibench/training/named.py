@@ -1,0 +1,93 @@
+"""Trainings with a name: a card under XAIBENCH_HOME makes of one file of weights a model like any other."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from xaibench import registry
+from xaibench.cards import ModelCard, PublishedWeights
+from xaibench.errors import XaibenchError
+from xaibench.home import home
+from xaibench.models.state import read_header
+from xaibench.results.files import make_folder, write_atomic
+from xaibench.training.api import Training
+
+
+def check_name(name: str, path: Path) -> None:
+    """Raises XaibenchError for a name that no model may have, or that another model has than the one in this file."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
+        raise XaibenchError(f"--name {name!r}: a name is made of letters, digits, _ and -")
+    if name not in registry.names("model"):
+        return
+    plain = registry.card("model", name).plain
+    if plain is None or not plain.file or (home() / plain.file).resolve() != path.resolve():
+        raise XaibenchError(f"--name {name}: there is a model of that name already; choose another")
+
+
+def name_training(name: str, training: Training) -> Path:
+    """Writes the card `cards/models/NAME.toml` of a training that is done, and returns its path.
+
+    It is the card of the model that was trained, with the file of the weights in the place of published ones. Raises
+    XaibenchError as `check_name` does, and where nothing can be written.
+    """
+    path = training.path
+    check_name(name, path)
+    base, facts = training.model, read_header(path)
+    plain = PublishedWeights(dataset=training.dataset.name, file=path.relative_to(home()).as_posix())
+    aligned = plain.model_copy(update={"alignment": training.alignment}) if training.alignment else None
+    sigmoid = training.recipe.loss == "binary-cross-entropy"
+    card = base.model_copy(
+        update={
+            "plain": plain,
+            "aligned": aligned,
+            "target": _importable(base),
+            "title": training.title,
+            "tags": ("trained",),
+            "notes": training_notes(facts),
+            "probability": "sigmoid" if sigmoid else "softmax",
+        }
+    )
+    fields = card.model_dump(mode="json", exclude_defaults=True, exclude={"name", "source"})
+    written = home() / "cards" / "models" / f"{name}.toml"
+    make_folder(written.parent)
+    write_atomic(written, "".join(f"{key} = {toml_value(value)}\n" for key, value in fields.items()).encode())
+    return written
+
+
+def training_notes(facts: dict[str, Any]) -> str:
+    """The header of a file of weights in words: what was trained how, on what, and what came out."""
+    task = facts.get("task") or {}
+    parts = [
+        f"{facts['model']} on {facts['dataset']} ({_words(facts['train'])})",
+        f"task: {_words(task)}" if task else "",
+        f"deletions: {_words(facts['alignment'])}" if facts["alignment"] else "",
+        f"recipe: {_words(facts['recipe'])}",
+        f"seed: {facts['seed']}",
+        f"metrics: {_words(facts['metrics'])}",
+    ]
+    return "Trained here. " + "; ".join(part for part in parts if part) + "."
+
+
+def toml_value(value: Any) -> str:
+    """A value of a card (words, numbers, booleans, lists and dicts of these) in TOML, on one line."""
+    if isinstance(value, dict):
+        inside = (f"{toml_value(str(key))} = {toml_value(item)}" for key, item in value.items() if item is not None)
+        return f"{{ {', '.join(inside)} }}"
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(toml_value, value))}]"
+    return json.dumps(value, ensure_ascii=False)  # words, booleans and finite numbers are the same in both
+
+
+def _importable(card: ModelCard) -> str:
+    """The target of a card so that another process finds it: what a plug-in registered is found by its file."""
+    module, _, attribute = card.target.rpartition(":")
+    file = getattr(sys.modules.get(module), "__file__", None)
+    return f"{Path(file).resolve()}:{attribute}" if file and module.startswith("xaibench_plugin_") else card.target
+
+
+def _words(facts: dict[str, Any]) -> str:
+    return ", ".join(f"{k} {f'{v:.4g}' if isinstance(v, float) else v}" for k, v in facts.items() if v is not None)
