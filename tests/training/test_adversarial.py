@@ -165,10 +165,11 @@ def test_an_images_attack_does_not_depend_on_its_batch():
 
 def test_mode_comes_back_after_an_error():
     net = Normalised().train()
+    net.norm.eval()
     with pytest.raises(RuntimeError), in_evaluation(net):
-        assert not net.training
+        assert not net.training and not net.head.training
         raise RuntimeError
-    assert net.training
+    assert net.training and net.head.training and not net.norm.training, "each module as it was"
 
 
 def test_training_learns_from_attacked_images_only_and_reports_both_accuracies():
@@ -232,9 +233,10 @@ def test_command_trains_on_from_plain_weights(home, command):
     assert command("train", "classifier", *words, "--epochs", "1")[0] == 0
     status, out, err = command("train", "adversarial", *words, "--epsilon", "8/255", "--steps", "2", "--epochs", "1")
     assert status == 0, err
-    assert out.startswith("validation robust_accuracy 0.") and ", accuracy " in out
+    assert out.startswith("validation robust_accuracy ") and "%, accuracy " in out
     recipe = plan_training("tiny", "mini", None, task=Adversarial()).recipe
     assert (recipe.start, recipe.optimizer, recipe.epochs, recipe.learning_rate) == ("plain", "adam", 10, 1e-4)
+    assert [recipe.rate_at(epoch, 10) for epoch in range(10)] == pytest.approx([1e-4] * 4 + [1e-5] * 2 + [1e-6] * 4)
     for wrong in ("--epsilon=two", "--epsilon=1/0", "--step-size=x"):
         status, _, err = command("train", "adversarial", *words, wrong)
         assert (status, err.strip().count("\n")) == (2, 0) and "is no number; give one such as 0.3 or 2/255" in err

@@ -19,7 +19,7 @@ CHECKOUT = Path(xaibench.__file__).parents[1]
 WORDS = (
     "train", "classifier", "--model", "tiny", "--dataset", "mini", "--device", "cpu", "--quiet", "--workers", "0",
     "--epochs", "8", "--recipe", "optimizer=adam", "--recipe", "accumulation=2", "--recipe", "gradient_clip=0.5",
-    "--batch-size", "8", "--dataset-option", "count=192",
+    "--batch-size", "8", "--dataset-option", "count=192", "--recipe", "head_epochs=3", "--recipe", "milestones=[2]",
 )  # fmt: skip
 
 

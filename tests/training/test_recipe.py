@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 from pydantic import ValidationError
-from torch.optim.lr_scheduler import CosineAnnealingLR, StepLR
+from torch.optim.lr_scheduler import CosineAnnealingLR, MultiStepLR, StepLR
 
 from xaibench import registry
 from xaibench.training.recipe import Recipe
@@ -34,6 +34,35 @@ def test_steps_are_those_of_torchs_schedule(epochs, step_epochs, factor, per_epo
         for _ in range(per_epoch):
             assert recipe.rate_at(step, epochs * per_epoch) == pytest.approx(optimiser.param_groups[0]["lr"])
             step += 1
+        optimiser.step()
+        schedule.step()
+
+
+def test_milestones_are_counted_in_each_stage():
+    """Three epochs of the head and five of all layers, lowered after one and two epochs of each."""
+    recipe = Recipe(epochs=8, head_epochs=3, milestones=[1, 2], step_factor=0.5, learning_rate=0.8)
+    by_hand = [0.8, 0.4, 0.2, 0.8, 0.4, 0.2, 0.2, 0.2]
+    for per_epoch in (1, 7):
+        rates = [recipe.rate_at(step, 8 * per_epoch) for step in range(8 * per_epoch)]
+        assert rates == pytest.approx([rate for rate in by_hand for _ in range(per_epoch)])
+    steps = Recipe(epochs=8, head_epochs=3, step_epochs=2, step_factor=0.5, learning_rate=0.8)
+    assert [steps.rate_at(e, 8) for e in range(8)] == pytest.approx([0.8, 0.8, 0.4, 0.8, 0.8, 0.4, 0.4, 0.2])
+
+
+def test_obeys_rates_are_its_papers():
+    """Ten epochs of the head and ten of all layers at 1e-3, times 0.1 after the fourth and the sixth of each."""
+    recipe = Recipe(epochs=20, head_epochs=10, milestones=(4, 6), optimizer="adam", learning_rate=1e-3)
+    stage = [1e-3] * 4 + [1e-4] * 2 + [1e-5] * 4
+    assert [recipe.rate_at(epoch, 20) for epoch in range(20)] == pytest.approx(stage + stage)
+
+
+@pytest.mark.parametrize("milestones", [(1,), (2, 3), (1, 4, 30)])
+def test_milestones_of_one_stage_are_torchs(milestones):
+    recipe = Recipe(epochs=5, milestones=milestones, learning_rate=0.2, step_factor=0.3)
+    optimiser = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.2)
+    schedule = MultiStepLR(optimiser, milestones, 0.3)
+    for epoch in range(5):
+        assert recipe.rate_at(3 * epoch + 2, 15) == pytest.approx(optimiser.param_groups[0]["lr"])
         optimiser.step()
         schedule.step()
 
@@ -120,6 +149,9 @@ def test_facts_of_the_papers_recipe_are_as_they_were_when_trainings_were_first_k
         {"accumulation": 4},
         {"class_weights": True},
         {"labels": "several", "loss": "binary-cross-entropy"},
+        {"head_epochs": 10},
+        {"milestones": [4, 6]},
+        {"start": "transfer"},
     ],
 )
 def test_later_fields_are_facts_where_they_are_not_as_usual(field):
@@ -146,6 +178,14 @@ def test_recipes_of_models_are_recipes_on_the_embedded_data(name):
         {"gradient_clip": 0},
         {"accumulation": 0},
         {"labels": "several"},
+        {"head_epochs": 31},
+        {"milestones": [0]},
+        {"milestones": [4, 4]},
+        {"milestones": [6, 4]},
+        {"milestones": "4,6"},
+        {"milestones": 4},
+        {"milestones": [4], "schedule": "one-cycle"},
+        {"start": "imagenet"},
         {"class_weights": True, "labels": "several", "loss": "binary-cross-entropy"},
     ],
 )

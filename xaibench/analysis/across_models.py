@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from xaibench.analysis.boards import Board, boards, choose, comparable_across_models
+from xaibench.analysis.boards import Board, accuracy_of, boards, choose, comparable_across_models
 from xaibench.analysis.leaderboard import Leaderboard, open_leaderboard
 from xaibench.analysis.ranking import statistics_of
 from xaibench.errors import XaibenchError
@@ -17,7 +17,7 @@ from xaibench.results.cells import digest
 from xaibench.results.store import Store
 
 COLUMNS = ("rank", "model", "method", "mean", "ci_low", "ci_high", "n_images", "rank_low", "rank_high", "kind")
-MODEL_COLUMNS = ("model", "accuracy", "best_method", "best", "ci_low", "ci_high", "mean", "n_methods")
+MODEL_COLUMNS = ("model", "accuracy", "accuracy_on", "best_method", "best", "ci_low", "ci_high", "mean", "n_methods")
 RANKED = ("method", "variant")
 OF_A_MODEL = ("model", "weights", "reference")
 
@@ -28,8 +28,8 @@ class AcrossModels:
 
     table: one row per model and method, best first, with `COLUMNS`; ranks are among the ranked methods of all models,
     and null where the protocol's scores may not be compared across models. models: one row per model, by its best
-    ranked method (chosen on these images), with `MODEL_COLUMNS`: accuracy in [0, 1] or NaN, mean over its ranked
-    methods. titles: of each model's board. n_images: images that all models have.
+    ranked method (chosen on these images), with `MODEL_COLUMNS`: accuracy in [0, 1] or NaN and on what, mean over its
+    ranked methods. titles: of each model's board. n_images: images that all models have.
     """
 
     table: pd.DataFrame
@@ -93,10 +93,10 @@ def across_models(
         raise XaibenchError(
             f"only one model was judged like {taken.title}; run others: xaibench run {protocol} --model A,B,C"
         )
-    found = {
-        name: open_leaderboard(store, protocol, board=each.key, metric=metric) for name, each in _named(alike).items()
-    }
-    return _joined(found, taken.context, resamples, seed)
+    named = _named(alike)
+    found = {name: open_leaderboard(store, protocol, board=each.key, metric=metric) for name, each in named.items()}
+    right = {name: accuracy_of(each.run) for name, each in named.items()}
+    return _joined(found, right, taken.context, resamples, seed)
 
 
 def _rest(board: Board) -> str:
@@ -122,7 +122,10 @@ def _named(alike: list[Board]) -> dict[str, Board]:
     return names
 
 
-def _joined(found: dict[str, Leaderboard], context: dict[str, Any], resamples: int, seed: int) -> AcrossModels:
+def _joined(
+    found: dict[str, Leaderboard], right: dict[str, tuple[float, str]], context: dict[str, Any], resamples: int,
+    seed: int,
+) -> AcrossModels:  # fmt: skip
     frames = {name: board.image_scores() for name, board in found.items()}
     images = sorted(set.intersection(*(set(frame.index) for frame in frames.values())))
     if not images:
@@ -149,21 +152,20 @@ def _joined(found: dict[str, Leaderboard], context: dict[str, Any], resamples: i
     if not comparable:
         notes.append(f"{context['protocol']['name']} is not made for comparing models: nothing is ranked across them")
     return AcrossModels(
-        table, _models(table, found, first.higher_is_better), {name: board.title for name, board in found.items()},
+        table, _models(table, right, first.higher_is_better), {name: board.title for name, board in found.items()},
         context, first.metric, first.higher_is_better, comparable, len(images), tuple(notes),
     )  # fmt: skip
 
 
-def _models(table: pd.DataFrame, found: dict[str, Leaderboard], higher: bool) -> pd.DataFrame:
+def _models(table: pd.DataFrame, right: dict[str, tuple[float, str]], higher: bool) -> pd.DataFrame:
     rows = []
-    for name, board in found.items():
+    for name, (accuracy, on) in right.items():
         own = table[(table["model"] == name) & table["kind"].isin(RANKED) & table["mean"].notna()]
-        right = board.accuracy["correct"] / board.accuracy["images"] if (board.accuracy or {}).get("images") else None
         best = own.iloc[0] if len(own) else {}
         rows.append({
-            "model": name, "accuracy": right, "best_method": best.get("method"), "best": best.get("mean"),
-            "ci_low": best.get("ci_low"), "ci_high": best.get("ci_high"), "mean": own["mean"].mean(),
-            "n_methods": len(own),
+            "model": name, "accuracy": accuracy, "accuracy_on": on, "best_method": best.get("method"),
+            "best": best.get("mean"), "ci_low": best.get("ci_low"), "ci_high": best.get("ci_high"),
+            "mean": own["mean"].mean(), "n_methods": len(own),
         })  # fmt: skip
     made = pd.DataFrame(rows, columns=list(MODEL_COLUMNS)).astype({"accuracy": float, "best": float})
     return made.sort_values(["best", "model"], ascending=[not higher, True]).reset_index(drop=True)

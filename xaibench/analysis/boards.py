@@ -103,6 +103,17 @@ def short_key(board: Board, others: Iterable[Board]) -> str:
     return board.key[:length]
 
 
+def accuracy_of(run: RunManifest | None) -> tuple[float, str]:
+    """A model's accuracy in [0, 1], on the validation images of its training where it was trained here, else on those
+    that were evaluated, and which of the two in words; NaN where neither is known."""
+    training, seen = (run.training, run.accuracy) if run else (None, None)
+    if training and "accuracy" in training.get("metrics", {}):
+        return training["metrics"]["accuracy"], "validation images"
+    if seen and seen["images"]:
+        return seen["correct"] / seen["images"], "evaluated images"
+    return float("nan"), ""
+
+
 def comparable_across_models(context: dict[str, Any]) -> bool:
     """Whether scores of a context's protocol may be compared across models, as its card says; not where there is none,
     such as that of a plug-in that this command does not name."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xaibench import registry
+from xaibench.analysis.boards import accuracy_of
 from xaibench.analysis.comparison import Arm
 from xaibench.analysis.study import Study, make_study
 from xaibench.cards import ComparisonArm, ComparisonCard
@@ -16,7 +17,6 @@ from xaibench.errors import XaibenchError
 
 if TYPE_CHECKING:
     from xaibench.analysis.leaderboard import Leaderboard
-    from xaibench.engine.api import Results
 
 
 @dataclass(frozen=True)
@@ -93,19 +93,9 @@ def carry_out(
             results = error.results
             notes.append(f"{step.words}: {error}")
         boards[step.arm].append(results.leaderboard(protocol))
-        accuracies[step.arm].append(_accuracy(results))
+        accuracies[step.arm].append(accuracy_of(results.manifest))
     arms = {name: _arm(name, found, accuracies[name]) for name, found in boards.items()}
     return make_study(card, boards, arms, pairs, notes)
-
-
-def _accuracy(results: Results) -> tuple[float, str]:
-    """The model's accuracy, on the validation images of its training where it was trained here, and on what."""
-    training, seen = results.manifest.training, results.manifest.accuracy
-    if training and "accuracy" in training.get("metrics", {}):
-        return training["metrics"]["accuracy"], "validation images"
-    if seen and seen["images"]:
-        return seen["correct"] / seen["images"], "evaluated images"
-    return float("nan"), ""
 
 
 def _arm(name: str, boards: list[Leaderboard], accuracies: list[tuple[float, str]]) -> Arm:

@@ -98,10 +98,7 @@ def find_weights(
     trainings fit.
     """
     if wanted.choice not in ("plain", "aligned"):
-        path = Path(wanted.choice)
-        if not path.is_file():
-            raise XaibenchError(f"--weights {wanted.choice} is neither plain, nor aligned, nor a file")
-        return path
+        return named_file(wanted.choice)
     if path := own_file(card, dataset, wanted):
         return path
     size = dataset.geometry.facts
@@ -125,6 +122,14 @@ def find_weights(
     return fetch(url, path, sha256) if download or path.is_file() else None
 
 
+def named_file(choice: str) -> Path:
+    """The file that --weights names; raises XaibenchError where there is none."""
+    path = Path(choice)
+    if not path.is_file():
+        raise XaibenchError(f"--weights {choice} is neither plain, nor aligned, nor a file")
+    return path
+
+
 def _nearest(trained: list[TrainedWeights], parameters: dict[str, Any]) -> list[TrainedWeights]:
     """Those trainings that learnt from images of these parameters, of these those of seed 0; all, where none did."""
     unasked = {"drop_parts"} - parameters.keys()  # the alignment's doing
@@ -145,15 +150,21 @@ def own_file(card: ModelCard, dataset: DatasetCard, wanted: Wanted) -> Path | No
     said = card.aligned if wanted.choice == "aligned" else card.plain
     if said is None or not said.file or not wanted.fits(said.alignment.facts if said.alignment else None):
         return None
-    path = home() / said.file
-    if not path.is_file():
-        raise XaibenchError(
-            f"weights {path} of model {card.name} are gone; train it again, or name a file by --weights"
-        )
+    path = file_of(card, said)
     if said.dataset != dataset.name:
         raise XaibenchError(
             f"model {card.name} was trained on {said.dataset}, not on {dataset.name}; "
             f"judge it there all the same by --weights {path}"
+        )
+    return path
+
+
+def file_of(card: ModelCard, said: PublishedWeights) -> Path:
+    """The file of this machine that a model's card names; raises XaibenchError where it is gone."""
+    path = home() / said.file
+    if not path.is_file():
+        raise XaibenchError(
+            f"weights {path} of model {card.name} are gone; train it again, or name a file by --weights"
         )
     return path
 

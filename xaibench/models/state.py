@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,8 +79,11 @@ def _named_as(net: nn.Module, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return tensors
 
 
-def load_state(net: nn.Module, state: StateFile, model: str) -> None:
-    """Copies weights into a network; raises XaibenchError that names the first keys or shapes that differ."""
+def load_state(net: nn.Module, state: StateFile, model: str, head: Collection[str] = ()) -> list[str]:
+    """Copies weights into a network; raises XaibenchError that names the first keys or shapes that differ.
+
+    Returns the names of tensors that keep their values: those of `head` that the weights have for other classes.
+    """
     wanted, given = net.state_dict(), _named_as(net, state.tensors)
     given = {k: v for k, v in given.items() if k in wanted or not k.endswith("num_batches_tracked")}
     missing = [k for k in wanted if k not in given and not k.endswith("num_batches_tracked")]
@@ -92,12 +96,15 @@ def load_state(net: nn.Module, state: StateFile, model: str) -> None:
             )
         )  # fmt: skip
     wrong = [k for k in given if given[k].shape != wanted[k].shape]
+    fresh = [k for k in wrong if k in head and given[k].ndim and given[k].shape[1:] == wanted[k].shape[1:]]
+    wrong = [k for k in wrong if k not in fresh]
     if wrong:
         name, count = wrong[0], class_count(net, state)
         hint = f": they are for {count} classes, the data set has {wanted[name].shape[0]}" if count else ""
         shapes = f"{name} is {tuple(given[name].shape)}, not {tuple(wanted[name].shape)}"
         raise XaibenchError(f"weights {state.path} do not fit {model}{hint} ({shapes})")
-    net.load_state_dict(given, strict=False)
+    net.load_state_dict({k: v for k, v in given.items() if k not in fresh}, strict=False)
+    return [k for k in wanted if k in fresh]
 
 
 def class_count(net: nn.Module, state: StateFile) -> int | None:

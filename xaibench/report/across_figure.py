@@ -42,9 +42,8 @@ def across_figure(found: AcrossModels, path: str | Path) -> Path:
         figure.text(
             0.02, 1 - 0.12 / height, "\n".join(top), va="top", weight="bold", linespacing=1.35, parse_math=False
         )
-        words = (
-            f"mean {clean(found.metric)} over {count(found.n_images, 'image')}; framed: a model's best ranked method"
-        )
+        over = f"over {count(found.n_images, 'image')}"
+        words = f"mean {clean(found.metric)} {over}; framed: the best ranked method of a model; (accuracy)"
         figure.text(
             0.02, 1 - (0.17 + 0.19 * len(top)) / height, words, va="top", size=7.5, color=SOFT, parse_math=False
         )

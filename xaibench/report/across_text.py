@@ -31,7 +31,7 @@ def caption(found: AcrossModels) -> str:
     words = (
         f"Mean {clean(found.metric)} ({end} is better) over the same {count(found.n_images, 'image')} for every model, "
         "with 95 % bootstrap intervals over images, for these fixed models. best: of the ranked method that is best on "
-        "these images; mean: over the model's ranked methods; accuracy on the evaluated images."
+        "these images; mean: over the model's ranked methods."
     )
     return f"{words} Ranks are among all ranked pairs of model and method." if found.comparable else words
 
@@ -39,15 +39,16 @@ def caption(found: AcrossModels) -> str:
 def to_text(found: AcrossModels, width: int | None, colour: bool) -> str:
     """The models, and the best pairs of model and method."""
     headers = ["rank", "model", "method", "mean", "ci_low", "ci_high", "ranks", "kind"]
-    shown = found.table.head(FIRST)
+    some = found.table[found.table["kind"] != "oracle"]  # they are at the top of every model
+    shown = some.head(FIRST)
     lines = []
     for row in shown.to_dict("records"):
         ranks = "" if pd.isna(row["rank_low"]) else f"{row['rank_low']}-{row['rank_high']}"
         lines.append([ranks if name == "ranks" else cell_words(row[name]) for name in headers])
     body = [_models(found, width, colour), ""]
     body.append(text_table(headers, lines, width, colour, quiet=shown["rank"].isna().tolist(), less=("kind", "ranks")))
-    if len(found.table) > FIRST:
-        body += ["", f"... the first {FIRST} of {len(found.table)} pairs; --format csv has all, md all means"]
+    if len(some) > FIRST:
+        body += ["", f"... the first {FIRST} of {len(some)} pairs; --format csv has all, md all means"]
     return page(found.title, "\n".join(body), caption(found), width)
 
 
@@ -78,4 +79,6 @@ def _readable(models: pd.DataFrame) -> pd.DataFrame:
 def _models(found: AcrossModels, width: int | None, colour: bool) -> str:
     table = _readable(found.models)
     lines = [[cell_words(value) for value in row.values()] for row in table.to_dict("records")]
-    return text_table(list(table.columns), lines, width, colour, quiet=[False] * len(lines), less=("n_methods",))
+    return text_table(
+        list(table.columns), lines, width, colour, quiet=[False] * len(lines), less=("n_methods", "accuracy_on")
+    )

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from xaibench.analysis.leaderboard import Leaderboard
 
-WORDS = ("method", "kind", "group", "class", "model", "arm", "best_method", "verdict")  # columns of text
+WORDS = ("method", "kind", "group", "class", "model", "arm", "best_method", "verdict", "accuracy_on")  # columns of text
 MARKDOWN = str.maketrans({character: f"\\{character}" for character in "\\`*_[]<>|~&$"})
 
 

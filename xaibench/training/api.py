@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,13 +18,13 @@ from xaibench.models.open import (
     build_model,
     encoding_of,
     find_weights,
-    load_weights,
     missing_weights,
     model_card,
 )
-from xaibench.models.state import file_digest, read_state
+from xaibench.models.state import file_digest
 from xaibench.models.trained import folder_of
 from xaibench.training.recipe import Recipe
+from xaibench.training.transfer import load_start, transferred_weights
 
 if TYPE_CHECKING:
     from xaibench.training.task import Task
@@ -107,6 +108,7 @@ class Training:
 
         from xaibench.seeds import derive
         from xaibench.training.classifier import Classification
+        from xaibench.training.head import head_of
         from xaibench.training.task import Split
         from xaibench.training.train import train
 
@@ -121,12 +123,15 @@ class Training:
                 f"{self.model.name} tells {model.classes} classes apart, {self.dataset.name} has "
                 f"{len(learnt.classes)}; give its builder the parameter num_classes"
             )
-        if self.start:
-            model = load_weights(model, read_state(self.start), "plain", self.model)
+        transfer = self.recipe.start == "transfer"
+        head = head_of(self.model, model) if transfer or self.recipe.head_epochs else ()
+        fresh = load_start(model, self.start, self.model, head if transfer else None) if self.start else []
+        if fresh and not quiet and os.environ.get("RANK", "0") == "0":
+            print(f"new head: {', '.join(fresh)}", file=sys.stderr, flush=True)
         train(
             model, Split(learnt, validation, self.dataset.geometry), self.task or Classification(self.alignment),
-            self.recipe, self.path.parent, self.facts, title=self.title, seed=self.seed, workers=workers,
-            device=device, precision=precision, quiet=quiet,
+            self.recipe, self.path.parent, self.facts | ({"fresh": fresh} if fresh else {}), title=self.title,
+            seed=self.seed, workers=workers, device=device, precision=precision, quiet=quiet, head=head,
         )  # fmt: skip
 
 
@@ -148,7 +153,8 @@ def plan_training(
 
     The model's recipe counts with numbers that are from scratch only; what is usual for the task counts more than both.
     A named training is trained further by default. alignment None trains on intact images. A recipe that starts from
-    plain weights takes those of the model's card, or the file that `weights` names. image_size is the side of the
+    plain weights takes those of the model on this data set, or the file that `weights` names; one that starts by
+    transfer those of the model's card, whatever data set they are for, or that file. image_size is the side of the
     images, where it is not the data set's. task is what it is trained for, where that is not classification alone.
     Raises XaibenchError where there are no such weights and for changes that no recipe has.
     """
@@ -160,30 +166,46 @@ def plan_training(
             f"data set {dataset} cannot draw its training images without parts (it has no option drop_parts)"
         )
     try:
-        recipe = _recipe(card, data, getattr(task, "recipe", {}) | (changes or {}))
+        recipe = _recipe(card, data, getattr(task, "recipe", {}), changes or {})
     except ValidationError as error:
         first = error.errors()[0]
         field = "".join(f"{part}: " for part in first["loc"])
         problem = first["msg"].removeprefix("Value error, ")
         raise XaibenchError(f"recipe of {model} on {dataset}: {field}{problem}") from None
     start, own = None, brings_weights(card)
-    if recipe.start == "plain" and not (own and weights == "plain"):
+    if recipe.start == "transfer" and not (own and weights == "plain"):
+        start = transferred_weights(card, weights, download)
+    elif recipe.start == "plain" and not (own and weights == "plain"):
         wanted = Wanted(weights)
         start = find_weights(card, data, wanted, download, options)
         if start is None:
-            raise missing_weights(card, data, wanted)
+            ways = "--recipe start=scratch, or start=transfer for weights of other classes"
+            raise XaibenchError(f"{missing_weights(card, data, wanted)}; or start otherwise: {ways}")
     digest = file_digest(start) if start else own_state(card, build_network(card, 1)).digest if own else None
     return Training(card, data, alignment, recipe, data_root, options or {}, seed, start, digest, task)
 
 
-def _recipe(card: ModelCard, data: DatasetCard, changes: dict[str, Any]) -> Recipe:
-    """The recipe of a model on a data set with changes; raises pydantic's ValidationError for what is no recipe."""
-    labels = (data.recipe | card.recipe | changes).get("labels", data.labels)
+def _recipe(card: ModelCard, data: DatasetCard, task: dict[str, Any], changes: dict[str, Any]) -> Recipe:
+    """The recipe of a model on a data set, with what is usual for a task, and changes.
+
+    Raises pydantic's ValidationError for what is no recipe.
+    """
+    labels = (data.recipe | card.recipe | task | changes).get("labels", data.labels)
     loss = {"loss": "binary-cross-entropy"} if card.probability == "sigmoid" or labels == "several" else {}
     usual = loss | {"labels": labels} | data.recipe
     start = {"start": "plain"} if card.plain and card.plain.file else {}
-    recipe = Recipe.model_validate(usual | card.recipe | start | changes)
-    if recipe.start == "plain" and data.recipe.get("start") != "scratch":
+    recipe = Recipe.model_validate(_layered(usual, card.recipe, start, task, changes))
+    if recipe.start != "scratch" and data.recipe.get("start") != "scratch":
         # what a network needs from scratch is no reason to fine-tune it otherwise
-        recipe = Recipe.model_validate(usual | start | changes)
+        recipe = Recipe.model_validate(_layered(usual, start, task, changes))
     return recipe
+
+
+def _layered(*layers: dict[str, Any]) -> dict[str, Any]:
+    """Fields of recipes, later ones over earlier ones; milestones go with the schedule that they are of."""
+    fields: dict[str, Any] = {}
+    for layer in layers:
+        if layer.get("schedule", "step") != "step" or "step_epochs" in layer:
+            fields.pop("milestones", None)
+        fields |= layer
+    return fields

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedDataParallelKwargs
 from torch import Tensor, nn
 from torch.utils.data import Sampler
 
@@ -68,6 +68,7 @@ def fit(
     precision: str = "float32",
     quiet: bool = False,
     keep: Callable[[nn.Module, Trained], None] | None = None,
+    before_epoch: Callable[[int], None] | None = None,
 ) -> Trained:
     """Trains objective.net in place and leaves the weights of the epoch whose monitored metric was highest (the last of
     equals).
@@ -77,15 +78,17 @@ def fit(
     after each epoch, objective.monitor among them. folder receives `checkpoint/` (removed at the end), and
     `metrics.parquet` with one row per epoch, in which `train_seconds` are those of `seconds` without evaluation. Call
     again with the same folder to resume. keep(net, trained) stores the result, in one process, while the checkpoint is
-    still there, so that no kill can lose it. Raises XaibenchError that names the images of the batch when a loss or a
-    gradient is not finite, and for a precision that nothing is trained in, and where a checkpoint cannot be written;
-    the checkpoint before that is then still there.
+    still there, so that no kill can lose it. before_epoch(epoch) is called before each epoch (from 0), with the
+    network in training mode; it may decide which parameters learn. Raises XaibenchError that names the images of the
+    batch when a loss or a gradient is not finite, and for a precision that nothing is trained in, and where a
+    checkpoint cannot be written; the checkpoint before that is then still there.
     """
     net, loss, data, monitor = objective.net, objective.loss, objective.data, objective.monitor
     kinds = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
     if precision not in kinds:
         raise XaibenchError(f"cannot train in precision {precision!r}; it is one of {', '.join(kinds)}")
-    accelerator = Accelerator(cpu=device == "cpu", mixed_precision=kinds[precision])
+    some = DistributedDataParallelKwargs(find_unused_parameters=before_epoch is not None)
+    accelerator = Accelerator(cpu=device == "cpu", mixed_precision=kinds[precision], kwargs_handlers=[some])
     order = EpochOrder(len(data), seed)
     loader = make_loader(data, workers, batch_size=recipe.batch_size, sampler=order, drop_last=True)
     if not len(loader):
@@ -105,6 +108,8 @@ def fit(
             order.epoch = data.epoch = epoch
             torch.manual_seed(derive(seed, "epoch", epoch))
             net.train()
+            if before_epoch:
+                before_epoch(epoch)
             means, seen = Means(), []
             for number, batch in enumerate(batches(loader)):
                 where = f"epoch {epoch + 1}, batch {number + 1}"

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-LATER = ("optimizer", "gradient_clip", "accumulation", "labels", "class_weights")
+LATER = ("optimizer", "gradient_clip", "accumulation", "labels", "class_weights", "head_epochs", "milestones")
 """Fields that came after trainings had been keyed: facts leave them out where they are as usual."""
 
 
 class Recipe(BaseModel):
     """How weights are optimised; the defaults are the paper's fine-tuning on deletions.
 
-    start: from `plain` weights of the same model and data, or from `scratch`. schedule: `step` multiplies the rate by
-    step_factor every step_epochs; `one-cycle` warms up over a share of all steps and decays to zero (both by a cosine);
+    start: from `plain` weights of the same model and data, from `scratch`, or by `transfer` from the model's published
+    weights whatever their classes are, with a new head where these are others. head_epochs: the first so many of the
+    epochs train the head alone. schedule: `step` multiplies the rate by step_factor every step_epochs, or instead after
+    the epochs of milestones, both counted from the beginning of each stage (that of the head, that of all layers);
+    `one-cycle` warms up over a share of all steps and decays to zero (both by a cosine);
     `constant`; `cosine` decays to zero from the first step; `lico` is the rate eta0 cos(7 pi k / 16 K) of step k of K
     (Lei et al. 2023). augmentation: `crop-flip` (a random resized crop and a flip), `flip` or `none`. optimizer: `sgd`,
     or `adam` and `adamw`, which have no use for momentum and nesterov. gradient_clip: the largest norm of a gradient
@@ -27,7 +30,7 @@ class Recipe(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    start: Literal["plain", "scratch"] = "plain"
+    start: Literal["plain", "scratch", "transfer"] = "plain"
     epochs: int = Field(30, ge=1)
     batch_size: int = Field(256, ge=1)
     learning_rate: float = Field(0.001, gt=0)
@@ -46,6 +49,15 @@ class Recipe(BaseModel):
     accumulation: int = Field(1, ge=1)
     labels: Literal["single", "several"] = "single"
     class_weights: bool = False
+    head_epochs: int = Field(0, ge=0)
+    milestones: tuple[Annotated[int, Field(ge=1)], ...] = ()
+
+    @field_validator("milestones", mode="before")
+    @classmethod
+    def _listed(cls, value: Any) -> Any:
+        if not isinstance(value, (list, tuple)):
+            raise ValueError(f"{value!r} is no list of epochs; write it as milestones=[4,6]")
+        return value
 
     @model_validator(mode="after")
     def _possible(self) -> Recipe:
@@ -55,24 +67,34 @@ class Recipe(BaseModel):
             )
         if self.labels == "several" and self.class_weights:
             raise ValueError("class_weights are for images of one class; leave them out, or say labels=single")
+        if self.milestones and self.schedule != "step":
+            raise ValueError(f"milestones need schedule=step, not {self.schedule}; change one of the two")
+        if list(self.milestones) != sorted(set(self.milestones)):
+            raise ValueError("milestones are epochs in order, such as milestones=[4,6]")
+        if self.head_epochs > self.epochs:
+            raise ValueError(f"head_epochs={self.head_epochs} are more than all epochs, which are {self.epochs}")
         return self
 
     @property
     def facts(self) -> dict[str, Any]:
         """What keys and headers of weights hold; they take it for granted that fields of `LATER` are as usual."""
         usual = {name for name in LATER if getattr(self, name) == type(self).model_fields[name].default}
-        return self.model_dump(exclude=usual)
+        return self.model_dump(mode="json", exclude=usual)
 
     def rate_at(self, step: int, steps: int) -> float:
         """The learning rate of step 0..steps-1 of the whole training."""
         if self.schedule == "constant":
             return self.learning_rate
         if self.schedule == "step":
-            epoch = step * self.epochs // steps
-            return self.learning_rate * self.step_factor ** (epoch // self.step_epochs)
+            return self.learning_rate * self.step_factor ** self._drops(step * self.epochs // steps)
         if self.schedule == "lico":
             return self.learning_rate * math.cos(7 * math.pi * step / (16 * steps))
         warm = self.warmup * steps if self.schedule == "one-cycle" else 0
         if step < warm:
             return self.learning_rate * (0.04 + 0.96 * (1 - math.cos(math.pi * step / warm)) / 2)
         return self.learning_rate * (1 + math.cos(math.pi * (step - warm) / (steps - warm))) / 2
+
+    def _drops(self, epoch: int) -> int:
+        """How often the rate has been lowered by this epoch (from 0) since its stage began."""
+        done = epoch - self.head_epochs if epoch >= self.head_epochs else epoch
+        return sum(done >= end for end in self.milestones) if self.milestones else done // self.step_epochs

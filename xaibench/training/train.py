@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import torch
@@ -9,6 +10,7 @@ from torch import nn
 
 from xaibench.models.base import Model
 from xaibench.models.state import save_state
+from xaibench.training.head import HeadStage
 from xaibench.training.loop import Trained, fit
 from xaibench.training.recipe import Recipe
 from xaibench.training.task import Split, Task
@@ -28,14 +30,17 @@ def train(
     device: str = "cpu",
     precision: str = "float32",
     quiet: bool = False,
+    head: Collection[str] = (),
 ) -> Path:
     """Trains model.net for a task and writes `folder/weights.safetensors`, whose header holds the facts and metrics.
 
-    Call again with the same folder to resume. Returns the path of the weights.
+    head names the tensors of model.net that the recipe's head_epochs train alone. Call again with the same folder to
+    resume. Returns the path of the weights.
     """
     model.net.requires_grad_(True).to(memory_format=torch.channels_last)
     objective = task.objective(model, split, recipe, seed, workers)
     path = folder / "weights.safetensors"
+    stage = HeadStage(model.net, head, recipe.head_epochs) if recipe.head_epochs else None
 
     def keep(net: nn.Module, trained: Trained) -> None:
         chosen = {} if objective.monitor == "accuracy" else {"monitor": objective.monitor}
@@ -43,7 +48,7 @@ def train(
 
     fit(
         objective, recipe, folder, title=f"training {title}", seed=seed, workers=workers, device=device,
-        precision=precision, quiet=quiet, keep=keep,
+        precision=precision, quiet=quiet, keep=keep, before_epoch=stage,
     )  # fmt: skip
     return path
 

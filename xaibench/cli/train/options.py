@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from xaibench.training.api import Training
     from xaibench.training.task import Task
 
+JUDGES = {"lico": "ses,sch", "cgc": "ses,sch"}  # protocols that the paper of a way of training asks; ObEy by default
+
 app = typer.Typer(help="Train or fine-tune a model.", no_args_is_help=True, rich_markup_mode=None)
 
 
@@ -152,7 +154,7 @@ def _judged_by(training: Training) -> tuple[str, str]:
     """The protocol that weights are made for, and the options that it needs for them."""
     alignment = training.alignment
     if training.task:
-        return "epg" if "boxes" in training.dataset.tags else "sds", ""
+        return JUDGES.get(training.task.name, "obey") if "masks" in training.dataset.tags else "sds", ""
     if alignment is None:
         return "sds", ""
     if alignment.kind == "parts":

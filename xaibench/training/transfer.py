@@ -1,0 +1,57 @@
+"""The weights that a training starts from: those of the same task, or of other classes with a new head (transfer)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+
+from xaibench.cards import ModelCard
+from xaibench.errors import XaibenchError
+from xaibench.models.base import Model
+from xaibench.models.download import fetch, stored_at
+from xaibench.models.open import address, file_of, load_weights, named_file
+from xaibench.models.state import class_count, load_state, read_state
+
+
+def transferred_weights(card: ModelCard, choice: str, download: bool) -> Path:
+    """The file of weights to transfer: those that a model's card has (`plain` or `aligned`), whatever data set they are
+    for, or the file that choice names.
+
+    Raises XaibenchError where the card has none, where the file is gone, and where it is not here yet and download does
+    not allow to fetch it.
+    """
+    if choice not in ("plain", "aligned"):
+        return named_file(choice)
+    said = card.aligned if choice == "aligned" else card.plain
+    if said is None:
+        raise XaibenchError(
+            f"model {card.name} has no published {choice} weights to transfer; name a file by --weights PATH"
+        )
+    if said.file:
+        return file_of(card, said)
+    url, sha256 = address(said)
+    path = stored_at(url)
+    if not download and not path.is_file():
+        raise XaibenchError(
+            f"the published {choice} weights of {card.name} on {said.dataset} are not here; "
+            f"fetch them ({url}) by --download, or name a file by --weights PATH"
+        )
+    return fetch(url, path, sha256)
+
+
+def load_start(model: Model, path: Path, card: ModelCard, head: Collection[str] | None) -> list[str]:
+    """Loads weights into a model and returns the names of the tensors that keep their first values.
+
+    These are the tensors of `head` that the weights have for other classes; head None wants weights that fit as they
+    are. Raises XaibenchError for any other weights.
+    """
+    state = read_state(path)
+    if head is not None:
+        return load_state(model.net, state, model.name, head)
+    if count := class_count(model.net, state):
+        raise XaibenchError(
+            f"weights {path} are for {count} classes, the data set has {model.classes}; "
+            "start from them with a new head by --recipe start=transfer"
+        )
+    load_weights(model, state, "plain", card)
+    return []
