@@ -34,6 +34,7 @@ def test_lower_is_better_turns_what_improves():
     before, after = arm("x", np.full((3, 4, 3), 0.5)), arm("y", np.full((3, 4, 3), 0.4))
     assert compare(before, after).improved == 0 and compare(before, after, higher=False).improved == 2
     assert compare(before, after, higher=False).clearly == 2 and compare(before, after).enough
+    assert (compare(before, after).worsened, compare(before, after, higher=False).worsened) == (2, 0)
 
 
 def test_images_are_paired_by_name_and_missing_methods_are_said():

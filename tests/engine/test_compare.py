@@ -169,6 +169,10 @@ def test_the_seed_of_a_training_is_another_training(home, command):
     assert "training seed 1" in other and "training seed" not in first.split("also stored")[0]
     assert "computed 4 images" in other
     assert "label_smoothing 0.1" in command(*words, "--recipe", "label_smoothing=0.1")[1]
+    across = json.loads(command("leaderboard", "sds", "--by", "model", "--format", "json")[1])
+    assert {row["model"] for row in across["models"]} == {
+        "tiny", "tiny (training seed 1)", "tiny (label_smoothing 0.1)"
+    }  # fmt: skip
     status, _, err = command("run", "sds", "--model", "tiny", "--dataset", "imagefolder", "--data-root", ".",
                              "--training-seed", 1)  # fmt: skip
     assert status == 2 and err.count("\n") == 1

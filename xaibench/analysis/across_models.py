@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -108,18 +107,23 @@ def _rest(board: Board) -> str:
 
 
 def _named(alike: list[Board]) -> dict[str, Board]:
-    """Boards by the model's name, with its weights where a model has several; the oldest first."""
+    """Boards by the model's name, with what tells its weights from its usual ones; the oldest first."""
     ordered = sorted(alike, key=lambda board: board.newest)
-    times = Counter(board.context["model"]["name"] for board in ordered)
+    labels: dict[str, list[str]] = {}
+    for board in ordered:
+        labels.setdefault(board.context["model"]["name"], []).append(_weights(board))
     names: dict[str, Board] = {}
     for board in ordered:
         name = board.context["model"]["name"]
-        if times[name] > 1:
-            name = f"{name} ({(board.context.get('weights') or {}).get('label', '')})"
-        if name in names:
-            name = f"{name} {board.key[:6]}"
-        names[name] = board
+        usual = min(labels[name], key=len)
+        if own := _weights(board).removeprefix(usual).lstrip(", "):
+            name = f"{name} ({own})"
+        names[f"{name} {board.key[:6]}" if name in names else name] = board
     return names
+
+
+def _weights(board: Board) -> str:
+    return (board.context.get("weights") or {}).get("label", "")
 
 
 def _joined(

@@ -59,9 +59,9 @@ class Comparison:
     table: one row per method that both arms have, by change, with `COLUMNS`: means over trainings and images, change =
     after - before with its 95 % interval, better (whether the change is in the better direction), clear (whether the
     interval leaves out 0). change, low, high: of the mean over ranked methods, with the interval of the same bootstrap.
-    improved: how many of the `count` ranked methods get better, clearly: of them those whose interval leaves out 0.
-    agreement: Kendall's tau-b of the two arms' orders of ranked methods, NaN for fewer than two. missing: methods that
-    only one arm has. enough: whether both arms have three trainings.
+    improved: how many of the `count` ranked methods get better; clearly, worsened: how many get better, or worse, with
+    an interval that leaves out 0. agreement: Kendall's tau-b of the two arms' orders of ranked methods, NaN for fewer
+    than two. missing: methods that only one arm has. enough: whether both arms have three trainings.
     """
 
     before: str
@@ -72,6 +72,7 @@ class Comparison:
     high: float
     improved: int
     clearly: int
+    worsened: int
     count: int
     agreement: float
     missing: tuple[str, ...]
@@ -115,6 +116,7 @@ def compare(before: Arm, after: Arm, higher: bool = True, resamples: int = 2000,
     return Comparison(
         before.name, after.name, table, float(change[ranked].mean()) if ranked.any() else float("nan"),
         float(ends[0]), float(ends[1]), int(better[ranked].sum()), int((better & clear)[ranked].sum()),
+        int((~better & clear)[ranked].sum()),
         int(ranked.sum()), float(tau), tuple(sorted(set(before.methods) ^ set(after.methods))), len(images),
         (before.trainings, after.trainings),
     )  # fmt: skip

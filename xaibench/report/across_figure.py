@@ -71,4 +71,4 @@ def across_figure(found: AcrossModels, path: str | Path) -> Path:
         axes.tick_params(length=0)
         for spine in axes.spines.values():
             spine.set_visible(False)
-        return save_figure(figure, path)
+        return save_figure(figure, path, small=True)

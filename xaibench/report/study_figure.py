@@ -69,7 +69,7 @@ def changes_figure(study: Study, path: Path) -> Path:
             axes.set_title("\n".join(words), size=7.5, loc="left", parse_math=False)
             for side in ("top", "right", "left"):
                 axes.spines[side].set_visible(False)
-        return save_figure(figure, path)
+        return save_figure(figure, path, small=True)
 
 
 def accuracy_figure(study: Study, path: Path) -> Path:
@@ -103,7 +103,7 @@ def accuracy_figure(study: Study, path: Path) -> Path:
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)
         axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=7.5)
-        return save_figure(figure, path)
+        return save_figure(figure, path, small=True)
 
 
 def _headings(figure: Figure, height: float, top: list[str], below: str) -> None:

@@ -38,7 +38,7 @@ def headline(pair: Comparison) -> str:
     words = (
         f"{clean(pair.before)} -> {clean(pair.after)}: mean change {pair.change:+.4f} "
         f"[{pair.low:+.4f}, {pair.high:+.4f}]; {pair.improved} of {count(pair.count, 'method')} improve, "
-        f"{pair.clearly} clearly"
+        f"{pair.clearly} clearly, {pair.worsened} get clearly worse"
     )
     if not pd.isna(pair.agreement):
         words += f"; Kendall's tau of the two orders {pair.agreement:.2f}"
@@ -92,7 +92,8 @@ def to_json(study: Study) -> str:
     pairs = [
         {
             "before": pair.before, "after": pair.after, "change": pair.change, "interval": [pair.low, pair.high],
-            "improved": pair.improved, "clearly": pair.clearly, "methods": pair.count, "kendall_tau": pair.agreement,
+            "improved": pair.improved, "clearly": pair.clearly, "clearly_worse": pair.worsened,
+            "methods": pair.count, "kendall_tau": pair.agreement,
             "images": pair.images, "trainings": list(pair.trainings), "only_in_one": list(pair.missing),
             "rows": records(pair.table),
         }
