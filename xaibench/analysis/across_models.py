@@ -86,9 +86,15 @@ def across_models(
     Args as for `open_leaderboard`; model is a wildcard. Raises XaibenchError where fewer than two boards are left.
     """
     store = store if isinstance(store, Store) else Store.open(store)
-    taken, _ = choose(store, protocol, model=model, dataset=dataset, board=board)
-    alike = [other for other in boards(store, protocol, model=model) if _rest(other) == _rest(taken)]
-    if len(alike) < 2:
+    taken, others = choose(store, protocol, model=model, dataset=dataset, board=board)
+    every = boards(store, protocol, model=model, dataset=dataset)
+    alike: list[Board] = []
+    for first in [taken, *([] if board else others)]:  # the newest that has company
+        alike = [other for other in every if _rest(other) == _rest(first)]
+        if len(alike) > 1:
+            taken = first
+            break
+    else:
         raise XaibenchError(
             f"only one model was judged like {taken.title}; run others: xaibench run {protocol} --model A,B,C"
         )

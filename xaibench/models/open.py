@@ -92,10 +92,10 @@ def find_weights(
 ) -> Path | None:
     """The file of the weights that are wanted: trained here, or published and fetched (if download allows it).
 
-    Of several trainings, those count that learnt from images with the same options of the data set, and of these that
-    of seed 0, as in a run; what a task made is found by its path or name alone. None where there are none yet. Raises
-    XaibenchError where a path does not exist, where a file that the model's card names is gone, and where several
-    trainings fit.
+    Of several trainings, those count that learnt from images with the same options of the data set, of these those by
+    the usual recipe, and of these that of seed 0, as in a run; what a task made is found by its path or name alone.
+    None where there are none yet. Raises XaibenchError where a path does not exist, where a file that the model's card
+    names is gone, and where several trainings fit.
     """
     if wanted.choice not in ("plain", "aligned"):
         return named_file(wanted.choice)
@@ -107,7 +107,7 @@ def find_weights(
         for w in trained_weights(card.name, dataset.name, registry.source(card))
         if wanted.fits(w.facts["alignment"]) and w.facts.get("geometry", size) == size and not w.facts.get("task")
     ]
-    here = [w.path for w in _nearest(fitting, parameters_of(dataset, options or {}, "train"))]
+    here = [w.path for w in _nearest(fitting, card, dataset, parameters_of(dataset, options or {}, "train"))]
     if len(here) > 1:
         raise XaibenchError(
             f"several {wanted.choice} weights fit; choose one by --weights: {', '.join(map(str, here))}"
@@ -130,14 +130,22 @@ def named_file(choice: str) -> Path:
     return path
 
 
-def _nearest(trained: list[TrainedWeights], parameters: dict[str, Any]) -> list[TrainedWeights]:
-    """Those trainings that learnt from images of these parameters, of these those of seed 0; all, where none did."""
+def _nearest(
+    trained: list[TrainedWeights], card: ModelCard, dataset: DatasetCard, parameters: dict[str, Any]
+) -> list[TrainedWeights]:
+    """Those trainings that learnt from images of these parameters, of these those by the usual recipe, of these those
+    of seed 0; all, where none did."""
+    from xaibench.training.recipe import recipe_for
+
     unasked = {"drop_parts"} - parameters.keys()  # the alignment's doing
 
     def same_images(facts: dict) -> bool:
         return {k: v for k, v in facts.get("train", {}).items() if k not in unasked} == parameters
 
-    for wanted in (same_images, lambda facts: facts.get("seed", 0) == 0):
+    def usual(facts: dict) -> bool:
+        return facts.get("recipe") == recipe_for(card, dataset).facts
+
+    for wanted in (same_images, usual, lambda facts: facts.get("seed", 0) == 0):
         trained = [w for w in trained if wanted(w.facts)] or trained
     return trained
 

@@ -23,7 +23,7 @@ from xaibench.models.open import (
 )
 from xaibench.models.state import file_digest
 from xaibench.models.trained import folder_of
-from xaibench.training.recipe import Recipe
+from xaibench.training.recipe import Recipe, recipe_for
 from xaibench.training.transfer import load_start, transferred_weights
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ def plan_training(
             f"data set {dataset} cannot draw its training images without parts (it has no option drop_parts)"
         )
     try:
-        recipe = _recipe(card, data, getattr(task, "recipe", {}), changes or {})
+        recipe = recipe_for(card, data, getattr(task, "recipe", {}), changes or {})
     except ValidationError as error:
         first = error.errors()[0]
         field = "".join(f"{part}: " for part in first["loc"])
@@ -183,29 +183,3 @@ def plan_training(
             raise XaibenchError(f"{missing_weights(card, data, wanted)}; or start otherwise: {ways}")
     digest = file_digest(start) if start else own_state(card, build_network(card, 1)).digest if own else None
     return Training(card, data, alignment, recipe, data_root, options or {}, seed, start, digest, task)
-
-
-def _recipe(card: ModelCard, data: DatasetCard, task: dict[str, Any], changes: dict[str, Any]) -> Recipe:
-    """The recipe of a model on a data set, with what is usual for a task, and changes.
-
-    Raises pydantic's ValidationError for what is no recipe.
-    """
-    labels = (data.recipe | card.recipe | task | changes).get("labels", data.labels)
-    loss = {"loss": "binary-cross-entropy"} if card.probability == "sigmoid" or labels == "several" else {}
-    usual = loss | {"labels": labels} | data.recipe
-    start = {"start": "plain"} if card.plain and card.plain.file else {}
-    recipe = Recipe.model_validate(_layered(usual, card.recipe, start, task, changes))
-    if recipe.start != "scratch" and data.recipe.get("start") != "scratch":
-        # what a network needs from scratch is no reason to fine-tune it otherwise
-        recipe = Recipe.model_validate(_layered(usual, start, task, changes))
-    return recipe
-
-
-def _layered(*layers: dict[str, Any]) -> dict[str, Any]:
-    """Fields of recipes, later ones over earlier ones; milestones go with the schedule that they are of."""
-    fields: dict[str, Any] = {}
-    for layer in layers:
-        if layer.get("schedule", "step") != "step" or "step_epochs" in layer:
-            fields.pop("milestones", None)
-        fields |= layer
-    return fields

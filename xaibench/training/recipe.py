@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from xaibench.cards import DatasetCard, ModelCard
+
 LATER = ("optimizer", "gradient_clip", "accumulation", "labels", "class_weights", "head_epochs", "milestones")
 """Fields that came after trainings had been keyed: facts leave them out where they are as usual."""
 
@@ -98,3 +100,32 @@ class Recipe(BaseModel):
         """How often the rate has been lowered by this epoch (from 0) since its stage began."""
         done = epoch - self.head_epochs if epoch >= self.head_epochs else epoch
         return sum(done >= end for end in self.milestones) if self.milestones else done // self.step_epochs
+
+
+def recipe_for(
+    card: ModelCard, data: DatasetCard, task: dict[str, Any] | None = None, changes: dict[str, Any] | None = None
+) -> Recipe:
+    """The recipe of a model on a data set, with what is usual for a task, and changes.
+
+    Raises pydantic's ValidationError for what is no recipe.
+    """
+    task, changes = task or {}, changes or {}
+    labels = (data.recipe | card.recipe | task | changes).get("labels", data.labels)
+    loss = {"loss": "binary-cross-entropy"} if card.probability == "sigmoid" or labels == "several" else {}
+    usual = loss | {"labels": labels} | data.recipe
+    start = {"start": "plain"} if card.plain and card.plain.file else {}
+    recipe = Recipe.model_validate(_layered(usual, card.recipe, start, task, changes))
+    if recipe.start != "scratch" and data.recipe.get("start") != "scratch":
+        # what a network needs from scratch is no reason to fine-tune it otherwise
+        recipe = Recipe.model_validate(_layered(usual, start, task, changes))
+    return recipe
+
+
+def _layered(*layers: dict[str, Any]) -> dict[str, Any]:
+    """Fields of recipes, later ones over earlier ones; milestones go with the schedule that they are of."""
+    fields: dict[str, Any] = {}
+    for layer in layers:
+        if layer.get("schedule", "step") != "step" or "step_epochs" in layer:
+            fields.pop("milestones", None)
+        fields |= layer
+    return fields
