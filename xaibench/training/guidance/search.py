@@ -89,8 +89,8 @@ def guide(
             trainings = [subject.plan(task, seed, weights) for task in search.tasks(subset)]
             trainings = [replace(t, task=replace(t.task, keep=t.path.parent / "front")) for t in trainings]
             if found is None:
-                if trainings[0].recipe.start != "plain":
-                    raise XaibenchError("guidance starts from the weights of the baseline; leave out start=scratch")
+                if (start := trainings[0].recipe.start) != "plain":
+                    raise XaibenchError(f"guidance starts from the weights of the baseline; leave out start={start}")
                 found = replace(trainings[0], task=search)
                 judge = Judge(trainings[0], search.test_images, workers, device)
                 if name:
