@@ -10,14 +10,13 @@ import pandas as pd
 
 from xaibench.analysis.boards import Board, accuracy_of, boards, choose, comparable_across_models
 from xaibench.analysis.leaderboard import Leaderboard, open_leaderboard
-from xaibench.analysis.ranking import statistics_of
+from xaibench.analysis.ranking import RANKED, statistics_of
 from xaibench.errors import XaibenchError
 from xaibench.results.cells import digest
 from xaibench.results.store import Store
 
 COLUMNS = ("rank", "model", "method", "mean", "ci_low", "ci_high", "n_images", "rank_low", "rank_high", "kind")
 MODEL_COLUMNS = ("model", "accuracy", "accuracy_on", "best_method", "best", "ci_low", "ci_high", "mean", "n_methods")
-RANKED = ("method", "variant")
 OF_A_MODEL = ("model", "weights", "reference")
 
 

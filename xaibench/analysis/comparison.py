@@ -14,10 +14,10 @@ import numpy as np
 import pandas as pd
 
 from xaibench.analysis.bootstrap import LEVEL, percentile_interval
+from xaibench.analysis.ranking import RANKED
 
 COLUMNS = ("method", "before", "after", "change", "ci_low", "ci_high", "better", "clear", "kind")
 ENOUGH = 3  # trainings an arm, for a claim about a design
-RANKED = ("method", "variant")
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ from typing import Any
 import pandas as pd
 
 from xaibench.analysis.boards import Board, boards, choose
+from xaibench.analysis.ranking import RANKED
 from xaibench.errors import XaibenchError
 from xaibench.results.cells import Cell
 from xaibench.results.store import Store
 
-RANKED = ("method", "variant")
 SHOWN = 4  # methods in a gallery, besides the oracle
 
 

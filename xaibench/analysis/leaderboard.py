@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from xaibench.analysis.boards import Board, choose, short_key
-from xaibench.analysis.ranking import statistics_of
+from xaibench.analysis.ranking import RANKED, statistics_of
 from xaibench.analysis.scores import of_metric, scored
 from xaibench.results.cells import Cell, describe, metric_words
 from xaibench.results.store import Store
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 COLUMNS = ("rank", "method", "mean", "ci_low", "ci_high", "n_images", "n_undefined",
            "rank_low", "rank_high", "coverage", "kind")  # fmt: skip
 READ = ("cell", "image_id", "target", "unit", "metric", "score", "status", "label", "correct")
-RANKED = ("method", "variant")
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ import pandas as pd
 
 from xaibench.analysis.bootstrap import LEVEL, bootstrap_means, percentile_interval, rank_intervals, ranks
 
+RANKED = ("method", "variant")  # kinds of cells; controls and oracles stand beside them
+
 
 def statistics_of(
     scores: pd.DataFrame, complete: np.ndarray, ranked: np.ndarray, higher: bool, resamples: int, seed: int

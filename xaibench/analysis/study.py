@@ -10,6 +10,7 @@ import pandas as pd
 
 from xaibench.analysis.boards import comparable_across_models
 from xaibench.analysis.comparison import ENOUGH, Arm, Comparison, compare, spread
+from xaibench.analysis.ranking import RANKED
 from xaibench.cards import ComparisonCard
 from xaibench.results.cells import metric_words
 
@@ -114,7 +115,7 @@ def make_study(
 def _summary(arms: Mapping[str, Arm], higher: bool) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for arm in arms.values():
-        ranked = [m for m, kind in enumerate(arm.kinds) if kind in ("method", "variant")]
+        ranked = [m for m, kind in enumerate(arm.kinds) if kind in RANKED]
         for training, (name, value) in enumerate(arm.best(higher)):
             rows.append({
                 "arm": arm.name, "training": training,

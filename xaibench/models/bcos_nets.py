@@ -17,6 +17,28 @@ from torch.nn import functional as F
 
 from xaibench.errors import XaibenchError
 
+MISSING = "B-cos networks need packages more: pip install 'xaibench[bcos]'"
+
+
+def convolution_class(num_classes: int) -> type[nn.Module]:
+    """The class of B-cos convolutions that may be dilated: their patches are those of the convolution inside.
+
+    Raises XaibenchError for fewer than two classes, whose logit bias would be infinite, and where the package `bcos` is
+    not installed.
+    """
+    if num_classes < 2:
+        raise XaibenchError(f"B-cos networks tell two or more classes apart, not {num_classes}")
+    try:
+        from bcos.modules import BcosConv2d
+    except ImportError as error:
+        raise XaibenchError(MISSING) from error
+
+    class Convolution(BcosConv2d):
+        def calc_patch_norms(self, in_tensor: Tensor) -> Tensor:
+            return patch_norms(in_tensor, self.linear)
+
+    return Convolution
+
 
 def build(num_classes: int, builder: str) -> nn.Module:
     """The B-cos network `resnet18`, `resnet50`, `densenet121` or `simple_vit_s_patch16_224`, without weights.
@@ -25,19 +47,12 @@ def build(num_classes: int, builder: str) -> nn.Module:
     bias log(1 / (classes - 1)). Names of parameters are those of the published weights. Raises XaibenchError for fewer
     than two classes, whose logit bias would be infinite, and where the packages are not installed.
     """
-    if num_classes < 2:
-        raise XaibenchError(f"B-cos networks tell two or more classes apart, not {num_classes}")
+    Convolution = convolution_class(num_classes)
     try:
         from bcos.models import densenet, resnet, vit
-        from bcos.modules import BcosConv2d, BcosLinear, BcosSequential, LogitLayer, norms
+        from bcos.modules import BcosLinear, BcosSequential, LogitLayer, norms
     except ImportError as error:
-        raise XaibenchError("B-cos networks need packages more: pip install 'xaibench[bcos]'") from error
-
-    class Convolution(BcosConv2d):
-        """A B-cos convolution that may be dilated: its patches are those of the convolution inside."""
-
-        def calc_patch_norms(self, in_tensor: Tensor) -> Tensor:
-            return patch_norms(in_tensor, self.linear)
+        raise XaibenchError(MISSING) from error
 
     bias = -math.log(num_classes - 1)
     if builder.startswith("simple_vit"):

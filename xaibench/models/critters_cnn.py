@@ -11,10 +11,9 @@ from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
 
-from torch import Tensor, nn
+from torch import nn
 
-from xaibench.errors import XaibenchError
-from xaibench.models.bcos_nets import patch_norms
+from xaibench.models.bcos_nets import convolution_class
 
 WIDTHS = (32, 32, 64, 96, 128)
 
@@ -75,25 +74,14 @@ def bcos(num_classes: int) -> nn.Module:
     Its classifier is a B-cos convolution of 1x1 whose maps are averaged. Raises XaibenchError for fewer than two
     classes and where the package `bcos` is not installed.
     """
-    if num_classes < 2:
-        raise XaibenchError(f"B-cos networks tell two or more classes apart, not {num_classes}")
-    try:
-        from bcos.modules import BcosConv2d, BcosSequential, LogitLayer, norms
-    except ImportError as error:
-        raise XaibenchError("B-cos networks need packages more: pip install 'xaibench[bcos]'") from error
-
-    class Convolution(BcosConv2d):
-        """A B-cos convolution that may be dilated."""
-
-        def calc_patch_norms(self, in_tensor: Tensor) -> Tensor:
-            return patch_norms(in_tensor, self.linear)
+    convolution = partial(convolution_class(num_classes), b=2)
+    from bcos.modules import BcosSequential, LogitLayer, norms
 
     norm = norms.NoBias(norms.BatchNormUncentered2d)
 
     def block(taken: int, given: int, kernel: int, stride: int) -> nn.Sequential:
         return nn.Sequential(convolution(taken, given, kernel, stride, kernel // 2), norm(given))
 
-    convolution = partial(Convolution, b=2)
     net = BcosSequential()
     net.features = _features(6, block)
     net.classifier = convolution(WIDTHS[-1], num_classes, 1)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from xaibench.analysis.ranking import RANKED
 from xaibench.report.board_text import clean, count, share
 from xaibench.report.style import INK, QUIET, SOFT, STYLE, WIDTH, figure_kind, save_figure
 
@@ -67,7 +68,7 @@ def across_figure(found: AcrossModels, path: str | Path) -> Path:
         axes.set_xticklabels(labels, rotation=90, size=7, parse_math=False)
         axes.set_yticks(range(len(names)))
         for label, name in zip(axes.set_yticklabels(names, size=7.5, parse_math=False), matrix.index, strict=True):
-            label.set_color(INK if kinds[name] in ("method", "variant") else QUIET)
+            label.set_color(INK if kinds[name] in RANKED else QUIET)
         axes.tick_params(length=0)
         for spine in axes.spines.values():
             spine.set_visible(False)

@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from xaibench.report.board_text import (
+    accuracy_in_words,
     cell_words,
     clean,
     count,
+    frame_text,
     json_of,
     markdown,
     markdown_table,
     page,
     records,
-    share,
     text_table,
 )
 
@@ -45,7 +46,7 @@ def to_text(found: AcrossModels, width: int | None, colour: bool) -> str:
     for row in shown.to_dict("records"):
         ranks = "" if pd.isna(row["rank_low"]) else f"{row['rank_low']}-{row['rank_high']}"
         lines.append([ranks if name == "ranks" else cell_words(row[name]) for name in headers])
-    body = [_models(found, width, colour), ""]
+    body = [frame_text(accuracy_in_words(found.models), width, colour, less=("n_methods", "accuracy_on")), ""]
     body.append(text_table(headers, lines, width, colour, quiet=shown["rank"].isna().tolist(), less=("kind", "ranks")))
     if len(some) > FIRST:
         body += ["", f"... the first {FIRST} of {len(some)} pairs; --format csv has all, md all means"]
@@ -55,7 +56,7 @@ def to_text(found: AcrossModels, width: int | None, colour: bool) -> str:
 def to_markdown(found: AcrossModels) -> str:
     """The models, and the mean of every method on every model."""
     matrix = found.matrix.reset_index()
-    lines = [f"**{markdown(found.title)}**", "", *markdown_table(_readable(found.models)), ""]
+    lines = [f"**{markdown(found.title)}**", "", *markdown_table(accuracy_in_words(found.models)), ""]
     lines += [*markdown_table(matrix), "", markdown(caption(found)), "", *(f"- {markdown(n)}" for n in found.notes)]
     lines += [f"- {markdown(name)}: {markdown(title)}" for name, title in found.titles.items()]
     return "\n".join([*lines, ""])
@@ -69,16 +70,3 @@ def to_json(found: AcrossModels) -> str:
         "notes": list(found.notes), "boards": found.titles, "models": records(found.models),
         "rows": records(found.table),
     })  # fmt: skip
-
-
-def _readable(models: pd.DataFrame) -> pd.DataFrame:
-    words = ["" if pd.isna(value) else share(value) for value in models["accuracy"]]
-    return models.assign(accuracy=pd.Series(words, models.index, dtype=object))
-
-
-def _models(found: AcrossModels, width: int | None, colour: bool) -> str:
-    table = _readable(found.models)
-    lines = [[cell_words(value) for value in row.values()] for row in table.to_dict("records")]
-    return text_table(
-        list(table.columns), lines, width, colour, quiet=[False] * len(lines), less=("n_methods", "accuracy_on")
-    )

@@ -126,6 +126,18 @@ def _words(header: str, row: dict[str, Any]) -> str:
     return share(row["coverage"]) if header == "coverage" else cell_words(row[header])
 
 
+def frame_text(table: pd.DataFrame, width: int | None, colour: bool, less: Sequence[str] = ()) -> str:
+    """A data frame as it is, for a terminal; less as for `text_table`."""
+    lines = [[cell_words(value) for value in row.values()] for row in table.to_dict("records")]
+    return text_table(list(table.columns), lines, width, colour, quiet=[False] * len(lines), less=less)
+
+
+def accuracy_in_words(table: pd.DataFrame) -> pd.DataFrame:
+    """A table whose column `accuracy`, in [0, 1] or NaN, is in per cent, or empty."""
+    words = ["" if pd.isna(value) else share(value) for value in table["accuracy"]]
+    return table.assign(accuracy=pd.Series(words, table.index, dtype=object))
+
+
 def cell_words(value: Any) -> str:
     """A name, a whole number, or a number with four decimals; nothing where there is no value."""
     if isinstance(value, str):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from xaibench.analysis.ranking import RANKED
 from xaibench.report.board_text import clean, count
 from xaibench.report.style import ACCENT, INK, QUIET, SOFT, STYLE, WIDTH, save_figure
 
@@ -49,7 +50,7 @@ def changes_figure(study: Study, path: Path) -> Path:
             axes = figure.add_axes((left + column * (each + gap), bottom / height, each, tall / height))
             for row in pair.table.to_dict("records"):
                 y = len(methods) - 1 - methods.index(row["method"])
-                ranked = row["kind"] in ("method", "variant")
+                ranked = row["kind"] in RANKED
                 colour = (ACCENT if row["better"] else "#b3331d") if row["clear"] and ranked else QUIET
                 axes.hlines(y, row["ci_low"], row["ci_high"], color=colour, linewidth=1.4)
                 axes.plot(

@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from xaibench.report.board_text import (
+    accuracy_in_words,
     cell_words,
     clean,
     count,
+    frame_text,
     json_of,
     markdown,
     markdown_table,
     page,
     records,
-    share,
     text_table,
 )
 
@@ -62,8 +63,8 @@ def to_text(study: Study, width: int | None, colour: bool) -> str:
     for pair in study.pairs:
         lines += ["", headline(pair), "", _pair_table(pair, width, colour)]
     if study.spread is not None:
-        lines += ["", "Between trainings of one design:", "", _plain_table(study.spread, width, colour)]
-    lines += ["", _plain_table(_readable(study.summary), width, colour)]
+        lines += ["", "Between trainings of one design:", "", frame_text(study.spread, width, colour, less=("kind",))]
+    lines += ["", frame_text(accuracy_in_words(study.summary), width, colour)]
     return page(study.title, "\n".join(lines), caption(study), width)
 
 
@@ -77,7 +78,7 @@ def to_markdown(study: Study) -> str:
         "",
         *(f"- {markdown(headline(pair))}" for pair in study.pairs),
         "",
-        *markdown_table(_readable(study.summary)),
+        *markdown_table(accuracy_in_words(study.summary)),
     ]
     for pair in study.pairs:
         lines += ["", f"**{markdown(pair.before)} to {markdown(pair.after)}**", "", *markdown_table(_shown(pair))]
@@ -117,18 +118,8 @@ def _shown(pair: Comparison) -> pd.DataFrame:
     return pair.table.assign(verdict=[verdict(row) for row in rows])[list(SHOWN)]
 
 
-def _readable(summary: pd.DataFrame) -> pd.DataFrame:
-    words = ["" if pd.isna(value) else share(value) for value in summary["accuracy"]]
-    return summary.assign(accuracy=pd.Series(words, summary.index, dtype=object))
-
-
 def _pair_table(pair: Comparison, width: int | None, colour: bool) -> str:
     table = _shown(pair)
     lines = [[cell_words(row[name]) for name in SHOWN] for row in table.to_dict("records")]
     quiet = [row["kind"] in ("control", "oracle") for row in table.to_dict("records")]
     return text_table(list(SHOWN), lines, width, colour, quiet=quiet, less=("kind",))
-
-
-def _plain_table(table: pd.DataFrame, width: int | None, colour: bool) -> str:
-    lines = [[cell_words(value) for value in row.values()] for row in table.to_dict("records")]
-    return text_table(list(table.columns), lines, width, colour, quiet=[False] * len(lines), less=("kind",))

@@ -82,9 +82,7 @@ def _report(options: _Training, outcome: Outcome) -> None:
         )
     typer.echo(f"weights: {outcome.weights}")
     model = options.name or f"{options.model} --weights {outcome.weights}"
-    data = f"--dataset {options.dataset}{f' --data-root {options.data_root}' if options.data_root else ''}"
-    data += f" --image-size {options.image_size}" if options.image_size else ""
-    data += "".join(f" --dataset-option {option}" for option in options.dataset_option or ())
+    data = options.data_words()
     method = {"intgrad": "ixg"}.get(asked := first.trainings[0].task.attribution, asked)  # the same, of such networks
     typer.echo(f"judge it:  xaibench run epg --model {model} {data} --methods {method}")
 

@@ -66,6 +66,12 @@ class _Training:
         named = {"epochs": self.epochs, "learning_rate": self.learning_rate, "batch_size": self.batch_size}
         return {k: v for k, v in named.items() if v is not None} | words.parse_options(self.recipe)
 
+    def data_words(self) -> str:
+        """The options that name the same images to `xaibench run`."""
+        data = f"--dataset {self.dataset}{f' --data-root {self.data_root}' if self.data_root else ''}"
+        data += f" --image-size {self.image_size}" if self.image_size else ""
+        return data + "".join(f" --dataset-option {option}" for option in self.dataset_option or ())
+
     def carry_out(self, purpose: Task | Alignment | None) -> None:
         """Trains, and says where the weights are and what judges them."""
         from xaibench.cards import Alignment
@@ -91,9 +97,7 @@ class _Training:
         typer.echo(f"{_outcome(path)}; weights: {path}")
         if self.name is not None:
             typer.echo(f"model {self.name}: {name_training(self.name, training)}")
-        data = f"--dataset {self.dataset}{f' --data-root {self.data_root}' if self.data_root else ''}"
-        data += f" --image-size {self.image_size}" if self.image_size else ""
-        data += "".join(f" --dataset-option {option}" for option in self.dataset_option or ())
+        data = self.data_words()
         protocol, settings = _judged_by(training)
         model = (
             f"--model {self.name} {data}" if self.name is not None else f"--model {self.model} {data} --weights {path}"
