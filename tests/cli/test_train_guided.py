@@ -82,7 +82,7 @@ def test_seeds_and_subsets_are_runs_of_their_own(home, command):
     [
         (("--lambda", "big"), "not a list of numbers"),
         (("--lambda", "1e-3,1e-3"), "several different ones"),
-        (("--lambda", "0"), "--lambda is a number above 0"),
+        (("--lambda", "-1"), "--lambda is a number from 0"),
         (("--loss", "enrgy"), "no localisation loss"),
         (("--attribution", "gradcam"), "no attribution to guide by"),
         (("--attribution", "b-cos"), "B-cos"),

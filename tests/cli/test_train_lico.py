@@ -30,7 +30,7 @@ def test_cgc_trains(home, command):
     [
         ("lico", ("--terms", "mm,op", "--text-encoder", "words"), "--terms 'mm,op' is none of mm, ot and mm,ot"),
         ("lico", ("--prompt", "front", "--text-encoder", "words"), "--prompt 'front' is no prompt"),
-        ("cgc", ("--lambda", "0"), "--lambda is a number above 0"),
+        ("cgc", ("--lambda", "-1"), "--lambda is a number from 0"),
         ("cgc", ("--batch-size", "1"), "take a --batch-size of 2 or more"),
     ],
 )

@@ -10,7 +10,7 @@ import pytest
 
 from xaibench import registry
 from xaibench.cards import ComparisonArm, ComparisonCard
-from xaibench.engine.compare import Step, steps
+from xaibench.engine.steps import Step, steps
 from xaibench.errors import XaibenchError
 
 CARD = {"name": "mine", "title": "t", "question": "q?"}
@@ -21,7 +21,9 @@ def test_every_card_names_arms_that_exist():
         card = registry.card("comparison", name)
         todo, pairs = steps(card, None, 3)
         assert {arm for pair in pairs for arm in pair} == {step.arm for step in todo}
-        assert set(card.arms) <= {arm for pair in card.pairs for arm in pair}
+        assert set(card.arms) <= {arm for pair in card.pairs for arm in pair} | {
+            arm.start for arm in card.arms.values()
+        }
         assert card.paper and card.question.endswith("?")
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from xaibench.analysis.answers import compare_answers
 from xaibench.analysis.bootstrap import LEVEL, percentile_interval
 from xaibench.analysis.ranking import RANKED
 
@@ -26,6 +27,9 @@ class Arm:
 
     scores: (trainings, images, methods) float64, methods and images in the order of their names. methods and kinds: of
     the last axis. accuracies: of each training, in [0, 1] or NaN where unknown. accuracy_of: on what, in words.
+    answers: (trainings, images) bool, whether a training is right about an image; None where that is not known. groups:
+    the name of each image's group, "" for none; empty where images have none. seconds: of an epoch of each training,
+    without evaluation, NaN where unknown.
     """
 
     name: str
@@ -35,6 +39,9 @@ class Arm:
     images: tuple[str, ...]
     accuracies: tuple[float, ...] = ()
     accuracy_of: str = ""
+    answers: np.ndarray | None = None
+    groups: tuple[str, ...] = ()
+    seconds: tuple[float, ...] = ()
 
     @property
     def trainings(self) -> int:
@@ -61,7 +68,8 @@ class Comparison:
     interval leaves out 0). change, low, high: of the mean over ranked methods, with the interval of the same bootstrap.
     improved: how many of the `count` ranked methods get better; clearly, worsened: how many get better, or worse, with
     an interval that leaves out 0. agreement: Kendall's tau-b of the two arms' orders of ranked methods, NaN for fewer
-    than two. missing: methods that only one arm has. enough: whether both arms have three trainings.
+    than two. missing: methods that only one arm has. answers: what changes in accuracy, as
+    `answers.compare_answers` gives it. enough: whether both arms have three trainings.
     """
 
     before: str
@@ -78,6 +86,7 @@ class Comparison:
     missing: tuple[str, ...]
     images: int
     trainings: tuple[int, int]
+    answers: pd.DataFrame | None = None
 
     @property
     def enough(self) -> bool:
@@ -118,7 +127,7 @@ def compare(before: Arm, after: Arm, higher: bool = True, resamples: int = 2000,
         float(ends[0]), float(ends[1]), int(better[ranked].sum()), int((better & clear)[ranked].sum()),
         int((~better & clear)[ranked].sum()),
         int(ranked.sum()), float(tau), tuple(sorted(set(before.methods) ^ set(after.methods))), len(images),
-        (before.trainings, after.trainings),
+        (before.trainings, after.trainings), compare_answers(before, after, resamples, seed),
     )  # fmt: skip
 
 

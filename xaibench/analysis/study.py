@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from xaibench.analysis.answers import worst_groups
 from xaibench.analysis.boards import comparable_across_models
 from xaibench.analysis.comparison import ENOUGH, Arm, Comparison, compare, spread
 from xaibench.analysis.ranking import RANKED
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from xaibench.analysis.leaderboard import Leaderboard
 
 ARM_COLUMNS = ("arm", "training", "accuracy", "best_method", "best", "mean", "n_images", "n_methods")
+SOMETIMES = ("worst_group", "epoch_seconds")
+"""Further columns: the accuracy of the worst group of images, where there are groups; seconds of an epoch of training,
+without evaluation, where arms are trained differently."""
 
 
 @dataclass(frozen=True)
@@ -27,9 +31,10 @@ class Study:
     """What `xaibench compare` found.
 
     pairs: the comparisons, in the order of the card. arms: by name. summary: one row per training, with `ARM_COLUMNS`:
-    accuracy in [0, 1] or NaN, the best method that is ranked with its mean over images, the mean over all such methods.
-    spread: how scores vary between trainings of the arms that are single trainings of one design, None elsewhere.
-    titles: those of the arms' boards. protocol, dataset, metric, higher_is_better: as on the boards.
+    accuracy in [0, 1] or NaN, the best method that is ranked with its mean over images, the mean over all such methods;
+    and those of `SOMETIMES` that any training has. spread: how scores vary between trainings of the arms that are
+    single trainings of one design, None elsewhere. titles: those of the arms' boards. protocol, dataset, metric,
+    higher_is_better: as on the boards. judge: the protocol with its settings, in words.
     """
 
     card: ComparisonCard
@@ -43,11 +48,12 @@ class Study:
     metric: str
     higher_is_better: bool
     notes: tuple[str, ...]
+    judge: str
 
     @property
     def title(self) -> str:
         """The card's title with what was measured on what."""
-        return f"{self.card.title} · {self.protocol} · {self.dataset}"
+        return f"{self.card.title} · {self.judge} · {self.dataset}"
 
     @property
     def across_models(self) -> bool:
@@ -57,8 +63,9 @@ class Study:
     @property
     def table(self) -> pd.DataFrame:
         """One row per pair and method."""
-        return pd.concat([pair.table.assign(pair=f"{pair.before} -> {pair.after}") for pair in self.pairs],
-                         ignore_index=True)  # fmt: skip
+        return pd.concat([
+            pair.table.assign(pair=f"{pair.before} -> {pair.after}", judge=self.judge) for pair in self.pairs
+        ], ignore_index=True)  # fmt: skip
 
     def to_text(self, width: int | None = None, colour: bool = False) -> str:
         """Everything for a terminal of `width` columns (default: as wide as needed)."""
@@ -98,8 +105,10 @@ def make_study(
     arms: dict[str, Arm],
     pairs: Iterable[tuple[str, str]],
     notes: Iterable[str] = (),
+    judge: str = "",
 ) -> Study:
-    """The study of a card: boards (one per training) and scores of each arm, and which arms are compared."""
+    """The study of a card: boards (one per training) and scores of each arm, which arms are compared, and the protocol
+    with its settings in words, by default its name."""
     first = next(iter(boards.values()))[0]
     higher = first.higher_is_better
     found = tuple(compare(arms[before], arms[after], higher) for before, after in pairs)
@@ -109,6 +118,7 @@ def make_study(
         card, found, arms, _summary(arms, higher), spread(single) if len(single) > 1 else None,
         {name: each[0].title for name, each in boards.items()}, first.context["protocol"]["name"],
         first.context["dataset"].get("label", ""), first.metric, higher, tuple(notes),
+        judge or first.context["protocol"]["name"],
     )  # fmt: skip
 
 
@@ -116,14 +126,17 @@ def _summary(arms: Mapping[str, Arm], higher: bool) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for arm in arms.values():
         ranked = [m for m, kind in enumerate(arm.kinds) if kind in RANKED]
+        worst = worst_groups(arm)
         for training, (name, value) in enumerate(arm.best(higher)):
             rows.append({
                 "arm": arm.name, "training": training,
                 "accuracy": arm.accuracies[training] if arm.accuracies else float("nan"), "best_method": name,
                 "best": value, "mean": float(arm.scores[training][:, ranked].mean()), "n_images": len(arm.images),
-                "n_methods": len(ranked),
+                "n_methods": len(ranked), "worst_group": worst[training],
+                "epoch_seconds": arm.seconds[training] if arm.seconds else float("nan"),
             })  # fmt: skip
-    return pd.DataFrame(rows, columns=list(ARM_COLUMNS))
+    table = pd.DataFrame(rows, columns=[*ARM_COLUMNS, *SOMETIMES])
+    return table.drop(columns=[name for name in SOMETIMES if table[name].isna().all()])
 
 
 def _across_models(card: ComparisonCard) -> bool:

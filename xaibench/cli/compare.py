@@ -5,12 +5,15 @@ from __future__ import annotations
 import shutil
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from xaibench.cli import words
 from xaibench.cli.leaderboard import Format
+
+if TYPE_CHECKING:
+    from xaibench.analysis.study import Study
 
 EPILOG = """
 \b
@@ -24,6 +27,9 @@ Examples:
   # the arms of some comparisons are settings, for any models
   xaibench compare softmax --model resnet18,vit_tiny_patch8_64
   xaibench compare patches --format md > patches.md
+  # models trained with guidance against the same training without; then Pascal VOC, from a baseline of one's own
+  xaibench compare guidance
+  xaibench compare guidance --model voc_baseline --dataset voc2007 --data-root VOC --recipe epochs=50
 """
 
 
@@ -41,15 +47,39 @@ def command(
     trainings: Annotated[
         int, typer.Option("--trainings", min=1, help="Of each arm, with the seeds 0, 1, ...; claims need 3.")
     ] = 3,
-    protocol: Annotated[str, typer.Option("--protocol", help="A name of `xaibench ls protocols`.")] = "idsds",
-    dataset: Annotated[str, typer.Option("--dataset", help="One that models are trained on first use.")] = "critters",
+    protocol: Annotated[
+        str | None,
+        typer.Option(
+            "--protocol",
+            metavar="NAME,...",
+            help="Of `xaibench ls protocols`; a table each.",
+            show_default="the card's",
+        ),
+    ] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option("--dataset", help="One that models are trained on first use.", show_default="the card's"),
+    ] = None,
+    data_root: Annotated[
+        Path | None, typer.Option("--data-root", metavar="DIR", help="The folder of its images, where it has one.")
+    ] = None,
     methods: Annotated[
         str | None,
-        typer.Option("--methods", metavar="NAME,...", help="Or `all`; by default the paper's list and the controls."),
+        typer.Option(
+            "--methods",
+            metavar="NAME,...",
+            help="Or `all`.",
+            show_default="the card's, or the paper's and the controls",
+        ),
     ] = None,
     images: Annotated[
-        int | None, typer.Option("--images", min=1, help="How many; by default what the profile says.")
+        int | None, typer.Option("--images", min=1, help="How many.", show_default="the card's, or the profile's")
     ] = None,
+    recipe: Annotated[
+        list[str] | None,
+        typer.Option("--recipe", metavar="KEY=VALUE", help="Of arms that are trained in a way of their own."),
+    ] = None,
+    download: Annotated[bool, typer.Option("--download", help="Allow published weights to be fetched.")] = False,
     profile: Annotated[str | None, typer.Option("--profile", help="As of `xaibench run`.")] = None,
     setting: Annotated[
         list[str] | None, typer.Option("--setting", metavar="KEY=VALUE", help="Of the protocol, in every arm.")
@@ -68,33 +98,64 @@ def command(
 ) -> None:
     """Train and judge what a comparison of designs lacks, and print what the choice changes, method by method.
 
-    Everything is kept: the same command after an interruption goes on, and another comparison takes what it shares.
-    Figures are drawn beside the rows, in OUT/figures.
+    Several protocols are a table each, and one of all arms at the end. Everything is kept: the same command after an
+    interruption goes on, and another comparison takes what it shares. Figures are drawn beside the rows, in
+    OUT/figures.
     """
     from xaibench import registry
     from xaibench.engine.compare import carry_out
     from xaibench.plugins import add
     from xaibench.report.board_text import clean
-    from xaibench.results.files import make_folder
 
     add(plugin or (), cards or ())
     card = registry.card("comparison", comparison)
-    study = carry_out(
-        card, protocol, models=words.parse_names(model), trainings=trainings, settings=words.parse_options(setting),
-        say=lambda step: None if quiet else typer.echo(step, err=True), dataset=dataset,
-        methods=words.parse_names(methods), images=images, profile=profile, out=out, device=device, workers=workers,
-        dataset_options=words.parse_options(dataset_option), seed=seed, plugins=plugin or (), cards=cards or (),
-        quiet=quiet,
-    )  # fmt: skip
-    printed = format_ is not Format.table
-    if printed:
-        made = {Format.md: study.to_markdown, Format.csv: study.to_csv, Format.json: study.to_json}[format_]()
-        typer.echo(made.rstrip("\n"))
-    else:
-        terminal = sys.stdout.isatty()
-        typer.echo(study.to_text(shutil.get_terminal_size().columns if terminal else None, colour=terminal) + "\n")
-    for note in study.notes:
-        typer.echo(clean(note), err=printed)
-    make_folder(out / "figures")
-    for path in study.figures(out / "figures" / f"compare-{card.name}-{protocol}"):
-        typer.echo(f"figure: {clean(path)}", err=printed)
+    studies = []
+    for judge in card.judged_by(words.parse_names(protocol)):
+        study = carry_out(
+            card, judge, models=words.parse_names(model), trainings=trainings, settings=words.parse_options(setting),
+            recipe=words.parse_options(recipe), say=lambda step: None if quiet else typer.echo(step, err=True),
+            dataset=dataset, data_root=data_root, methods=words.parse_names(methods), images=images, profile=profile,
+            out=out, device=device, workers=workers, dataset_options=words.parse_options(dataset_option), seed=seed,
+            download=download, plugins=plugin or (), cards=cards or (), quiet=quiet,
+        )  # fmt: skip
+        studies.append(study)
+        if format_ is Format.table:
+            typer.echo(study.to_text(_width(), colour=sys.stdout.isatty()) + "\n")
+        for note in study.notes:
+            typer.echo(clean(note), err=format_ is not Format.table)
+        _draw(study, out / "figures", format_)
+    _print_all(studies, format_)
+
+
+def _print_all(studies: list[Study], format_: Format) -> None:
+    """Prints what is one text for all protocols; on a terminal that is the table of all arms under all of them."""
+    from xaibench.analysis.overview import overview
+    from xaibench.report import overview_text
+
+    if format_ is Format.json:
+        found = [study.to_json().rstrip("\n") for study in studies]
+        typer.echo(found[0] if len(found) == 1 else f"[{', '.join(found)}]")
+    elif format_ is Format.csv:
+        texts = [study.to_csv().rstrip("\n") for study in studies]
+        typer.echo("\n".join([texts[0], *(text.partition("\n")[2] for text in texts[1:])]))
+    elif format_ is Format.md:
+        first = [overview_text.to_markdown(overview(studies))] if len(studies) > 1 else []
+        typer.echo("\n".join([*first, *(study.to_markdown() for study in studies)]).rstrip("\n"))
+    elif len(studies) > 1:
+        typer.echo("\n" + overview_text.to_text(overview(studies), _width(), colour=sys.stdout.isatty()))
+
+
+def _draw(study: Study, folder: Path, format_: Format) -> None:
+    """Draws the figures of a comparison, and says where they are."""
+    import re
+
+    from xaibench.report.board_text import clean
+    from xaibench.results.files import make_folder
+
+    make_folder(folder)
+    for path in study.figures(folder / f"compare-{study.card.name}-{re.sub('[^a-zA-Z0-9]+', '-', study.judge)}"):
+        typer.echo(f"figure: {clean(path)}", err=format_ is not Format.table)
+
+
+def _width() -> int | None:
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None

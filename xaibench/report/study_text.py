@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from xaibench.analysis.comparison import Comparison
     from xaibench.analysis.study import Study
 
+ANSWERS = ("images", "count", "before", "after", "change", "ci_low", "ci_high", "verdict")
 SHOWN = ("method", "before", "after", "change", "ci_low", "ci_high", "verdict", "kind")
 
 
@@ -62,6 +63,8 @@ def to_text(study: Study, width: int | None, colour: bool) -> str:
     lines = [f"{clean(card.question)}" + (f" The paper says: {clean(card.claim)}" if card.claim else "")]
     for pair in study.pairs:
         lines += ["", headline(pair), "", _pair_table(pair, width, colour)]
+        if (answers := _answers(pair, study)) is not None:
+            lines += ["", "accuracy:", "", frame_text(answers, width, colour)]
     if study.spread is not None:
         lines += ["", "Between trainings of one design:", "", frame_text(study.spread, width, colour, less=("kind",))]
     lines += ["", frame_text(accuracy_in_words(study.summary), width, colour)]
@@ -82,6 +85,8 @@ def to_markdown(study: Study) -> str:
     ]
     for pair in study.pairs:
         lines += ["", f"**{markdown(pair.before)} to {markdown(pair.after)}**", "", *markdown_table(_shown(pair))]
+        if (answers := _answers(pair, study)) is not None:
+            lines += ["", "Accuracy:", "", *markdown_table(answers)]
     if study.spread is not None:
         lines += ["", "**Between trainings of one design**", "", *markdown_table(study.spread)]
     lines += ["", markdown(caption(study)), "", *(f"- {markdown(note)}" for note in study.notes), ""]
@@ -96,7 +101,7 @@ def to_json(study: Study) -> str:
             "improved": pair.improved, "clearly": pair.clearly, "clearly_worse": pair.worsened,
             "methods": pair.count, "kendall_tau": pair.agreement,
             "images": pair.images, "trainings": list(pair.trainings), "only_in_one": list(pair.missing),
-            "rows": records(pair.table),
+            "rows": records(pair.table), "answers": None if pair.answers is None else records(pair.answers),
         }
         for pair in study.pairs
     ]  # fmt: skip
@@ -116,6 +121,14 @@ def _trainings(pair: Comparison) -> str:
 def _shown(pair: Comparison) -> pd.DataFrame:
     rows = pair.table.to_dict("records")
     return pair.table.assign(verdict=[verdict(row) for row in rows])[list(SHOWN)]
+
+
+def _answers(pair: Comparison, study: Study) -> pd.DataFrame | None:
+    """Changes in accuracy, where images are in groups or arms are trained in ways of their own."""
+    trained = any(arm.way for arm in study.card.arms.values())
+    if pair.answers is None or not (trained or len(pair.answers) > 1):
+        return None
+    return pair.answers.assign(verdict=[verdict(row) for row in pair.answers.to_dict("records")])[list(ANSWERS)]
 
 
 def _pair_table(pair: Comparison, width: int | None, colour: bool) -> str:

@@ -30,8 +30,8 @@ def _carry_out(options: _Training, search: Search) -> None:
     from xaibench.cli import words
     from xaibench.engine.budget import choose_device, choose_workers
     from xaibench.plugins import add
-    from xaibench.training.guidance.request import Subject
     from xaibench.training.guidance.search import guide
+    from xaibench.training.subject import Subject
 
     add(options.plugin or (), options.cards or ())
     device = choose_device(options.device)
@@ -95,7 +95,7 @@ def guided(
     ] = "ixg",
     layer: Annotated[str, typer.Option("--layer", metavar="STAGE", help="Input, Mid1, Mid2, Mid3 or Final.")] = "Input",
     lambdas: Annotated[
-        str, typer.Option("--lambda", help="Weights of the loss, separated by commas; each is a training.")
+        str, typer.Option("--lambda", help="Weights of the loss, by commas; each is a training, 0 the control without.")
     ] = "1e-3",
     match: Annotated[
         str | None, typer.Option("--match", metavar="LOSS", help="Lambdas are this loss's; match its gradient norm.")
@@ -124,17 +124,17 @@ def guided(
     measured on validation images (F1 or accuracy, EPG, IoU); the Pareto front over lambdas and epochs is measured on
     test images, and one model of it is exported. The same command after an interruption goes on from there.
     """
-    from xaibench.attribution.stages import INPUT
     from xaibench.errors import XaibenchError
-    from xaibench.training.guidance.guided import Guided
     from xaibench.training.guidance.request import Search
-    from xaibench.training.guidance.targets import Annotations
+    from xaibench.training.ways import task_of
 
     try:
         weights = tuple(float(word) for word in lambdas.split(","))
     except ValueError:
         raise XaibenchError(f"--lambda {lambdas!r} is not a list of numbers such as 1e-3,5e-3") from None
-    guides = Annotations(annotations, fraction, dilate, subset, share_masks)
-    stage = INPUT if layer.lower() == INPUT.lower() else layer
-    task = Guided(loss, attribution, stage, weights[0], guides, alpha, over, match)
+    task = task_of("guided", {
+        "loss": loss, "attribution": attribution, "layer": layer, "lambda": weights[0], "annotations": annotations,
+        "fraction": fraction, "dilate": dilate, "subset": subset, "share_masks": share_masks, "alpha": alpha,
+        "over": over, "match": match,
+    })  # fmt: skip
     return Search(task, weights, repeats, subsets, choose, test_images)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -10,7 +10,6 @@ from xaibench.cli.train.options import verb
 
 if TYPE_CHECKING:
     from xaibench.cli.train.options import _Training
-    from xaibench.training.lico.task import Lico
 
 EPILOG = """
 \b
@@ -22,16 +21,13 @@ Examples:
 """
 
 
-def _carry_out(options: _Training, wanted: tuple[Lico, str, str]) -> None:
-    """Trains with the text encoder that two options name."""
-    from dataclasses import replace
+def _carry_out(options: _Training, wanted: dict[str, Any]) -> None:
+    """Trains, and says with which text encoder."""
+    from xaibench.training.ways import task_of
 
-    from xaibench.training.lico.clip import text_source
-
-    task, encoder, weights = wanted
-    text = text_source(encoder, weights, options.download)
-    typer.echo(f"text encoder: {text.words}")
-    options.carry_out(replace(task, text=text))
+    task = task_of("lico", wanted | {"download": options.download})
+    typer.echo(f"text encoder: {task.text.words}")
+    options.carry_out(task)
 
 
 @verb("lico", EPILOG, _carry_out)
@@ -49,14 +45,14 @@ def lico(
     text_weights: Annotated[
         str, typer.Option("--text-weights", metavar="NAME|PATH|none", help="Published ones need --download once.")
     ] = "openai",
-) -> tuple[Lico, str, str]:
+) -> dict[str, Any]:
     """Train with LICO: image features are matched to those of a text about the class.
 
     The loss is cross entropy + alpha x manifold matching + beta x optimal transport, from scratch, with the published
     schedule and clip; the baseline is `xaibench train classifier` with the same two. Only the image model is kept.
     """
-    from xaibench.training.lico.task import Lico
-
     names = tuple(part.strip() for part in terms.split(",") if part.strip())
-    task = Lico(names, prompt, alpha, beta, contexts, epsilon, iterations)
-    return task, encoder, text_weights
+    return {
+        "terms": names, "prompt": prompt, "contexts": contexts, "alpha": alpha, "beta": beta, "epsilon": epsilon,
+        "iterations": iterations, "text_encoder": encoder, "text_weights": text_weights,
+    }  # fmt: skip

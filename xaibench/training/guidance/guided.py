@@ -52,11 +52,11 @@ class Guided:
     """Training with guidance.
 
     loss: a name of `losses.LOCALISATION`. attribution: a name of `attributions.ATTRIBUTIONS`. stage: Input, or a stage
-    of the model. weight: lambda. annotations: which images guide, and by what. alpha: the exponent of `energy-star`.
-    over: what the mean of a step is over, `annotated` images or the whole `batch`. match: another loss, whose lambda
-    `weight` then is; the lambda of `loss` is the one that has as large a gradient on the weights that training starts
-    from. keep: a folder for the weights of the epochs on the Pareto front, which changes no result. Raises
-    XaibenchError for settings that are none.
+    of the model. weight: lambda; 0 is the control, the same training and evaluation without guidance. annotations:
+    which images guide, and by what. alpha: the exponent of `energy-star`. over: what the mean of a step is over,
+    `annotated` images or the whole `batch`. match: another loss, whose lambda `weight` then is; the lambda of `loss` is
+    the one that has as large a gradient on the weights that training starts from. keep: a folder for the weights of the
+    epochs on the Pareto front, which changes no result. Raises XaibenchError for settings that are none.
     """
 
     loss: str = "energy"
@@ -77,8 +77,8 @@ class Guided:
                 raise XaibenchError(f"--{option} {value!r} is no localisation loss; take {', '.join(LOCALISATION)}")
         if self.over not in OVER:
             raise XaibenchError(f"--over is {' or '.join(OVER)}, not {self.over!r}")
-        if not 0 < self.weight < float("inf"):
-            raise XaibenchError(f"--lambda is a number above 0, not {self.weight:g}")
+        if not 0 <= self.weight < float("inf"):
+            raise XaibenchError(f"--lambda is a number from 0, not {self.weight:g}")
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -121,7 +121,7 @@ class Guided:
             inputs, labels, image_ids, masks, targets, annotated = batch
             terms = classify(net, (inputs, labels, image_ids))
             found = inputs.new_zeros(len(inputs), dtype=torch.float32)
-            if annotated.any():  # maps cost more than the classification, so there are none for the others
+            if strength and annotated.any():  # maps cost more than the classification, so there are none for the others
                 maps, _ = self._maps(model, inputs[annotated], targets[annotated])
                 found = found.index_put((annotated.nonzero()[:, 0],), values(maps, masks[annotated]).float())
             localisation = weighted(found, annotated, strength, self.over)
@@ -140,7 +140,7 @@ class Guided:
 
     def _strength(self, model: Model, images: GuidedImages) -> float:
         """Lambda: `weight`, or what it is for this loss where it was given for another."""
-        if self.match is None:
+        if self.match is None or not self.weight:
             return self.weight
         indices = (n for n, image_id in enumerate(images.dataset.ids) if image_id in images.annotated)
         items = list(islice((item for item in map(images.__getitem__, indices) if item[5]), MATCHED))

@@ -22,7 +22,7 @@ from xaibench.training.guidance.evaluation import Evaluation
 class Judge:
     """Evaluates weights of the model of a guided training; `score` is the metric that is traded for EPG.
 
-    test_images: the first so many of the test images, None for all.
+    test_images: the first so many of the test images, None for all; with 0 there are no metrics of test images.
     """
 
     def __init__(self, training: Training, test_images: int | None, workers: int, device: str):
@@ -37,7 +37,7 @@ class Judge:
                 self.model, dataset, task.attribution, task.stage, batch_size=recipe.batch_size,
                 several=recipe.labels == "several", workers=workers, images=test_images if part == "test" else None,
             )
-            for part, dataset in parts.items()
+            for part, dataset in parts.items() if part != "test" or test_images != 0
         }  # fmt: skip
         self._facts = {
             "attribution": task.attribution, "stage": task.stage, "score": self.score, "version": data.version,
@@ -66,6 +66,8 @@ class Judge:
         self, file: Path, path: Path | None, digest: str | None, part: str, row: dict[str, float] | None = None
     ) -> dict[str, float]:
         """What a file says of these weights, or what the evaluation then writes into it."""
+        if part not in self._evaluations:
+            return {}
         evaluation = self._evaluations[part]
         prefixes = zip(evaluation.stages, ("", "input_"), strict=False)
         thresholds = row and {stage: row[f"{prefix}threshold"] for stage, prefix in prefixes}

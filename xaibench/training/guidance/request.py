@@ -1,13 +1,11 @@
-"""What guided trainings are asked for: a model and its data, lambdas, seeds and subsets, how one is chosen."""
+"""What guided trainings are asked for: lambdas, seeds and subsets, and how one is chosen."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 from xaibench.errors import XaibenchError
-from xaibench.training.api import Training, plan_training
 from xaibench.training.guidance.guided import Guided
 
 CHOICES = ("epg", "score")
@@ -20,7 +18,8 @@ class Search:
     task: everything but lambda, which is each of `lambdas` in turn. repeats: seeds, from the training's on. subsets:
     draws of the annotated images, from the task's seed of them on. choose: `epg`, the highest EPG of those that lose at
     most 5 points of F1 or accuracy against the baseline; `score`, the highest F1 or accuracy. test_images: the first so
-    many test images, None for all. Raises XaibenchError for settings that are none.
+    many test images, None for all, 0 where another command judges the chosen model. Raises XaibenchError for settings
+    that are none.
     """
 
     task: Guided
@@ -49,26 +48,3 @@ class Search:
         """A task for each lambda, with one draw of the annotated images."""
         annotations = replace(self.task.annotations, seed=self.task.annotations.seed + subset)
         return [replace(self.task, weight=weight, annotations=annotations) for weight in self.lambdas]
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What is trained on what; the fields are those of `training.api.plan_training`."""
-
-    model: str
-    dataset: str
-    data_root: Path | None = None
-    options: dict[str, Any] = field(default_factory=dict)
-    changes: dict[str, Any] = field(default_factory=dict)
-    weights: str = "plain"
-    download: bool = False
-    seed: int = 0
-    image_size: int | None = None
-
-    def plan(self, task: Guided | None, seed: int, weights: str = "plain") -> Training:
-        """A training, or that of the baseline for no task, which the changes are not for."""
-        return plan_training(
-            self.model, self.dataset, None, data_root=self.data_root, options=self.options,
-            changes=self.changes if task else {},
-            weights=weights, download=self.download, seed=seed, image_size=self.image_size, task=task,
-        )  # fmt: skip

@@ -9,15 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pyarrow.parquet as pq
 
 from xaibench import registry
 from xaibench.datasets.open import open_dataset
 from xaibench.errors import XaibenchError
-from xaibench.models.build import brings_weights
-from xaibench.models.open import Wanted, build_model, model_card, published_weights
+from xaibench.models.open import build_model, model_card
 from xaibench.models.state import save_state
 from xaibench.results.files import make_folder
 from xaibench.training.api import Training
@@ -27,8 +25,9 @@ from xaibench.training.guidance.guided import Guided
 from xaibench.training.guidance.judge import Judge
 from xaibench.training.guidance.kept import kept_epochs
 from xaibench.training.guidance.pareto import POINTS_LOST, front, representative
-from xaibench.training.guidance.request import Search, Subject
+from xaibench.training.guidance.request import Search
 from xaibench.training.named import check_name, name_training
+from xaibench.training.subject import Subject
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ def guide(
     _check(subject, search.task)
     runs, judge, found = [], None, None
     for seed in range(subject.seed, subject.seed + search.repeats):
-        weights = _baseline(subject, seed, say, **how)
+        weights = subject.baseline(seed, say, **how)
         for subset in range(search.subsets):
             trainings = [subject.plan(task, seed, weights) for task in search.tasks(subset)]
             trainings = [replace(t, task=replace(t.task, keep=t.path.parent / "front")) for t in trainings]
@@ -116,18 +115,6 @@ def _check(subject: Subject, task: Guided) -> None:
     task.annotations.check(dataset)
     model = build_model(card, len(dataset.classes), data.geometry, data.min_cam_grid)
     check_attribution(model, task.attribution, task.stage)
-
-
-def _baseline(subject: Subject, seed: int, say: Callable[[str], None], **how: Any) -> str:
-    """The weights that guidance starts from: those that are named, published, or trained by the data set's recipe."""
-    card, data = model_card(subject.model), registry.card("dataset", subject.dataset)
-    known = brings_weights(card) or published_weights(card, data, Wanted("plain"))
-    if subject.weights != "plain" or known or data.recipe.get("start") != "scratch":
-        return subject.weights
-    training = subject.plan(None, seed)
-    if not training.path.is_file():
-        say(f"the baseline is not there yet: training {training.title} first, by the recipe of {subject.dataset}")
-    return str(training.carry_out(**how))
 
 
 def _run(
