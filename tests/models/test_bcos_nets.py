@@ -9,11 +9,15 @@ import pytest
 import torch
 
 from xaibench import registry
+from xaibench.attribution.api import attribute
 from xaibench.cards import Geometry
 from xaibench.errors import XaibenchError
 from xaibench.models.base import Encoding
 from xaibench.models.bcos_nets import build, patch_norms
 from xaibench.models.open import build_model, encoding_of
+from xaibench.models.tokens import layout_of
+from xaibench.training.guidance.attributions import guided_maps
+from xaibench.training.guidance.losses import LOCALISATION
 
 pytest.importorskip("bcos")
 pytest.importorskip("einops")
@@ -87,7 +91,35 @@ def test_dilated_last_stage(name, grid, seen):
 def test_stages_and_layers():
     for name in NAMES:
         model = build_model(registry.card("model", name), 5, SMALL)
-        assert bool(model.cam_layer) == bool(model.stages) == (name != "bcos_vit_s")
+        assert bool(model.cam_layer) == (name != "bcos_vit_s")
+        assert list(model.stages) == ["Mid1", "Mid2", "Mid3", "Final"]
+
+
+def test_tokens_of_the_transformer_lie_row_by_row(seen):
+    net = build_model(registry.card("model", "bcos_vit_s"), 5, SMALL).net.eval()
+    wide = torch.cat([seen, seen], 3)[:1]
+    layout, embed = layout_of(net, (64, 128)), net.get_submodule("0.to_patch_embedding")
+    assert (layout.prefix, layout.grid) == (0, (4, 8))
+    with torch.no_grad():
+        whole, cell = layout.to_map(embed(wide).flatten(1, 2)), embed(wide[..., 16:32, 80:96])
+    torch.testing.assert_close(whole[0, :, 1, 5], cell[0, 0, 0])
+    assert layout_of(build(5, "resnet18"), (64, 64)) is None
+
+
+@pytest.mark.parametrize("stage", ["Mid2", "Final"])
+def test_guidance_at_a_stage_of_the_transformer_reaches_every_parameter(stage, seen):
+    torch.manual_seed(0)
+    model = build_model(registry.card("model", "bcos_vit_s"), 5, SMALL)
+    region = torch.zeros(2, 64, 64, dtype=torch.bool)
+    region[:, 16:40, 8:32] = True
+    targets = torch.tensor([1, 3])
+    maps, logits = guided_maps(model, seen, targets, "b-cos", stage, (64, 64))
+    (LOCALISATION["energy"](maps, region).mean() + logits.square().mean()).backward()
+    without = [name for name, p in model.net.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    assert not without and maps.abs().amax((1, 2)).min() > 0
+    assert all(p.grad.isfinite().all() for p in model.net.parameters())
+    explained = attribute(model, seen, targets, "b-cos", layer=stage)[:, 0]
+    torch.testing.assert_close(maps.detach(), explained)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from xaibench.cards import Geometry
 from xaibench.datasets.critters import Critters
 from xaibench.errors import XaibenchError
 from xaibench.models.base import Encoding, Model
+from xaibench.models.state import read_header
 from xaibench.seeds import generator
 from xaibench.training.adversarial import Adversarial, Attacked, in_evaluation, pixels_of, summed_loss
 from xaibench.training.api import plan_training
@@ -228,18 +230,47 @@ def test_what_is_no_attack_is_refused(arguments, words):
         Adversarial(*arguments)
 
 
-def test_command_trains_on_from_plain_weights(home, command):
-    words = ("--model", "tiny", "--dataset", "mini", "--device", "cpu", "--workers", "0", "--quiet")
-    assert command("train", "classifier", *words, "--epochs", "1")[0] == 0
-    status, out, err = command("train", "adversarial", *words, "--epsilon", "8/255", "--steps", "2", "--epochs", "1")
+WORDS = ("--model", "tiny", "--dataset", "mini", "--device", "cpu", "--workers", "0", "--quiet", "--epochs", "1")
+
+
+def weights_of(printed: str) -> Path:
+    """The file that a training says it has left."""
+    return Path(printed.split("weights: ")[1].splitlines()[0])
+
+
+@pytest.fixture
+def start(home, command) -> tuple[str, ...]:
+    """The options that name plain weights, of which other tests may have left others."""
+    status, out, err = command("train", "classifier", *WORDS)
+    assert status == 0, err
+    return "--weights", str(weights_of(out))
+
+
+def test_command_trains_on_from_plain_weights(start, command):
+    words = (*WORDS, *start)
+    status, out, err = command("train", "adversarial", *words, "--epsilon", "8/255", "--steps", "2")
     assert status == 0, err
     assert out.startswith("validation robust_accuracy ") and "%, accuracy " in out
-    recipe = plan_training("tiny", "mini", None, task=Adversarial()).recipe
+    recipe = plan_training("tiny", "mini", None, weights=start[1], task=Adversarial()).recipe
     assert (recipe.start, recipe.optimizer, recipe.epochs, recipe.learning_rate) == ("plain", "adam", 10, 1e-4)
     assert [recipe.rate_at(epoch, 10) for epoch in range(10)] == pytest.approx([1e-4] * 4 + [1e-5] * 2 + [1e-6] * 4)
     for wrong in ("--epsilon=two", "--epsilon=1/0", "--step-size=x"):
         status, _, err = command("train", "adversarial", *words, wrong)
         assert (status, err.strip().count("\n")) == (2, 0) and "is no number; give one such as 0.3 or 2/255" in err
+
+
+@pytest.mark.parametrize(("norm", "epsilon", "number"), [("linf", "2/255", 2 / 255), ("l2", "0.3", 0.3)])
+def test_header_of_the_weights_holds_the_attack_and_both_accuracies(norm, epsilon, number, start, command):
+    attack_of = ("--norm", norm, "--epsilon", epsilon, "--steps", "7")
+    status, out, err = command("train", "adversarial", *WORDS, *start, *attack_of)
+    assert status == 0, err
+    header = read_header(weights_of(out))
+    assert header["task"] == {
+        "name": "adversarial", "norm": norm, "epsilon": pytest.approx(number), "steps": 7,
+        "step_size": pytest.approx(2.5 * number / 7),
+    }  # fmt: skip
+    assert {"accuracy", "robust_accuracy", "train_accuracy"} < set(header["metrics"])
+    assert 0 <= header["metrics"]["robust_accuracy"] <= 1 and header["monitor"] == "robust_accuracy"
 
 
 def test_generators_of_ids_are_apart():

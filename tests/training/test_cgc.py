@@ -209,7 +209,7 @@ def test_a_vision_transformer_is_trained_by_the_map_of_its_patches():
 
 @pytest.mark.parametrize(
     ("settings", "words"),
-    [({"weight": 0}, "--lambda"), ({"temperature": math.inf}, "--temperature"), ({"crop": 0}, "--crop is a share")],
+    [({"weight": -0.1}, "--lambda"), ({"temperature": math.inf}, "--temperature"), ({"crop": 0}, "--crop is a share")],
 )
 def test_settings_that_are_none(settings, words):
     with pytest.raises(XaibenchError, match=words):

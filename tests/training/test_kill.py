@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,45 +14,77 @@ import pyarrow.parquet as pq
 import pytest
 
 import xaibench
-from xaibench.models.state import file_digest
+from xaibench.models.state import read_state, tensors_digest
 
 CHECKOUT = Path(xaibench.__file__).parents[1]
-WORDS = (
-    "train", "classifier", "--model", "tiny", "--dataset", "mini", "--device", "cpu", "--quiet", "--workers", "0",
-    "--epochs", "8", "--recipe", "optimizer=adam", "--recipe", "accumulation=2", "--recipe", "gradient_clip=0.5",
-    "--batch-size", "8", "--dataset-option", "count=192", "--recipe", "head_epochs=3", "--recipe", "milestones=[2]",
+COMMON = (
+    "--model", "tiny", "--dataset", "mini", "--device", "cpu", "--quiet", "--workers", "0", "--batch-size", "8",
+    "--dataset-option", "count=192",
 )  # fmt: skip
+EPOCHS = 8
+WAYS = {
+    "plain": (
+        "classifier", "--recipe", "optimizer=adam", "--recipe", "accumulation=2", "--recipe", "gradient_clip=0.5",
+        "--recipe", "head_epochs=3", "--recipe", "milestones=[2]",
+    ),
+    "overfitted": ("classifier", "--fit", "over", "--recipe", "augmentation=crop-flip"),
+    "aligned": ("patch-deletion", "--grid", "4", "--recipe", "start=scratch"),
+    "cgc": ("cgc",),
+    "lico": ("lico", "--text-encoder", "words", "--contexts", "3"),
+    "adversarial": ("adversarial", "--epsilon", "8/255", "--steps", "2"),
+    "guided": ("guided", "--annotations", "masks", "--fraction", "0.5", "--choose", "score", "--test-images", "8"),
+}  # fmt: skip
 
 
-def start(own):
+def words(way):
+    return ("train", WAYS[way][0], *COMMON, "--epochs", str(EPOCHS), *WAYS[way][1:])
+
+
+def start(own, way):
     path = os.pathsep.join([str(CHECKOUT), os.environ["XAIBENCH_HOME"]])
     environment = os.environ | {"XAIBENCH_HOME": str(own), "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen([sys.executable, "-m", "xaibench", *WORDS], env=environment, start_new_session=True)
+    return subprocess.Popen([sys.executable, "-m", "xaibench", *words(way)], env=environment, start_new_session=True)
 
 
-def result(own):
-    """The digest of the weights, and the metrics of every epoch without their times."""
-    (folder,) = (own / "models").iterdir()
-    rows = pq.read_table(folder / "metrics.parquet").to_pylist()
-    return file_digest(folder / "weights.safetensors"), [
-        {k: v for k, v in row.items() if "seconds" not in k} for row in rows
-    ]
+def timeless(facts):
+    """Facts without the times in them."""
+    if isinstance(facts, dict):
+        return {key: timeless(value) for key, value in facts.items() if "seconds" not in key}
+    return [timeless(fact) for fact in facts] if isinstance(facts, list) else facts
+
+
+def results(own):
+    """All weights with their headers, and the metrics of all epochs, by file."""
+    states = {path: read_state(path) for path in own.glob("models/**/*.safetensors")}
+    tables = {path: pq.read_table(path).to_pylist() for path in own.glob("models/**/*.parquet")}
+    found = {path: (tensors_digest(state.tensors), timeless(state.facts)) for path, state in states.items()} | {
+        path: timeless(rows) for path, rows in tables.items()
+    }
+    return {str(path.relative_to(own)): value for path, value in found.items()}
 
 
 @pytest.mark.slow
-def test_kill_9_in_the_second_epoch(home, tmp_path):
-    for name in ("whole", "killed"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "cards").symlink_to(home / "cards")
-    assert start(tmp_path / "whole").wait(300) == 0
-    process = start(tmp_path / "killed")
+@pytest.mark.parametrize("way", WAYS)
+def test_kill_9_in_the_second_epoch(way, home, command, monkeypatch, tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    whole.mkdir()
+    (whole / "cards").symlink_to(home / "cards")
+    if way == "adversarial":  # begins with the plain weights
+        with monkeypatch.context() as own:
+            own.setenv("XAIBENCH_HOME", str(whole))
+            assert command("train", "classifier", *COMMON, "--epochs", "1")[0] == 0
+    shutil.copytree(whole, killed, symlinks=True)
+    assert start(whole, way).wait(300) == 0
+    folder = f"models/tiny-mini-{way}-*"  # not that of the baseline, which guidance trains first
+    process = start(killed, way)
     deadline = time.monotonic() + 300
-    while not list(tmp_path.glob("killed/models/*/checkpoint/history.json")) and time.monotonic() < deadline:
+    while not list(killed.glob(f"{folder}/checkpoint/history.json")) and time.monotonic() < deadline:
         time.sleep(0.001)
     os.killpg(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
-    (folder,) = (tmp_path / "killed" / "models").iterdir()
+    (folder,) = killed.glob(folder)
     done = len(pq.read_table(folder / "metrics.parquet"))
-    assert 1 <= done < 8 and not (folder / "weights.safetensors").exists(), "killed in the middle"
-    assert start(tmp_path / "killed").wait(300) == 0
-    assert result(tmp_path / "killed") == result(tmp_path / "whole")
+    assert 1 <= done < EPOCHS and not (folder / "weights.safetensors").exists(), "killed in the middle"
+    assert start(killed, way).wait(300) == 0
+    expected, found = results(whole), results(killed)
+    assert found == expected and f"models/{folder.name}/weights.safetensors" in found

@@ -11,6 +11,7 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 from xaibench import registry
+from xaibench.datasets.open import open_dataset
 from xaibench.errors import XaibenchError
 from xaibench.models.base import Encoding, Model
 from xaibench.models.build import build_network
@@ -39,6 +40,8 @@ HEADS = {
     "bcos_resnet18": ("fc.linear.weight",),
     "bcos_densenet121": ("classifier.linear.weight",),
 }
+
+CLASSES = [f"class {n}" for n in range(10)]
 
 
 def data():
@@ -84,7 +87,7 @@ def test_the_body_is_the_files_and_the_head_is_fresh(home, tmp_path, prefix):
     card, given = registry.card("model", "tiny"), seven(tmp_path / "w.pth", prefix)
     model = build_model(card, 10, data().geometry)
     before = {k: v.clone() for k, v in model.net.state_dict().items()}
-    assert load_start(model, tmp_path / "w.pth", card, head_of(card, model)) == ["7.weight", "7.bias"]
+    assert load_start(model, tmp_path / "w.pth", card, head_of(card, model), CLASSES, "mine") == ["7.weight", "7.bias"]
     for name, value in model.net.state_dict().items():
         assert torch.equal(value, (before if name.startswith("7.") else given)[name]), name
 
@@ -101,11 +104,45 @@ def test_weights_of_another_network_are_refused_and_change_nothing(home, tmp_pat
     ):
         seven(tmp_path / "w.pth", **changes)
         with pytest.raises(XaibenchError, match=words):
-            load_start(model, tmp_path / "w.pth", card, head_of(card, model))
+            load_start(model, tmp_path / "w.pth", card, head_of(card, model), CLASSES, "mine")
     assert all(torch.equal(v, before[k]) for k, v in model.net.state_dict().items())
     seven(tmp_path / "w.pth")
     with pytest.raises(XaibenchError, match=r"for 7 classes, the data set has 10; start from .* start=transfer"):
-        load_start(model, tmp_path / "w.pth", card, None)
+        load_start(model, tmp_path / "w.pth", card, None, CLASSES, "mine")
+
+
+def test_weights_of_other_classes_in_the_same_number_are_refused(home, tmp_path):
+    card = registry.card("model", "tiny")
+    model = build_model(card, 10, data().geometry)
+    path = tmp_path / "w.safetensors"
+    save_state(model.net, path, {"alignment": None, "classes": CLASSES})
+    assert load_start(model, path, card, None, CLASSES, "mine") == []
+    for others, words in (
+        ([*CLASSES[:3], "bird", *CLASSES[4:]], "class 3 is 'class 3' there, 'bird' here"),
+        (CLASSES[::-1], "class 0 is 'class 0' there, 'class 9' here"),
+        (CLASSES[:9], "class 9 is 'class 9' there, none here"),
+    ):
+        with pytest.raises(XaibenchError, match=words):
+            load_start(model, path, card, None, others, "mine")
+
+
+def test_the_header_of_a_training_names_its_classes_and_a_run_on_others_is_refused(home, command, tmp_path):
+    words = ("--model", "tiny", "--dataset", "mini", "--device", "cpu", "--quiet")
+    assert command("train", "classifier", *words, "--name", "known")[0] == 0
+    path = next(
+        path for path in home.glob("models/tiny-mini-plain-*/weights.safetensors") if read_header(path)["seed"] == 0
+    )
+    assert read_header(path)["classes"] == list(open_dataset(data(), None, {}).classes)
+    state = read_state(path)
+    other = tmp_path / "other.safetensors"
+    model = build_model(registry.card("model", "tiny"), 10, data().geometry)
+    save_state(model.net, other, state.facts | {"classes": CLASSES})
+    asked = ("run", "sds", *words, "--methods", "ixg", "--images", 2, "--out", tmp_path / "r")
+    status, _, err = command(*asked, "--weights", other)
+    assert status == 2 and "were trained on other classes than those of mini: class 0 is 'class 0' there" in err
+    assert command(*asked, "--weights", path)[0] == 0
+    assert command(*asked[:1], "sds", *words, "--methods", "ixg", "--images", 2, "--weights", other, "--target",
+                   "prediction", "--out", tmp_path / "p")[0] == 0  # fmt: skip
 
 
 def test_published_weights_of_any_data_set_are_taken_where_they_are_here(home, monkeypatch, tmp_path):

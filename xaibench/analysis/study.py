@@ -61,6 +61,11 @@ class Study:
         return _across_models(self.card)
 
     @property
+    def trained(self) -> bool:
+        """Whether arms are trained in ways of their own."""
+        return any(arm.way for arm in self.card.arms.values())
+
+    @property
     def table(self) -> pd.DataFrame:
         """One row per pair and method."""
         return pd.concat([
@@ -90,11 +95,12 @@ class Study:
         return to_json(self)
 
     def figures(self, stem: Path) -> list[Path]:
-        """Draws the changes to `stem`.png, and for models the best score against accuracy to `stem`-accuracy.png."""
+        """Draws the changes to `stem`.png, and the best score against accuracy to `stem`-accuracy.png, where arms are
+        models or are trained in ways of their own."""
         from xaibench.report.study_figure import accuracy_figure, changes_figure
 
         drawn = [changes_figure(self, stem.with_name(f"{stem.name}.png"))]
-        if self.across_models and self.summary["accuracy"].notna().any():
+        if (self.across_models or self.trained) and self.summary["accuracy"].notna().any():
             drawn.append(accuracy_figure(self, stem.with_name(f"{stem.name}-accuracy.png")))
         return drawn
 

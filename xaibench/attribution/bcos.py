@@ -38,16 +38,14 @@ def true_contributions(net: nn.Module, inputs: Tensor, targets: Tensor) -> Tenso
     networks that are not B-cos.
     """
     training = [module for module in net.modules() if module.training]
-    switch = _Switch()
     try:
         net.eval()
-        with torch.enable_grad(), held(net), switch:
+        with torch.enable_grad(), constant_once(net):
             at = inputs.detach().requires_grad_()
             logits = net(at)
             score = logits.gather(1, targets.to(logits.device)[:, None]).sum()
             (gradient,) = torch.autograd.grad(score, at, create_graph=True)
     finally:
-        switch.passing = True
         for module in training:
             module.training = True
     return inputs * gradient
@@ -66,6 +64,18 @@ def held(net: nn.Module) -> Iterator[None]:
     finally:
         for module in modules:
             module.set_explanation_mode(False)
+
+
+@contextmanager
+def constant_once(net: nn.Module) -> Iterator[None]:
+    """Within it, gradients take the dynamic weights of a network for constant; later ones, of what was computed in it,
+    pass through them. Raises XaibenchError where the network has none."""
+    switch = _Switch()
+    try:
+        with held(net), switch:
+            yield
+    finally:
+        switch.passing = True
 
 
 class _Switch(TorchFunctionMode):

@@ -170,12 +170,14 @@ def report(results: Results) -> None:
         typer.echo(board.to_text(width, colour=terminal) + "\n")
         for note in board.notes[1:]:
             typer.echo(clean(note))
-        make_folder(results.path / "figures")
-        typer.echo(f"figure: {board_figure(board, results.path / 'figures' / f'{protocol}-{board.board}.png')}")
+        if board.table["mean"].notna().any():  # of MOSU there is no score where no image has two instances
+            make_folder(results.path / "figures")
+            typer.echo(f"figure: {board_figure(board, results.path / 'figures' / f'{protocol}-{board.board}.png')}")
     if manifest.training:
         metrics, images = manifest.training["metrics"], manifest.training["validation"].get("count")
         unseen = f"{images} unseen images" if images else "the validation images"
-        typer.echo(f"model: trained by xaibench, accuracy {metrics['accuracy']:.1%} on {unseen}")
+        told = f"accuracy {metrics['accuracy']:.1%}" if "accuracy" in metrics else f"F1 {metrics['f1']:.3f}"
+        typer.echo(f"model: trained by xaibench, {told} on {unseen}")
     for name, reason in manifest.skipped.items():
         typer.echo(f"skipped: {clean(name)} {clean(reason)}")
     for warning in manifest.warnings:

@@ -142,8 +142,10 @@ def _fitting(methods: Sequence[str], model: str) -> list[str] | None:
 
 
 def _groups(shared: dict[str, Any]) -> Callable[[str], str]:
-    """The group of an image id."""
+    """The group of an image id; "" for data sets whose groups are not said to matter (tag `groups`)."""
     data = registry.card("dataset", shared["dataset"])
+    if "groups" not in data.tags:
+        return lambda image_id: ""
     return open_dataset(data, shared.get("data_root"), shared.get("dataset_options") or {}).group
 
 

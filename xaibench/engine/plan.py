@@ -18,7 +18,7 @@ from xaibench.engine.order import Order
 from xaibench.errors import XaibenchError
 from xaibench.models.base import Model
 from xaibench.models.open import Wanted, find_weights, missing_weights, open_model, own_file, ways_to_weights
-from xaibench.models.state import StateFile
+from xaibench.models.state import StateFile, check_classes
 from xaibench.protocols.base import Protocol
 from xaibench.results.cells import Cell
 from xaibench.training.api import plan_training
@@ -137,6 +137,8 @@ def _network(
     found = open_model(
         order.model, order.data, len(order.dataset.classes), order.wanted.choice, weights, order.any_classes
     )
+    if not order.any_classes:
+        check_classes(found[1], order.dataset.classes, order.data.name)
     if trained := _trained_words(order):
         found[0].weights["label"] += f", {trained}"
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import http.client
+import re
 import secrets
 import urllib.error
 import urllib.parse
@@ -29,9 +30,10 @@ def stored_at(url: str) -> Path:
 def fetch(url: str, path: Path, sha256: str = "") -> Path:
     """The file at `path`, downloaded from a URL where it is not there yet.
 
-    sha256 is the hash of the whole file or the beginning of it ("" checks nothing). Shows a bar in MiB. Raises
-    XaibenchError, and leaves no file, when the server refuses, sends a web page, sends less than it announced, the
-    hash differs, or the file cannot be written.
+    sha256 is the hash of the whole file or the beginning of it; "" is the one that the server sends with a redirect, as
+    Hugging Face does, and checks nothing where there is none. Shows a bar in MiB. Raises XaibenchError, and leaves no
+    file, when the server refuses, sends a web page, sends less than it announced, the hash differs, or the file cannot
+    be written.
     """
     if path.is_file():
         return path
@@ -39,7 +41,9 @@ def fetch(url: str, path: Path, sha256: str = "") -> Path:
     part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")  # two processes may fetch the same file
     try:
         request = urllib.request.Request(url, headers={"User-Agent": "xaibench"})
-        with urllib.request.urlopen(request, timeout=60) as reply, part.open("wb") as file:
+        redirects = _Redirects()
+        opener = urllib.request.build_opener(redirects)
+        with opener.open(request, timeout=60) as reply, part.open("wb") as file:
             digest, head, done = hashlib.sha256(), b"", 0
             total = int(reply.headers.get("Content-Length") or 0)
             with bar(f"downloading {path.name} (MiB)", -(-total // CHUNK)) as progress:
@@ -49,7 +53,7 @@ def fetch(url: str, path: Path, sha256: str = "") -> Path:
                     file.write(block)
                     done += len(block)
                     progress.advance(1)
-        _check(url, head, done, total, digest.hexdigest(), sha256)
+        _check(url, head, done, total, digest.hexdigest(), sha256, redirects.sha256)
         part.replace(path)
     except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError, ValueError) as error:
         raise XaibenchError(f"cannot download {url}: {getattr(error, 'reason', error)}") from error
@@ -61,10 +65,23 @@ def fetch(url: str, path: Path, sha256: str = "") -> Path:
     return path
 
 
-def _check(url: str, head: bytes, done: int, total: int, digest: str, sha256: str) -> None:
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows redirects, and notes the sha256 of the file that one of them tells in `X-Linked-Etag`; "" where none."""
+
+    sha256 = ""
+
+    def redirect_request(self, req, fp, code, msg, headers, newurl) -> urllib.request.Request | None:
+        told = re.fullmatch(r'"?([0-9a-f]{64})"?', headers.get("X-Linked-Etag", ""))
+        self.sha256 = told[1] if told else self.sha256
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _check(url: str, head: bytes, done: int, total: int, digest: str, sha256: str, told: str) -> None:
     if head.lstrip()[:15].lower().startswith((b"<!doctype html", b"<html")):
         raise XaibenchError(f"{url} sent a web page, not weights; open it in a browser, and pass the file by --weights")
     if total and done < total:
         raise XaibenchError(f"{url} sent {done} of {total} bytes; try again")
     if not digest.startswith(sha256):
         raise XaibenchError(f"{url} has sha256 {digest[:16]}..., the card says {sha256[:16]}...; do not use it")
+    if not sha256 and told and digest != told:
+        raise XaibenchError(f"{url} sent sha256 {digest[:16]}..., the server says {told[:16]}...; try again")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +29,22 @@ class StateFile:
     tensors: dict[str, Tensor]
     digest: str
     facts: dict
+
+
+def check_classes(state: StateFile, classes: Sequence[str], dataset: str) -> None:
+    """Raises XaibenchError where the header of weights names other classes than those of a data set, or in another
+    order; weights of other people name none."""
+    known = state.facts.get("classes")
+    if known is None or list(known) == list(classes):
+        return
+    place = next(
+        (n for n, (a, b) in enumerate(zip(known, classes, strict=False)) if a != b), min(len(known), len(classes))
+    )
+    told, here = (f"{names[place]!r}" if place < len(names) else "none" for names in (known, classes))
+    raise XaibenchError(
+        f"weights {state.path} were trained on other classes than those of {dataset}: class {place} is {told} there, "
+        f"{here} here; name weights for these classes by --weights, or train some by `xaibench train`"
+    )
 
 
 def read_state(path: Path) -> StateFile:

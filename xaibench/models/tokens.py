@@ -1,4 +1,5 @@
-"""Vision transformers as timm builds them: where the tokens of patches lie, and which tokens the head reads."""
+"""Vision transformers as timm builds them, and those of the package bcos: where the tokens of patches lie, and which
+tokens the head reads."""
 
 from __future__ import annotations
 
@@ -49,12 +50,21 @@ def transformer_in(net: nn.Module) -> nn.Module | None:
 def layout_of(net: nn.Module, size: tuple[int, int]) -> Layout | None:
     """How a network's tokens lie for images of size (H, W); None for networks without a vision transformer."""
     vit = transformer_in(net)
-    grid = vit and (
+    if vit is None:
+        return _pooled_layout(net, size)
+    grid = (
         vit.patch_embed.dynamic_feat_size(tuple(size))
         if getattr(vit, "dynamic_img_size", False)
         else getattr(vit.patch_embed, "grid_size", None)
     )
     return Layout(vit.num_prefix_tokens, tuple(grid)) if grid else None
+
+
+def _pooled_layout(net: nn.Module, size: tuple[int, int]) -> Layout | None:
+    """Of a transformer of the package bcos, which has tokens of patches only, for images of any size."""
+    embedding = next((m.to_patch_embedding for m in net.modules() if hasattr(m, "to_patch_embedding")), None)
+    sides = next((m.axes_lengths for m in embedding if hasattr(m, "axes_lengths")), None) if embedding else None
+    return Layout(0, (size[0] // sides["p1"], size[1] // sides["p2"])) if sides else None
 
 
 def token_layer(net: nn.Module) -> str:

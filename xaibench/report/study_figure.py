@@ -63,6 +63,7 @@ def changes_figure(study: Study, path: Path) -> Path:
             axes.set_yticklabels([clean(name) for name in methods] if not column else [], parse_math=False, size=7.5)
             axes.tick_params(axis="y", length=0)
             axes.tick_params(axis="x", labelsize=7)
+            axes.locator_params(axis="x", nbins=4)
             axes.grid(axis="x", color="#e4e4e4", linewidth=0.7)
             axes.set_axisbelow(True)
             words = textwrap.wrap(f"{clean(pair.before)} \u2192 {clean(pair.after)}", 30)
@@ -74,29 +75,37 @@ def changes_figure(study: Study, path: Path) -> Path:
 
 
 def accuracy_figure(study: Study, path: Path) -> Path:
-    """The best score of every training against its accuracy, one colour and mark per arm, the best method beside it."""
+    """The best score of every training against its accuracy, one colour and mark per arm, the best method beside it.
+
+    Where images are in groups it is the accuracy of the worst group.
+    """
     import matplotlib
     from matplotlib.figure import Figure
 
-    table = study.summary[study.summary["accuracy"].notna()]
+    measure = "worst_group" if "worst_group" in study.summary else "accuracy"
+    table = study.summary[study.summary[measure].notna()]
     with matplotlib.rc_context(STYLE):
-        top = textwrap.wrap(f"Best {clean(study.protocol)} score against accuracy · {clean(study.card.title)}", 88)
+        top = textwrap.wrap(f"{clean(study.judge)} against accuracy · {clean(study.card.title)}", 88)
         height = 4.3 + 0.19 * len(top)
         figure = Figure(figsize=(WIDTH, height), facecolor="white")
-        words = next((arm.accuracy_of for arm in study.arms.values() if arm.accuracy_of), "")
+        grouped = measure == "worst_group"
+        known = next((arm.accuracy_of for arm in study.arms.values() if arm.accuracy_of), "")
+        words = "the worst group of these images" if grouped else known
+        alone = table["best_method"].iloc[0] if table["n_methods"].max() == 1 else ""
         images = count(int(table["n_images"].min()), "image")
-        _headings(figure, height, top, f"one mark per training with its best method, chosen on the same {images}; "
-                  f"accuracy on {words}")  # fmt: skip
+        chosen = "" if alone else " with its best method, chosen"
+        below = f"one mark per training{chosen} on the same {images}; accuracy on {words}"
+        _headings(figure, height, top, below)
         axes = figure.add_axes((0.09, 0.5 / height, 0.66, (height - 1.1 - 0.19 * len(top)) / height))
         for number, (name, rows) in enumerate(table.groupby("arm", sort=False)):
             colour, mark = COLOURS[number % len(COLOURS)], MARKERS[number // len(COLOURS) % len(MARKERS)]
-            axes.plot(rows["accuracy"], rows["best"], mark, color=colour, markersize=6, label=_short(name), alpha=0.9)
-            last = rows.iloc[-1]
-            axes.annotate(clean(last["best_method"]), (last["accuracy"], last["best"]), xytext=(4, 4), size=6.5,
+            axes.plot(rows[measure], rows["best"], mark, color=colour, markersize=6, label=_short(name), alpha=0.9)
+            last, label = rows.iloc[-1], "" if alone else clean(rows.iloc[-1]["best_method"])
+            axes.annotate(label, (last[measure], last["best"]), xytext=(4, 4), size=6.5,
                           textcoords="offset points", color=INK, parse_math=False)  # fmt: skip
         axes.margins(0.12)
-        axes.set_xlabel("accuracy")
-        axes.set_ylabel(f"best {clean(study.protocol)} ({clean(study.metric)})", parse_math=False)
+        axes.set_xlabel("accuracy of the worst group" if grouped else "accuracy")
+        axes.set_ylabel(f"{clean(alone or 'best method')}: {clean(study.metric)}", parse_math=False)
         axes.xaxis.set_major_formatter("{x:.1%}")
         axes.locator_params(axis="x", nbins=6)
         axes.grid(color="#e4e4e4", linewidth=0.7)

@@ -125,8 +125,7 @@ def _shown(pair: Comparison) -> pd.DataFrame:
 
 def _answers(pair: Comparison, study: Study) -> pd.DataFrame | None:
     """Changes in accuracy, where images are in groups or arms are trained in ways of their own."""
-    trained = any(arm.way for arm in study.card.arms.values())
-    if pair.answers is None or not (trained or len(pair.answers) > 1):
+    if pair.answers is None or not (study.trained or len(pair.answers) > 1):
         return None
     return pair.answers.assign(verdict=[verdict(row) for row in pair.answers.to_dict("records")])[list(ANSWERS)]
 

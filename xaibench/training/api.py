@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +22,7 @@ from xaibench.models.open import (
 )
 from xaibench.models.state import file_digest
 from xaibench.models.trained import folder_of
+from xaibench.training.processes import first_process
 from xaibench.training.recipe import Recipe, recipe_for
 from xaibench.training.transfer import load_start, transferred_weights
 
@@ -96,7 +96,7 @@ class Training:
         from xaibench.results.manifest import command_line
 
         folder = self.path.parent
-        names = ["training"] if os.environ.get("RANK", "0") == "0" else []  # `accelerate launch`: one for all
+        names = ["training"] if first_process() else []  # one for all
         with claim(folder, names, command_line(), f"the same {self.title} is being trained in {folder} right now"):
             if not self.path.is_file():  # another process may just have ended
                 self._train(workers, device, precision, quiet)
@@ -125,12 +125,15 @@ class Training:
             )
         transfer = self.recipe.start == "transfer"
         head = head_of(self.model, model) if transfer or self.recipe.head_epochs else ()
-        fresh = load_start(model, self.start, self.model, head if transfer else None) if self.start else []
-        if fresh and not quiet and os.environ.get("RANK", "0") == "0":
+        classes, fresh = list(learnt.classes), []
+        if self.start:
+            fresh = load_start(model, self.start, self.model, head if transfer else None, classes, self.dataset.name)
+        if fresh and not quiet and first_process():
             print(f"new head: {', '.join(fresh)}", file=sys.stderr, flush=True)
+        header = self.facts | {"classes": classes} | ({"fresh": fresh} if fresh else {})
         train(
             model, Split(learnt, validation, self.dataset.geometry), self.task or Classification(self.alignment),
-            self.recipe, self.path.parent, self.facts | ({"fresh": fresh} if fresh else {}), title=self.title,
+            self.recipe, self.path.parent, header, title=self.title,
             seed=self.seed, workers=workers, device=device, precision=precision, quiet=quiet, head=head,
         )  # fmt: skip
 

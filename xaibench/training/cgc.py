@@ -23,6 +23,7 @@ from xaibench.training.classifier import MONITOR, classification_metrics, label_
 from xaibench.training.data import TrainingImages, class_counts
 from xaibench.training.feature_map import FeatureMap
 from xaibench.training.lico.losses import unit
+from xaibench.training.processes import check_shares, process_count
 from xaibench.training.recipe import Recipe
 from xaibench.training.task import Objective, Split
 
@@ -109,7 +110,7 @@ class ViewImages(TrainingImages):
 
 @dataclass(frozen=True)
 class Cgc:
-    """Training with CGC: the sum of three classification losses + weight x `contrast`.
+    """Training with CGC: the sum of three classification losses + weight x `contrast`; with weight 0 the views alone.
 
     crop: the smallest share of the area that a move keeps. Raises XaibenchError for settings that are none.
     """
@@ -120,9 +121,10 @@ class Cgc:
     name: str = "cgc"
 
     def __post_init__(self):
-        for option, value in (("lambda", self.weight), ("temperature", self.temperature)):
-            if not 0 < value < float("inf"):
-                raise XaibenchError(f"--{option} is a number above 0, not {value:g}")
+        if not 0 <= self.weight < float("inf"):
+            raise XaibenchError(f"--lambda is a number from 0, not {self.weight:g}")
+        if not 0 < self.temperature < float("inf"):
+            raise XaibenchError(f"--temperature is a number above 0, not {self.temperature:g}")
         if not 0.01 <= self.crop <= 1:
             raise XaibenchError(f"--crop is a share from 0.01 to 1, not {self.crop:g}")
 
@@ -138,8 +140,7 @@ class Cgc:
 
     def objective(self, model: Model, split: Split, recipe: Recipe, seed: int, workers: int) -> Objective:
         """Trains the model on three views; the epoch with the best classification of validation images is kept."""
-        if recipe.batch_size < 2:
-            raise XaibenchError("CGC contrasts the images of a batch; take a --batch-size of 2 or more")
+        check_shares(recipe.batch_size, process_count(), 2, "CGC contrasts the images of a batch")
         images = ViewImages(split.train, model.encoding, split.geometry, recipe.augmentation, seed, recipe.labels)
         validation = validation_batches(split.validation, model, recipe.batch_size, workers, recipe.labels)
         weights = 1 / class_counts(images.dataset) if recipe.class_weights else None

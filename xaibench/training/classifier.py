@@ -19,6 +19,7 @@ from xaibench.models.base import Model
 from xaibench.training import metrics
 from xaibench.training.data import TrainingImages, class_counts, multi_hot
 from xaibench.training.deletion import Deletion, make_deletion
+from xaibench.training.processes import process_mean
 from xaibench.training.recipe import Recipe
 from xaibench.training.task import Objective, Split
 
@@ -88,7 +89,7 @@ def label_loss(recipe: Recipe, logits: Tensor, labels: Tensor, weights: Tensor |
         if weights is None:
             return F.binary_cross_entropy_with_logits(logits, truth.to(logits.dtype))
         values = F.binary_cross_entropy_with_logits(logits, truth.to(logits.dtype), reduction="none").mean(1)
-    return (values * weights[labels]).sum() / weights[labels].sum()
+    return (values * weights[labels]).sum() / process_mean(weights[labels].sum())
 
 
 def validation_batches(

@@ -23,6 +23,15 @@ def head_of(card: ModelCard, model: Model) -> tuple[str, ...]:
     return tuple(k for k, v in model.net.state_dict().items() if k in other and other[k].shape != v.shape)
 
 
+def normalisations(net: nn.Module) -> dict[str, nn.Module]:
+    """The layers of a network, by path, that keep statistics of the batches of training."""
+    return {
+        path: module
+        for path, module in net.named_modules()
+        if any(isinstance(getattr(module, name, None), Tensor) for name in ("running_mean", "running_var"))
+    }
+
+
 class HeadStage:
     """The first epochs of a training, in which only the head learns; called at the beginning of each epoch (from 0).
 
@@ -39,11 +48,7 @@ class HeadStage:
         self.epochs = epochs
         self.body = [p for name, p in net.named_parameters() if name not in head and p.requires_grad]
         owners = {name.rpartition(".")[0] for name in head}
-        self.norms = [
-            module
-            for path, module in net.named_modules()
-            if isinstance(getattr(module, "running_mean", None), Tensor) and path not in owners
-        ]
+        self.norms = [module for path, module in normalisations(net).items() if path not in owners]
 
     def __call__(self, epoch: int) -> None:
         alone = epoch < self.epochs

@@ -2,7 +2,8 @@
 
 It knows nothing of what is trained for: the loss is a function that it is given, the data a loader, the evaluation a
 function. Randomness is reseeded at each epoch from (seed, "epoch", number), so a training that was killed and resumed
-takes the same steps as one that was not.
+takes the same steps as one that was not. Several processes (`torchrun`) share each batch of the recipe, and so take the
+steps that one process takes.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate import Accelerator, DataLoaderConfiguration, DistributedDataParallelKwargs
 from torch import Tensor, nn
 from torch.utils.data import Sampler
 
@@ -27,12 +28,16 @@ from xaibench.models.state import load_state, read_state
 from xaibench.progress import bar
 from xaibench.seeds import derive, generator
 from xaibench.training.checkpoint import best_epoch, resume, save_epoch
+from xaibench.training.processes import check_shares, mean_values
 from xaibench.training.recipe import Recipe
 from xaibench.training.steps import Means, check_finite, checked_terms, ids_in, make_optimizer
 from xaibench.training.task import Objective
 
 Loss = Callable[[nn.Module, Any], dict[str, Tensor]]
 Evaluate = Callable[[nn.Module], dict[str, float]]
+
+TIMES = ("seconds", "train_seconds")
+"""Of an epoch, and of it without evaluation: metrics that differ from one machine to the next."""
 
 
 @dataclass(frozen=True)
@@ -81,14 +86,19 @@ def fit(
     still there, so that no kill can lose it. before_epoch(epoch) is called before each epoch (from 0), with the
     network in training mode; it may decide which parameters learn. Raises XaibenchError that names the images of the
     batch when a loss or a gradient is not finite, and for a precision that nothing is trained in, and where a
-    checkpoint cannot be written; the checkpoint before that is then still there.
+    checkpoint cannot be written; the checkpoint before that is then still there. Raises it too where the processes
+    cannot share a batch equally.
     """
     net, loss, data, monitor = objective.net, objective.loss, objective.data, objective.monitor
     kinds = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
     if precision not in kinds:
         raise XaibenchError(f"cannot train in precision {precision!r}; it is one of {', '.join(kinds)}")
     some = DistributedDataParallelKwargs(find_unused_parameters=before_epoch is not None)
-    accelerator = Accelerator(cpu=device == "cpu", mixed_precision=kinds[precision], kwargs_handlers=[some])
+    shared = DataLoaderConfiguration(split_batches=True)
+    accelerator = Accelerator(
+        cpu=device == "cpu", mixed_precision=kinds[precision], dataloader_config=shared, kwargs_handlers=[some]
+    )
+    check_shares(recipe.batch_size, accelerator.num_processes)
     order = EpochOrder(len(data), seed)
     loader = make_loader(data, workers, batch_size=recipe.batch_size, sampler=order, drop_last=True)
     if not len(loader):
@@ -106,7 +116,8 @@ def fit(
         for epoch in range(first, recipe.epochs):
             began = time.monotonic()
             order.epoch = data.epoch = epoch
-            torch.manual_seed(derive(seed, "epoch", epoch))
+            process = [accelerator.process_index] if accelerator.process_index else []
+            torch.manual_seed(derive(seed, "epoch", epoch, *process))
             net.train()
             if before_epoch:
                 before_epoch(epoch)
@@ -134,8 +145,9 @@ def fit(
                 progress.advance(1, f"epoch {epoch + 1}/{recipe.epochs}, {words}{last}")
             trained = time.monotonic() - began
             plain = accelerator.unwrap_model(net)
-            metrics = {f"train_{k}": v for k, v in means.values().items()} | objective.evaluate(plain)
-            times = {"seconds": time.monotonic() - began, "train_seconds": trained}
+            learnt = mean_values(means.values(), accelerator.device)
+            metrics = {f"train_{k}": v for k, v in learnt.items()} | objective.evaluate(plain)
+            times = dict(zip(TIMES, (time.monotonic() - began, trained), strict=True))
             history.append({"epoch": epoch + 1} | times | {"learning_rate": rate} | metrics)
             if accelerator.is_main_process:
                 if objective.after_epoch:
@@ -147,9 +159,10 @@ def fit(
     path = folder / "best.safetensors"
     load_state(plain, read_state(path), "the network that was trained")
     trained = Trained(history, best)
+    if accelerator.is_main_process and keep:
+        keep(plain, trained)
+    accelerator.wait_for_everyone()  # the others have read the best weights, and find what was kept
     if accelerator.is_main_process:
-        if keep:
-            keep(plain, trained)
         shutil.rmtree(folder / "checkpoint", ignore_errors=True)
         path.unlink()
     return trained

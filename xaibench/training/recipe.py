@@ -27,6 +27,8 @@ class Recipe(BaseModel):
     (None: any). accumulation: batches whose gradients are averaged before a step; the last step of an epoch takes as
     many as are left. Rates are per step, and a step sees accumulation times batch_size images.
 
+    label_smoothing is that of cross entropy, and a recipe of binary cross entropy has none.
+
     labels: what is learnt of an image, its `single` label or all of `several`, as multi-hot targets of binary cross
     entropy. class_weights: images count in the loss by the inverse number of training images of their class.
     """
@@ -69,6 +71,8 @@ class Recipe(BaseModel):
             )
         if self.labels == "several" and self.class_weights:
             raise ValueError("class_weights are for images of one class; leave them out, or say labels=single")
+        if self.label_smoothing and self.loss == "binary-cross-entropy":
+            raise ValueError("label_smoothing is of cross entropy; with binary-cross-entropy say label_smoothing=0")
         if self.milestones and self.schedule != "step":
             raise ValueError(f"milestones need schedule=step, not {self.schedule}; change one of the two")
         if list(self.milestones) != sorted(set(self.milestones)):
@@ -107,6 +111,7 @@ def recipe_for(
 ) -> Recipe:
     """The recipe of a model on a data set, with what is usual for a task, and changes.
 
+    A data set's label smoothing is left out where the loss is binary cross entropy and its recipe does not say so.
     Raises pydantic's ValidationError for what is no recipe.
     """
     task, changes = task or {}, changes or {}
@@ -114,11 +119,20 @@ def recipe_for(
     loss = {"loss": "binary-cross-entropy"} if card.probability == "sigmoid" or labels == "several" else {}
     usual = loss | {"labels": labels} | data.recipe
     start = {"start": "plain"} if card.plain and card.plain.file else {}
-    recipe = Recipe.model_validate(_layered(usual, card.recipe, start, task, changes))
+    recipe = Recipe.model_validate(_fields(usual, data, card.recipe, start, task, changes))
     if recipe.start != "scratch" and data.recipe.get("start") != "scratch":
         # what a network needs from scratch is no reason to fine-tune it otherwise
-        recipe = Recipe.model_validate(_layered(usual, start, task, changes))
+        recipe = Recipe.model_validate(_fields(usual, data, start, task, changes))
     return recipe
+
+
+def _fields(usual: dict[str, Any], data: DatasetCard, *layers: dict[str, Any]) -> dict[str, Any]:
+    """`_layered`, without the label smoothing of a data set whose loss has been changed to binary cross entropy."""
+    fields = _layered(usual, *layers)
+    changed = fields.get("loss") == "binary-cross-entropy" != data.recipe.get("loss")
+    if changed and not any("label_smoothing" in layer for layer in layers):
+        fields.pop("label_smoothing", None)
+    return fields
 
 
 def _layered(*layers: dict[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from torch import nn
 from xaibench.models.base import Model
 from xaibench.models.state import save_state
 from xaibench.training.head import HeadStage
-from xaibench.training.loop import Trained, fit
+from xaibench.training.loop import TIMES, Trained, fit
 from xaibench.training.recipe import Recipe
 from xaibench.training.task import Split, Task
 
@@ -54,4 +54,4 @@ def train(
 
 
 def _kept(trained: Trained) -> dict[str, float]:
-    return {k: v for k, v in trained.history[trained.epoch - 1].items() if k not in ("seconds", "train_seconds")}
+    return {k: v for k, v in trained.history[trained.epoch - 1].items() if k not in TIMES}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from xaibench.cards import ModelCard
@@ -10,7 +10,7 @@ from xaibench.errors import XaibenchError
 from xaibench.models.base import Model
 from xaibench.models.download import fetch, stored_at
 from xaibench.models.open import address, file_of, load_weights, named_file
-from xaibench.models.state import class_count, load_state, read_state
+from xaibench.models.state import check_classes, class_count, load_state, read_state
 
 
 def transferred_weights(card: ModelCard, choice: str, download: bool) -> Path:
@@ -39,11 +39,13 @@ def transferred_weights(card: ModelCard, choice: str, download: bool) -> Path:
     return fetch(url, path, sha256)
 
 
-def load_start(model: Model, path: Path, card: ModelCard, head: Collection[str] | None) -> list[str]:
+def load_start(
+    model: Model, path: Path, card: ModelCard, head: Collection[str] | None, classes: Sequence[str], dataset: str
+) -> list[str]:
     """Loads weights into a model and returns the names of the tensors that keep their first values.
 
     These are the tensors of `head` that the weights have for other classes; head None wants weights that fit as they
-    are. Raises XaibenchError for any other weights.
+    are and were trained on the classes of the data set. Raises XaibenchError for any other weights.
     """
     state = read_state(path)
     if head is not None:
@@ -53,5 +55,6 @@ def load_start(model: Model, path: Path, card: ModelCard, head: Collection[str] 
             f"weights {path} are for {count} classes, the data set has {model.classes}; "
             "start from them with a new head by --recipe start=transfer"
         )
+    check_classes(state, classes, dataset)
     load_weights(model, state, "plain", card)
     return []

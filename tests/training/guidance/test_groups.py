@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import math
 import statistics
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from xaibench.training.guidance.groups import group_accuracies, group_metrics, mean_and_deviation, worst_group
+from xaibench.training.guidance.search import Outcome, Point, Run
+from xaibench.training.guidance.tables import group_table
 
 RIGHT = [True, True, False, True, False, False, True, True]
 GROUPS = ["G1", "G1", "G2", "G2", "G3", "G3", "G4", "G3"]
@@ -49,3 +53,17 @@ def test_mean_and_deviation_of_a_sample():
     mean, deviation = mean_and_deviation(values)
     assert mean == pytest.approx(statistics.fmean(values)) and deviation == pytest.approx(statistics.stdev(values))
     assert mean_and_deviation([0.4])[0] == 0.4 and math.isnan(mean_and_deviation([0.4])[1])
+
+
+def test_a_baseline_that_runs_share_counts_once():
+    def run(seed: int, start: str, accuracy: float) -> Run:
+        tested = {"accuracy": accuracy, "worst_group": accuracy, "epg": 0.5}
+        baseline, guided = Point(None, 0, {}, tested), Point(0.1, 1, {}, {**tested, "epg": 0.6 + seed / 10})
+        return Run(seed, 0, baseline, [guided], 0, [SimpleNamespace(start_digest=start)])
+
+    def baselines(*runs: Run) -> list[str]:
+        table = group_table(Outcome(list(runs), "accuracy", Path(), None))
+        return next(line for line in table.splitlines() if "baseline" in line).split()[1:]
+
+    assert baselines(run(0, "a", 0.2), run(1, "a", 0.2))[:2] == ["1", "0.200"]
+    assert baselines(run(0, "a", 0.2), run(1, "b", 0.4))[:4] == ["2", "0.300", "±", "0.141"]

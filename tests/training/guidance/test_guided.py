@@ -78,9 +78,8 @@ def test_the_loss_is_classification_and_lambda_64_times_the_mean_over_annotated_
     assert (int(whole[5].sum()) == 8) == (fraction == 1)
     terms = objective.loss(model.net, whole)
     twin = small_model()
-    twin.net.train()
-    classification = F.cross_entropy(twin.net(whole[0]), whole[1])
-    twin.net.load_state_dict(model.net.state_dict())  # with the statistics after the pass of classification
+    classification = F.cross_entropy(twin.net.eval()(whole[0]), whole[1])
+    assert all(torch.equal(a, b) for a, b in zip(twin.net.buffers(), model.net.buffers(), strict=True))
     localisation = 0.01 * 64 * by_hand(twin, whole[0], whole[3], whole[4], whole[5])
     assert terms["classification"].item() == pytest.approx(classification.item(), rel=1e-5)
     assert terms["localisation"].item() == pytest.approx(localisation.item(), rel=1e-4)
@@ -95,6 +94,25 @@ def test_a_batch_without_annotations_is_classified_only():
     terms = objective.loss(model.net, (inputs, labels, ids, masks, targets, guides & False))
     assert terms["localisation"].item() == 0 and terms["loss"].item() == terms["classification"].item()
     terms["loss"].backward()
+
+
+def test_lambda_0_is_classification_alone_and_takes_no_map(monkeypatch):
+    model = small_model()
+    objective = Guided(weight=0.0).objective(model, split(), RECIPE, 0, 0)
+    monkeypatch.setattr(Guided, "_maps", None)  # a call would raise
+    terms = objective.loss(model.net, batch(objective.data))
+    assert terms["localisation"].item() == 0 and terms["loss"].item() == terms["classification"].item()
+
+
+def test_silent_is_the_share_of_maps_without_a_positive_value():
+    model = small_model()
+    objective = Guided(weight=0.01, stage="Mid1").objective(model, split(), RECIPE, 0, 0)
+    whole = batch(objective.data)
+    assert objective.loss(model.net, whole)["silent"].item() < 1
+    with torch.no_grad():
+        model.net[1].weight.copy_(-model.net[1].weight.abs())  # behind a ReLU every contribution is negative
+    terms = objective.loss(model.net, whole)
+    assert terms["silent"].item() == 1 and terms["localisation"].item() == 0
 
 
 def test_over_the_batch_images_without_annotation_count_as_zero():
@@ -224,8 +242,8 @@ def test_facts_are_json_without_what_changes_no_result(tmp_path):
 
 @pytest.mark.parametrize(
     ("settings", "words"),
-    [({"loss": "enrgy"}, "no localisation loss; take energy"), ({"match": "x"}, "--match"), ({"weight": 0.0}, "above"),
-     ({"weight": float("nan")}, "--lambda"), ({"over": "images"}, "--over")],
+    [({"loss": "enrgy"}, "no localisation loss; take energy"), ({"match": "x"}, "--match"),
+     ({"weight": -0.1}, "from 0"), ({"weight": float("nan")}, "--lambda"), ({"over": "images"}, "--over")],
 )  # fmt: skip
 def test_settings_that_are_none_are_refused(settings, words):
     with pytest.raises(XaibenchError, match=words):
@@ -320,5 +338,5 @@ def test_the_small_networks_can_be_guided(name, attribution, stage, loss):
     terms["loss"].backward()
     # what a B-cos network gives before it is trained is too small for a quotient
     assert terms["localisation"].isfinite() and (terms["localisation"].item() != 0 or name.startswith("bcos"))
-    assert set(terms) == {"loss", "classification", "localisation", "accuracy"}
+    assert set(terms) == {"loss", "classification", "localisation", "silent", "accuracy"}
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.net.parameters())

@@ -31,6 +31,7 @@ def _carry_out(options: _Training, search: Search) -> None:
     from xaibench.engine.budget import choose_device, choose_workers
     from xaibench.plugins import add
     from xaibench.training.guidance.search import guide
+    from xaibench.training.processes import first_process
     from xaibench.training.subject import Subject
 
     add(options.plugin or (), options.cards or ())
@@ -41,14 +42,15 @@ def _carry_out(options: _Training, search: Search) -> None:
     )  # fmt: skip
 
     def say(line: str) -> None:
-        if not options.quiet:
+        if first_process() and not options.quiet:
             print(line, file=sys.stderr, flush=True)
 
     outcome = guide(
         subject, search, name=options.name, workers=choose_workers(options.workers, device), device=device,
         precision=options.precision, quiet=options.quiet, say=say,
     )  # fmt: skip
-    _report(options, outcome)
+    if first_process():
+        _report(options, outcome)
 
 
 def _report(options: _Training, outcome: Outcome) -> None:
@@ -62,7 +64,7 @@ def _report(options: _Training, outcome: Outcome) -> None:
     from xaibench.errors import XaibenchError
     from xaibench.results.files import write_atomic
     from xaibench.training.guidance.figure import front_figure
-    from xaibench.training.guidance.tables import epoch_rows, front_table, group_table
+    from xaibench.training.guidance.tables import epoch_rows, front_table, group_table, silent_words
 
     first, folder = outcome.runs[0], outcome.folder
     title = f"{first.trainings[0].title}, {first.trainings[0].task.loss} at {first.trainings[0].task.stage}"
@@ -70,6 +72,8 @@ def _report(options: _Training, outcome: Outcome) -> None:
     typer.echo(front_table(first, outcome.score, None, sys.stdout.isatty()))
     if table := group_table(outcome, None, sys.stdout.isatty()):
         typer.echo(f"\n{table}")
+    for sentence in silent_words(first):
+        typer.echo(f"\n{sentence}")
     buffer = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(epoch_rows(outcome)), buffer)
     write_atomic(folder / "epochs.parquet", buffer.getvalue())

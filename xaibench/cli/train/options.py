@@ -79,6 +79,7 @@ class _Training:
         from xaibench.plugins import add
         from xaibench.training.api import plan_training
         from xaibench.training.named import check_name, name_training
+        from xaibench.training.processes import first_process
 
         add(self.plugin or (), self.cards or ())
         alignment = purpose if isinstance(purpose, Alignment) else None
@@ -94,6 +95,8 @@ class _Training:
         path = training.carry_out(
             workers=choose_workers(self.workers, device), device=device, precision=self.precision, quiet=self.quiet
         )
+        if not first_process():
+            return
         typer.echo(f"{_outcome(path)}; weights: {path}")
         if self.name is not None:
             typer.echo(f"model {self.name}: {name_training(self.name, training)}")

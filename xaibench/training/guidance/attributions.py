@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from xaibench.attribution.bcos import _Switch, held
+from xaibench.attribution.bcos import constant_once, held
 from xaibench.attribution.maps import to_map
 from xaibench.attribution.stages import INPUT
 from xaibench.errors import XaibenchError
@@ -44,7 +44,7 @@ def guided_maps(
     """
     check_attribution(model, attribution, stage)
     net = model.net
-    holding = constant_weights(net) if attribution == "b-cos" else nullcontext()
+    holding = constant_once(net) if attribution == "b-cos" else nullcontext()
     # attention's fused kernels have no second derivative
     with torch.enable_grad(), evaluating(net), sdpa_kernel(SDPBackend.MATH), holding:
         feature, logits = _pass(net, inputs, model.stages.get(stage or INPUT, ""))
@@ -97,18 +97,6 @@ def evaluating(net: nn.Module) -> Iterator[None]:
     finally:
         for module in training:
             module.training = True
-
-
-@contextmanager
-def constant_weights(net: nn.Module) -> Iterator[None]:
-    """Within it, gradients of a B-cos network take its dynamic weights for constant; later ones, of what was computed
-    in it, pass through them. Raises XaibenchError for other networks."""
-    switch = _Switch()
-    try:
-        with held(net), switch:
-            yield
-    finally:
-        switch.passing = True
 
 
 def _pass(net: nn.Module, inputs: Tensor, layer: str) -> tuple[Tensor, Tensor]:

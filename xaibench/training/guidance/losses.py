@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from xaibench.errors import XaibenchError
+from xaibench.training.processes import process_mean
 
 SPACE = (1, 2)
 IMAGES = 64  # the published batch, over which the published losses are summed
@@ -93,7 +94,8 @@ def weighted(values: Tensor, annotated: Tensor, strength: float = 1.0, over: str
     if values.shape != annotated.shape or values.ndim != 1:
         raise XaibenchError(f"{tuple(values.shape)} values but {tuple(annotated.shape)} words on annotation; (N,) each")
     annotated = annotated.to(values.device)
-    count = annotated.sum().clamp(min=1) if over == "annotated" else max(len(values), 1)
+    found = process_mean(annotated.sum())
+    count = torch.where(found > 0, found, 1) if over == "annotated" else max(len(values), 1)
     return strength * IMAGES * torch.where(annotated, values, 0).sum() / count
 
 

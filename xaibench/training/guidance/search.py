@@ -26,7 +26,9 @@ from xaibench.training.guidance.judge import Judge
 from xaibench.training.guidance.kept import kept_epochs
 from xaibench.training.guidance.pareto import POINTS_LOST, front, representative
 from xaibench.training.guidance.request import Search
+from xaibench.training.loop import TIMES
 from xaibench.training.named import check_name, name_training
+from xaibench.training.processes import first_process
 from xaibench.training.subject import Subject
 
 
@@ -103,7 +105,7 @@ def guide(
     exported = runs[0].chosen is not None
     if exported:
         _export(runs[0], found, judge)
-        if name:
+        if name and first_process():
             name_training(name, found)
     return Outcome(runs, judge.score, found.path.parent, found.path if exported else None)
 
@@ -153,7 +155,7 @@ def _points(training: Training) -> list[Point]:
 def _export(run: Run, found: Training, judge: Judge) -> None:
     """Writes the chosen weights of a run, with a header that says what they are."""
     point = run.points[run.chosen]
-    metrics = {name: value for name, value in point.row.items() if name != "seconds"}
+    metrics = {name: value for name, value in point.row.items() if name not in TIMES}
     chosen = {
         "seed": run.seed, "subset": run.subset, "lambda": point.weight, "epoch": point.epoch,
         "points_lost": POINTS_LOST, "test": point.test, "baseline": run.baseline.row,

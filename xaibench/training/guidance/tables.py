@@ -10,6 +10,8 @@ from xaibench.training.guidance.groups import OVERALL, PREFIX, WORST, mean_and_d
 from xaibench.training.guidance.search import Outcome, Point, Run
 
 BASELINE = "baseline"
+SILENT = 0.25
+"""The share of maps without a positive value from which on it is said."""
 
 
 def front_table(run: Run, score: str, width: int | None = None, colour: bool = False) -> str:
@@ -33,13 +35,14 @@ def front_table(run: Run, score: str, width: int | None = None, colour: bool = F
 
 def group_table(outcome: Outcome, width: int | None = None, colour: bool = False) -> str | None:
     """Test accuracies by group and EPG of baseline and chosen models, mean and deviation over runs; None without
-    groups. The worst group is that of each run, and `G3` the group that papers call so."""
+    groups. A baseline that several runs share counts once. The worst group is that of each run, and `G3` the group that
+    papers call so."""
     runs = [run for run in outcome.runs if run.chosen is not None]
     if not runs or WORST not in runs[0].baseline.test:
         return None
     names = [OVERALL, WORST, *sorted(name for name in runs[0].baseline.test if name.startswith(PREFIX)), "epg"]
     sides = {
-        BASELINE: [run.baseline for run in {run.seed: run for run in runs}.values()],
+        BASELINE: [run.baseline for run in {run.trainings[0].start_digest: run for run in runs}.values()],
         "guided": [run.points[run.chosen] for run in runs],
     }
     lines = [[side, str(len(points)), *(_mean(points, name) for name in names)] for side, points in sides.items()]
@@ -58,6 +61,17 @@ def epoch_rows(outcome: Outcome) -> list[dict[str, Any]]:
             rows.append(who | what | own | {f"test_{name}": value for name, value in (point.test or {}).items()})
     columns = list(dict.fromkeys(name for row in rows for name in row))
     return [{name: row.get(name) for name in columns} for row in rows]
+
+
+def silent_words(run: Run) -> list[str]:
+    """What must be said of trainings that ended with many maps without a positive value, one sentence each."""
+    last = {point.weight: point.row for point in run.points}  # the last epoch of each lambda
+    return [
+        f"lambda {weight:g}: in the last epoch {row['train_silent']:.0%} of the guided maps had no positive value, so "
+        "that the loss had no gradient there; take a smaller --lambda, or --recipe loss=binary-cross-entropy, whose "
+        "logits cannot all be negative"
+        for weight, row in last.items() if row.get("train_silent", 0) > SILENT
+    ]  # fmt: skip
 
 
 def words(metric: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +19,7 @@ from xaibench.models.download import fetch
 from xaibench.models.state import load_state, read_state
 from xaibench.training.lico.text import WORDS, TextSource
 
+HUB = "https://huggingface.co"
 FILE = "open_clip_model.safetensors"
 NO_IMAGES = {"image_size": 16, "layers": 1, "width": 64, "patch_size": 16}  # the half that is not used, made small
 PARTS = ("token_embedding", "positional_embedding", "transformer", "ln_final")
@@ -73,24 +75,45 @@ def build_clip(encoder: str, weights: str) -> tuple[nn.Module, Any]:
     does not have, and for networks whose text half is not a transformer as CLIP's.
     """
     package = _package()
-    settings = package.pretrained.get_pretrained_cfg(encoder, weights)
-    config = package.get_model_config(encoder)
-    if config is None:
-        raise _unknown("--text-encoder", encoder, [WORDS, *package.list_models()])
-    if {"custom_text", "multimodal_cfg"} & config.keys() or "hf_model_name" in config["text_cfg"]:
-        raise XaibenchError(f"the text half of {encoder} is not built as CLIP's; take ViT-B-32 or one like it")
+    settings, config = package.pretrained.get_pretrained_cfg(encoder, weights), _config(package, encoder)
     quick = bool(config.get("quick_gelu") or settings.get("quick_gelu"))
     net = package.CLIP(config["embed_dim"], NO_IMAGES, config["text_cfg"], quick_gelu=quick)
     return net, package.get_tokenizer(encoder)
 
 
+def _config(package: ModuleType, encoder: str) -> dict[str, Any]:
+    """What open_clip builds by that name; raises XaibenchError as `build_clip` does."""
+    config = package.get_model_config(encoder)
+    if config is None:
+        raise _unknown("--text-encoder", encoder, [WORDS, *package.list_models()])
+    if {"custom_text", "multimodal_cfg"} & config.keys() or "hf_model_name" in config["text_cfg"]:
+        raise XaibenchError(f"the text half of {encoder} is not built as CLIP's; take ViT-B-32 or one like it")
+    return config
+
+
 def load_weights(net: nn.Module, file: Path) -> None:
-    """Copies the text half of a file of weights into a network of `build_clip`; raises XaibenchError for others."""
+    """Copies the text half of a file of weights into a network of `build_clip`; raises XaibenchError for others.
+
+    The archives of TorchScript that OpenAI published first are refused: to read one is to run what is in it.
+    """
+    if _is_program(file):
+        raise XaibenchError(
+            f"weights {file} are an archive of TorchScript, a program that is not run here; "
+            "take --text-weights openai --download, which has the same weights as safetensors"
+        )
     state = read_state(file)
     own = {key: tensor for key, tensor in state.tensors.items() if key.split(".")[0] in PARTS}
     text = nn.ModuleDict({name: getattr(net, name) for name in PARTS if name != "positional_embedding"})
     text.register_parameter("positional_embedding", net.positional_embedding)
     load_state(text, type(state)(state.path, own, state.digest, state.facts), "this text encoder")
+
+
+def _is_program(file: Path) -> bool:
+    """Whether a file is an archive of TorchScript, which is a zip file with constants in it."""
+    if not zipfile.is_zipfile(file):
+        return False
+    with zipfile.ZipFile(file) as archive:
+        return any(name.endswith("/constants.pkl") for name in archive.namelist())
 
 
 def text_source(encoder: str, weights: str, download: bool) -> TextSource:
@@ -107,8 +130,7 @@ def text_source(encoder: str, weights: str, download: bool) -> TextSource:
     if Path(weights).is_file():
         return TextSource(encoder, weights, Path(weights))
     package = _package()
-    if encoder not in package.list_models():
-        raise _unknown("--text-encoder", encoder, [WORDS, *package.list_models()])
+    _config(package, encoder)  # before anything is fetched
     hub = package.pretrained.get_pretrained_cfg(encoder, weights).get("hf_hub", "").strip("/")
     if not hub:
         names = package.pretrained.list_pretrained_tags_by_model(encoder)
@@ -119,7 +141,7 @@ def text_source(encoder: str, weights: str, download: bool) -> TextSource:
             f"the weights {weights} of the text encoder {encoder} are not here; fetch them by --download, name a file "
             f"by --text-weights, or take --text-encoder {WORDS}, which needs none"
         )
-    return TextSource(encoder, weights, fetch(f"https://huggingface.co/{hub}/resolve/main/{FILE}", path))
+    return TextSource(encoder, weights, fetch(f"{HUB}/{hub}/resolve/main/{FILE}", path))
 
 
 def _unknown(option: str, name: str, known: list[str]) -> XaibenchError:

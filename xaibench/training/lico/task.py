@@ -21,6 +21,7 @@ from xaibench.training.lico.losses import mm_loss, ot_loss
 from xaibench.training.lico.network import LicoNet
 from xaibench.training.lico.prompts import PROMPTS
 from xaibench.training.lico.text import TextSource
+from xaibench.training.processes import check_shares, process_count
 from xaibench.training.recipe import Recipe
 from xaibench.training.task import Objective, Split
 
@@ -83,8 +84,8 @@ class Lico:
         """Trains the model beside what is dropped; the epoch with the highest validation accuracy is kept."""
         if recipe.labels == "several":
             raise XaibenchError("LICO has a text for one class an image; train with --recipe labels=single")
-        if recipe.batch_size < 2 and "mm" in self.terms:
-            raise XaibenchError("manifold matching compares the images of a batch; take a --batch-size of 2 or more")
+        if "mm" in self.terms:
+            check_shares(recipe.batch_size, process_count(), 2, "manifold matching compares the images of a batch")
         images = TrainingImages(split.train, model.encoding, split.geometry, recipe.augmentation, seed)
         validation = validation_batches(split.validation, model, recipe.batch_size, workers)
         encoder = self.text.load()
