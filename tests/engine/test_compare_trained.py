@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -71,6 +72,8 @@ def test_arms_are_the_trainings_that_commands_make(own, command):
     assert (first["metric"], other["metric"]) == ("epg", "epg-alpha")
     assert {row["best_method"] for row in first["trainings"]} == {"ixg"}  # b-cos does not fit tiny
     arms = {row["arm"]: row for row in first["trainings"]}
+    names = ("epg", "epg-accuracy", "epg-epg-alpha", "epg-epg-alpha-accuracy")
+    assert {path.name for path in Path("results/figures").iterdir()} >= {f"compare-ownways-{n}.png" for n in names}
     assert arms["baseline"]["epoch_seconds"] is None and arms["control"]["epoch_seconds"] > 0
     found = {row["images"] for pair in first["pairs"] for row in pair["answers"]}
     assert {"all images", "other-background"} <= found and 0 <= arms["guided"]["worst_group"] <= 1

@@ -250,7 +250,7 @@ def test_command_trains_on_from_plain_weights(start, command):
     words = (*WORDS, *start)
     status, out, err = command("train", "adversarial", *words, "--epsilon", "8/255", "--steps", "2")
     assert status == 0, err
-    assert out.startswith("validation robust_accuracy ") and "%, accuracy " in out
+    assert out.startswith("validation robust accuracy ") and "%, validation accuracy " in out
     recipe = plan_training("tiny", "mini", None, weights=start[1], task=Adversarial()).recipe
     assert (recipe.start, recipe.optimizer, recipe.epochs, recipe.learning_rate) == ("plain", "adam", 10, 1e-4)
     assert [recipe.rate_at(epoch, 10) for epoch in range(10)] == pytest.approx([1e-4] * 4 + [1e-5] * 2 + [1e-6] * 4)

@@ -345,7 +345,7 @@ def test_squeezenet_of_imagenet_moves_to_voc(real, home, command):
         "--learning-rate", "0.01",
     )  # fmt: skip
     assert status == 0, err
-    assert "new head: classifier.1.weight, classifier.1.bias" in err and "validation f1 " in out
+    assert "new head: classifier.1.weight, classifier.1.bias" in err and "validation F1 " in out
     header = read_header(out.split("weights: ")[1].splitlines()[0])
     assert header["metrics"]["map"] > 0 and not math.isnan(header["metrics"]["f1"])
     assert header["start"] == file_digest(path) and os.fspath(path) not in str(header)

@@ -147,14 +147,19 @@ def _outcome(path: Path) -> str:
 
     header, table = read_header(path), path.with_name("metrics.parquet")
     monitor = header.get("monitor", "accuracy")
-    value = header["metrics"][monitor]
-    words = f"validation {monitor} {f'{value:.1%}' if monitor.endswith('accuracy') else f'{value:.3f}'}"
-    if monitor != "accuracy" and "accuracy" in header["metrics"]:
-        words += f", accuracy {header['metrics']['accuracy']:.1%}"
+    names = [monitor, *(name for name in ("accuracy", "f1") if name != monitor and name in header["metrics"])][:2]
+    words = ", ".join(_shown(name, header["metrics"][name]) for name in names)
     if not table.is_file():
         return words
     seconds = pq.read_table(table, columns=["seconds"])["seconds"].to_pylist()
     return f"{words}; {sum(seconds) / len(seconds):.1f} s an epoch"
+
+
+def _shown(metric: str, value: float) -> str:
+    """Such as `validation robust accuracy 95.7%`, `validation F1 0.512`, `accuracy on learnt images 100.0%`."""
+    words = metric.removeprefix("learnt_").replace("_", " ").replace("f1", "F1")
+    where = f"{words} on learnt images" if metric.startswith("learnt_") else f"validation {words}"
+    return f"{where} {f'{value:.1%}' if metric.endswith('accuracy') else f'{value:.3f}'}"
 
 
 def _judged_by(training: Training) -> tuple[str, str]:

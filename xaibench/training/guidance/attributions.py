@@ -26,8 +26,9 @@ SPACE = (2, 3)
 
 
 def guided_maps(
-    model: Model, inputs: Tensor, targets: Tensor, attribution: str, stage: str | None, size: tuple[int, int]
-) -> tuple[Tensor, Tensor]:
+    model: Model, inputs: Tensor, targets: Tensor, attribution: str, stage: str | None, size: tuple[int, int],
+    graph: bool = True,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Attribution maps (N, H, W), signed and of size (H, W), and logits (N, K), both with their graph.
 
     inputs (N, C, h, w) are encoded, targets (N,) the classes whose logits are explained. `ixg`: the channel sum of
@@ -49,7 +50,7 @@ def guided_maps(
     with torch.enable_grad(), evaluating(net), sdpa_kernel(SDPBackend.MATH), holding:
         feature, logits = _pass(net, inputs, model.stages.get(stage or INPUT, ""))
         score = logits.gather(1, targets.to(logits.device)[:, None])[:, 0]
-        (gradient,) = torch.autograd.grad(score.sum(), feature, create_graph=True)
+        (gradient,) = torch.autograd.grad(score.sum(), feature, create_graph=graph)
     layout = layout_of(net, tuple(inputs.shape[2:])) if feature.ndim == 3 else None
     exact = torch.promote_types(feature.dtype, torch.float32)
     feature, gradient = ((layout.to_map(t) if layout else t).to(exact) for t in (feature, gradient))

@@ -107,7 +107,7 @@ class Evaluation:
     def _maps(self, inputs: Tensor, targets: Tensor, stage: str) -> Tensor:
         """Maps (P, 1, H, W) on the CPU, before negative values become 0."""
         size = tuple(inputs.shape[2:])
-        maps, _ = guided_maps(self.model, inputs, targets, self.attribution, stage, size)
+        maps, _ = guided_maps(self.model, inputs, targets, self.attribution, stage, size, graph=False)
         return maps.detach()[:, None].float().cpu()
 
     def _batches(self) -> Iterator[Looked]:
