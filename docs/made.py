@@ -47,7 +47,7 @@ def cards() -> str:
     parts = [(Card, "Every card", ())]
     parts += [(made, f"{kind.capitalize()} cards", tuple(Card.model_fields)) for kind, made in CARD_TYPES.items()]
     inner = [module.Paper, module.Geometry, module.Profile, module.PublishedWeights]
-    inner += [module.Alignment, module.FurtherMetric]
+    inner += [module.Alignment, module.FurtherMetric, module.ComparisonArm, module.ComparisonJudge]
     parts += [(made, f"`{made.__name__}`", ()) for made in inner]
     return "\n".join(_fields(made, title, without) for made, title, without in parts)
 
@@ -64,7 +64,7 @@ def _fields(made: Any, title: str, without: tuple[str, ...]) -> str:
 
 def _type(annotation: Any) -> str:
     plain = inspect.isclass(annotation) and not getattr(annotation, "__args__", ())
-    words = re.sub(r"\b(typing|xaibench\.cards)\.", "", annotation.__name__ if plain else str(annotation))
+    words = re.sub(r"\b(typing|xaibench\.cards(\.\w+)?)\.", "", annotation.__name__ if plain else str(annotation))
     return f"`{words.replace(' | ', ' or ')}`"
 
 

@@ -19,7 +19,10 @@ pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="the pages'
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = ("train-guided.md", "train-lico.md", "train-obey.md", "training.md")
 BLOCK = re.compile(r"^```\w*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-SHELL = "xaibench() { printf '%s\\x1f' \"$@\"; printf '\\x1e'; }\n"
+SHELL = (
+    "xaibench() { printf '%s\\x1f' \"$@\"; printf '\\x1e'; }\n"
+    'torchrun() { while [ "$1" != xaibench ]; do shift; done; "$@"; }\n'
+)
 DATA = {
     "voc2007": "VOC", "voc2012": "DATA", "coco2014": "COCO", "waterbirds100": "WATERBIRDS", "imagenet-s50": "INS",
     "pet": "DATA", "cub": "DATA", "mnist": "DATA", "mnist-ml": "DATA",

@@ -13,7 +13,8 @@ import xaibench
 from xaibench import registry
 from xaibench.datasets.open import open_dataset
 from xaibench.errors import XaibenchError
-from xaibench.models.open import Wanted, build_model, find_weights, load_weights, model_card
+from xaibench.models.find import Wanted, find_weights
+from xaibench.models.open import build_model, load_weights, model_card
 from xaibench.models.state import read_state
 from xaibench.results.store import Store
 

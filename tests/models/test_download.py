@@ -14,7 +14,7 @@ from xaibench import registry
 from xaibench.cards import PublishedWeights
 from xaibench.errors import XaibenchError
 from xaibench.models.download import CHUNK, fetch, stored_at
-from xaibench.models.open import Wanted, find_weights
+from xaibench.models.find import Wanted, find_weights
 from xaibench.progress import Bar
 
 GOOD = bytes(range(256)) * (CHUNK // 128)  # two blocks

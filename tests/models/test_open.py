@@ -13,7 +13,8 @@ from xaibench.cards import Alignment, Geometry
 from xaibench.errors import XaibenchError
 from xaibench.models.base import Encoding
 from xaibench.models.download import stored_at
-from xaibench.models.open import Wanted, address, build_model, find_weights, load_weights, missing_weights, model_card
+from xaibench.models.find import Wanted, address, find_weights, missing_weights
+from xaibench.models.open import build_model, load_weights, model_card
 from xaibench.models.probe import map_size
 from xaibench.models.state import read_state, save_state
 
@@ -239,7 +240,7 @@ def test_published_weights_are_fetched_only_when_asked(empty_home, monkeypatch):
         asked.append((url, sha256))
         return path
 
-    monkeypatch.setattr("xaibench.models.open.fetch", pretend)
+    monkeypatch.setattr("xaibench.models.find.fetch", pretend)
     assert found("plain", "imagenet") is None and found("aligned", "imagenet") is None and not asked
     path = found("plain", "imagenet", download=True)
     assert path == stored_at(asked[0][0]) and path.is_relative_to(empty_home / "downloads")

@@ -20,7 +20,8 @@ from xaibench.cards import Geometry
 from xaibench.engine.context import method_part
 from xaibench.errors import XaibenchError
 from xaibench.models.disconnected import Disconnected, cut
-from xaibench.models.open import address, build_model, model_card
+from xaibench.models.find import address
+from xaibench.models.open import build_model, model_card
 from xaibench.training.api import plan_training
 from xaibench.training.recipe import Recipe
 

@@ -15,7 +15,8 @@ from PIL import Image
 
 from xaibench import registry
 from xaibench.cards import Alignment
-from xaibench.models.open import Wanted, build_model, find_weights, load_weights
+from xaibench.models.find import Wanted, find_weights
+from xaibench.models.open import build_model, load_weights
 from xaibench.models.state import file_digest, read_header, read_state
 from xaibench.results.store import Store
 from xaibench.training.api import plan_training

@@ -16,7 +16,8 @@ from xaibench.errors import XaibenchError
 from xaibench.models.base import Encoding, Model
 from xaibench.models.build import build_network
 from xaibench.models.download import stored_at
-from xaibench.models.open import address, build_model
+from xaibench.models.find import address
+from xaibench.models.open import build_model
 from xaibench.models.state import file_digest, read_header, read_state, save_state
 from xaibench.seeds import derive
 from xaibench.training.adversarial import Adversarial

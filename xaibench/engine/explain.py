@@ -24,7 +24,8 @@ from xaibench.errors import XaibenchError
 from xaibench.models.base import Model
 from xaibench.models.build import brings_weights
 from xaibench.models.dilate import sample_input
-from xaibench.models.open import Wanted, find_weights, missing_weights, model_card, open_model
+from xaibench.models.find import Wanted, find_weights, missing_weights
+from xaibench.models.open import model_card, open_model
 from xaibench.plugins import add
 from xaibench.progress import bar
 

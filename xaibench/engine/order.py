@@ -16,7 +16,8 @@ from xaibench.datasets.base import Dataset
 from xaibench.datasets.open import drops_parts, open_dataset
 from xaibench.errors import XaibenchError
 from xaibench.masks.dataset import with_masks
-from xaibench.models.open import DEFAULT_ALIGNMENT, Wanted, model_card
+from xaibench.models.find import DEFAULT_ALIGNMENT, Wanted
+from xaibench.models.open import model_card
 from xaibench.protocols.api import make_protocol
 from xaibench.protocols.base import TARGETS, Protocol
 

@@ -17,7 +17,8 @@ from xaibench.engine.held_out import HeldOut, open_held_out
 from xaibench.engine.order import Order
 from xaibench.errors import XaibenchError
 from xaibench.models.base import Model
-from xaibench.models.open import Wanted, find_weights, missing_weights, open_model, own_file, ways_to_weights
+from xaibench.models.find import Wanted, find_weights, missing_weights, own_file, ways_to_weights
+from xaibench.models.open import open_model
 from xaibench.models.state import StateFile, check_classes
 from xaibench.protocols.base import Protocol
 from xaibench.results.cells import Cell

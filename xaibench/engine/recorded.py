@@ -17,7 +17,7 @@ from xaibench.home import home
 from xaibench.masks.dataset import with_masks
 from xaibench.models.build import brings_weights
 from xaibench.models.download import stored_at
-from xaibench.models.open import address
+from xaibench.models.find import address
 from xaibench.models.state import file_digest
 from xaibench.models.trained import trained_weights
 

@@ -12,14 +12,8 @@ from xaibench.cards import Alignment, DatasetCard, ModelCard
 from xaibench.datasets.open import drops_parts, open_dataset, parameters_of
 from xaibench.errors import XaibenchError
 from xaibench.models.build import brings_weights, build_network, own_state
-from xaibench.models.open import (
-    Wanted,
-    build_model,
-    encoding_of,
-    find_weights,
-    missing_weights,
-    model_card,
-)
+from xaibench.models.find import Wanted, find_weights, missing_weights
+from xaibench.models.open import build_model, encoding_of, model_card
 from xaibench.models.state import file_digest
 from xaibench.models.trained import folder_of
 from xaibench.training.processes import first_process

@@ -9,7 +9,8 @@ from typing import Any
 
 from xaibench import registry
 from xaibench.models.build import brings_weights
-from xaibench.models.open import Wanted, model_card, published_weights
+from xaibench.models.find import Wanted, published_weights
+from xaibench.models.open import model_card
 from xaibench.training.api import Training, plan_training
 from xaibench.training.task import Task
 

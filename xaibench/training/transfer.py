@@ -9,7 +9,8 @@ from xaibench.cards import ModelCard
 from xaibench.errors import XaibenchError
 from xaibench.models.base import Model
 from xaibench.models.download import fetch, stored_at
-from xaibench.models.open import address, file_of, load_weights, named_file
+from xaibench.models.find import address, file_of, named_file
+from xaibench.models.open import load_weights
 from xaibench.models.state import check_classes, class_count, load_state, read_state
 
 

@@ -1,0 +1,31 @@
+"""What a card may say: one pydantic model per kind of card."""
+
+from xaibench.cards.comparison import ComparisonArm, ComparisonCard, ComparisonJudge
+from xaibench.cards.dataset import MIN_SIDE, DatasetCard, Geometry, Profile
+from xaibench.cards.method import MethodCard
+from xaibench.cards.model import Alignment, ModelCard, PublishedWeights
+from xaibench.cards.part import Card, Paper, Part
+from xaibench.cards.protocol import FurtherMetric, ProtocolCard
+from xaibench.cards.read import CARD_TYPES, KINDS, read_card
+
+__all__ = [
+    "CARD_TYPES",
+    "KINDS",
+    "MIN_SIDE",
+    "Alignment",
+    "Card",
+    "ComparisonArm",
+    "ComparisonCard",
+    "ComparisonJudge",
+    "DatasetCard",
+    "FurtherMetric",
+    "Geometry",
+    "MethodCard",
+    "ModelCard",
+    "Paper",
+    "Part",
+    "Profile",
+    "ProtocolCard",
+    "PublishedWeights",
+    "read_card",
+]

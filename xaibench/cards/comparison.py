@@ -1,0 +1,83 @@
+"""What the card of a comparison of designs may say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from xaibench.cards.part import Card, Part
+
+
+class ComparisonArm(Part):
+    """One side of a comparison of designs."""
+
+    model: str = ""
+    """The model; empty: each of the comparison's models."""
+    weights: str = ""
+    """`plain` or `aligned`; empty: what the protocol asks for."""
+    settings: dict[str, Any] = {}
+    """Settings of the protocol."""
+    recipe: dict[str, Any] = {}
+    """How the model is trained otherwise than usual."""
+    way: str = ""
+    """A way of training, as in `xaibench train WAY`; empty: by the data set's recipe."""
+    start: str = ""
+    """The arm from whose weights it is trained further, where that is trained otherwise than usual."""
+    options: dict[str, Any] = {}
+    """Those of the way; of a guided one also `choose`, the epoch that is judged: `epg` or `score`."""
+    training: int | None = Field(None, ge=0)
+    """The seed of its one training; none: as many trainings as are asked for."""
+
+
+class ComparisonJudge(Part):
+    """What judges the arms of a comparison."""
+
+    protocol: str
+    settings: dict[str, Any] = {}
+    """Of the protocol."""
+    metric: str = ""
+    """A further metric of the protocol; empty: its main one."""
+    images: int | None = Field(None, ge=1)
+    """How many; none: what the profile says."""
+
+    @property
+    def words(self) -> str:
+        """Such as `obey, normalisation raw, intensity`."""
+        settings = (f"{name} {value}" for name, value in self.settings.items())
+        return ", ".join(word for word in (self.protocol, *settings, self.metric) if word)
+
+
+class ComparisonCard(Card):
+    """A design choice (`xaibench compare NAME`): arms that differ in it, and which of them are compared."""
+
+    kind: ClassVar[str] = "comparison"
+    question: str
+    """What it asks."""
+    claim: str = ""
+    """What the paper says of it."""
+    pairs: tuple[tuple[str, str], ...] = Field(min_length=1)
+    """Arms that are compared, each with the choice that is the less and the more; changes are of the second."""
+    arms: dict[str, ComparisonArm] = {}
+    """What an arm is; an arm that is not here is the model of its name."""
+    models: tuple[str, ...] = ()
+    """The models of arms that name none, if --model does not."""
+    judges: tuple[ComparisonJudge, ...] = Field((ComparisonJudge(protocol="idsds"),), min_length=1)
+    """What judges the arms, if --protocol does not say."""
+    dataset: str = "critters"
+    """On what, if --dataset does not say."""
+    methods: tuple[str, ...] = ()
+    """By which methods, if --methods does not say; those that do not fit a model are left out. Empty: the paper's list
+    and the controls."""
+
+    def arm(self, name: str) -> ComparisonArm:
+        """What the arm of a name is."""
+        return self.arms.get(name) or ComparisonArm(model=name)
+
+    def judged_by(self, protocols: Sequence[str] | None) -> list[ComparisonJudge]:
+        """Protocols that are asked for, with the settings that the card has for them; by default the card's judges."""
+        if not protocols:
+            return list(self.judges)
+        known = [judge for judge in self.judges if judge.protocol in protocols]
+        return known + [ComparisonJudge(protocol=name) for name in protocols if name not in {j.protocol for j in known}]

@@ -1,0 +1,33 @@
+"""What the card of an attribution method may say."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from xaibench.cards.part import Card
+
+
+class MethodCard(Card):
+    """An attribution method. Its target is a function of evidence, or a class of captum or pytorch-grad-cam."""
+
+    kind: ClassVar[str] = "method"
+    role: Literal["method", "variant", "control", "oracle"] = "method"
+    """How a board treats it: a method or variant is ranked, a control or oracle shown without a rank."""
+    transform: Literal["raw", "abs"] = "raw"
+    """What happens to the channel sum of what the target returns: its absolute value is taken, or nothing."""
+    at_stage: bool = False
+    """Whether its maps may be taken at a stage of the model (`--layer`), as those of a CAM layer always may."""
+    families: tuple[str, ...] = ()
+    """The model families that it is defined for; empty: all."""
+    resize: Literal["bilinear", "nearest"] = "bilinear"
+    """How its maps are enlarged to the size of the image; by `nearest`, every position stays one even block."""
+    needs: tuple[Literal["cam-layer", "gradients", "relu", "completeness", "attention"], ...] = ()
+    """What it needs of a model. `relu` (no other activation functions), `completeness` and `attention` (of a kind that
+    the method has rules for) are tried before a run."""
+    family_parameters: dict[str, dict[str, Any]] = {}
+    """Parameters that are others for models of a family, by its name."""
+
+    def for_family(self, family: str) -> MethodCard:
+        """The card with the parameters that the method has for models of a family."""
+        own = self.family_parameters.get(family)
+        return self.model_copy(update={"parameters": self.parameters | own}) if own else self

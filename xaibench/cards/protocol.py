@@ -1,0 +1,38 @@
+"""What the card of a protocol may say."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from xaibench.cards.part import Card, Part
+
+
+class FurtherMetric(Part):
+    """A score that a protocol stores beside its main one."""
+
+    range: tuple[float, float] | None = None
+    """The lowest and the highest score; without this field it is unbounded."""
+    higher_is_better: bool | None = None
+    """The direction of the score; none: it only describes, and nothing is ranked by it."""
+    undefined_cost: float = 0.0
+    """What a map counts as that cannot be scored."""
+
+
+class ProtocolCard(Card):
+    """A protocol. Its target is a class; its parameters are the settings."""
+
+    kind: ClassVar[str] = "protocol"
+    weights: Literal["plain", "aligned"] = "plain"
+    """The weights that it judges by default."""
+    metric: str
+    """The name of the score."""
+    range: tuple[float, float]
+    """The lowest and the highest score."""
+    higher_is_better: bool
+    """The direction of the score."""
+    undefined_cost: float
+    """What a map counts as that cannot be scored: the score of knowing nothing."""
+    comparable_across_models: bool
+    """Whether scores of different models may be compared."""
+    further: dict[str, FurtherMetric] = {}
+    """Scores that it stores beside the main one, by name; `xaibench leaderboard --metric` shows them."""

@@ -1,0 +1,58 @@
+"""Cards are TOML files in `registry/<kind>s/`: from a file to a card, or to one line that says what is wrong in it."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from xaibench.cards.comparison import ComparisonCard
+from xaibench.cards.dataset import DatasetCard
+from xaibench.cards.method import MethodCard
+from xaibench.cards.model import ModelCard
+from xaibench.cards.part import Card
+from xaibench.cards.protocol import ProtocolCard
+from xaibench.errors import XaibenchError
+
+KINDS = ("method", "model", "dataset", "protocol", "comparison")
+CARD_TYPES: dict[str, type[Card]] = {
+    c.kind: c for c in (MethodCard, ModelCard, DatasetCard, ProtocolCard, ComparisonCard)
+}
+
+
+def read_card(kind: str, path: Path) -> Card:
+    """The card in a TOML file, whose name (without .toml) is the card's name.
+
+    Raises XaibenchError that names the file, the line and the field for anything that a card may not say.
+    """
+    text = path.read_text(encoding="utf-8")
+    try:
+        fields = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise XaibenchError(f"{path}: not valid TOML: {error}") from None
+    file, colon, attribute = str(fields.get("target", "")).rpartition(":")
+    if colon and file.endswith(".py"):
+        fields["target"] = f"{(path.parent / file).resolve()}:{attribute}"
+    try:
+        return CARD_TYPES[kind].model_validate({"name": path.name.removesuffix(".toml"), **fields})
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        line = _line_of(text, [str(part) for part in first["loc"]])
+        reason = "no such field" if first["type"] == "extra_forbidden" else first["msg"]
+        raise XaibenchError(f"{path}:{line}: {field}: {reason}; fields: {_field_names(kind)}") from None
+
+
+def _line_of(text: str, location: list[str]) -> int:
+    """The line (from 1) where the deepest named key of a location stands; 1 where it is missing."""
+    for key in reversed(location):
+        for number, line in enumerate(text.splitlines(), 1):
+            if re.search(rf"(^|[\s{{,\[.]){re.escape(key)}\s*[=.\]]", line.split("#")[0]):
+                return number
+    return 1
+
+
+def _field_names(kind: str) -> str:
+    return ", ".join(CARD_TYPES[kind].model_fields)
