@@ -38,7 +38,8 @@ def carry_out(
     settings and shared are given to every `xaibench.run`; those of an arm come first, those of the judge last, and
     where shared has no methods, dataset or number of images the card's or the judge's are taken. recipe changes how
     arms are trained that are trained in a way of their own. say is told of every step before it begins. A method that
-    fails is left out, and a note says so; anything else that a run or a training raises is raised.
+    fails is left out, and so is a guided training of which no epoch may be judged, and a note says so; anything else
+    that a run or a training raises is raised.
     """
     from xaibench.engine.api import MethodFailed, run
     from xaibench.training.arm import NothingToJudge
