@@ -334,8 +334,11 @@ def test_the_small_networks_can_be_guided(name, attribution, stage, loss):
     model = build_model(registry.card("model", name), 10, GEOMETRY, 4)
     recipe = Recipe.model_validate(RECIPE.model_dump() | {"loss": "binary-cross-entropy"})
     objective = Guided(loss, attribution, stage, 0.01).objective(model, split(), recipe, 0, 0)
+    statistics = {name: buffer.clone() for name, buffer in model.net.named_buffers()}
     terms = objective.loss(model.net.train(), batch(objective.data, 4))
     terms["loss"].backward()
+    assert name.startswith("x_") or statistics  # X networks have no normalisation
+    assert all(torch.equal(buffer, statistics[key]) for key, buffer in model.net.named_buffers())
     # what a B-cos network gives before it is trained is too small for a quotient
     assert terms["localisation"].isfinite() and (terms["localisation"].item() != 0 or name.startswith("bcos"))
     assert set(terms) == {"loss", "classification", "localisation", "silent", "accuracy"}
