@@ -19,13 +19,13 @@ def arm(name, answers, images=IMAGES, groups=GROUPS):
 
 def test_accuracies_by_group_by_hand():
     before = arm("x", [[1, 0, 0, 1], [1, 1, 0, 0]])
-    after = arm("y", [[0, 1, 1, 0]], images=("d", "c", "b", "a"), groups=("", "other", "other", "own"))
+    after = arm("y", [[1, 1, 1, 0]], images=("d", "c", "b", "a"), groups=("", "other", "other", "own"))
     table = compare(before, after).answers.set_index("images")
     assert table.index.tolist() == [ALL, "other", "own"] and table["count"].tolist() == [4, 2, 1]
     assert table["before"].tolist() == pytest.approx([0.5, 0.25, 1.0])
-    assert table["after"].tolist() == pytest.approx([0.5, 1.0, 0.0])
-    assert table["change"].tolist() == pytest.approx([0.0, 0.75, -1.0])
-    assert table["better"].tolist() == [False, True, False]
+    assert table["after"].tolist() == pytest.approx([0.75, 1.0, 0.0])
+    assert table["change"].tolist() == pytest.approx([0.25, 0.75, -1.0])
+    assert table["better"].tolist() == [True, True, False]
     assert table.loc["own", ["ci_low", "ci_high"]].tolist() == [-1, -1] and table.loc["own", "clear"]
     # One training of two is right about one image of "other": resamples change it by .5, .75 or 1.
     assert table.loc["other", ["ci_low", "ci_high"]].tolist() == pytest.approx([0.0, 1.0])
