@@ -61,9 +61,8 @@ def plan(monkeypatch):
     from xaibench import registry
     from xaibench.cli.app import app
     from xaibench.models.open import model_card
-    from xaibench.training import api
+    from xaibench.training import api, ways
     from xaibench.training.guidance import search
-    from xaibench.training.lico import clip
     from xaibench.training.lico.clip import TextSource
     from xaibench.training.recipe import recipe_for
 
@@ -85,7 +84,7 @@ def plan(monkeypatch):
 
         monkeypatch.setattr(api, "plan_training", one)
         monkeypatch.setattr(search, "guide", several)
-        monkeypatch.setattr(clip, "text_source", lambda encoder, weights, download: TextSource())
+        monkeypatch.setattr(ways, "text_source", lambda encoder, weights, download: TextSource())
         if words[0] != "train":
             found, rest = program, list(words)
             while hasattr(found, "commands"):

@@ -98,6 +98,6 @@ def test_commands(home, command):
         status, out, err = command("train", "classifier", *words, "--fit", fit, "--batch-size", "4")
         assert status == 0, err
         accuracies[fit] = out.splitlines()[0]
-    assert accuracies["over"].startswith("validation learnt_accuracy") and "accuracy" in accuracies["under"]
+    assert accuracies["over"].startswith("accuracy on learnt images") and "accuracy" in accuracies["under"]
     status, _, err = command("train", "classifier", "--model", "tiny", "--dataset", "mini", "--fit", "much")
     assert (status, err.count("\n")) == (2, 1) and "--fit much is none of normal, over, under" in err

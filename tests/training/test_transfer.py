@@ -130,20 +130,19 @@ def test_weights_of_other_classes_in_the_same_number_are_refused(home, tmp_path)
 def test_the_header_of_a_training_names_its_classes_and_a_run_on_others_is_refused(home, command, tmp_path):
     words = ("--model", "tiny", "--dataset", "mini", "--device", "cpu", "--quiet")
     assert command("train", "classifier", *words, "--name", "known")[0] == 0
-    path = next(
-        path for path in home.glob("models/tiny-mini-plain-*/weights.safetensors") if read_header(path)["seed"] == 0
-    )
-    assert read_header(path)["classes"] == list(open_dataset(data(), None, {}).classes)
-    state = read_state(path)
-    other = tmp_path / "other.safetensors"
+    path = home / registry.card("model", "known").plain.file
+    before, state = path.read_bytes(), read_state(path)
+    assert state.facts["classes"] == list(open_dataset(data(), None, {}).classes)
     model = build_model(registry.card("model", "tiny"), 10, data().geometry)
-    save_state(model.net, other, state.facts | {"classes": CLASSES})
-    asked = ("run", "sds", *words, "--methods", "ixg", "--images", 2, "--out", tmp_path / "r")
-    status, _, err = command(*asked, "--weights", other)
-    assert status == 2 and "were trained on other classes than those of mini: class 0 is 'class 0' there" in err
-    assert command(*asked, "--weights", path)[0] == 0
-    assert command(*asked[:1], "sds", *words, "--methods", "ixg", "--images", 2, "--weights", other, "--target",
-                   "prediction", "--out", tmp_path / "p")[0] == 0  # fmt: skip
+    asked = ("run", "sds", "--dataset", "mini", "--methods", "ixg", "--images", 2, "--quiet", "--out", tmp_path / "r")
+    try:
+        save_state(model.net, path, state.facts | {"classes": CLASSES})
+        status, _, err = command(*asked, "--model", "known")
+        assert status == 2 and "were trained on other classes than those of mini: class 0 is 'class 0' there" in err
+        assert command(*asked, "--model", "tiny", "--weights", path)[0] == 0  # a file that is named
+    finally:
+        path.write_bytes(before)
+    assert command(*asked, "--model", "known")[0] == 0
 
 
 def test_published_weights_of_any_data_set_are_taken_where_they_are_here(home, monkeypatch, tmp_path):

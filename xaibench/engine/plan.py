@@ -138,7 +138,7 @@ def _network(
     found = open_model(
         order.model, order.data, len(order.dataset.classes), order.wanted.choice, weights, order.any_classes
     )
-    if not order.any_classes:
+    if order.wanted.choice in ("plain", "aligned"):  # a file that is named is taken for these classes
         check_classes(found[1], order.dataset.classes, order.data.name)
     if trained := _trained_words(order):
         found[0].weights["label"] += f", {trained}"
