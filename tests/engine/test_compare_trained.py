@@ -108,6 +108,21 @@ def test_each_training_starts_from_the_baseline_of_its_seed_and_none_is_made_twi
     assert all(starts[fact["start"]]["seed"] == fact["seed"] for fact in trained)
 
 
+def test_a_model_with_weights_is_its_own_baseline(own, command, home):
+    path = home / "cards" / "comparisons" / "ownways.toml"
+    path.write_text(
+        OWN.replace("[arms.baseline]", "[arms.baseline]\nrecipe = { epochs = 1 }").replace(
+            'way = "guided"', 'way = "guided"\nstart = "baseline"'
+        )
+    )
+    assert command("train", "classifier", "--model", "tiny", *DATA, "--quiet", "--name", "given")[0] == 0
+    words = ("compare", "ownways", "--model", "given", "--trainings", 2, "--protocol", "epg", "--workers", 0)
+    status, out, err = command(*words, "--format", "json", "--quiet")
+    assert status == 0, err
+    rows = [(row["arm"], row["training"]) for row in json.loads(out)[0]["trainings"]]
+    assert [n for arm, n in rows if arm == "baseline"] == [0] and [n for arm, n in rows if arm == "guided"] == [0, 1]
+
+
 def test_mistakes_are_found_before_anything_is_trained(own, command, home):
     path = home / "cards" / "comparisons" / "ownways.toml"
     path.write_text(OWN.replace('loss = "l1"', 'loss = "l2"'))

@@ -63,6 +63,10 @@ def carry_out(
                 notes.append(f"{step.words} is left out: {error}")
                 continue
             asked["weights"], seconds = str(trained.weights), trained.seconds
+        elif step.asked.get("weights", "plain") == "plain" and _given(card, step, shared):
+            if step.training:
+                continue  # the same weights again
+            asked.pop("recipe", None)
         else:
             asked["training_seed"] = step.training or None
         try:
@@ -96,6 +100,14 @@ class Judged:
     def answers(self) -> pd.Series:
         """Whether the model is right, by image id; null where that is not known."""
         return self.results.rows.groupby("image_id")["correct"].first()
+
+
+def _given(card: ComparisonCard, step: Step, shared: dict[str, Any]) -> bool:
+    """Whether a step is the start of others, of a model whose weights are given: it has no recipe and no seeds."""
+    from xaibench.training.subject import has_weights
+
+    starts = {arm.start for arm in card.arms.values()}
+    return step.arm.rpartition(": ")[2] in starts and has_weights(step.asked["model"], shared["dataset"])
 
 
 def _board(results: Results, judge: ComparisonJudge) -> Leaderboard:

@@ -15,6 +15,13 @@ from xaibench.training.api import Training, plan_training
 from xaibench.training.task import Task
 
 
+def has_weights(model: str, dataset: str) -> bool:
+    """Whether a model's plain weights for a data set are given, and not trained here by the data set's recipe."""
+    card, data = model_card(model), registry.card("dataset", dataset)
+    known = brings_weights(card) or published_weights(card, data, Wanted("plain"))
+    return bool(known) or data.recipe.get("start") != "scratch"
+
+
 @dataclass(frozen=True)
 class Subject:
     """A model, its data and its recipe.
@@ -45,9 +52,7 @@ class Subject:
     def baseline(self, seed: int, say: Callable[[str], None] = lambda words: None, **how: Any) -> str:
         """The weights that a further training starts from: those that are named, published, or trained now with this
         seed by the data set's recipe. how: as of `Training.carry_out`."""
-        card, data = model_card(self.model), registry.card("dataset", self.dataset)
-        known = brings_weights(card) or published_weights(card, data, Wanted("plain"))
-        if self.weights != "plain" or known or data.recipe.get("start") != "scratch":
+        if self.weights != "plain" or has_weights(self.model, self.dataset):
             return self.weights
         training = self.plan(None, seed)
         if not training.path.is_file():
