@@ -47,7 +47,7 @@ def cards() -> str:
     parts = [(Card, "Every card", ())]
     parts += [(made, f"{kind.capitalize()} cards", tuple(Card.model_fields)) for kind, made in CARD_TYPES.items()]
     inner = [module.Paper, module.Geometry, module.Profile, module.PublishedWeights]
-    inner += [module.Alignment, module.FurtherMetric, module.ComparisonArm, module.ComparisonJudge]
+    inner += [module.Alignment, module.FurtherMetric, module.ComparisonArm, module.ComparisonProtocol]
     parts += [(made, f"`{made.__name__}`", ()) for made in inner]
     return "\n".join(_fields(made, title, without) for made, title, without in parts)
 

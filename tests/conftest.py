@@ -73,19 +73,19 @@ def evidence():
     import torch
 
     from xaibench.attribution.evidence import Evidence
-    from xaibench.attribution.passes import Passes
+    from xaibench.attribution.runner import ModelRunner
 
-    opened: list[Passes] = []
+    opened: list[ModelRunner] = []
 
     def make(net, images, targets, ids=None, *, chunk: int = 32, **settings) -> Evidence:
-        opened.append(Passes(net, chunk=chunk))
+        opened.append(ModelRunner(net, chunk=chunk))
         ids = [f"photo {i}" for i in range(len(images))] if ids is None else ids
         layer = settings.pop("cam_layer", getattr(net, "body", None))
         return Evidence(opened[-1], images, torch.as_tensor(targets), ids, cam_layer=layer, **settings)
 
     yield make
-    for passes in opened:
-        passes.__exit__()
+    for runner in opened:
+        runner.__exit__()
 
 
 @pytest.fixture(scope="session")

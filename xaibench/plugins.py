@@ -13,16 +13,14 @@ edited plug-in never reuses old rows. Words of a decorator that are no fields of
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import Callable, Iterable
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from xaibench import registry
-from xaibench.errors import XaibenchError, one_line
+from xaibench.errors import XaibenchError
+from xaibench.importing import load_file, module_name
 
 if TYPE_CHECKING:
     from xaibench.cards import ModelCard
@@ -143,40 +141,12 @@ def load_plugin(path: Path) -> None:
 
     A file that is loaded again in this process replaces what it registered before.
     """
-    load_file(path, again=True)
-
-
-def load_file(path: Path, *, again: bool = False) -> ModuleType:
-    """The module in a Python file, which may import the files beside it; run once in a process unless `again`.
-
-    Raises XaibenchError when it is missing or fails while it runs.
-    """
-    from xaibench.datasets.base import content_hash
-
-    if not path.is_file():
-        raise XaibenchError(f"plug-in {path} does not exist")
-    name = f"xaibench_plugin_{path.stem}_{content_hash(str(path.resolve()).encode())}"
-    if name in sys.modules and not again:
-        return sys.modules[name]
-    registry.forget(name)
-    if str(path.resolve().parent) not in sys.path:
-        sys.path.append(str(path.resolve().parent))  # last: a helper never hides an installed package
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None:
-        raise XaibenchError(f"plug-in {path} is no Python file; its name ends in .py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
+    registry.forget(module_name(path))
     try:
-        spec.loader.exec_module(module)
-    except BaseException as error:
-        del sys.modules[name]
-        registry.forget(name)
-        if isinstance(error, XaibenchError) or not isinstance(error, (Exception, SystemExit)):
-            raise
-        raise XaibenchError(
-            f"plug-in {path} failed while loading: {type(error).__name__}: {one_line(error)}"
-        ) from error
-    return module
+        load_file(path, again=True)
+    except BaseException:
+        registry.forget(module_name(path))
+        raise
 
 
 def model_in_file(name: str) -> ModelCard:

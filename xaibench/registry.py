@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from xaibench.errors import XaibenchError, unknown
 from xaibench.home import home
+from xaibench.importing import load_file
 
 if TYPE_CHECKING:
     from xaibench.cards import Card
@@ -111,12 +112,7 @@ def load(card: Card) -> Any:
         return _decorated[card.kind, card.name][1]
     module, _, attribute = card.target.rpartition(":")
     try:
-        if module.endswith(".py"):
-            from xaibench.plugins import load_file
-
-            thing = load_file(Path(module))
-        else:
-            thing = importlib.import_module(module)
+        thing = load_file(Path(module)) if module.endswith(".py") else importlib.import_module(module)
         for part in attribute.split("."):
             thing = getattr(thing, part)
     except (ImportError, AttributeError, ValueError) as error:

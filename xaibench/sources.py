@@ -15,7 +15,7 @@ from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from typing import Any
 
-from xaibench.datasets.base import content_hash
+from xaibench.hashing import content_hash
 
 
 def source_of(thing: Any) -> str:

@@ -16,7 +16,7 @@ import xaibench
 from xaibench import registry
 from xaibench.attribution.adapters.trial import trial_of
 from xaibench.attribution.methods import check_parameters, choose_methods, method_maps
-from xaibench.attribution.passes import Passes
+from xaibench.attribution.runner import ModelRunner
 from xaibench.cards import MethodCard
 from xaibench.errors import XaibenchError
 from xaibench.models.base import Encoding, Model
@@ -202,7 +202,12 @@ def test_deeplift_of_an_image_does_not_see_the_others(classes, evidence):
 
 def test_guided_grad_cam_is_the_product(branches, pictures, classes, evidence, deviation):
     e = evidence(branches, pictures, classes, cam_layer=branches.stem)
-    coarse = torch.relu((e.stage().gradients.mean((2, 3), keepdim=True) * e.stage().activations).sum(1, keepdim=True))
+    coarse = torch.relu(
+        (
+            e.activations_and_gradients().gradients.mean((2, 3), keepdim=True)
+            * e.activations_and_gradients().activations
+        ).sum(1, keepdim=True)
+    )
     large = F.interpolate(coarse, (16, 16), mode="bilinear")
     expected = large * maps(e, "guided-backprop")
     assert deviation(maps(e, "guided-grad-cam"), expected) < 1e-6
@@ -224,9 +229,9 @@ def test_occlusion_is_a_loop_over_windows(plain, pictures, classes, evidence, de
                 drop = plain(pictures[p : p + 1])[0, classes[p]] - replaced(plain, pictures[p], mask, zero, classes[p])
                 expected[p] += drop * mask
     e = evidence(plain, pictures, classes, zero=zero)
-    before = e.passes.forwards
+    before = e.runner.forwards
     assert deviation(maps(e, "occlusion") / 3, expected / times) < 1e-6, "each of three channels repeats the value"
-    assert e.passes.forwards - before == 4 * (1 + 14**2) + 2 * 4, "the windows, the image, and what checks the copy"
+    assert e.runner.forwards - before == 4 * (1 + 14**2) + 2 * 4, "the windows, the image, and what checks the copy"
 
 
 def test_feature_ablation_is_a_loop_over_cells(plain, pictures, classes, evidence, deviation):
@@ -287,7 +292,7 @@ def scaled(cams: Tensor) -> Tensor:
 
 def test_hires_cam_and_the_elementwise_variant(small, pictures, classes, evidence, deviation):
     e = evidence(small, pictures, classes)
-    product = e.stage().gradients * e.stage().activations
+    product = e.activations_and_gradients().gradients * e.activations_and_gradients().activations
     assert deviation(maps(e, "hires-cam"), scaled(product.sum(1))) < 1e-4
     assert deviation(maps(e, "grad-cam-elementwise"), scaled(product.relu().sum(1))) < 1e-4
 
@@ -295,7 +300,9 @@ def test_hires_cam_and_the_elementwise_variant(small, pictures, classes, evidenc
 @pytest.mark.parametrize("name", ["eigen-cam", "eigen-grad-cam"])
 def test_eigen_cam_is_the_first_principal_component(name, small, pictures, classes, evidence, deviation):
     e = evidence(small, pictures, classes)
-    values = e.stage().activations * (e.stage().gradients if name == "eigen-grad-cam" else 1)
+    values = e.activations_and_gradients().activations * (
+        e.activations_and_gradients().gradients if name == "eigen-grad-cam" else 1
+    )
     expected = []
     for a in values.numpy():
         rows = a.reshape(len(a), -1).T
@@ -315,9 +322,9 @@ def test_ablation_cam_is_a_loop_over_channels(small, pictures, classes, evidence
             without[:, k] = 0
             weights.append((whole - small.head(without)[0, classes[p]]) / whole)
         expected.append((torch.stack(weights)[:, None, None] * a[p]).sum(0))
-    before = e.passes.forwards
+    before = e.runner.forwards
     assert deviation(maps(e, "ablation-cam"), scaled(torch.stack(expected))) < 1e-4
-    assert e.passes.forwards - before == 4 * (8 + 2) + 8
+    assert e.runner.forwards - before == 4 * (8 + 2) + 8
 
 
 @pytest.mark.parametrize("chunk", [3, 32])
@@ -356,9 +363,9 @@ def test_score_cam_is_a_loop_over_masks(small, pictures, classes, evidence, devi
         scores = small(pictures[p] * masks[p][:, None])[:, classes[p]]
         expected.append((scores.softmax(0)[:, None, None] * a[p]).sum(0))
     e = evidence(small, pictures, classes, chunk=5)
-    before = e.passes.forwards
+    before = e.runner.forwards
     assert deviation(maps(e, "score-cam"), scaled(torch.stack(expected))) < 1e-4
-    assert e.passes.forwards - before == 4 * (8 + 1) + 8
+    assert e.runner.forwards - before == 4 * (8 + 1) + 8
 
 
 def test_finer_cam_weighs_the_nearest_classes(small, pictures, classes, evidence, deviation):
@@ -439,15 +446,15 @@ def test_passes_are_counted(name, forwards, backwards, plain, pictures, classes,
     for chunk in (3, 32):
         e = evidence(plain, pictures, classes, cam_layer=plain[3], chunk=chunk)
         maps(e, name)
-        assert (e.passes.forwards - 8, e.passes.backwards) == (4 * forwards, 4 * backwards)
+        assert (e.runner.forwards - 8, e.runner.backwards) == (4 * forwards, 4 * backwards)
         maps(e, name)
-        assert e.passes.forwards - 8 == 8 * forwards, "the copy is checked once"
+        assert e.runner.forwards - 8 == 8 * forwards, "the copy is checked once"
 
 
 def test_deeplift_runs_images_and_baselines_and_checks_the_baseline_once(plain, pictures, classes, evidence):
     e = evidence(plain, pictures, classes)
     maps(e, "deeplift")
-    assert (e.passes.forwards - 8, e.passes.backwards) == (2 * 4 + 1, 2 * 4)
+    assert (e.runner.forwards - 8, e.runner.backwards) == (2 * 4 + 1, 2 * 4)
 
 
 class Hungry(nn.Module):
@@ -467,11 +474,11 @@ class Hungry(nn.Module):
 def test_running_out_of_memory_halves_the_chunk(name, plain, pictures, classes, evidence):
     expected = maps(evidence(plain, pictures, classes, cam_layer=plain[3]), name)
     e = evidence(Hungry(plain), pictures, classes, cam_layer=plain[3], chunk=8)
-    e.passes.chunk = 2
+    e.runner.chunk = 2
     e.logits()
-    e.passes.chunk = 8
+    e.runner.chunk = 8
     assert torch.allclose(maps(e, name), expected, rtol=0, atol=1e-6 * float(expected.abs().max()))
-    assert e.passes.chunk == 2
+    assert e.runner.chunk == 2
 
 
 @pytest.mark.parametrize("name", ["deeplift", "guided-grad-cam", "occlusion", "lime", "score-cam", "finer-cam"])
@@ -603,10 +610,10 @@ def test_what_a_library_raises_is_one_line_and_leaves_nothing_behind(small, pict
         raise ValueError("a\nlong story")
 
     monkeypatch.setattr("pytorch_grad_cam.AblationCAM.assemble_ablation_scores", fails)
-    with Passes(small) as passes:
+    with ModelRunner(small) as runner:
         from xaibench.attribution.api import evidence_of
 
-        e = evidence_of(passes, pictures, classes, cam_layer=small.body)
+        e = evidence_of(runner, pictures, classes, cam_layer=small.body)
         hires = maps(e, "hires-cam")
         with pytest.raises(XaibenchError, match=r"AblationCAM cannot explain this network: ValueError: a long story$"):
             maps(e, "ablation-cam")

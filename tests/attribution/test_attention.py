@@ -52,9 +52,9 @@ def test_gradients_are_central_differences(output, vit, vit_photos, vit_classes,
 def test_costs_are_counted_and_shared(vit, vit_photos, vit_classes, evidence):
     e = evidence(vit(), vit_photos, vit_classes)
     attentions(e), attentions(e.explaining(torch.tensor([1]), torch.tensor([3])))
-    assert (e.passes.forwards, e.passes.backwards) == (5, 0)
+    assert (e.runner.forwards, e.runner.backwards) == (5, 0)
     last_attention(e), last_attention(e)
-    assert (e.passes.forwards, e.passes.backwards) == (10, 5)
+    assert (e.runner.forwards, e.runner.backwards) == (10, 5)
 
 
 def test_the_network_is_left_as_it_was_also_after_an_error(vit, vit_photos, vit_classes, evidence):
@@ -74,7 +74,7 @@ def test_the_network_is_left_as_it_was_also_after_an_error(vit, vit_photos, vit_
 def test_reduced_precision_is_close(vit, vit_photos, vit_classes, evidence):
     exact = attentions(evidence(vit(), vit_photos, vit_classes))
     e = evidence(vit().float(), vit_photos.float(), vit_classes)
-    e.passes.precision = "bfloat16"
+    e.runner.precision = "bfloat16"
     assert attentions(e).dtype == torch.float32 and torch.allclose(attentions(e).double(), exact, atol=0.05)
 
 

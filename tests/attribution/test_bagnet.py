@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from xaibench import registry
 from xaibench.attribution.bagnet import patch_logits
-from xaibench.attribution.methods import method_maps, misfit
+from xaibench.attribution.methods import incompatibility, method_maps
 from xaibench.errors import XaibenchError
 from xaibench.models.bagnet import BagNet
 from xaibench.models.dilate import dilate_last_stage, sample_input
@@ -70,12 +70,12 @@ def test_the_mean_of_the_patches_that_the_model_sees_is_its_logit(patch, net, ev
 def test_neither_batches_nor_chunks_change_it_and_passes_count(net, images, evidence):
     e = evidence(net, images, TARGETS, chunk=7)
     whole = patch_logits(e)
-    assert (e.passes.forwards, e.passes.backwards) == (3 * 64, 0)
+    assert (e.runner.forwards, e.runner.backwards) == (3 * 64, 0)
     single = [patch_logits(evidence(net, images[i : i + 1], TARGETS[i : i + 1], chunk=64)) for i in range(3)]
     assert torch.allclose(whole, torch.cat(single), rtol=0, atol=1e-12)
     pairs = evidence(net, images, [2, 3, 1], owner=torch.tensor([0, 0, 1]), chunk=50)
     found = patch_logits(pairs)
-    assert torch.allclose(found[1:], whole[:2], rtol=0, atol=1e-12) and pairs.passes.forwards == 3 * 64
+    assert torch.allclose(found[1:], whole[:2], rtol=0, atol=1e-12) and pairs.runner.forwards == 3 * 64
     assert torch.allclose(found[0], patch_logits(evidence(net, images[:1], [2]))[0], rtol=0, atol=1e-12)
 
 
@@ -88,7 +88,7 @@ def test_a_dilated_network_has_the_same_patches(evidence):
     image = torch.randn(1, 3, 33, 33, dtype=torch.float64)
     e, other = evidence(dense, image, [2], chunk=4), evidence(sparse, image, [2])
     assert torch.allclose(patch_logits(e), patch_logits(other), rtol=0, atol=1e-10)
-    assert (e.passes.forwards, other.passes.forwards) == (16, 64)
+    assert (e.runner.forwards, other.runner.forwards) == (16, 64)
 
 
 @pytest.mark.parametrize("own", [0, 3])
@@ -106,7 +106,7 @@ def test_of_disconnected_cells_only_the_own_one_has_patches(own, net, evidence):
 
 def test_what_is_refused(net, small, images, pictures, classes, evidence):
     card = registry.card("method", "bagnet")
-    assert misfit(card, "cnn", True) == "needs a BagNet" and misfit(card, "bagnet", True) is None
+    assert incompatibility(card, "cnn", True) == "needs a BagNet" and incompatibility(card, "bagnet", True) is None
     with pytest.raises(XaibenchError, match=r"needs a BagNet .*whose patches have logits of their own"):
         method_maps(card, evidence(small, pictures, classes), {})
     with pytest.raises(XaibenchError, match="explains logits, not probabilities"):

@@ -170,7 +170,7 @@ def test_batches_pairs_and_cost(tiny, evidence):
     targets = torch.tensor([2, 0, 1, 1, 2])
     whole = evidence(tiny, x, targets, chunk=2)
     together = contributions(whole)
-    assert (whole.passes.forwards, whole.passes.backwards) == (5, 5)
+    assert (whole.runner.forwards, whole.runner.backwards) == (5, 5)
     alone = [contributions(evidence(tiny, x[i : i + 1], targets[i : i + 1])) for i in range(5)]
     torch.testing.assert_close(together, torch.cat(alone), rtol=1e-9, atol=1e-14)
     pairs = contributions(evidence(tiny, x, [2, 1, 0], owner=torch.tensor([4, 2, 4])))

@@ -151,7 +151,7 @@ def test_an_in_place_relu_behind_the_layer_does_not_reach_the_kept_activation(pi
     before = nn.Conv2d(3, 4, 3, padding=1).double()
     behind = nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(16, 5)).double()
     net = nn.Sequential(before, nn.ReLU(inplace=True), behind).eval().requires_grad_(False)
-    stage = evidence(net, pictures, classes, cam_layer=before).stage()
+    stage = evidence(net, pictures, classes, cam_layer=before).activations_and_gradients()
     assert torch.equal(stage.activations, before(pictures)) and (stage.activations < 0).any()
     point = before(pictures).requires_grad_()
     (expected,) = torch.autograd.grad(behind(point.relu()).gather(1, classes[:, None]).sum(), point)
@@ -162,9 +162,9 @@ def test_an_in_place_relu_behind_the_layer_does_not_reach_the_kept_activation(pi
 def test_vanishing_gradients_and_activations_give_finite_maps(name, small, pictures, classes, evidence):
     ours = (PEERS | LOOPS)[name][0]
     e = evidence(small, pictures, classes)
-    shape = e.stage().activations.shape
+    shape = e.activations_and_gradients().activations.shape
     for activation, gradient in ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0)):
-        stage = type(e.stage())(torch.full(shape, activation), torch.full(shape, gradient))
+        stage = type(e.activations_and_gradients())(torch.full(shape, activation), torch.full(shape, gradient))
         e.stage = lambda *sample, stage=stage: stage
         assert ours(e).isfinite().all()
 

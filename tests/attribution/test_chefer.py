@@ -210,7 +210,7 @@ def test_the_sum_of_relevance_reaches_the_first_block(kind, vit, vit_photos, vit
 def test_costs_are_counted_and_precision_is_that_of_the_rules(vit, vit_photos, vit_classes, evidence, deviation):
     e = evidence(vit(), vit_photos, vit_classes)
     exact = chefer_lrp(e)
-    assert (e.passes.forwards, e.passes.backwards) == (5, 5) and exact.dtype == torch.float64
+    assert (e.runner.forwards, e.runner.backwards) == (5, 5) and exact.dtype == torch.float64
     single = chefer_lrp(evidence(vit().float(), vit_photos.float(), vit_classes))
     assert single.dtype == torch.float32 and deviation(single, exact) < 1e-2
 

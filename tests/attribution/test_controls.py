@@ -17,7 +17,7 @@ DRAW = [controls.random_map, controls.constant_map, controls.centre_prior, contr
 def test_controls_ask_nothing_of_the_model_and_nothing_of_the_target(control, small, pictures, classes, evidence):
     e = evidence(small, pictures, classes)
     maps = control(e)
-    assert maps.shape == (4, 1, 16, 16) and e.passes.forwards == 0
+    assert maps.shape == (4, 1, 16, 16) and e.runner.forwards == 0
     assert torch.equal(maps, control(e.explaining(classes.flip(0))))
 
 

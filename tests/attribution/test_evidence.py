@@ -12,8 +12,8 @@ from torch import Tensor, nn
 import xaibench
 from xaibench import registry
 from xaibench.attribution.evidence import Evidence
-from xaibench.attribution.methods import effective, method_maps
-from xaibench.attribution.passes import Passes
+from xaibench.attribution.methods import merge_parameters, method_maps
+from xaibench.attribution.runner import ModelRunner
 from xaibench.errors import XaibenchError
 
 FEW = {"steps": 3, "masks": 6, "samples": 2}
@@ -21,7 +21,7 @@ FEW = {"steps": 3, "masks": 6, "samples": 2}
 
 def maps_of(e: Evidence, *names: str) -> dict[str, Tensor]:
     cards = {name: registry.card("method", name) for name in names}
-    return {name: method_maps(card, e, effective(card, FEW)) for name, card in cards.items()}
+    return {name: method_maps(card, e, merge_parameters(card, FEW)) for name, card in cards.items()}
 
 
 @pytest.mark.parametrize(
@@ -42,17 +42,17 @@ def maps_of(e: Evidence, *names: str) -> dict[str, Tensor]:
 def test_methods_share_their_passes(names, forwards, backwards, small, pictures, classes, evidence):
     e = evidence(small, pictures, classes)
     maps_of(e, *names, *names)
-    assert (e.passes.forwards, e.passes.backwards) == (4 * forwards, 4 * backwards)
-    assert e.passes.forward_equivalents == 4 * (forwards + 2 * backwards)
+    assert (e.runner.forwards, e.runner.backwards) == (4 * forwards, 4 * backwards)
+    assert e.runner.forward_equivalents == 4 * (forwards + 2 * backwards)
 
 
 def test_other_targets_share_what_no_target_changes(small, pictures, classes, evidence):
     e = evidence(small, pictures, classes)
     e.logits(), maps_of(e, "rise")
     other = e.explaining(classes.flip(0), output="probability")
-    before = e.passes.forwards
+    before = e.runner.forwards
     other.logits(), maps_of(other, "rise")
-    assert e.passes.forwards == before == 4 * (1 + 6)
+    assert e.runner.forwards == before == 4 * (1 + 6)
     assert other.noise(1) is e.noise(1)
     assert not torch.equal(other.gradient(), e.gradient())
     assert e.explaining(classes).output == "logit" and other.targets.tolist() == classes.flip(0).tolist()
@@ -109,7 +109,7 @@ def test_scores_are_logits_or_the_models_kind_of_probability(probability, squash
 )
 def test_what_is_remembered_is_not_taken_for_other_parameters(name, changes, small, pictures, classes, evidence):
     card, shared = registry.card("method", name), evidence(small, pictures, classes)
-    given = effective(card, FEW)
+    given = merge_parameters(card, FEW)
     method_maps(card, shared, given)
     for change in changes:
         fresh = method_maps(card, evidence(small, pictures, classes), given | change)
@@ -121,7 +121,7 @@ def test_logits_under_edits_are_those_of_the_edited_images(small, pictures, clas
     scales = torch.tensor([0.5, -1.0, 2.0])
     edit = lambda image, number: pictures[image] * scales[number][:, None, None, None]  # noqa: E731
     logits = e.logits_under(("scaled",), 3, edit)
-    assert e.logits_under(("scaled",), 3, edit) is logits and e.passes.forwards == 12
+    assert e.logits_under(("scaled",), 3, edit) is logits and e.runner.forwards == 12
     assert logits.shape == (4, 3, 5)
     for number, scale in enumerate(scales):
         assert torch.allclose(logits[:, number], small(pictures * scale), rtol=1e-10)
@@ -155,11 +155,11 @@ def _in_batches(
 ) -> dict[str, Tensor]:
     """Maps of every method by batches of some size in some order, put back into the images' own order."""
     parts: dict[str, list[Tensor]] = {name: [] for name in ALL}
-    with Passes(net, chunk=chunk) as passes:
+    with ModelRunner(net, chunk=chunk) as runner:
         for start in range(0, len(order), size):
             index = list(order[start : start + size])
             ids = [f"photo {i}" for i in index]
-            e = Evidence(passes, images[index], TARGETS[index], ids, cam_layer=layer)
+            e = Evidence(runner, images[index], TARGETS[index], ids, cam_layer=layer)
             for name, maps in maps_of(e, *ALL).items():
                 parts[name].append(maps)
     back = torch.tensor(list(order)).argsort()
@@ -264,3 +264,12 @@ def test_attribute_takes_parameters_that_want_gradients_and_leaves_no_trace(name
     with torch.no_grad():
         again = xaibench.attribute(small, pictures, classes, name, **({"masks": 9} if name == "rise" else {}))
     assert torch.equal(again, frozen)
+
+
+def test_names_of_before_still_work_and_warn(evidence):
+    e = evidence(nn.Sequential(nn.Conv2d(3, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()), torch.zeros(1, 3, 8, 8), [0])
+    for old, new in (("passes", "runner"), ("scenes", "annotations")):
+        with pytest.warns(DeprecationWarning, match=f"Evidence.{old} is now Evidence.{new}"):
+            assert getattr(e, old) is getattr(e, new)
+    with pytest.warns(DeprecationWarning, match="activations_and_gradients"):
+        assert e.stage == e.activations_and_gradients

@@ -13,7 +13,7 @@ from torch.nn.functional import interpolate
 import xaibench
 from xaibench import registry
 from xaibench.attribution.methods import method_maps
-from xaibench.attribution.stages import Behind, at_stage
+from xaibench.attribution.stages import LayerEvidence, at_stage
 from xaibench.errors import XaibenchError
 
 STAGES = {"Mid1": "layer1", "Mid3": "layer3", "Final": "layer4"}
@@ -82,9 +82,9 @@ def test_methods_share_the_pass_and_count_it(exact_resnet, images, evidence):
     e = evidence(exact_resnet, images, TARGETS, stages=STAGES)
     for name in ("ixg", "saliency", "grad-cam", "layer-cam"):
         method_maps(registry.card("method", name), e, {"layer": "Mid3"})
-    assert (e.passes.forwards, e.passes.backwards) == (2, 2)
+    assert (e.runner.forwards, e.runner.backwards) == (2, 2)
     method_maps(registry.card("method", "ig"), e, {"layer": "Mid3", "steps": 5})
-    assert (e.passes.forwards, e.passes.backwards) == (12, 12)
+    assert (e.runner.forwards, e.runner.backwards) == (12, 12)
     ixg = registry.card("method", "ixg")
     fresh = evidence(exact_resnet, images, TARGETS, stages=STAGES)
     assert torch.equal(method_maps(ixg, e, {"layer": "Final"}), method_maps(ixg, fresh, {"layer": "Final"}))
@@ -114,7 +114,7 @@ def test_of_another_network_the_stage_of_the_same_path_is_taken(exact_resnet, im
     other = deepcopy(exact_resnet)
     other.fc.weight.mul_(-2)
     e = evidence(exact_resnet, images, TARGETS, stages=STAGES)
-    through = e.through(evidence(other, images, TARGETS).passes, None)
+    through = e.with_model(evidence(other, images, TARGETS).runner, None)
     card = registry.card("method", "ixg")
     expected = -2 * method_maps(card, e, {"layer": "Final"})
     assert deviation(method_maps(card, through, {"layer": "Final"}), expected) < 1e-9
@@ -123,7 +123,7 @@ def test_of_another_network_the_stage_of_the_same_path_is_taken(exact_resnet, im
 def test_what_is_drawn_for_images_is_refused_at_a_stage(exact_resnet, images, evidence):
     e = evidence(exact_resnet, images, TARGETS, stages=STAGES)
     behind = at_stage(e, "Final", registry.card("method", "ixg"))
-    assert isinstance(behind, Behind) and behind.inputs.shape == (2, 512, 2, 2)
+    assert isinstance(behind, LayerEvidence) and behind.inputs.shape == (2, 512, 2, 2)
     with pytest.raises(XaibenchError, match="the uniform baseline is one of images"):
         behind.baseline("uniform")
     with pytest.raises(XaibenchError, match="noise is added to images"):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from xaibench.attribution.maps import checked, to_map
+from xaibench.attribution.maps import to_map, validate_attributions
 from xaibench.errors import XaibenchError
 
 
@@ -48,9 +48,12 @@ def test_maps_of_the_right_size_stay_as_they_are():
 )
 def test_wrong_returns_are_refused_with_the_methods_name(returned, message):
     with pytest.raises(XaibenchError, match=f"method mine {message}"):
-        checked(returned, 2, "mine")
+        validate_attributions(returned, 2, "mine")
 
 
 def test_right_returns_lose_their_graph_only():
     raw = torch.randn(2, 3, 4, 4, requires_grad=True)
-    assert torch.equal(checked(raw * 1, 2, "mine"), raw) and not checked(raw * 1, 2, "mine").requires_grad
+    assert (
+        torch.equal(validate_attributions(raw * 1, 2, "mine"), raw)
+        and not validate_attributions(raw * 1, 2, "mine").requires_grad
+    )

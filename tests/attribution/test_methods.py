@@ -7,7 +7,7 @@ import torch
 
 import xaibench
 from xaibench import registry
-from xaibench.attribution.methods import check_parameters, choose_methods, effective, misfit
+from xaibench.attribution.methods import check_parameters, choose_methods, incompatibility, merge_parameters
 from xaibench.errors import XaibenchError
 from xaibench.plugins import load_plugin
 
@@ -76,14 +76,14 @@ def test_misfits_asked_for_by_name_are_errors(wanted, family, layer, message):
 
 
 def test_other_families_get_their_own_methods():
-    assert misfit(registry.card("method", "rollout"), "vit", False) is None
+    assert incompatibility(registry.card("method", "rollout"), "vit", False) is None
     assert "b-cos" in chosen(["all"], "bcos")[0]
 
 
 def test_overrides_change_only_parameters_that_a_method_has():
     ig, ixg = (registry.card("method", name) for name in ("ig", "ixg"))
-    assert effective(ig, {"steps": 5, "masks": 9}) == {"baseline": "zero", "steps": 5}
-    assert effective(ixg, {"steps": 5}) == {}
+    assert merge_parameters(ig, {"steps": 5, "masks": 9}) == {"baseline": "zero", "steps": 5}
+    assert merge_parameters(ixg, {"steps": 5}) == {}
     assert ig.parameters["steps"] == 50
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import xaibench
-from xaibench.attribution.passes import Passes
+from xaibench.attribution.runner import ModelRunner
 from xaibench.errors import XaibenchError
 
 
@@ -78,6 +78,6 @@ def test_a_failing_pass_leaves_no_hook_behind(net):
     with pytest.raises(XaibenchError):
         xaibench.attribute(net, torch.zeros(2, 3, 8, 8), torch.tensor([0, 9]), "grad-cam", cam_layer="second")
     assert not any(m._forward_hooks for m in net.modules())
-    with Passes(net) as passes:
-        passes.logits(2, lambda i: torch.zeros(2, 3, 8, 8)[i])
+    with ModelRunner(net) as runner:
+        runner.logits(2, lambda i: torch.zeros(2, 3, 8, 8)[i])
     assert not net._forward_hooks

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from xaibench.attribution.adapters.prepare import Guard, MaxPool, forget, prepared
 from xaibench.attribution.evidence import Evidence
-from xaibench.attribution.passes import Passes
+from xaibench.attribution.runner import ModelRunner
 from xaibench.errors import XaibenchError
 
 
@@ -70,8 +70,8 @@ def test_the_copy_shares_memory_and_wants_no_gradients_of_weights(mixed, picture
 def test_the_original_stays_as_it_was(mixed, pictures, classes):
     mixed.head.weight.grad = torch.ones_like(mixed.head.weight)
     before = state(mixed)
-    with Passes(mixed) as passes:
-        e = Evidence(passes, pictures, classes, list("abcd"), cam_layer=mixed.second)
+    with ModelRunner(mixed) as runner:
+        e = Evidence(runner, pictures, classes, list("abcd"), cam_layer=mixed.second)
         net = prepared(e)
         net.zero_grad()
         inputs = pictures.clone().requires_grad_()
@@ -79,17 +79,17 @@ def test_the_original_stays_as_it_was(mixed, pictures, classes):
         assert prepared(e) is net, "made once"
         copied = net.net
     assert state(mixed) == before
-    assert not passes.memo and not copied._forward_hooks
+    assert not runner.memo and not copied._forward_hooks
 
 
 def test_passes_through_the_copy_count_once_each(mixed, pictures, classes, evidence):
     e = evidence(mixed, pictures, classes)
-    with Passes(mixed) as other:
+    with ModelRunner(mixed) as other:
         net = prepared(e)
-        made = e.passes.forwards, e.passes.backwards
+        made = e.runner.forwards, e.runner.backwards
         assert made == (8, 0), "four for the logits, four to check the copy"
         net(pictures[:3].clone().requires_grad_()).sum().backward()
-        assert (e.passes.forwards, e.passes.backwards) == (11, 3)
+        assert (e.runner.forwards, e.runner.backwards) == (11, 3)
         assert other.forwards == 4, "hooks of somebody else are not copied"
 
 
@@ -101,9 +101,9 @@ def test_hooks_that_a_library_left_come_off_and_counting_goes_on(mixed, pictures
         module.register_full_backward_hook(lambda module, a, b: None)
     net.clean()
     assert sum(len(m._forward_hooks) + len(m._backward_hooks) for m in net.modules()) == 1
-    before = e.passes.forwards
+    before = e.runner.forwards
     net(pictures)
-    assert e.passes.forwards == before + 4
+    assert e.runner.forwards == before + 4
     forget(e)
     assert prepared(e) is not net
 
@@ -111,8 +111,8 @@ def test_hooks_that_a_library_left_come_off_and_counting_goes_on(mixed, pictures
 def test_probabilities_and_picked_outputs(pictures, classes):
     torch.manual_seed(5)
     net = Mixed(lambda logits: {"logits": logits}).double().eval()
-    with Passes(net, output=lambda raw: raw["logits"]) as passes:
-        e = Evidence(passes, pictures, classes, list("abcd"))
+    with ModelRunner(net, output=lambda raw: raw["logits"]) as runner:
+        e = Evidence(runner, pictures, classes, list("abcd"))
         logits = net(pictures)["logits"]
         assert torch.equal(prepared(e)(pictures), logits)
         soft = e.explaining(classes, output="probability")
@@ -181,8 +181,8 @@ def test_what_is_kept_of_the_cam_layer_is_its_output(precision, pictures, classe
     torch.manual_seed(0)
     net, kept = Adds().eval().to(torch.float64 if precision == "float64" else torch.float32), []
     images = pictures.to(net.head.weight.dtype)
-    with Passes(net, precision=precision) as passes:
-        e = Evidence(passes, images, classes, list("abcd"), cam_layer=net.body)
+    with ModelRunner(net, precision=precision) as runner:
+        e = Evidence(runner, images, classes, list("abcd"), cam_layer=net.body)
         copy = prepared(e)
         tap = copy.tap(net.body)
         assert copy.tap(net.body) is tap and sum(isinstance(m, Guard) for m in copy.modules()) == 1

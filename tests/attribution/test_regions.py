@@ -15,8 +15,8 @@ from xaibench.attribution.adapters.regions import (
     window_labels,
     window_size,
 )
-from xaibench.engine.plan import Judge, Plan
 from xaibench.errors import XaibenchError
+from xaibench.evaluation.plan import Plan, ProtocolRun
 from xaibench.protocols.single_deletion import SingleDeletion
 
 
@@ -95,7 +95,7 @@ def test_what_perturbs_the_protocols_cells_is_listed_as_its_oracle(name, paramet
     card = registry.card("method", name)
     plan = Plan(
         dataset=None, model=SimpleNamespace(stages={}),
-        judges=[Judge(registry.card("protocol", "sds"), SingleDeletion(grid=4), {})],
+        judges=[ProtocolRun(registry.card("protocol", "sds"), SingleDeletion(grid=4), {})],
         methods=[(card, card.parameters | parameters)], images=[], skipped={}, training=None, side=32, comparable=True,
     )  # fmt: skip
     (cell,) = plan.cells().values()

@@ -136,7 +136,7 @@ def test_agrees_in_distribution_with_an_independent_rise(evidence):
 def test_masks_belong_to_the_image_not_to_the_pair(small, pictures, evidence, deviation):
     targets, owner = torch.tensor([1, 4, 2, 0]), torch.tensor([0, 0, 1, 1])
     e = evidence(small, pictures[:2], targets, owner=owner)
-    maps, cost = rise(e, masks=12), e.passes.forwards
+    maps, cost = rise(e, masks=12), e.runner.forwards
     assert cost == 2 * 12, "two targets of an image share its masked images"
     single = rise(evidence(small, pictures[1:2], [2], ["photo 1"]), masks=12)
     assert deviation(maps[2:3], single) < 1e-9

@@ -113,7 +113,7 @@ def test_the_map_is_the_same_for_every_class_and_computed_once(vit, vit_photos, 
     e = evidence(vit(), vit_photos, [0, 1, 2, 0, 1])
     one = rollout(e)
     pairs = e.explaining(torch.tensor([2, 1, 1]), torch.tensor([0, 4, 4]))
-    assert torch.equal(rollout(pairs), one[[0, 4, 4]]) and (e.passes.forwards, e.passes.backwards) == (5, 0)
+    assert torch.equal(rollout(pairs), one[[0, 4, 4]]) and (e.runner.forwards, e.runner.backwards) == (5, 0)
 
 
 def test_enlarged_maps_are_even_blocks(vit, vit_photos, vit_classes, evidence):

@@ -23,8 +23,8 @@ from torch import Tensor, nn
 
 from xaibench import registry
 from xaibench.attribution.api import evidence_of
-from xaibench.attribution.methods import effective, method_maps
-from xaibench.attribution.passes import Passes
+from xaibench.attribution.methods import merge_parameters, method_maps
+from xaibench.attribution.runner import ModelRunner
 
 CAMS = {"grad-cam": GradCAM, "grad-cam++": GradCAMPlusPlus, "xgrad-cam": XGradCAM, "layer-cam": LayerCAM}
 
@@ -48,7 +48,7 @@ def main() -> None:
         cost, seconds = measure(net, alone, options)
         total_cost, total_seconds = total_cost + cost, total_seconds + seconds
         print(f"{card.name:<14}{cost:>10.0f}{seconds:>10.2f}")
-    cost, seconds = measure(net, lambda passes: together(passes, cards, x, y, overrides, options.layer), options)
+    cost, seconds = measure(net, lambda runner: together(runner, cards, x, y, overrides, options.layer), options)
     print(f"{'sum':<14}{total_cost:>10.0f}{total_seconds:>10.2f}")
     print(f"{'xaibench':<14}{cost:>10.0f}{seconds:>10.2f}  all {len(cards)} methods together")
     print(f"{'ratio':<14}{total_cost / cost:>10.2f}{total_seconds / seconds:>10.2f}")
@@ -63,25 +63,29 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def measure(net: nn.Module, compute: Callable[[Passes], object], options: argparse.Namespace) -> tuple[float, float]:
+def measure(
+    net: nn.Module, compute: Callable[[ModelRunner], object], options: argparse.Namespace
+) -> tuple[float, float]:
     """Forward-equivalents and median seconds, both per image."""
     times = []
     for _ in range(options.repeats):
-        with Passes(net, chunk=32) as passes:
+        with ModelRunner(net, chunk=32) as runner:
             began = time.perf_counter()
-            compute(passes)
+            compute(runner)
             times.append(time.perf_counter() - began)
-    return passes.forward_equivalents / options.images, statistics.median(times) / options.images
+    return runner.forward_equivalents / options.images, statistics.median(times) / options.images
 
 
-def together(passes: Passes, cards: list, x: Tensor, y: Tensor, overrides: dict, layer: str) -> None:
+def together(runner: ModelRunner, cards: list, x: Tensor, y: Tensor, overrides: dict, layer: str) -> None:
     """All methods on one evidence."""
-    e = evidence_of(passes, x, y, cam_layer=layer)
+    e = evidence_of(runner, x, y, cam_layer=layer)
     for card in cards:
-        method_maps(card, e, effective(card, overrides))
+        method_maps(card, e, merge_parameters(card, overrides))
 
 
-def peer(name: str, net: nn.Module, x: Tensor, y: Tensor, overrides: dict, layer: str) -> Callable[[Passes], object]:
+def peer(
+    name: str, net: nn.Module, x: Tensor, y: Tensor, overrides: dict, layer: str
+) -> Callable[[ModelRunner], object]:
     """The method alone: captum's or pytorch-grad-cam's where they have it, else xaibench with nothing to share."""
     base = name.removesuffix("-abs").removesuffix("-sq")
     steps = {"n_steps": overrides["steps"], "internal_batch_size": 32}
@@ -97,17 +101,17 @@ def peer(name: str, net: nn.Module, x: Tensor, y: Tensor, overrides: dict, layer
         ),
     }
     if base in known:
-        return lambda passes: known[base]()
+        return lambda runner: known[base]()
     if name in CAMS:
         targets = [ClassifierOutputTarget(int(t)) for t in y]
 
-        def cam(passes: Passes) -> None:
+        def cam(runner: ModelRunner) -> None:
             with CAMS[name](net, [net.get_submodule(layer)]) as tool:
                 tool(x.clone().requires_grad_(), targets)  # its parameters are frozen
 
         return cam
     card = registry.card("method", name)
-    return lambda passes: together(passes, [card], x, y, overrides, layer)
+    return lambda runner: together(runner, [card], x, y, overrides, layer)
 
 
 if __name__ == "__main__":

@@ -431,7 +431,7 @@ def test_two_runs_into_one_folder_at_once(slow):
 
 
 def test_two_trainings_of_the_same_at_once(home):
-    from xaibench.results.lock import claim
+    from xaibench.locks import claim
     from xaibench.training.api import plan_training
 
     training = plan_training("tiny", "mini", None, seed=3)

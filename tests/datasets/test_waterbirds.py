@@ -14,8 +14,8 @@ from PIL import Image
 from xaibench import registry
 from xaibench.cards import Geometry
 from xaibench.datasets.base import Annotation
+from xaibench.datasets.image_annotations import ImageAnnotations
 from xaibench.datasets.open import open_dataset
-from xaibench.datasets.scenes import Scenes
 from xaibench.datasets.waterbirds import Waterbirds, outside
 from xaibench.errors import XaibenchError
 from xaibench.protocols.api import make_protocol
@@ -112,7 +112,7 @@ class Evidence:
     def __init__(self, samples, data):
         self.images = torch.zeros(len(samples), 3, 24, 24)
         self.owner, self.targets = torch.arange(len(samples)), torch.tensor([s.label for s in samples])
-        self.scenes = Scenes(samples, data, lambda images: images)
+        self.annotations = ImageAnnotations(samples, data, lambda images: images)
 
     def once(self, key, make):
         return make()

@@ -169,7 +169,7 @@ def shrunk(words: list[str], roots: dict[str, Path], start: Path) -> list[str]:
 
 
 @pytest.fixture
-def carry_out(command, tmp_path, monkeypatch):
+def run(command, tmp_path, monkeypatch):
     """carry_out(commands, roots): gives them in order, and once a way of training and data set the command that its
     last line says; in a home of its own."""
     import torch

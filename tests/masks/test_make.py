@@ -15,11 +15,11 @@ import xaibench
 from xaibench import registry
 from xaibench.datasets.open import open_dataset
 from xaibench.errors import XaibenchError
+from xaibench.locks import claim
 from xaibench.masks import make as making
 from xaibench.masks.make import make_masks
 from xaibench.masks.slic import Slic
 from xaibench.masks.store import Masks
-from xaibench.results.lock import claim
 
 pytest.importorskip("skimage")
 

@@ -74,7 +74,7 @@ def test_the_header_names_settings_weights_and_version(networks, home, tmp_path)
     }, "ObEy's, with a point for each displayed pixel"  # fmt: skip
     assert header.weights == file_digest(networks["sam"] / "model.safetensors")
     assert header.packages == {"transformers": transformers.__version__}
-    assert str(networks["sam"]) not in json.dumps(header.facts), "another place is the same network"
+    assert str(networks["sam"]) not in json.dumps(header.key_fields), "another place is the same network"
 
 
 def test_nothing_is_printed_but_our_own_words(networks, command, home):
@@ -106,7 +106,7 @@ def test_a_sam2_that_was_saved_as_one_for_videos_is_taken(networks, home, tmp_pa
         )  # fmt: skip
         found.append(Masks(made.path))
     (image_id,) = found[0].entries
-    assert found[0].header.facts == found[1].header.facts and len(found[0].load(image_id))
+    assert found[0].header.key_fields == found[1].header.key_fields and len(found[0].load(image_id))
     assert np.array_equal(found[0].load(image_id), found[1].load(image_id))
 
 

@@ -116,9 +116,9 @@ def test_a_data_set_that_knows_nothing_has_the_masks_alone(photos, home, tmp_pat
     assert known.instances.shape == (0, 224, 224) and list(known.objects) == ["slic"]
     first = sorted(photos.rglob("*.png"))[0]
     first.write_bytes((photos / "bee" / "3.png").read_bytes())
-    for ask in (wrapped.load, wrapped.digest):
+    for call_protocol in (wrapped.load, wrapped.digest):
         with pytest.raises(XaibenchError, match=r"masks of another image than ape/0\.png; make them again"):
-            ask("ape/0.png")
+            call_protocol("ape/0.png")
 
 
 def test_the_wrapper_is_the_data_set_in_everything_else(slic):
@@ -129,8 +129,8 @@ def test_the_wrapper_is_the_data_set_in_everything_else(slic):
     image_id = data.image_list(1)[0]
     assert np.array_equal(wrapped.load(image_id).image, data.load(image_id).image)
     assert wrapped.load(image_id).digest == wrapped.digest(image_id) != data.digest(image_id)
-    for ask in ("label", "labels", "group"):
-        assert getattr(wrapped, ask)(image_id) == getattr(data, ask)(image_id)
+    for call_protocol in ("label", "labels", "group"):
+        assert getattr(wrapped, call_protocol)(image_id) == getattr(data, call_protocol)(image_id)
     assert np.array_equal(wrapped.draw(image_id, ["beak"]), data.draw(image_id, ["beak"]))
     assert wrapped.image_list(5) == data.image_list(5) and wrapped.classes == data.classes
     assert wrapped.pieces()[-1].count == 8

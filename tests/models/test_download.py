@@ -14,8 +14,8 @@ from xaibench import registry
 from xaibench.cards import PublishedWeights
 from xaibench.errors import XaibenchError
 from xaibench.models.download import CHUNK, fetch, stored_at
-from xaibench.models.find import Wanted, find_weights
 from xaibench.progress import Bar
+from xaibench.training.find import WeightsRequest, find_weights
 
 GOOD = bytes(range(256)) * (CHUNK // 128)  # two blocks
 SHA = hashlib.sha256(GOOD).hexdigest()
@@ -111,9 +111,9 @@ def test_published_weights_that_share_a_file_name_are_each_models_own(server, em
     ):
         plain = PublishedWeights(dataset="imagenet", url=f"{server[0]}/{rest}", sha256=hashlib.sha256(body).hexdigest())
         own = card.model_copy(update={"plain": plain})
-        assert find_weights(own, data, Wanted("plain"), download=False) is None
-        assert find_weights(own, data, Wanted("plain"), download=True).read_bytes() == body
-        assert find_weights(own, data, Wanted("plain"), download=False).read_bytes() == body
+        assert find_weights(own, data, WeightsRequest("plain"), download=False) is None
+        assert find_weights(own, data, WeightsRequest("plain"), download=True).read_bytes() == body
+        assert find_weights(own, data, WeightsRequest("plain"), download=False).read_bytes() == body
 
 
 def test_a_refused_connection_is_an_error_and_leaves_nothing_behind(tmp_path):

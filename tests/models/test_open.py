@@ -12,11 +12,11 @@ from xaibench import registry
 from xaibench.cards import Alignment, Geometry
 from xaibench.errors import XaibenchError
 from xaibench.models.base import Encoding
-from xaibench.models.download import stored_at
-from xaibench.models.find import Wanted, address, find_weights, missing_weights
+from xaibench.models.download import address, stored_at
 from xaibench.models.open import build_model, load_weights, model_card
 from xaibench.models.probe import map_size
 from xaibench.models.state import read_state, save_state
+from xaibench.training.find import WeightsRequest, find_weights, missing_weights
 
 NAMES = [n for n in registry.names("model") if "torchvision" in registry.card("model", n).tags]  # others: own files
 BIG = {"vgg11", "vgg13", "vgg16", "vgg19", "resnet152", "wide_resnet50_2"}
@@ -66,7 +66,7 @@ def test_the_authors_aligned_weights_are_named_as_the_sheet_says():
     assert sorted(name for name, aligned in cards.items() if aligned) == sorted(published)
     for name in published:
         url = f"{base}{name}_imagenet1000_lr0.001_epochs30_step10_checkpoint_best.pth.tar"
-        assert address(cards[name])[0] == url and cards[name].alignment.facts == ALIGNMENT
+        assert address(cards[name])[0] == url and cards[name].alignment.key_fields == ALIGNMENT
 
 
 def test_layers_for_cams_are_those_of_the_paper():
@@ -175,9 +175,9 @@ def test_images_are_encoded_by_mean_and_deviation():
 def trained(empty_home, make_net):
     """trained(name, alignment): a finished training of resnet18 on critters."""
 
-    def make(name: str, alignment: dict | None, dataset: str = "critters", **facts):
+    def make(name: str, alignment: dict | None, dataset: str = "critters", **key_fields):
         path = empty_home / "models" / name / "weights.safetensors"
-        save_state(make_net(), path, {"model": "resnet18", "dataset": dataset, "alignment": alignment} | facts)
+        save_state(make_net(), path, {"model": "resnet18", "dataset": dataset, "alignment": alignment} | key_fields)
         return path
 
     return make
@@ -185,7 +185,7 @@ def trained(empty_home, make_net):
 
 def found(choice: str, dataset: str = "critters", grid: int = 4, baseline: str = "zero", **settings):
     cards = model_card("resnet18"), registry.card("dataset", dataset)
-    wanted = Wanted(choice, Alignment(grid=grid, baseline=baseline, probability=0.3))
+    wanted = WeightsRequest(choice, Alignment(grid=grid, baseline=baseline, probability=0.3))
     return find_weights(*cards, wanted, settings.pop("download", False), **settings)
 
 
@@ -224,7 +224,7 @@ def test_weights_that_learnt_from_images_with_the_same_options_come_first(traine
     trained("e", None, train=usual, seed=1)
     assert found("plain") == plain, "that of seed 0, as in a run"
     trained("d", PARTS, train=usual | {"drop_parts": 0.2, "rule": "one:beak"})
-    wanted = Wanted("aligned", Alignment(kind="parts", probability=0.5))
+    wanted = WeightsRequest("aligned", Alignment(kind="parts", probability=0.5))
     assert find_weights(model_card("resnet18"), data, wanted, False) == dropped
 
 
@@ -240,7 +240,7 @@ def test_published_weights_are_fetched_only_when_asked(empty_home, monkeypatch):
         asked.append((url, sha256))
         return path
 
-    monkeypatch.setattr("xaibench.models.find.fetch", pretend)
+    monkeypatch.setattr("xaibench.training.find.fetch", pretend)
     assert found("plain", "imagenet") is None and found("aligned", "imagenet") is None and not asked
     path = found("plain", "imagenet", download=True)
     assert path == stored_at(asked[0][0]) and path.is_relative_to(empty_home / "downloads")
@@ -267,7 +267,7 @@ def test_published_weights_are_fetched_only_when_asked(empty_home, monkeypatch):
     ],
 )  # fmt: skip
 def test_missing_weights_say_what_to_train_and_what_to_fetch(choice, dataset, grid, parts):
-    wanted = Wanted(choice, Alignment(grid=grid, baseline="zero", probability=0.5))
+    wanted = WeightsRequest(choice, Alignment(grid=grid, baseline="zero", probability=0.5))
     error = missing_weights(model_card("resnet18"), registry.card("dataset", dataset), wanted)
     assert f"no {choice} weights of resnet18 on {dataset} here" in str(error) and "--weights PATH" in str(error)
     assert all(part in str(error) for part in parts)
@@ -279,17 +279,17 @@ def test_the_alignment_comes_from_the_header_or_from_the_published_name(tmp_path
     geometry = Geometry(resize=32, crop=32)
     model = build_model(card, 10, geometry)
     published = address(card.aligned)[0].rsplit("/", 1)[-1]
-    for name, facts, expected in (
+    for name, key_fields, expected in (
         ("mine.safetensors", {"alignment": ALIGNMENT | {"grid": 8}}, ALIGNMENT | {"grid": 8}),
         ("intact.safetensors", {"alignment": None}, None),
         ("stranger.pth", None, None),
         (published, None, ALIGNMENT),
     ):
         path = tmp_path / name
-        if facts is None:
+        if key_fields is None:
             torch.save({"state_dict": {f"module.model.{k}": v for k, v in model.net.state_dict().items()}}, path)
         else:
-            save_state(model.net, path, facts)
+            save_state(model.net, path, key_fields)
         loaded = load_weights(build_model(card, 10, geometry), read_state(path), str(path), card)
         assert loaded.weights["alignment"] == expected
         assert loaded.weights["label"] == f"{'aligned ' if expected else ''}weights {name}"

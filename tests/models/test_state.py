@@ -148,10 +148,14 @@ def test_a_missing_file_is_an_error(tmp_path):
 
 def test_facts_travel_in_the_header_and_the_digest_is_that_of_the_file(make_net, tmp_path):
     path = tmp_path / "deep" / "w.safetensors"
-    facts = {"alignment": {"grid": 4, "baseline": "zero", "probability": 0.5}, "seed": 3, "metrics": {"accuracy": 0.5}}
-    save_state(make_net(), path, facts)
+    key_fields = {
+        "alignment": {"grid": 4, "baseline": "zero", "probability": 0.5},
+        "seed": 3,
+        "metrics": {"accuracy": 0.5},
+    }
+    save_state(make_net(), path, key_fields)
     state = read_state(path)
-    assert state.facts == facts
+    assert state.header == key_fields
     assert state.digest == hashlib.blake2b(path.read_bytes(), digest_size=10).hexdigest()
     assert [p.name for p in path.parent.iterdir()] == ["w.safetensors"]
     net = make_net(seed=1)
@@ -162,7 +166,7 @@ def test_facts_travel_in_the_header_and_the_digest_is_that_of_the_file(make_net,
 def test_files_of_other_people_have_no_facts(make_net, tmp_path):
     save_file(make_net().state_dict(), tmp_path / "w.safetensors")
     torch.save(make_net().state_dict(), tmp_path / "w.pth")
-    assert read_state(tmp_path / "w.safetensors").facts == read_state(tmp_path / "w.pth").facts == {}
+    assert read_state(tmp_path / "w.safetensors").header == read_state(tmp_path / "w.pth").header == {}
 
 
 def test_the_header_has_one_entry_whose_order_cannot_vary(make_net, tmp_path):

@@ -15,12 +15,12 @@ from xaibench.attribution import cam
 from xaibench.attribution.adapters.trial import trial_of
 from xaibench.attribution.evidence import Evidence
 from xaibench.attribution.methods import choose_methods, method_maps
-from xaibench.attribution.passes import Passes
+from xaibench.attribution.runner import ModelRunner
 from xaibench.cards import Geometry
-from xaibench.engine.context import method_part
 from xaibench.errors import XaibenchError
+from xaibench.evaluation.keys import method_part
 from xaibench.models.disconnected import Disconnected, cut
-from xaibench.models.find import address
+from xaibench.models.download import address
 from xaibench.models.open import build_model, model_card
 from xaibench.training.api import plan_training
 from xaibench.training.recipe import Recipe
@@ -161,10 +161,10 @@ def test_a_models_recipe_is_over_that_of_the_data():
     data, own = registry.card("dataset", "critters").recipe, registry.card("model", "vit_tiny_patch8_64").recipe
     training = plan_training("vit_tiny_patch8_64", "critters", None)
     assert training.recipe == Recipe(**{**data, **own}) and training.recipe.optimizer == "adamw"
-    assert training.facts["recipe"]["optimizer"] == "adamw" and training.recipe.batch_size == data["batch_size"]
+    assert training.key_fields["recipe"]["optimizer"] == "adamw" and training.recipe.batch_size == data["batch_size"]
     changed = plan_training("vit_tiny_patch8_64", "critters", None, changes={"epochs": 1, "optimizer": "sgd"}).recipe
     assert (changed.epochs, changed.optimizer, changed.learning_rate) == (1, "sgd", own["learning_rate"])
-    assert "optimizer" not in plan_training("resnet18", "critters", None).facts["recipe"], "keys are as they were"
+    assert "optimizer" not in plan_training("resnet18", "critters", None).key_fields["recipe"], "keys are as they were"
 
 
 # Class activation maps -----------------------------------------------------------------------------------------------
@@ -197,9 +197,9 @@ NETS = {
 }
 
 
-def seen(net: nn.Module, images: Tensor, passes: Passes) -> Evidence:
+def seen(net: nn.Module, images: Tensor, runner: ModelRunner) -> Evidence:
     count, layer = len(images), net.blocks[-1].norm1
-    return Evidence(passes, images, TARGETS[:count], ["a", "b", "c"][:count], cam_layer=layer)
+    return Evidence(runner, images, TARGETS[:count], ["a", "b", "c"][:count], cam_layer=layer)
 
 
 @pytest.mark.parametrize("kind", NETS)
@@ -213,8 +213,8 @@ def seen(net: nn.Module, images: Tensor, passes: Passes) -> Evidence:
 def test_maps_are_those_of_pytorch_grad_cam_on_reshaped_tokens(ours, peer, kind, images):
     net = small(**NETS[kind])
     net.head.weight *= 1e6  # steep gradients, against which the peer's epsilon in Grad-CAM++ is nothing
-    with Passes(net) as passes:
-        maps = ours(seen(net, images, passes))
+    with ModelRunner(net) as runner:
+        maps = ours(seen(net, images, runner))
     expected = raw_map(peer, net, images)
     assert maps.shape == (3, 1, 2, 3) and expected.max() > 0
     assert (maps - expected).abs().max() < 1e-3 * expected.max(), "XGrad-CAM's epsilons differ, sums of tokens vanish"
@@ -236,8 +236,8 @@ def test_the_others_run_image_by_image_alike(name, images):
     net = small(reg_tokens=2)
     card = registry.card("method", name)
     parameters = card.parameters | ({"comparison_categories": [1, 2]} if name == "finer-cam" else {})
-    with Passes(net, chunk=16) as passes:
-        e = seen(net, images, passes)
+    with ModelRunner(net, chunk=16) as runner:
+        e = seen(net, images, runner)
         together = method_maps(card, e, parameters)
         alone = method_maps(card, e.explaining(TARGETS[1:2], torch.tensor([1])), parameters)
     assert together.shape == (3, 1, 32, 48) and together.std() > 0
@@ -247,8 +247,8 @@ def test_the_others_run_image_by_image_alike(name, images):
 def test_ablation_sets_the_channels_of_patches_to_zero(images):
     """Channels of class and register tokens stay, and patch tokens behind the layer are those of the map."""
     net = small(reg_tokens=2)
-    with Passes(net) as passes:
-        found = method_maps(registry.card("method", "ablation-cam"), seen(net, images[:1], passes), {})
+    with ModelRunner(net) as runner:
+        found = method_maps(registry.card("method", "ablation-cam"), seen(net, images[:1], runner), {})
     tokens: list[Tensor] = []
     handle = net.blocks[-1].norm1.register_forward_hook(lambda module, args, output: tokens.append(output))
     logit = net(images[:1])[0, 3]
@@ -284,10 +284,10 @@ def test_a_grid_of_cells_has_one_map_of_tokens(images):
     grids = torch.cat([torch.cat([images, images.flip(0)], 3)] * 2, 2)
     disconnected = Disconnected(net, "blocks.5.norm1", 2, 1)
     assert torch.allclose(disconnected(grids), net(cut(grids, 2)).unflatten(0, (3, 4))[:, 1])
-    with Passes(disconnected) as passes:
-        e = Evidence(passes, grids, TARGETS, ["a", "b", "c"], cam_layer=disconnected.stage)
-        maps, stage = cam.layer_cam(e), e.stage()
+    with ModelRunner(disconnected) as runner:
+        e = Evidence(runner, grids, TARGETS, ["a", "b", "c"], cam_layer=disconnected.stage)
+        maps, stage = cam.layer_cam(e), e.activations_and_gradients()
     assert maps.shape == (3, 1, 4, 6) and stage.gradients[:, :, 2:].abs().max() == 0
-    with Passes(net) as passes:
-        alone = cam.layer_cam(Evidence(passes, images.flip(0), TARGETS, list("abc"), cam_layer=net.blocks[-1].norm1))
+    with ModelRunner(net) as runner:
+        alone = cam.layer_cam(Evidence(runner, images.flip(0), TARGETS, list("abc"), cam_layer=net.blocks[-1].norm1))
     assert torch.allclose(maps[:, :, :2, 3:], alone) and maps[:, :, :, :3].abs().max() == 0

@@ -22,9 +22,9 @@ def e(evidence):
     """Class 1 has the upper left quarter and a box in the lower right corner; class 2 has none; images of 4 x 4."""
     boxes = np.array([(0, 0, 2, 2), (3, 3, 4, 4)], dtype=np.int64)
     known = Annotation((1,), boxes, np.array([1, 1]), np.zeros((0, 4, 4), dtype=bool))
-    scenes = SimpleNamespace(annotation=lambda image: known)
+    annotations = SimpleNamespace(annotation=lambda image: known)
     images, targets = torch.zeros(1, 3, 4, 4), torch.tensor([1, 1, 1, 1, 2])
-    return evidence(nn.Identity(), images, targets, owner=torch.zeros(5, dtype=torch.long), scenes=scenes)
+    return evidence(nn.Identity(), images, targets, owner=torch.zeros(5, dtype=torch.long), annotations=annotations)
 
 
 def test_a_hand_computed_image(e):
@@ -92,7 +92,7 @@ def test_fitting_gives_a_new_protocol_and_does_not_depend_on_batches(held_out):
     judge = BoxIoU(target="label")
     fitted = judge.fit([masks[:3], masks[3:]], [maps[:3], maps[3:]])
     assert fitted == BoxIoU(target="label", threshold=best_threshold(maps, masks)) and judge.threshold == 0.5
-    assert fitted.words == f"label, logit, threshold {fitted.threshold:g}"
+    assert fitted.description == f"label, logit, threshold {fitted.threshold:g}"
 
 
 def test_there_is_nothing_to_choose_on_without_boxes(held_out):

@@ -39,11 +39,11 @@ def test_deletions_are_shared_with_sds(net, images, labels, evidence):
     e = evidence(net, images, labels)
     assert CorruptedAccuracy.without_method
     SingleDeletion().prepare(e)
-    cost = e.passes.forwards
+    cost = e.runner.forwards
     CorruptedAccuracy().prepare(e)
-    assert e.passes.forwards == cost == 6 * 17
+    assert e.runner.forwards == cost == 6 * 17
     CorruptedAccuracy(grid=2).prepare(e), CorruptedAccuracy(baseline="blur").prepare(e)
-    assert e.passes.forwards == cost + 6 * (4 + 16)
+    assert e.runner.forwards == cost + 6 * (4 + 16)
 
 
 def test_each_image_is_judged_by_its_own_label(net, images, evidence):
@@ -66,7 +66,7 @@ def test_logits_that_are_not_finite_are_nobodys_fault(net, images, labels, evide
 
 
 def test_settings_are_checked():
-    assert CorruptedAccuracy().words == "grid 4, zero baseline"
+    assert CorruptedAccuracy().description == "grid 4, zero baseline"
     with pytest.raises(XaibenchError, match="baseline is zero or random or blur"):
         CorruptedAccuracy(baseline="mean")
     with pytest.raises(XaibenchError, match="do not divide into 4x4"):

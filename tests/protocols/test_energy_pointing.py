@@ -13,7 +13,7 @@ from torch import nn
 from xaibench import registry
 from xaibench.datasets.base import Annotation
 from xaibench.datasets.critters.dataset import Critters
-from xaibench.datasets.scenes import Scenes
+from xaibench.datasets.image_annotations import ImageAnnotations
 from xaibench.errors import XaibenchError
 from xaibench.protocols.api import make_protocol
 from xaibench.protocols.base import OK, UNDEFINED_MAP, UNDEFINED_REFERENCE
@@ -48,10 +48,10 @@ def asked(evidence):
     """asked([(annotation, targets), ...]): evidence about these targets of images of 4 x 4 pixels."""
 
     def make(*images):
-        scenes = SimpleNamespace(annotation=lambda image: images[image][0])
+        annotations = SimpleNamespace(annotation=lambda image: images[image][0])
         pairs = [(image, target) for image, (_, targets) in enumerate(images) for target in targets]
         owner, targets = (torch.tensor(part, dtype=torch.long) for part in zip(*pairs, strict=True))
-        return evidence(nn.Identity(), torch.zeros(len(images), 3, 4, 4), targets, owner=owner, scenes=scenes)
+        return evidence(nn.Identity(), torch.zeros(len(images), 3, 4, 4), targets, owner=owner, annotations=annotations)
 
     return make
 
@@ -89,7 +89,7 @@ def test_each_class_has_its_own_region_and_a_prediction_that_of_all(asked):
     assert judge.score(judge.prepare(e), maps).values.tolist() == pytest.approx([13 / 25, 13 / 25])
     judge = ObjectEnergy(target="prediction")
     assert judge.score(judge.prepare(e), maps).values.tolist() == pytest.approx([17 / 25, 17 / 25])
-    assert judge.words == "prediction against all objects, logit"
+    assert judge.description == "prediction against all objects, logit"
 
 
 def test_boxes_end_before_x1_and_y1_and_are_cut_at_the_border():
@@ -165,9 +165,9 @@ def creatures(evidence, critters):
     samples = [critters.load(image_id) for image_id in critters.ids]
     pairs = [(i, label) for i, image_id in enumerate(critters.ids) for label in critters.annotate(image_id).labels]
     owner, targets = (torch.tensor(part) for part in zip(*pairs, strict=True))
-    scenes = Scenes(samples, critters, lambda images: torch.from_numpy(images).permute(0, 3, 1, 2))
+    annotations = ImageAnnotations(samples, critters, lambda images: torch.from_numpy(images).permute(0, 3, 1, 2))
     images = torch.zeros(len(samples), 3, 64, 64)
-    return evidence(nn.Identity(), images, targets, list(critters.ids), owner=owner, scenes=scenes)
+    return evidence(nn.Identity(), images, targets, list(critters.ids), owner=owner, annotations=annotations)
 
 
 def by_hand(critters, e) -> torch.Tensor:
@@ -231,5 +231,5 @@ def test_settings_that_do_not_exist_are_refused(game, setting, message):
 
 
 def test_the_words_of_titles():
-    assert BoxEnergy().words == "labels, logit, alpha 0.5"
-    assert ObjectEnergyInBoxes(target="label", attribution_output="probability").words == "label, probability"
+    assert BoxEnergy().description == "labels, logit, alpha 0.5"
+    assert ObjectEnergyInBoxes(target="label", attribution_output="probability").description == "label, probability"

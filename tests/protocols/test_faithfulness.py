@@ -105,9 +105,9 @@ def test_sets_belong_to_the_image_and_are_shared(net, images, labels, evidence):
     judge = SensitivityN(grid=4, sets=5)
     e = evidence(net, images, labels)
     sets, drops = judge.prepare(e)
-    assert e.passes.forwards == 6 * 6
+    assert e.runner.forwards == 6 * 6
     judge.prepare(e), SensitivityN(grid=4, sets=5, drop_output="probability").prepare(e)
-    assert e.passes.forwards == 6 * 6
+    assert e.runner.forwards == 6 * 6
     alone = judge.prepare(evidence(net, images[3:4], labels[3:4], ["photo 3"]))
     assert torch.equal(alone[0][0], sets[3]) and torch.allclose(alone[1][0], drops[3], rtol=1e-9)
     assert not torch.equal(sets[0], sets[1]) and not torch.equal(sets[0, 0], sets[0, 1])

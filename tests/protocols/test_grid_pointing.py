@@ -13,7 +13,7 @@ import xaibench
 from xaibench import registry
 from xaibench.attribution.methods import method_maps
 from xaibench.datasets.base import Annotation, Dataset, Sample
-from xaibench.datasets.scenes import Scenes
+from xaibench.datasets.image_annotations import ImageAnnotations
 from xaibench.errors import XaibenchError
 from xaibench.models.disconnected import Disconnected, cut, joined
 from xaibench.protocols.api import make_protocol
@@ -80,7 +80,7 @@ def scene(evidence):
         samples = [dataset.load(image_id) for image_id in (dataset.ids[:6] if ids is None else ids)]
         return evidence(
             net, encode(np.stack([s.image for s in samples])), [s.label for s in samples],
-            [s.image_id for s in samples], scenes=Scenes(samples, dataset, encode), **settings,
+            [s.image_id for s in samples], annotations=ImageAnnotations(samples, dataset, encode), **settings,
         )  # fmt: skip
 
     return make
@@ -174,11 +174,11 @@ def test_the_network_sees_the_whole_grid_in_grid_pg_and_methods_share_it(tiny, s
     assert pairs.tolist() == list(range(6)) and torch.equal(shown.images, grids.images)
     scores = judge.score_method(prepared, torch.zeros(6, 1, SIDE, SIDE), gradient)
     assert scores.status == [OK] * 6 and ((scores.values > 0) & (scores.values < 1)).all()
-    cost = (e.passes.forwards, e.passes.backwards)
+    cost = (e.runner.forwards, e.runner.backwards)
     assert cost == (1 + 6, 6), "one try of the size, then each grid once"
     judge.score_method(prepared, torch.zeros(6, 1, SIDE, SIDE), gradient)
     judge.prepare(e.explaining(e.targets))
-    assert (e.passes.forwards, e.passes.backwards) == cost
+    assert (e.runner.forwards, e.runner.backwards) == cost
     whole = grids.images.clone().requires_grad_()
     tiny(whole)[torch.arange(6), e.targets].sum().backward()
     positive = cut(whole.grad.sum(1, keepdim=True).clamp(min=0), 2).sum((1, 2, 3)).view(6, 4)
@@ -242,7 +242,7 @@ def test_maps_at_a_stage_of_a_disconnected_network_are_those_of_its_own_cell(nam
         assert float(cells[:, [cell for cell in range(4) if cell != own]].abs().max()) == 0
     scores = judged(DisconnectedPointing(), e, lambda part: method_maps(card, part, parameters))
     assert scores.values[~scores.values.isnan()].tolist() == pytest.approx([1] * scores.status.count(OK), abs=1e-12)
-    assert e.passes.net is tiny and not any(m._forward_hooks for m in tiny[0].modules())
+    assert e.runner.net is tiny and not any(m._forward_hooks for m in tiny[0].modules())
 
 
 def test_joined_maps_change_nothing(tiny):
@@ -307,7 +307,7 @@ def test_images_that_the_model_is_unsure_of_are_left_out(kind, tiny, scene):
     assert torch.equal(scores.values[kept], judged(kind(), scene(tiny), gradient).values[kept])
     none = judged(kind(confidence=1.0), e, gradient)
     assert none.status == [UNDEFINED_REFERENCE] * 6
-    assert "images from 0.99" in kind(confidence=0.99).words
+    assert "images from 0.99" in kind(confidence=0.99).description
 
 
 @pytest.mark.parametrize("kind", [GridPointing, DisconnectedPointing])
@@ -333,21 +333,21 @@ def test_passes_are_those_of_the_run(tiny, scene):
     """Each grid is cells² inputs of the model, also through the copies that adapters make; networks are made once."""
     e, judge = scene(tiny, Tiles().ids[:12], cam_layer=tiny[0], chunk=9), DisconnectedPointing()
     prepared = judge.prepare(e)
-    assert (e.passes.forwards, e.passes.backwards) == (0, 0) and len(prepared.parts) == 4
+    assert (e.runner.forwards, e.runner.backwards) == (0, 0) and len(prepared.parts) == 4
     chunks = []
 
     def again(asked):
-        chunks.append(asked.passes.chunk)
+        chunks.append(asked.runner.chunk)
         return gradient(asked)
 
     judge.score_method(prepared, torch.zeros(12, 1, SIDE, SIDE), again)
-    assert (e.passes.forwards, e.passes.backwards) == (4 * 12, 4 * 12)
-    assert chunks == [2] * 4 and e.passes.chunk == 9, "a grid takes the place of four images in a pass"
-    before = e.passes.forwards
+    assert (e.runner.forwards, e.runner.backwards) == (4 * 12, 4 * 12)
+    assert chunks == [2] * 4 and e.runner.chunk == 9, "a grid takes the place of four images in a pass"
+    before = e.runner.forwards
     judge.score_method(prepared, torch.zeros(12, 1, SIDE, SIDE), maps_of("guided-backprop"))
-    assert e.passes.forwards - before == 3 * 4 * 12, "the logits, a copy that is checked, and what captum runs"
+    assert e.runner.forwards - before == 3 * 4 * 12, "the logits, a copy that is checked, and what captum runs"
     made = [judge.network(e, own)[0] for own in range(4)]
-    assert [part.passes for _, part in prepared.parts] == made and len(set(made)) == 4
+    assert [part.runner for _, part in prepared.parts] == made and len(set(made)) == 4
     assert [judge.network(e.explaining(e.targets), own)[0] for own in range(4)] == made
 
 
@@ -355,11 +355,11 @@ def test_a_chunk_that_memory_halves_stays_halved(tiny, scene):
     e, judge = scene(tiny, chunk=32), GridPointing()
 
     def again(asked):
-        asked.passes.chunk = 3
+        asked.runner.chunk = 3
         return gradient(asked)
 
     judged(judge, e, again)
-    assert e.passes.chunk == 12
+    assert e.runner.chunk == 12
 
 
 def test_networks_for_one_size_are_refused_by_grid_pg_alone(scene):
@@ -386,7 +386,7 @@ def test_logits_are_picked_out_of_what_the_network_returns(tiny, scene):
     with pytest.raises(XaibenchError, match=r"the model returns dict, not logits \(N, K\)"):
         judged(DisconnectedPointing(), e, gradient)
     e = scene(Told(), cam_layer=tiny[0])
-    e.passes.output = lambda raw: raw["logits"]
+    e.runner.output = lambda raw: raw["logits"]
     assert judged(DisconnectedPointing(), e, gradient).values.tolist() == [1] * 6
     assert torch.equal(judged(GridPointing(), e, gradient).values, judged(GridPointing(), scene(tiny), gradient).values)
 

@@ -124,7 +124,7 @@ def test_intact_counts_and_fully_deleted_does_not(net, images, labels, maps, evi
     e = evidence(net, images, labels)
     heights = IncrementalDeletion(steps=4).heights(e, maps, "ascending")
     assert heights.shape == (6, 4) and torch.allclose(heights[:, 0], e.scores(e.logits(), "probability"))
-    assert e.passes.forwards == 6 * 4
+    assert e.runner.forwards == 6 * 4
 
 
 def ixg(e):

@@ -110,11 +110,11 @@ def test_ends_are_shared_and_only_the_way_costs(net, images, labels, maps, evide
     e = evidence(net, images, labels)
     judge = Deletion(steps=5)
     prepared = judge.prepare(e)
-    assert e.passes.forwards == 6 * 2
+    assert e.runner.forwards == 6 * 2
     judge.score(prepared, maps), judge.score(prepared, maps)
-    assert e.passes.forwards == 6 * (2 + 2 * 4)
+    assert e.runner.forwards == 6 * (2 + 2 * 4)
     Deletion(steps=8).prepare(e), Combined().prepare(e), Insertion(start="zero").prepare(e)
-    assert e.passes.forwards == 6 * (2 + 2 * 4 + 1), "the blurred image alone was new"
+    assert e.runner.forwards == 6 * (2 + 2 * 4 + 1), "the blurred image alone was new"
 
 
 @pytest.mark.parametrize("judge", [Deletion(steps=6), Insertion(steps=6), Combined(steps=6)])

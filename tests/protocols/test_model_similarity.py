@@ -41,7 +41,7 @@ def compared(evidence):
             evidence(n, x, labels, cam_layer=None if layer is None else n[layer], **settings)
             for n, x, layer in zip((first, second), (images, images if others is None else others), layers, strict=True)
         )
-        return own.beside(theirs)
+        return own.with_reference(theirs)
 
     return make
 
@@ -120,7 +120,7 @@ def test_passes_are_shared_with_grad_cam(net, other, images, labels, compared):
     e = compared(net, other, images, labels)
     grad_cam(e)
     judged(e)
-    assert (e.passes.forwards, e.passes.backwards) == (12, 6) == (e.reference.passes.forwards, 6)
+    assert (e.runner.forwards, e.runner.backwards) == (12, 6) == (e.reference.runner.forwards, 6)
 
 
 def test_other_pairs_have_a_reference_about_the_same(net, other, images, labels, compared):
@@ -132,7 +132,7 @@ def test_other_pairs_have_a_reference_about_the_same(net, other, images, labels,
     assert torch.allclose(judged(pairs).values, softmax_difference(*chances))
     assert e.explaining(labels).reference is not None and e.at(e.inputs).reference is None
     with pytest.raises(XaibenchError, match="the same images and targets"):
-        e.beside(pairs)
+        e.with_reference(pairs)
 
 
 def test_top_images():
@@ -169,7 +169,7 @@ def test_most_activating_refuses_in_one_line(net, images):
 
 
 def test_settings_and_a_missing_second_model(net, images, labels, evidence):
-    assert ModelSimilarity().words == "label, logit"
+    assert ModelSimilarity().description == "label, logit"
     with pytest.raises(XaibenchError, match="target is label or prediction"):
         ModelSimilarity(target="labels")
     with pytest.raises(XaibenchError, match=r"compares two models; use .* with reference_model"):

@@ -14,7 +14,7 @@ from torch import nn
 from xaibench import registry
 from xaibench.datasets.base import Annotation
 from xaibench.datasets.critters.dataset import Critters
-from xaibench.datasets.scenes import Scenes
+from xaibench.datasets.image_annotations import ImageAnnotations
 from xaibench.errors import XaibenchError
 from xaibench.protocols.base import OK, UNDEFINED_MAP, UNDEFINED_REFERENCE
 from xaibench.protocols.multi_object import REVERSE, MultiObjectUniformity, divergence
@@ -32,9 +32,9 @@ def asked(evidence):
     def make(targets, boxes=BOXES, labels=LABELS):
         boxes, labels = np.array(boxes, dtype=np.int64).reshape(-1, 4), np.array(labels, dtype=np.int64)
         known = Annotation(tuple(labels), boxes, labels, np.zeros((0, 4, 4), dtype=bool))
-        scenes = SimpleNamespace(annotation=lambda image: known)
+        annotations = SimpleNamespace(annotation=lambda image: known)
         owner = torch.zeros(len(targets), dtype=torch.long)
-        return evidence(nn.Identity(), torch.zeros(1, 3, 4, 4), targets, owner=owner, scenes=scenes)
+        return evidence(nn.Identity(), torch.zeros(1, 3, 4, 4), targets, owner=owner, annotations=annotations)
 
     return make
 
@@ -120,14 +120,14 @@ def test_a_prediction_is_compared_with_all_objects(asked):
     judge = MultiObjectUniformity(target="prediction")
     scores = judge.score(judge.prepare(asked([1])), MAP)
     assert float(scores.values) == pytest.approx(entropy(smooth([4, 8, 2, 1]), smooth([3, 12, 2, 7])), abs=1e-12)
-    assert judge.words == "prediction against all objects, logit, epsilon 1e-06"
+    assert judge.description == "prediction against all objects, logit, epsilon 1e-06"
 
 
 def test_drawn_scenes_with_two_creatures_of_a_class(evidence):
     data = Critters("test", 20, 64)
-    scenes = Scenes([data.load(image_id) for image_id in data.ids], data, lambda images: None)
+    annotations = ImageAnnotations([data.load(image_id) for image_id in data.ids], data, lambda images: None)
     targets = torch.tensor([data.label(image_id) for image_id in data.ids])
-    e = evidence(nn.Identity(), torch.zeros(20, 3, 64, 64), targets, list(data.ids), scenes=scenes)
+    e = evidence(nn.Identity(), torch.zeros(20, 3, 64, 64), targets, list(data.ids), annotations=annotations)
     annotations = [data.annotate(image_id) for image_id in data.ids]
     several = [int((a.box_labels == label).sum()) > 1 for a, label in zip(annotations, targets.tolist(), strict=True)]
     judge, draws = MultiObjectUniformity(), torch.Generator().manual_seed(0)

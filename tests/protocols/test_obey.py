@@ -11,7 +11,7 @@ from torch import nn
 
 from xaibench.datasets.base import Annotation
 from xaibench.datasets.critters.dataset import Critters
-from xaibench.datasets.scenes import Scenes
+from xaibench.datasets.image_annotations import ImageAnnotations
 from xaibench.errors import XaibenchError
 from xaibench.protocols.base import OK, UNDEFINED_MAP, UNDEFINED_REFERENCE
 from xaibench.protocols.energy_pointing import energy_share
@@ -36,10 +36,10 @@ def asked(evidence):
     """asked([annotation, ...], targets, owner): evidence about images of 4 x 4 pixels."""
 
     def make(annotations, targets, owner=None, net=None, **settings):
-        scenes = SimpleNamespace(annotation=lambda image: annotations[image])
+        annotations = SimpleNamespace(annotation=lambda image: annotations[image])
         owner = torch.arange(len(annotations)) if owner is None else torch.tensor(owner)
         images = torch.arange(len(annotations) * 48.0).view(-1, 3, 4, 4)
-        return evidence(net or nn.Identity(), images, targets, owner=owner, scenes=scenes, **settings)
+        return evidence(net or nn.Identity(), images, targets, owner=owner, annotations=annotations, **settings)
 
     return make
 
@@ -142,18 +142,18 @@ def test_an_image_without_prediction_has_no_reference(asked):
 def creatures(evidence):
     """Evidence about twenty drawn scenes, one pair each."""
     data = Critters("test", 20, 64)
-    scenes = Scenes([data.load(image_id) for image_id in data.ids], data, lambda images: None)
+    annotations = ImageAnnotations([data.load(image_id) for image_id in data.ids], data, lambda images: None)
     images, targets = torch.zeros(20, 3, 64, 64), torch.zeros(20, dtype=torch.long)
-    return evidence(nn.Identity(), images, targets, list(data.ids), scenes=scenes)
+    return evidence(nn.Identity(), images, targets, list(data.ids), annotations=annotations)
 
 
 @pytest.mark.parametrize("level", ["all", "creatures", "parts"])
 def test_the_mask_of_any_object_scores_one(level, creatures):
-    scenes, judge = creatures.scenes, ObjectEvidence(level=level, normalisation="max-normalised")
+    annotations, judge = creatures.annotations, ObjectEvidence(level=level, normalisation="max-normalised")
     prepared = judge.prepare(creatures)
     for last in (0, -1):
         kind = "creatures" if level == "all" else level
-        masks = [scenes.annotation(image).objects[kind][last] for image in range(20)]
+        masks = [annotations[image].objects[kind][last] for image in range(20)]
         scores = judge.score(prepared, 0.03 * torch.from_numpy(np.stack(masks))[:, None])
         assert scores.values == pytest.approx(torch.ones(20).double(), abs=1e-12)
         assert (scores.also["iou"].values == 1).all()
@@ -165,7 +165,7 @@ def test_the_mask_of_any_object_scores_one(level, creatures):
 def test_scenes_without_distractors_have_no_reference_at_that_level(creatures):
     judge = ObjectEvidence(level="distractors")
     prepared = judge.prepare(creatures)
-    some = [len(creatures.scenes.annotation(image).objects["distractors"]) > 0 for image in range(20)]
+    some = [len(creatures.annotations[image].objects["distractors"]) > 0 for image in range(20)]
     for maps in (torch.ones(20, 1, 64, 64), judge.oracle(prepared, (64, 64))):
         assert [status == OK for status in judge.score(prepared, maps).status] == some
     assert 0 < sum(some) < 20
@@ -184,6 +184,6 @@ def test_settings_that_do_not_exist_are_refused(setting, message):
 
 
 def test_the_words_of_titles():
-    assert ObjectEvidence().words == "predictions against all objects, logit, raw maps"
+    assert ObjectEvidence().description == "predictions against all objects, logit, raw maps"
     judge = ObjectEvidence(target="label", level="parts", normalisation="max-normalised")
-    assert judge.words == "label against all parts, logit, max-normalised maps"
+    assert judge.description == "label against all parts, logit, max-normalised maps"

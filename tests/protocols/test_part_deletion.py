@@ -11,7 +11,7 @@ from scipy.stats import spearmanr
 from torch import Tensor, nn
 
 from xaibench.datasets.critters import Critters
-from xaibench.datasets.scenes import Scenes
+from xaibench.datasets.image_annotations import ImageAnnotations
 from xaibench.errors import XaibenchError
 from xaibench.models.base import Encoding
 from xaibench.protocols.base import OK, UNDEFINED_MAP, UNDEFINED_REFERENCE
@@ -26,12 +26,12 @@ def encode(images: np.ndarray) -> Tensor:
 
 
 @pytest.fixture
-def scenes():
+def annotations():
     """Makes the scenes of some images of critters, 32 pixels a side."""
 
-    def make(ids, **settings) -> Scenes:
+    def make(ids, **settings) -> ImageAnnotations:
         data = Critters(size=32, **settings)
-        return Scenes([data.load(data.ids[i]) for i in ids], data, encode)
+        return ImageAnnotations([data.load(data.ids[i]) for i in ids], data, encode)
 
     return make
 
@@ -40,10 +40,10 @@ def scenes():
 def told(evidence):
     """Makes evidence about scenes: told(net, scenes, ...)."""
 
-    def make(net, scenes: Scenes, **settings):
-        images = encode(np.stack([sample.image for sample in scenes.samples]))
-        ids, labels = [s.image_id for s in scenes.samples], [s.label for s in scenes.samples]
-        return evidence(net, images, torch.tensor(labels) % 5, ids, scenes=scenes, **settings)
+    def make(net, annotations: ImageAnnotations, **settings):
+        images = encode(np.stack([sample.image for sample in annotations.samples]))
+        ids, labels = [s.image_id for s in annotations.samples], [s.label for s in annotations.samples]
+        return evidence(net, images, torch.tensor(labels) % 5, ids, annotations=annotations, **settings)
 
     return make
 
@@ -63,8 +63,8 @@ def test_hand_computed_sums_and_correlation():
     assert scores.status == [OK] and float(scores.also["rho-scaled"].values) == pytest.approx(0.9)
 
 
-def test_drops_and_scores_agree_with_a_plain_loop(net, scenes, told):
-    some = scenes([0, 1, 2, 3, 4], drop_parts=0.4)
+def test_drops_and_scores_agree_with_a_plain_loop(net, annotations, told):
+    some = annotations([0, 1, 2, 3, 4], drop_parts=0.4)
     e = told(net, some, chunk=4)
     judge, maps = PartDeletion(least_parts=2), torch.randn(5, 1, 32, 32)
     scores = judge.score(judge.prepare(e), maps)
@@ -76,12 +76,12 @@ def test_drops_and_scores_agree_with_a_plain_loop(net, scenes, told):
             drops.append(float((net(e.images[i : i + 1]) - net(without))[0, sample.label % 5]))
             sums.append(float(maps[i, 0][torch.from_numpy(mask)].double().sum()))
         assert float(scores.values[i]) == pytest.approx(spearmanr(sums, drops).statistic, abs=1e-9)
-    assert len({len(some.annotation(i).parts) for i in range(5)}) > 1, "images differ in what is visible"
+    assert len({len(some[i].parts) for i in range(5)}) > 1, "images differ in what is visible"
 
 
 @pytest.mark.parametrize("settings", [{}, {"drop_output": "probability"}])
-def test_the_map_of_the_drops_scores_one_and_its_opposite_minus_one(settings, net, scenes, told):
-    e = told(net, scenes([3, 4, 5, 6]))
+def test_the_map_of_the_drops_scores_one_and_its_opposite_minus_one(settings, net, annotations, told):
+    e = told(net, annotations([3, 4, 5, 6]))
     judge = PartDeletion(**settings)
     prepared = judge.prepare(e)
     oracle = judge.oracle(prepared, (32, 32))
@@ -93,32 +93,32 @@ def test_the_map_of_the_drops_scores_one_and_its_opposite_minus_one(settings, ne
     assert torch.allclose(opposite.also["rho-scaled"].values, torch.zeros(4).double())
 
 
-def test_each_scene_is_drawn_and_passed_once(net, scenes, told):
-    some = scenes([0, 1])
+def test_each_scene_is_drawn_and_passed_once(net, annotations, told):
+    some = annotations([0, 1])
     e, drawn, draw = told(net, some), [], some.dataset.draw
     some.dataset.draw = lambda image_id, without: drawn.append(tuple(without)) or draw(image_id, without)
     PartDeletion().prepare(e), PartDeletion(drop_output="probability").prepare(e)
     PartDeletion().prepare(e.explaining(torch.tensor([0, 1, 2]), torch.tensor([1, 1, 0])))
-    parts = sum(len(some.annotation(i).parts) for i in range(2))
-    assert len(drawn) == parts and e.passes.forwards == 2 + parts
+    parts = sum(len(some[i].parts) for i in range(2))
+    assert len(drawn) == parts and e.runner.forwards == 2 + parts
 
 
-def test_several_targets_and_single_images_score_the_same(net, scenes, told):
-    e = told(net, scenes([7, 8]))
+def test_several_targets_and_single_images_score_the_same(net, annotations, told):
+    e = told(net, annotations([7, 8]))
     maps, judge = torch.randn(3, 1, 32, 32), PartDeletion()
     targets, owner = torch.tensor([0, 1, 2]), torch.tensor([1, 1, 0])
     found = judge.score(judge.prepare(e.explaining(targets, owner)), maps)
     for pair in range(3):
-        alone = told(net, scenes([7 + int(owner[pair])])).explaining(targets[pair : pair + 1])
+        alone = told(net, annotations([7 + int(owner[pair])])).explaining(targets[pair : pair + 1])
         assert torch.allclose(judge.score(judge.prepare(alone), maps[pair : pair + 1]).values, found.values[pair])
 
 
-def test_what_cannot_be_ranked(net, scenes, told):
-    some = scenes([0, 1, 2])
+def test_what_cannot_be_ranked(net, annotations, told):
+    some = annotations([0, 1, 2])
     e, judge = told(net, some), PartDeletion()
     maps = torch.randn(3, 1, 32, 32)
     maps[0], maps[1, 0, 0, 0] = 0.7, float("nan")
-    outside = np.stack(list(some.annotation(2).parts.values())).any(0)
+    outside = np.stack(list(some[2].parts.values())).any(0)
     maps[2, 0][torch.from_numpy(outside)] = 0
     assert judge.score(judge.prepare(e), maps).status == [UNDEFINED_MAP] * 3
     maps = torch.randn(3, 1, 32, 32)
@@ -127,14 +127,14 @@ def test_what_cannot_be_ranked(net, scenes, told):
     flat = Parts(prepared.masks, torch.where(prepared.drops.isnan(), torch.nan, 0.0))
     assert judge.score(flat, maps).status == [UNDEFINED_REFERENCE] * 3
     with pytest.raises(XaibenchError, match="give it a data set"):
-        judge.prepare(told(net, some).through(e.passes, None).at(e.images))
+        judge.prepare(told(net, some).with_model(e.runner, None).at(e.images))
 
 
 @pytest.mark.parametrize("bare", [{0}, {0, 1, 2}])
-def test_images_without_any_visible_part(bare, net, scenes, told):
-    some = scenes([0, 1, 2])
+def test_images_without_any_visible_part(bare, net, annotations, told):
+    some = annotations([0, 1, 2])
     for i in bare:
-        some._annotations[i] = replace(some.annotation(i), parts={})
+        some._annotations[i] = replace(some[i], parts={})
     e, judge = told(net, some), PartDeletion()
     scores = judge.score(judge.prepare(e), torch.randn(3, 1, 32, 32))
     assert scores.status == [UNDEFINED_REFERENCE if i in bare else OK for i in range(3)]
@@ -154,14 +154,14 @@ class OneMask(nn.Module):
         return torch.stack([logit] + [torch.zeros_like(logit)] * 4, 1)
 
 
-def test_a_model_that_sees_only_the_beak(scenes, evidence):
-    some = scenes(range(20), rule="one:beak")
-    number = max(range(20), key=lambda i: some.annotation(i).parts.get("beak", np.zeros(1)).sum())
-    sample, known = some.samples[number], some.annotation(number)
+def test_a_model_that_sees_only_the_beak(annotations, evidence):
+    some = annotations(range(20), rule="one:beak")
+    number = max(range(20), key=lambda i: some[i].parts.get("beak", np.zeros(1)).sum())
+    sample, known = some.samples[number], some[number]
     image = encode(sample.image[None])
     beak, creature = torch.from_numpy(known.parts["beak"]), torch.from_numpy(known.instances[0])
-    one = Scenes([sample], some.dataset, encode)
-    e = evidence(OneMask(image[0], beak), image, [0], [sample.image_id], scenes=one)
+    one = ImageAnnotations([sample], some.dataset, encode)
+    e = evidence(OneMask(image[0], beak), image, [0], [sample.image_id], annotations=one)
     judge = Deletion(steps=32)
     found = [judge.score(judge.prepare(e), mask.double()[None, None]).values for mask in (beak, creature)]
     assert found[0] < 0.6 * found[1]

@@ -24,9 +24,9 @@ def asked(evidence):
         known = Annotation(
             (1,), np.array(boxes, dtype=np.int64), np.ones(len(boxes), dtype=np.int64), np.zeros((0, *size), dtype=bool)
         )
-        scenes = SimpleNamespace(annotation=lambda image: known)
+        annotations = SimpleNamespace(annotation=lambda image: known)
         owner = torch.zeros(len(targets), dtype=torch.long)
-        return evidence(nn.Identity(), torch.zeros(1, 3, *size), targets, owner=owner, scenes=scenes)
+        return evidence(nn.Identity(), torch.zeros(1, 3, *size), targets, owner=owner, annotations=annotations)
 
     return make
 
@@ -92,7 +92,7 @@ def test_the_oracle_scores_one_and_a_prediction_points_at_any_object(asked):
     judge = PointingGame(target="prediction", tolerance=0.0)
     prepared = judge.prepare(asked([(0, 0, 2, 2), (3, 3, 4, 4)], [1, 9]))
     assert judge.has_oracle and judge.score(prepared, judge.oracle(prepared, (4, 4))).values.tolist() == [1, 1]
-    assert judge.words == "prediction against all objects, logit, tolerance 0 of the longer side"
+    assert judge.description == "prediction against all objects, logit, tolerance 0 of the longer side"
 
 
 @pytest.mark.parametrize("tolerance", [-0.1, 15, "15"])

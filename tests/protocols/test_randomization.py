@@ -44,9 +44,9 @@ def test_stages_start_at_the_top(net):
 def test_cascading_keeps_what_is_destroyed_and_independent_does_not(net, images, labels, evidence):
     e = evidence(net, images, labels)
     state = {key: value.clone() for key, value in net.state_dict().items()}
-    found = [differing(net, passes.net) for passes, _ in Randomization(stages=3).copies(e)]
+    found = [differing(net, runner.net) for runner, _ in Randomization(stages=3).copies(e)]
     assert found == [{"1.2"}, {"1.2", "0.2"}, {"1.2", "0.2", "0.0"}]
-    found = [differing(net, passes.net) for passes, _ in Randomization(mode="independent", stages=3).copies(e)]
+    found = [differing(net, runner.net) for runner, _ in Randomization(mode="independent", stages=3).copies(e)]
     assert found == [{"1.2"}, {"0.2"}, {"0.0"}]
     assert all(torch.equal(value, state[key]) for key, value in net.state_dict().items()), "the original stays"
 
@@ -100,12 +100,12 @@ def test_copies_are_made_once_and_their_passes_are_the_runs(net, images, labels,
     prepared = judge.prepare(e)
     copies = judge.copies(e)
     assert judge.copies(e.explaining(labels.flip(0))) is copies
-    assert (e.passes.forwards, e.passes.backwards) == (0, 0), "making them costs no pass, and hooks are not copied"
+    assert (e.runner.forwards, e.runner.backwards) == (0, 0), "making them costs no pass, and hooks are not copied"
     maps = ixg(e)
     judge.score_method(prepared, maps, ixg)
-    assert (e.passes.forwards, e.passes.backwards) == (6 * 4, 6 * 4)
+    assert (e.runner.forwards, e.runner.backwards) == (6 * 4, 6 * 4)
     judge.score_method(prepared, maps, ixg)
-    assert (e.passes.forwards, e.passes.backwards) == (6 * 4, 6 * 4), "methods share the evidence of a stage"
+    assert (e.runner.forwards, e.runner.backwards) == (6 * 4, 6 * 4), "methods share the evidence of a stage"
 
 
 @pytest.mark.parametrize("name", ["grad-cam", "deeplift", "ig"])
@@ -121,13 +121,13 @@ def test_methods_explain_the_copies(name, net, images, labels, evidence):
         return method_maps(card, other, card.parameters)
 
     maps = again(e)
-    before = e.passes.forwards
+    before = e.runner.forwards
     scores = judge.score_method(judge.prepare(e), maps, again)
     assert scores.status == [OK] * 6 and (scores.values < 0.95).all()
-    assert e.passes.forwards - before >= 3 * before > 0
-    for (passes, layer), stage in zip(judge.copies(e), scores.also.values(), strict=True):
-        alone = evidence(passes.net, images, labels, cam_layer=layer)
-        assert layer is passes.net[0]
+    assert e.runner.forwards - before >= 3 * before > 0
+    for (runner, layer), stage in zip(judge.copies(e), scores.also.values(), strict=True):
+        alone = evidence(runner.net, images, labels, cam_layer=layer)
+        assert layer is runner.net[0]
         assert torch.allclose(stage.values, similarity(maps, again(alone)), rtol=1e-6)
 
 

@@ -84,7 +84,7 @@ def test_scores_agree_with_a_plain_loop(net, images, labels, evidence):
     maps, judge = torch.randn(3, 1, 16, 24), Road(steps=4, noise=0.2)
     e = evidence(net, images[:3], labels[:3], seed=5, chunk=5)
     scores = judge.score(judge.prepare(e), maps)
-    assert e.passes.forwards == 3 * 2 * 3
+    assert e.runner.forwards == 3 * 2 * 3
     for i in range(3):
         least, most = loop_means(net, images[i], maps[i], labels[i], f"photo {i}", 4, 0.2, 5)
         assert float(scores.also["least-first"].values[i]) == pytest.approx(least, rel=1e-6)

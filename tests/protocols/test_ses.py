@@ -168,9 +168,9 @@ def test_methods_share_what_is_known_of_the_moved_images(net, images, labels, ev
         return asked.gradient().sum(1, keepdim=True)
 
     first = judge.score_method(prepared, gradient(e), gradient)
-    cost = e.passes.forward_equivalents
+    cost = e.runner.forward_equivalents
     second = judge.score_method(prepared, gradient(e), gradient)
-    assert torch.equal(first.values, second.values) and e.passes.forward_equivalents == cost
+    assert torch.equal(first.values, second.values) and e.runner.forward_equivalents == cost
     assert first.status == [OK] * 6 and ((first.values > 0) & (first.values < 1)).all()
 
 

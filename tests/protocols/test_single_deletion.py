@@ -197,13 +197,13 @@ def test_random_cells_follow_the_seed(net, images, labels, evidence):
 def test_deleted_images_are_shared_by_outputs_and_targets(net, images, labels, evidence):
     e = evidence(net, images, labels)
     SingleDeletion().prepare(e), SingleDeletion().prepare(e)
-    cost = e.passes.forwards
+    cost = e.runner.forwards
     assert cost == 6 * 17
     SingleDeletion(drop_output="probability").prepare(e)
     SingleDeletion().prepare(e.explaining(labels.flip(0)))
-    assert e.passes.forwards == cost
+    assert e.runner.forwards == cost
     SingleDeletion(baseline="blur").prepare(e), SingleDeletion(grid=2).prepare(e)
-    assert e.passes.forwards == cost + 6 * (16 + 4)
+    assert e.runner.forwards == cost + 6 * (16 + 4)
 
 
 def test_several_targets_of_an_image(net, images, labels, evidence):
@@ -246,6 +246,6 @@ def test_weights_fit_where_grid_and_baseline_are_those_of_the_alignment():
 
 
 def test_settings_in_words_name_both_outputs_where_they_differ():
-    assert SingleDeletion().words == "grid 4, zero baseline, label, logit"
+    assert SingleDeletion().description == "grid 4, zero baseline, label, logit"
     both = SingleDeletion(grid=2, baseline="blur", target="prediction", attribution_output="probability")
-    assert both.words == "grid 2, blur baseline, prediction, probability explained, logit drops"
+    assert both.description == "grid 2, blur baseline, prediction, probability explained, logit drops"

@@ -9,8 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from xaibench.engine.explain import Explanation, Guess
 from xaibench.errors import XaibenchError
+from xaibench.explanation.api import Explanation, Guess
 from xaibench.report.panel import panel
 
 HOSTILE = [

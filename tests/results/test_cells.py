@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xaibench.results.cells import Cell, describe, digest
+from xaibench.hashing import digest
+from xaibench.results.cells import Cell, describe
 
 CONTEXT = {
     "protocol": {"name": "idsds", "version": 1, "settings": {"grid": 4, "baseline": "zero"}},

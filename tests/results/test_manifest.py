@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from xaibench.errors import XaibenchError
-from xaibench.results.files import plain
-from xaibench.results.manifest import RunManifest, command_line, finish_command, load_runs, source_commit
+from xaibench.files import plain
+from xaibench.provenance import command_line, source_commit
+from xaibench.results.manifest import RunManifest, finish_command, load_runs
 
 
 def test_a_manifest_is_read_back(store):

@@ -208,10 +208,10 @@ def test_several_labels_are_attacked_by_their_binary_cross_entropy(random):
 
 
 def test_facts_hold_the_attack_and_its_default_step():
-    assert Adversarial("linf", 2 / 255, 7).facts == {
+    assert Adversarial("linf", 2 / 255, 7).key_fields == {
         "norm": "linf", "epsilon": 2 / 255, "steps": 7, "step_size": pytest.approx(5 / 255 / 7)
     }  # fmt: skip
-    assert Adversarial("l2", 0.3, 10, 0.1).facts["step_size"] == 0.1
+    assert Adversarial("l2", 0.3, 10, 0.1).key_fields["step_size"] == 0.1
 
 
 @pytest.mark.parametrize(

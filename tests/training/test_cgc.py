@@ -180,7 +180,7 @@ def test_the_contrast_falls_and_trainings_repeat(tmp_path):
         kept.append(read_state(path))
     assert kept[0].tensors.keys() == network().net.state_dict().keys()
     assert all(torch.equal(kept[0].tensors[key], kept[1].tensors[key]) for key in kept[0].tensors)
-    assert {"train_contrast", "train_classification", "accuracy"} <= kept[0].facts["metrics"].keys()
+    assert {"train_contrast", "train_classification", "accuracy"} <= kept[0].header["metrics"].keys()
     made = Cgc().objective(network(), SPLIT, RECIPE, 0, 0)
     optimizer, values = torch.optim.Adam(made.net.parameters(), 0.01), []
     for _ in range(30):

@@ -85,7 +85,7 @@ def test_keys_tell_levels_apart_and_normal_is_the_plain_training():
         plan_training("critters_cnn", "critters", None, task=t) for t in (None, FitLevel("over"), FitLevel("under"))
     ]
     assert len({plan.path for plan in plans}) == 3
-    assert plans[1].facts["task"] == {"name": "overfitted", "share": 0.1, "passes": 2}
+    assert plans[1].key_fields["task"] == {"name": "overfitted", "share": 0.1, "passes": 2}
     assert plans[1].recipe == plans[0].recipe
     with pytest.raises(XaibenchError, match="--fit overfit is none of normal, over, under"):
         FitLevel("overfit")

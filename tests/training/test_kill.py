@@ -36,28 +36,30 @@ WAYS = {
 }  # fmt: skip
 
 
-def words(way):
+def arguments(way):
     return ("train", WAYS[way][0], *COMMON, "--epochs", str(EPOCHS), *WAYS[way][1:])
 
 
 def start(own, way):
     path = os.pathsep.join([str(CHECKOUT), os.environ["XAIBENCH_HOME"]])
     environment = os.environ | {"XAIBENCH_HOME": str(own), "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen([sys.executable, "-m", "xaibench", *words(way)], env=environment, start_new_session=True)
+    return subprocess.Popen(
+        [sys.executable, "-m", "xaibench", *arguments(way)], env=environment, start_new_session=True
+    )
 
 
-def timeless(facts):
+def timeless(key_fields):
     """Facts without the times in them."""
-    if isinstance(facts, dict):
-        return {key: timeless(value) for key, value in facts.items() if "seconds" not in key}
-    return [timeless(fact) for fact in facts] if isinstance(facts, list) else facts
+    if isinstance(key_fields, dict):
+        return {key: timeless(value) for key, value in key_fields.items() if "seconds" not in key}
+    return [timeless(fact) for fact in key_fields] if isinstance(key_fields, list) else key_fields
 
 
 def results(own):
     """All weights with their headers, and the metrics of all epochs, by file."""
     states = {path: read_state(path) for path in own.glob("models/**/*.safetensors")}
     tables = {path: pq.read_table(path).to_pylist() for path in own.glob("models/**/*.parquet")}
-    found = {path: (tensors_digest(state.tensors), timeless(state.facts)) for path, state in states.items()} | {
+    found = {path: (tensors_digest(state.tensors), timeless(state.header)) for path, state in states.items()} | {
         path: timeless(rows) for path, rows in tables.items()
     }
     return {str(path.relative_to(own)): value for path, value in found.items()}

@@ -15,11 +15,11 @@ from PIL import Image
 
 from xaibench import registry
 from xaibench.cards import Alignment
-from xaibench.models.find import Wanted, find_weights
 from xaibench.models.open import build_model, load_weights
 from xaibench.models.state import file_digest, read_header, read_state
 from xaibench.results.store import Store
 from xaibench.training.api import plan_training
+from xaibench.training.find import WeightsRequest, find_weights
 from xaibench.training.named import toml_value
 
 CELLS = Alignment(grid=4, baseline="zero", probability=0.5)
@@ -120,8 +120,8 @@ def test_aligned_trainings_are_what_idsds_asks_for(home, command):
     card, data = registry.card("model", "cut"), registry.card("dataset", "mini")
     path = home / card.plain.file
     assert card.aligned.alignment == CELLS.model_copy(update={"grid": 2})
-    grids = {grid: Wanted("aligned", CELLS.model_copy(update={"grid": grid})) for grid in (2, 4)}
-    assert find_weights(card, data, grids[2], False) == path == find_weights(card, data, Wanted("plain"), False)
+    grids = {grid: WeightsRequest("aligned", CELLS.model_copy(update={"grid": grid})) for grid in (2, 4)}
+    assert find_weights(card, data, grids[2], False) == path == find_weights(card, data, WeightsRequest("plain"), False)
     assert find_weights(card, data, grids[4], False) is None
     before = files(home)
     run = ("run", "idsds", "--model", "cut", "--dataset", "mini", "--grid", 2, "--methods", "saliency", "--quiet")
@@ -161,9 +161,9 @@ def test_probability_is_that_of_the_loss(home, named):
     path = home / registry.card("model", "mine").plain.file
     for loss, expected in (("binary-cross-entropy", "sigmoid"), ("cross-entropy", "softmax")):
         model = build_model(registry.card("model", "tiny"), 10, data.geometry)
-        facts = read_header(path)
+        key_fields = read_header(path)
         state = read_state(path)
-        state.facts.update(facts | {"recipe": facts["recipe"] | {"loss": loss}})
+        state.header.update(key_fields | {"recipe": key_fields["recipe"] | {"loss": loss}})
         assert load_weights(model, state, "plain", registry.card("model", "tiny")).probability == expected
     stranger = build_model(registry.card("model", "tiny"), 10, data.geometry)
     torch.save(stranger.net.state_dict(), home / "stranger.pth")
@@ -184,7 +184,7 @@ def test_values_of_cards_survive_toml(value):
 
 def test_metrics_of_every_epoch_have_their_times(home):
     training = plan_training("tiny", "mini", None, changes={"epochs": 2}, seed=91)
-    training.carry_out(quiet=True)
+    training.run(quiet=True)
     rows = pq.read_table(training.path.with_name("metrics.parquet")).to_pylist()
     assert all(0 < row["train_seconds"] < row["seconds"] for row in rows)
     assert not any("seconds" in key for key in read_header(training.path)["metrics"])

@@ -64,7 +64,7 @@ class Slow:
     """A task that is usually trained at a low rate."""
 
     name: str = "slow"
-    facts: ClassVar = {}
+    key_fields: ClassVar = {}
     recipe: ClassVar = {"learning_rate": 0.0001, "epochs": 3}
 
 
@@ -72,5 +72,5 @@ def test_what_is_usual_for_a_task_counts_more_than_cards_and_less_than_changes()
     training = plan_training("x_resnet50", "critters", None, task=Slow(), changes={"epochs": 1})
     usual = plan_training("x_resnet50", "critters", None, changes={"epochs": 1})
     assert training.recipe == usual.recipe.model_copy(update={"learning_rate": 0.0001})
-    assert training.facts["task"] == {"name": "slow"} and "-slow-" in str(training.path)
+    assert training.key_fields["task"] == {"name": "slow"} and "-slow-" in str(training.path)
     assert training.path != usual.path

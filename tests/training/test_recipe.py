@@ -133,7 +133,7 @@ def test_optimizers_are_torchs_with_the_recipes_numbers(optimizer):
 
 
 def test_facts_of_the_papers_recipe_are_as_they_were_when_trainings_were_first_keyed():
-    assert Recipe().facts == {
+    assert Recipe().key_fields == {
         "start": "plain", "epochs": 30, "batch_size": 256, "learning_rate": 0.001, "momentum": 0.9, "nesterov": False,
         "weight_decay": 1e-4, "schedule": "step", "step_epochs": 10, "step_factor": 0.1, "warmup": 0.3,
         "label_smoothing": 0.0, "loss": "cross-entropy", "augmentation": "crop-flip",
@@ -155,7 +155,7 @@ def test_facts_of_the_papers_recipe_are_as_they_were_when_trainings_were_first_k
     ],
 )
 def test_later_fields_are_facts_where_they_are_not_as_usual(field):
-    assert Recipe(**field).facts == Recipe().facts | field
+    assert Recipe(**field).key_fields == Recipe().key_fields | field
 
 
 @pytest.mark.parametrize("name", [n for n in registry.names("model") if registry.card("model", n).recipe])

@@ -15,8 +15,7 @@ from xaibench.datasets.open import open_dataset
 from xaibench.errors import XaibenchError
 from xaibench.models.base import Encoding, Model
 from xaibench.models.build import build_network
-from xaibench.models.download import stored_at
-from xaibench.models.find import address
+from xaibench.models.download import address, stored_at
 from xaibench.models.open import build_model
 from xaibench.models.state import file_digest, read_header, read_state, save_state
 from xaibench.seeds import derive
@@ -132,11 +131,11 @@ def test_the_header_of_a_training_names_its_classes_and_a_run_on_others_is_refus
     assert command("train", "classifier", *words, "--name", "known")[0] == 0
     path = home / registry.card("model", "known").plain.file
     before, state = path.read_bytes(), read_state(path)
-    assert state.facts["classes"] == list(open_dataset(data(), None, {}).classes)
+    assert state.header["classes"] == list(open_dataset(data(), None, {}).classes)
     model = build_model(registry.card("model", "tiny"), 10, data().geometry)
     asked = ("run", "sds", "--dataset", "mini", "--methods", "ixg", "--images", 2, "--quiet", "--out", tmp_path / "r")
     try:
-        save_state(model.net, path, state.facts | {"classes": CLASSES})
+        save_state(model.net, path, state.header | {"classes": CLASSES})
         status, _, err = command(*asked, "--model", "known")
         assert status == 2 and "were trained on other classes than those of mini: class 0 is 'class 0' there" in err
         assert command(*asked, "--model", "tiny", "--weights", path)[0] == 0  # a file that is named
@@ -157,8 +156,8 @@ def test_published_weights_of_any_data_set_are_taken_where_they_are_here(home, m
     path.parent.mkdir(parents=True)
     path.write_bytes(b"any")
     training = plan_training("resnet18", "critters", None, changes={"start": "transfer"})
-    assert training.start == path and training.facts["start"] == file_digest(path)
-    assert training.facts["recipe"]["start"] == "transfer"
+    assert training.start == path and training.key_fields["start"] == file_digest(path)
+    assert training.key_fields["recipe"]["start"] == "transfer"
     with pytest.raises(XaibenchError, match="critters_cnn has no published plain weights to transfer; name a file"):
         transferred_weights(registry.card("model", "critters_cnn"), "plain", True)
     with pytest.raises(XaibenchError, match=r"--weights nowhere\.pth is neither"):
@@ -217,8 +216,8 @@ def test_with_the_same_classes_transfer_is_plain(home, tmp_path):
         training = plan_training(
             "tiny", "mini", None, weights=str(tmp_path / "w.safetensors"), changes={"start": start, "epochs": 1}
         )
-        results.append(read_state(training.carry_out(quiet=True)))
-    assert "fresh" not in results[1].facts and results[0].path != results[1].path
+        results.append(read_state(training.run(quiet=True)))
+    assert "fresh" not in results[1].header and results[0].path != results[1].path
     assert all(torch.equal(v, results[1].tensors[k]) for k, v in results[0].tensors.items())
 
 

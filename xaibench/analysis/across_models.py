@@ -12,7 +12,7 @@ from xaibench.analysis.boards import Board, accuracy_of, boards, choose, compara
 from xaibench.analysis.leaderboard import Leaderboard, open_leaderboard
 from xaibench.analysis.ranking import RANKED, statistics_of
 from xaibench.errors import XaibenchError
-from xaibench.results.cells import digest
+from xaibench.hashing import digest
 from xaibench.results.store import Store
 
 COLUMNS = ("rank", "model", "method", "mean", "ci_low", "ci_high", "n_images", "rank_low", "rank_high", "kind")

@@ -17,7 +17,7 @@ from xaibench.analysis.bootstrap import LEVEL, bootstrap_means, percentile_inter
 from xaibench.analysis.groups import ALL, by_class, by_correctness, known_pairs, no_class, ordered, reasons
 from xaibench.analysis.scores import pair_index, scored
 from xaibench.errors import XaibenchError
-from xaibench.results.cells import metric_words
+from xaibench.results.cells import metric_declaration
 
 if TYPE_CHECKING:
     from xaibench.analysis.leaderboard import Leaderboard, Source
@@ -99,7 +99,7 @@ def breakdown(
     for name, value, known in (("by", by, BY), ("sort", order, ORDERS)):
         if value not in known:
             raise XaibenchError(f"{name} is {' or '.join(known)}, not {value!r}")
-    protocol = board.context["protocol"] | metric_words(board.context["protocol"], board.metric)
+    protocol = board.context["protocol"] | metric_declaration(board.context["protocol"], board.metric)
     rows = source.rows[source.rows["metric"] == board.metric]
     pairs, rows = known_pairs(rows), scored(rows, protocol)
     pairs["defined"] = pairs.index.isin(pair_index(rows).unique())

@@ -12,7 +12,7 @@ import pandas as pd
 from xaibench.analysis.boards import Board, choose, short_key
 from xaibench.analysis.ranking import RANKED, statistics_of
 from xaibench.analysis.scores import of_metric, scored
-from xaibench.results.cells import Cell, describe, metric_words
+from xaibench.results.cells import Cell, describe, metric_declaration
 from xaibench.results.store import Store
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class Leaderboard:
         if self.source is None:
             raise ValueError("this leaderboard was made without rows")
         cells = {cell.method_name: cell.key for cell in self.source.cells}
-        protocol = self.context["protocol"] | metric_words(self.context["protocol"], self.metric)
+        protocol = self.context["protocol"] | metric_declaration(self.context["protocol"], self.metric)
         rows = self.source.rows[self.source.rows["metric"] == self.metric]
         methods = self.table["method"].tolist()
         scores, _ = _image_scores(rows, [cells[name] for name in methods], protocol)
@@ -197,7 +197,7 @@ def leaderboard(
     keys = [cell.key for cell in cells]
     rows = rows[rows["cell"].isin(keys)]
     metric = of_metric(rows, protocol, metric)
-    protocol = protocol | metric_words(protocol, metric)
+    protocol = protocol | metric_declaration(protocol, metric)
     directed = protocol.get("higher_is_better", True) is not None
     higher = bool(protocol.get("higher_is_better", True)) or not directed
     listed = sorted(set(rows["image_id"]) if images is None else set(images))

@@ -13,7 +13,7 @@ from xaibench.analysis.boards import comparable_across_models
 from xaibench.analysis.comparison import ENOUGH, Arm, Comparison, compare, spread
 from xaibench.analysis.ranking import RANKED
 from xaibench.cards import ComparisonCard
-from xaibench.results.cells import metric_words
+from xaibench.results.cells import metric_declaration
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -174,6 +174,6 @@ def _warnings(
     for pair in pairs:
         if pair.missing:
             notes.append(f"{pair.before} and {pair.after}: only one has {', '.join(pair.missing)}")
-    if not metric_words(board.context["protocol"], board.metric).get("higher_is_better", True):
+    if not metric_declaration(board.context["protocol"], board.metric).get("higher_is_better", True):
         notes.append("lower is better: a change below zero is an improvement")
     return notes

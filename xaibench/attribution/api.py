@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from xaibench import registry
 from xaibench.attribution.evidence import Evidence
-from xaibench.attribution.methods import FAMILY_NAMES, check_parameters, method_maps, misfit
-from xaibench.attribution.passes import Passes
+from xaibench.attribution.methods import FAMILY_NAMES, check_parameters, incompatibility, method_maps
+from xaibench.attribution.runner import ModelRunner
 from xaibench.attribution.stages import INPUT, LAYER, with_layer
 from xaibench.errors import XaibenchError
 from xaibench.models.bagnet import BagNet
@@ -21,7 +21,7 @@ from xaibench.models.tokens import transformer_in
 
 
 def evidence_of(
-    passes: Passes,
+    runner: ModelRunner,
     inputs: Tensor,
     targets: Tensor,
     *,
@@ -35,13 +35,13 @@ def evidence_of(
 
     known is what evidence may know of the model besides: zero, probability, encoding, stages.
     """
-    if passes.net.training:
+    if runner.net.training:
         raise XaibenchError(
             "the model is in training mode, where images of a batch influence each other; call model.eval()"
         )
     if inputs.ndim != 4 or not inputs.is_floating_point():
         raise XaibenchError(f"inputs are floating point (B, C, H, W), not {inputs.dtype} {tuple(inputs.shape)}")
-    own = next((p.dtype for p in passes.net.parameters()), inputs.dtype)
+    own = next((p.dtype for p in runner.net.parameters()), inputs.dtype)
     if not len(inputs) or own != inputs.dtype:
         raise XaibenchError(
             f"{len(inputs)} inputs of {inputs.dtype} for a network of {own}; give at least one, of its type"
@@ -50,10 +50,10 @@ def evidence_of(
     if targets.shape != inputs.shape[:1] or targets.is_floating_point():
         raise XaibenchError(f"targets are {len(inputs)} class indices, not {targets.dtype} {tuple(targets.shape)}")
     if isinstance(cam_layer, str):
-        cam_layer = passes.net.get_submodule(_path_of(passes.net, cam_layer))
+        cam_layer = runner.net.get_submodule(_path_of(runner.net, cam_layer))
     ids = [str(i) for i in range(len(inputs))] if image_ids is None else image_ids
     return Evidence(
-        passes, inputs.detach(), targets.long(), ids, cam_layer=cam_layer, seed=seed, output=output, **known
+        runner, inputs.detach(), targets.long(), ids, cam_layer=cam_layer, seed=seed, output=output, **known
     )  # fmt: skip
 
 
@@ -95,7 +95,7 @@ def attribute(
     known = _known(model, family, inputs)
     card = registry.card("method", method).for_family(family)
     stage = None if LAYER in card.parameters else _stage(net, known["stages"], layer)
-    if reason := misfit(card, family, has_cam_layer=True, layer=stage):
+    if reason := incompatibility(card, family, has_cam_layer=True, layer=stage):
         raise XaibenchError(f"method {method} {reason}; this model is {FAMILY_NAMES[family]}")
     if LAYER in card.parameters and layer is not None:
         params = params | {LAYER: layer}
@@ -104,8 +104,8 @@ def attribute(
     if cam_layer is None and "cam-layer" in card.needs and stage is None:
         own = model.cam_module if isinstance(model, Model) else None
         cam_layer = own or default_cam_layer(net, inputs[:1]) or None
-    with Passes(net, chunk=chunk, output=output) as passes:
-        e = evidence_of(passes, inputs, targets, cam_layer=cam_layer, image_ids=image_ids, seed=seed, **known)
+    with ModelRunner(net, chunk=chunk, output=output) as runner:
+        e = evidence_of(runner, inputs, targets, cam_layer=cam_layer, image_ids=image_ids, seed=seed, **known)
         return method_maps(card, e, with_layer(card, parameters, stage))
 
 

@@ -65,7 +65,7 @@ class Transformer:
 def transformer_of(e: Evidence) -> Transformer:
     """The vision transformer that the evidence is about; raises XaibenchError for those whose attention is not
     timm's, or is read otherwise than by a class token or by pooling."""
-    whole = e.passes.net
+    whole = e.runner.net
     cells, own = (whole.cells, whole.own) if isinstance(whole, Disconnected) else (1, 0)
     vit = transformer_in(whole)
     layout = layout_of(whole, tuple(length // cells for length in e.images.shape[2:]))
@@ -127,11 +127,11 @@ def attentions(e: Evidence) -> Tensor:
 
         def step(index: Tensor) -> Tensor:
             with torch.no_grad(), recorded(vit, vit.attention) as kept:
-                e.passes.call(e.images[index])
+                e.runner.call(e.images[index])
                 means = [vit.of_own(attention).mean(1) for attention in maps_of(vit, kept, len(index))]
             return torch.stack(means, 1).to(e.images.dtype)
 
-        return torch.cat([part for _, part in e.passes.stream(len(e.images), step)])
+        return torch.cat([part for _, part in e.runner.stream(len(e.images), step)])
 
     return e.once(("attentions",), compute, per_image=True)
 
@@ -144,12 +144,12 @@ def last_attention(e: Evidence) -> tuple[Tensor, Tensor]:
 
         def step(index: Tensor) -> tuple[Tensor, Tensor]:
             with torch.enable_grad(), recorded(vit, vit.attention) as kept:
-                logits = e.passes.call(inputs[index].detach().requires_grad_())
+                logits = e.runner.call(inputs[index].detach().requires_grad_())
                 last = maps_of(vit, kept, len(index))[-1]
                 (gradient,) = torch.autograd.grad(e.objective(logits, index).sum(), last)
             return vit.of_own(last.detach()).to(inputs.dtype), vit.of_own(gradient).to(inputs.dtype)
 
-        parts = [part for _, part in e.passes.stream(len(inputs), step)]
+        parts = [part for _, part in e.runner.stream(len(inputs), step)]
         return torch.cat([a for a, _ in parts]), torch.cat([g for _, g in parts])
 
     return e.once(("last attention",), compute)

@@ -22,7 +22,7 @@ def patch_logits(e: Evidence) -> Tensor:
     and are 0. Raises XaibenchError for networks that are no BagNet, and where probabilities are explained, which
     patches do not have.
     """
-    whole = e.passes.net
+    whole = e.runner.net
     net, cells, own = (whole.net, whole.cells, whole.own) if isinstance(whole, Disconnected) else (whole, 1, 0)
     if not isinstance(net, BagNet):
         raise XaibenchError("needs a BagNet (xaibench.models.bagnet), whose patches have logits of their own")
@@ -50,14 +50,14 @@ def patch_logits(e: Evidence) -> Tensor:
         handle = net.layer4.register_forward_hook(lambda module, args, output: kept.append(output))
         try:
             with torch.no_grad():
-                e.passes.call(shifted(index))
+                e.runner.call(shifted(index))
                 features = kept[0].unflatten(0, (-1, cells**2))[:, own]
                 return net.patch_logits(features.to(e.images.dtype), classes)
         finally:
             handle.remove()
 
     maps = e.images.new_empty(len(e.targets), *counts, apart, apart)
-    for part, logits in e.passes.stream(len(e.images) * apart**2, step):
+    for part, logits in e.runner.stream(len(e.images) * apart**2, step):
         image, row, column = parts_of(torch.arange(part.start, part.stop, device=maps.device))
         number, pair = (image[:, None] == e.owner).nonzero(as_tuple=True)
         maps[pair, :, :, row[number], column[number]] = logits[number, place[pair]]

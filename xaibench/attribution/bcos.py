@@ -25,7 +25,7 @@ def contributions(e: Evidence) -> Tensor:
     """
     if e.output != "logit":
         raise XaibenchError("explains logits, not probabilities: contributions add up to a logit")
-    with held(e.passes.net):
+    with held(e.runner.net):
         return e.inputs * e.gradient_at(e.inputs)
 
 

@@ -24,7 +24,7 @@ def _space_sum(x: Tensor) -> Tensor:
 
 def grad_cam(e: Evidence) -> Tensor:
     """Selvaraju et al. 2017: a channel's weight is the spatial mean of its gradient."""
-    stage = e.stage()
+    stage = e.activations_and_gradients()
     return _weighted(stage.gradients.mean(SPACE, keepdim=True), stage.activations)
 
 
@@ -33,7 +33,7 @@ def grad_cam_plus_plus(e: Evidence) -> Tensor:
 
     For g > 0, and only those count, alpha is 1 / (2 + g sum A): no epsilon, and no 0/0 where gradients are tiny.
     """
-    a, g = e.stage().activations, e.stage().gradients
+    a, g = e.activations_and_gradients().activations, e.activations_and_gradients().gradients
     return _weighted(_space_sum(_ratio(torch.relu(g), 2 + g * _space_sum(a))), a)
 
 
@@ -44,7 +44,7 @@ def _ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
 
 def grad_cam_plus_plus_torchcam(e: Evidence) -> Tensor:
     """torchcam 0.4.0, behind the published IDSDS numbers: alpha is g², never divided, the weight sum relu(g)³."""
-    stage = e.stage()
+    stage = e.activations_and_gradients()
     return _weighted(_space_sum(torch.relu(stage.gradients) ** 3), stage.activations)
 
 
@@ -53,7 +53,7 @@ def smooth_grad_cam_plus_plus(e: Evidence, samples: int = 4, sigma: float = 0.3,
 
     space is where the noise is drawn: `encoded`, or `pixels`, in which sigma is that of pixels in [0, 1].
     """
-    a = e.stage().activations
+    a = e.activations_and_gradients().activations
     gradients = [e.stage(k, sigma, space).gradients for k in range(samples)]
     first, second, third = (sum(g**power for g in gradients) / samples for power in (1, 2, 3))
     alpha = _ratio(second, 2 * second + third * _space_sum(a))
@@ -62,7 +62,7 @@ def smooth_grad_cam_plus_plus(e: Evidence, samples: int = 4, sigma: float = 0.3,
 
 def smooth_grad_cam_plus_plus_torchcam(e: Evidence, samples: int = 4, sigma: float = 0.3) -> Tensor:
     """torchcam 0.4.0: alpha = g2 / (2 g2 + sum(g3 A) + 1e-8), gradient and activation of the LAST sample."""
-    a, last = e.stage().activations, e.stage(samples - 1, sigma)
+    a, last = e.activations_and_gradients().activations, e.stage(samples - 1, sigma)
     gradients = [e.stage(k, sigma).gradients for k in range(samples)]
     second, third = (sum(g**power for g in gradients) / samples for power in (2, 3))
     alpha = second / (2 * second + _space_sum(third * a) + 1e-8)
@@ -71,11 +71,11 @@ def smooth_grad_cam_plus_plus_torchcam(e: Evidence, samples: int = 4, sigma: flo
 
 def xgrad_cam(e: Evidence) -> Tensor:
     """Fu et al. 2020: a channel's weight is sum(g A) / sum(A)."""
-    a, g = e.stage().activations, e.stage().gradients
+    a, g = e.activations_and_gradients().activations, e.activations_and_gradients().gradients
     return _weighted(_space_sum(g * a) / (_space_sum(a) + 1e-8), a)
 
 
 def layer_cam(e: Evidence) -> Tensor:
     """Jiang et al. 2021: every position has its own weight, relu(g)."""
-    stage = e.stage()
+    stage = e.activations_and_gradients()
     return _weighted(torch.relu(stage.gradients), stage.activations)

@@ -32,7 +32,7 @@ def chefer_lrp(e: Evidence, first: int = 2) -> Tensor:
 
     def step(index: Tensor) -> Tensor:
         with torch.enable_grad(), recorded(vit, modules) as kept:
-            logits = e.passes.call(inputs[index].detach().requires_grad_())
+            logits = e.runner.call(inputs[index].detach().requires_grad_())
             maps = maps_of(vit, kept, len(index))
             gradients = torch.autograd.grad(e.objective(logits, index).sum(), maps)
         with torch.no_grad():
@@ -45,7 +45,7 @@ def chefer_lrp(e: Evidence, first: int = 2) -> Tensor:
             same = torch.eye(matrices.shape[-1]).to(matrices)
             return vit.patches_read(flow(matrices + same, first) - same)
 
-    rows = torch.cat([part for _, part in e.passes.stream(len(inputs), step)])
+    rows = torch.cat([part for _, part in e.runner.stream(len(inputs), step)])
     return vit.placed(rows[:, None].to(inputs.dtype))
 
 

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from xaibench.attribution.passes import Passes
-from xaibench.datasets.scenes import Scenes
+from xaibench.attribution.deprecated import with_old_names
+from xaibench.attribution.runner import ModelRunner
+from xaibench.datasets.image_annotations import ImageAnnotations
 from xaibench.errors import XaibenchError
 from xaibench.models.tokens import layout_of
 from xaibench.seeds import generator
@@ -43,6 +44,13 @@ class Moments:
     second: Tensor
 
 
+@with_old_names(
+    stage="activations_and_gradients",
+    passes="runner",
+    scenes="annotations",
+    through="with_model",
+    beside="with_reference",
+)
 class Evidence:
     """Everything methods and protocols may ask about (image, target) pairs; computed on demand, remembered, shared.
 
@@ -51,18 +59,19 @@ class Evidence:
     each pair's image (by default one pair per image). output is what is explained: `logit` or `probability`;
     probability says what the latter means for this model, `softmax` or `sigmoid`. zero (C,) is the zero baseline in
     encoded space; encoding how pixels became images (None: nobody knows), for what is drawn in the space of pixels.
-    scenes, in a run, tells what the data set knows about the images. stages are paths of modules by the name of a
+    annotations, in a run, tells what the data set knows about the images. stages are paths of modules by the name of a
     stage, where methods may take their maps. reference, for protocols that compare two models, is evidence about the
     same pairs of the second. What needs no target is computed once per image, also across `explaining`.
 
     Public members, stable for plug-ins: images, targets, owner, inputs, image_ids, pair_ids, seed, output, logits,
-    scores, objective, gradient, gradient_moments, path_moments, stage, noise, noisy, baseline, random, logits_under,
-    once, at, through, passes, scenes, reference.
+    scores, objective, gradient, gradient_moments, path_moments, activations_and_gradients, noise, noisy, baseline,
+    random, logits_under, once, at, with_model, runner, annotations, reference. Their names before 0.2 (`stage`,
+    `through`, `passes`, `scenes`) still work, with a DeprecationWarning.
     """
 
     def __init__(
         self,
-        passes: Passes,
+        runner: ModelRunner,
         images: Tensor,
         targets: Tensor,
         image_ids: Sequence[str],
@@ -73,7 +82,7 @@ class Evidence:
         output: str = "logit",
         probability: str = "softmax",
         zero: Tensor | None = None,
-        scenes: Scenes | None = None,
+        annotations: ImageAnnotations | None = None,
         stages: Mapping[str, str] | None = None,
         encoding: Encoding | None = None,
         _image_memo: dict | None = None,
@@ -82,7 +91,7 @@ class Evidence:
             raise XaibenchError(f"{len(images)} images but {len(image_ids)} image ids")
         if output not in ("logit", "probability"):
             raise XaibenchError(f"output is logit or probability, not {output!r}")
-        self.passes, self.images, self.image_ids, self.seed = passes, images, list(image_ids), seed
+        self.runner, self.images, self.image_ids, self.seed = runner, images, list(image_ids), seed
         self.targets = targets.to(images.device)
         self.owner = torch.arange(len(images), device=images.device) if owner is None else owner.to(images.device)
         if len(self.targets) != len(self.owner):
@@ -90,7 +99,7 @@ class Evidence:
         self._range = (int(self.targets.min()), int(self.targets.max())) if len(self.targets) else (0, 0)
         self.cam_layer, self.output, self.probability = cam_layer, output, probability
         self.zero = torch.zeros(images.shape[1]) if zero is None else zero
-        self.scenes, self.stages, self.encoding = scenes, stages or {}, encoding
+        self.annotations, self.stages, self.encoding = annotations, stages or {}, encoding
         self.reference: Evidence | None = None
         self._image_memo: dict[tuple, object] = {} if _image_memo is None else _image_memo
         self._pair_memo: dict[tuple, object] = {}
@@ -98,14 +107,14 @@ class Evidence:
     def explaining(self, targets: Tensor, owner: Tensor | None = None, output: str = "logit") -> Evidence:
         """Evidence about other pairs of the same images; what was computed per image is shared."""
         other = Evidence(
-            self.passes, self.images, targets, self.image_ids, owner=owner, cam_layer=self.cam_layer, seed=self.seed,
-            output=output, probability=self.probability, zero=self.zero, scenes=self.scenes, stages=self.stages,
-            encoding=self.encoding, _image_memo=self._image_memo,
+            self.runner, self.images, targets, self.image_ids, owner=owner, cam_layer=self.cam_layer, seed=self.seed,
+            output=output, probability=self.probability, zero=self.zero, annotations=self.annotations,
+            stages=self.stages, encoding=self.encoding, _image_memo=self._image_memo,
         )  # fmt: skip
         other.reference = self.reference and self.reference.explaining(targets, owner, output)
         return other
 
-    def beside(self, second: Evidence) -> Evidence:
+    def with_reference(self, second: Evidence) -> Evidence:
         """The same evidence, all of it shared, with evidence about the same pairs of a second model as `reference`."""
         if second.pair_ids != self.pair_ids or second.targets.tolist() != self.targets.tolist():
             raise XaibenchError("two models are compared on the same images and targets")
@@ -119,17 +128,17 @@ class Evidence:
         Noise and masks are those of the pair's own image id.
         """
         return Evidence(
-            self.passes, inputs, self.targets, self.pair_ids, cam_layer=self.cam_layer, seed=self.seed,
+            self.runner, inputs, self.targets, self.pair_ids, cam_layer=self.cam_layer, seed=self.seed,
             output=self.output, probability=self.probability, zero=self.zero, stages=self.stages,
             encoding=self.encoding,
         )  # fmt: skip
 
-    def through(self, passes: Passes, cam_layer: nn.Module | None) -> Evidence:
+    def with_model(self, runner: ModelRunner, cam_layer: nn.Module | None) -> Evidence:
         """Evidence about the same pairs of another network, whose CAM layer is given; nothing is shared."""
         return Evidence(
-            passes, self.images, self.targets, self.image_ids, owner=self.owner, cam_layer=cam_layer, seed=self.seed,
-            output=self.output, probability=self.probability, zero=self.zero, scenes=self.scenes, stages=self.stages,
-            encoding=self.encoding,
+            runner, self.images, self.targets, self.image_ids, owner=self.owner, cam_layer=cam_layer, seed=self.seed,
+            output=self.output, probability=self.probability, zero=self.zero, annotations=self.annotations,
+            stages=self.stages, encoding=self.encoding,
         )  # fmt: skip
 
     def once(self, key: tuple, compute: Callable[[], object], *, per_image: bool = False):
@@ -204,7 +213,7 @@ class Evidence:
         """Logits (B, K) of the images."""
 
         def compute() -> Tensor:
-            return self.passes.logits(len(self.images), lambda image: self.images[image])
+            return self.runner.logits(len(self.images), lambda image: self.images[image])
 
         return self.once(("logits",), compute, per_image=True)
 
@@ -215,7 +224,7 @@ class Evidence:
         """
 
         def compute() -> Tensor:
-            logits = self.passes.logits(len(self.images) * count, lambda index: edit(index // count, index % count))
+            logits = self.runner.logits(len(self.images) * count, lambda index: edit(index // count, index % count))
             return logits.unflatten(0, (-1, count))
 
         return self.once(("logits under", *key), compute, per_image=True)
@@ -245,7 +254,7 @@ class Evidence:
     ) -> Iterator[tuple[slice, Tensor]]:
         """Gradients (n, C, H, W) of `count` inputs, a chunk at a time; pair gives the pairs (n,) whose scores they are
         of."""
-        return self.passes.gradients(count, inputs, lambda logits, index: self.objective(logits, pair(index)))
+        return self.runner.gradients(count, inputs, lambda logits, index: self.objective(logits, pair(index)))
 
     def objective(self, logits: Tensor, pairs: Tensor) -> Tensor:
         """The explained scalar (n,) of some pairs (indices (n,)) from logits (n, K) of their inputs."""
@@ -298,14 +307,14 @@ class Evidence:
 
     # The CAM layer -----------------------------------------------------------------------------------------------
 
-    def stage(self, sample: int | None = None, sigma: float = 0.0, space: str = "encoded") -> Stage:
+    def activations_and_gradients(self, sample: int | None = None, sigma: float = 0.0, space: str = "encoded") -> Stage:
         """Activations and gradients of the CAM layer at each pair's image, or at a noisy sample of it."""
         return self.once(("stage", sample, sigma, space), lambda: self._stage_at(self.noisy(sample, sigma, space)))
 
     def _stage_at(self, inputs: Tensor) -> Stage:
         if self.cam_layer is None:
             raise XaibenchError("this model has no layer with a spatial map, which class activation maps need")
-        layout = layout_of(self.passes.net, tuple(inputs.shape[2:]))
+        layout = layout_of(self.runner.net, tuple(inputs.shape[2:]))
 
         def step(index: Tensor) -> tuple[Tensor, Tensor]:
             kept: list[Tensor] = []
@@ -317,7 +326,7 @@ class Evidence:
             handle = self.cam_layer.register_forward_hook(keep)
             try:
                 with torch.enable_grad():
-                    logits = self.passes.call(inputs[index].detach().requires_grad_())
+                    logits = self.runner.call(inputs[index].detach().requires_grad_())
                     sizes = (3, 4) if layout else (4,)
                     if len(kept) != 1 or not isinstance(kept[0], Tensor) or kept[0].ndim not in sizes:
                         raise XaibenchError("the CAM layer must run once in a pass and give a map (N, K, h, w)")
@@ -327,7 +336,7 @@ class Evidence:
             both = kept[0].detach().to(inputs.dtype), gradient.to(inputs.dtype)
             return both if kept[0].ndim == 4 else tuple(layout.to_map(tokens) for tokens in both)
 
-        parts = [part for _, part in self.passes.stream(len(inputs), step)]
+        parts = [part for _, part in self.runner.stream(len(inputs), step)]
         return Stage(torch.cat([a for a, _ in parts]), torch.cat([g for _, g in parts]))
 
 

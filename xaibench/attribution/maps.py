@@ -22,7 +22,7 @@ def to_map(attributions: Tensor, size: tuple[int, int], transform: str = "raw", 
     return interpolate(summed, size, mode=resize, **({} if resize == "nearest" else {"align_corners": False}))
 
 
-def checked(attributions: object, pairs: int, method: str) -> Tensor:
+def validate_attributions(attributions: object, pairs: int, method: str) -> Tensor:
     """What a method returned, if it is a floating tensor (pairs, C, h, w); raises XaibenchError that says what came."""
     if not isinstance(attributions, Tensor):
         raise XaibenchError(f"method {method} returned {type(attributions).__name__}, not a tensor (pairs, C, h, w)")

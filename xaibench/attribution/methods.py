@@ -10,7 +10,7 @@ from torch import Tensor
 
 from xaibench import registry
 from xaibench.attribution.evidence import Evidence
-from xaibench.attribution.maps import checked, to_map
+from xaibench.attribution.maps import to_map, validate_attributions
 from xaibench.attribution.stages import LAYER, at_stage, layer_of, off_stage
 from xaibench.cards import MethodCard
 from xaibench.errors import XaibenchError
@@ -20,7 +20,7 @@ NETWORK_NEEDS = frozenset({"attention", "completeness", "relu"})  # only a pass 
 FAMILY_NAMES = {"vit": "a vision transformer", "bcos": "a B-cos network", "bagnet": "a BagNet", "cnn": "a CNN"}
 
 
-def misfit(card: MethodCard, family: str, has_cam_layer: bool, layer: str | None = None) -> str | None:
+def incompatibility(card: MethodCard, family: str, has_cam_layer: bool, layer: str | None = None) -> str | None:
     """Why a method cannot explain a model of this family, at a stage of it where one is named; None where it can."""
     if card.families and family not in card.families:
         return f"needs {' or '.join(FAMILY_NAMES.get(f, f) for f in card.families)}"
@@ -49,7 +49,9 @@ def choose_methods(
     cards = [registry.card("method", name).for_family(family) for name in names]
     if wanted is None:
         cards = [c for c in cards if "paper" in c.tags or c.role in ("control", "oracle") or registry.plugged_in(c)]
-    reasons = {c.name: reason for c in cards if (reason := misfit(c, family, has_cam_layer, layer) or trial(c))}
+    reasons = {
+        c.name: reason for c in cards if (reason := incompatibility(c, family, has_cam_layer, layer) or trial(c))
+    }
     if reasons and not default:
         name, reason = next(iter(reasons.items()))
         raise XaibenchError(
@@ -58,7 +60,7 @@ def choose_methods(
     return [c for c in cards if c.name not in reasons], reasons
 
 
-def effective(card: MethodCard, overrides: dict[str, Any]) -> dict[str, Any]:
+def merge_parameters(card: MethodCard, overrides: dict[str, Any]) -> dict[str, Any]:
     """A card's parameters, with the overrides (of a profile, of a user) of those that it has."""
     return card.parameters | {k: v for k, v in overrides.items() if k in card.parameters}
 
@@ -93,5 +95,5 @@ def method_maps(card: MethodCard, e: Evidence, parameters: dict[str, Any]) -> Te
     if layer := layer_of(card, parameters):
         parameters = {name: value for name, value in parameters.items() if name != LAYER}
         seen = at_stage(e, layer, card)
-    raw = checked(method_function(card)(seen, **parameters), len(e.targets), card.name)
+    raw = validate_attributions(method_function(card)(seen, **parameters), len(e.targets), card.name)
     return to_map(raw, tuple(e.images.shape[-2:]), card.transform, card.resize)

@@ -78,7 +78,7 @@ def rise(
         owner = e.owner[pair.to(e.owner.device)].cpu()
         return seeds.masks(owner, number) * probability[pair, number, None, None, None]
 
-    for part, values in e.passes.stream(len(e.targets) * masks, weighted):
+    for part, values in e.runner.stream(len(e.targets) * masks, weighted):
         index = torch.arange(part.start, part.stop, device=total.device)
         total.index_add_(0, index // masks, values)
     return total / (masks * keep)

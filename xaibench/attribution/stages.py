@@ -21,7 +21,7 @@ INPUT = "Input"  # the stage that needs no name: the image itself
 LAYER = "layer"  # the parameter that says at which stage of the model a method takes its maps
 
 
-class Behind(Evidence):
+class LayerEvidence(Evidence):
     """Evidence about the same pairs for what follows a layer: `inputs` are the maps (P, K, h, w) that it gives.
 
     whole is evidence whose CAM layer that is. The zero baseline is a map of zeros. What is drawn in the space of images
@@ -30,8 +30,8 @@ class Behind(Evidence):
 
     def __init__(self, whole: Evidence):
         super().__init__(
-            whole.passes, whole.images, whole.targets, whole.image_ids, owner=whole.owner, cam_layer=whole.cam_layer,
-            seed=whole.seed, output=whole.output, probability=whole.probability, scenes=whole.scenes,
+            whole.runner, whole.images, whole.targets, whole.image_ids, owner=whole.owner, cam_layer=whole.cam_layer,
+            seed=whole.seed, output=whole.output, probability=whole.probability, annotations=whole.annotations,
             encoding=whole.encoding,
         )  # fmt: skip
         self._whole = whole
@@ -39,11 +39,11 @@ class Behind(Evidence):
     @property
     def inputs(self) -> Tensor:
         """The layer's maps of each pair, (P, K, h, w)."""
-        return self._whole.stage().activations
+        return self._whole.activations_and_gradients().activations
 
     def gradient(self) -> Tensor:
         """Gradient (P, K, h, w) of each pair's score at the layer's maps."""
-        return self._whole.stage().gradients
+        return self._whole.activations_and_gradients().gradients
 
     def baseline(self, name: str, space: str = "encoded") -> Tensor:
         """The zero baseline (K, h, w)."""
@@ -61,7 +61,7 @@ class Behind(Evidence):
         self, count: int, inputs: Callable[[Tensor], Tensor], pair: Callable[[Tensor], Tensor]
     ) -> Iterator[tuple[slice, Tensor]]:
         """Gradients (n, K, h, w), a chunk at a time, at maps that stand for those that the layer gives."""
-        layout = layout_of(self.passes.net, tuple(self.images.shape[2:]))
+        layout = layout_of(self.runner.net, tuple(self.images.shape[2:]))
 
         def step(index: Tensor) -> Tensor:
             at = inputs(index).detach().requires_grad_()
@@ -72,13 +72,13 @@ class Behind(Evidence):
             handle = self.cam_layer.register_forward_hook(replace)
             try:
                 with torch.enable_grad():
-                    logits = self.passes.call(self._whole.inputs[pair(index)])
+                    logits = self.runner.call(self._whole.inputs[pair(index)])
                     (gradient,) = torch.autograd.grad(self.objective(logits, pair(index)).sum(), at)
             finally:
                 handle.remove()
             return gradient
 
-        return self.passes.stream(count, step)
+        return self.runner.stream(count, step)
 
 
 def at_stage(e: Evidence, stage: str, card: MethodCard) -> Evidence:
@@ -86,11 +86,11 @@ def at_stage(e: Evidence, stage: str, card: MethodCard) -> Evidence:
 
     Raises XaibenchError where the network of the evidence has no such stage.
     """
-    layer = _module_at(e.passes.net, e.stages.get(stage, ""))
+    layer = _module_at(e.runner.net, e.stages.get(stage, ""))
     if layer is None:
         raise XaibenchError(f"the network that is explained here has no stage {stage}")
-    whole = e.once(("at stage", stage), lambda: e.through(e.passes, layer))
-    return whole if "cam-layer" in card.needs else e.once(("behind stage", stage), lambda: Behind(whole))
+    whole = e.once(("at stage", stage), lambda: e.with_model(e.runner, layer))
+    return whole if "cam-layer" in card.needs else e.once(("behind stage", stage), lambda: LayerEvidence(whole))
 
 
 def _module_at(net: nn.Module, path: str) -> nn.Module | None:
@@ -101,7 +101,7 @@ def _module_at(net: nn.Module, path: str) -> nn.Module | None:
     return net.joined_at(path) if whole is not net else net.get_submodule(path)
 
 
-def checked_stage(card: ModelCard, stage: str | None) -> str | None:
+def validate_stage(card: ModelCard, stage: str | None) -> str | None:
     """A stage of the model that a user names, None for its input; raises XaibenchError with the stages that it has."""
     if stage in (None, INPUT) or stage in card.stages:
         return None if stage == INPUT else stage

@@ -1,6 +1,6 @@
 """What a card may say: one pydantic model per kind of card."""
 
-from xaibench.cards.comparison import ComparisonArm, ComparisonCard, ComparisonJudge
+from xaibench.cards.comparison import ComparisonArm, ComparisonCard, ComparisonProtocol
 from xaibench.cards.dataset import MIN_SIDE, DatasetCard, Geometry, Profile
 from xaibench.cards.method import MethodCard
 from xaibench.cards.model import Alignment, ModelCard, PublishedWeights
@@ -16,7 +16,7 @@ __all__ = [
     "Card",
     "ComparisonArm",
     "ComparisonCard",
-    "ComparisonJudge",
+    "ComparisonProtocol",
     "DatasetCard",
     "FurtherMetric",
     "Geometry",

@@ -31,7 +31,7 @@ class ComparisonArm(Part):
     """The seed of its one training; none: as many trainings as are asked for."""
 
 
-class ComparisonJudge(Part):
+class ComparisonProtocol(Part):
     """What judges the arms of a comparison."""
 
     protocol: str
@@ -43,7 +43,7 @@ class ComparisonJudge(Part):
     """How many; none: what the profile says."""
 
     @property
-    def words(self) -> str:
+    def description(self) -> str:
         """Such as `obey, normalisation raw, intensity`."""
         settings = (f"{name} {value}" for name, value in self.settings.items())
         return ", ".join(word for word in (self.protocol, *settings, self.metric) if word)
@@ -63,7 +63,7 @@ class ComparisonCard(Card):
     """What an arm is; an arm that is not here is the model of its name."""
     models: tuple[str, ...] = ()
     """The models of arms that name none, if --model does not."""
-    judges: tuple[ComparisonJudge, ...] = Field((ComparisonJudge(protocol="idsds"),), min_length=1)
+    judges: tuple[ComparisonProtocol, ...] = Field((ComparisonProtocol(protocol="idsds"),), min_length=1)
     """What judges the arms, if --protocol does not say."""
     dataset: str = "critters"
     """On what, if --dataset does not say."""
@@ -75,9 +75,11 @@ class ComparisonCard(Card):
         """What the arm of a name is."""
         return self.arms.get(name) or ComparisonArm(model=name)
 
-    def judged_by(self, protocols: Sequence[str] | None) -> list[ComparisonJudge]:
+    def judged_by(self, protocols: Sequence[str] | None) -> list[ComparisonProtocol]:
         """Protocols that are asked for, with the settings that the card has for them; by default the card's judges."""
         if not protocols:
             return list(self.judges)
         known = [judge for judge in self.judges if judge.protocol in protocols]
-        return known + [ComparisonJudge(protocol=name) for name in protocols if name not in {j.protocol for j in known}]
+        return known + [
+            ComparisonProtocol(protocol=name) for name in protocols if name not in {j.protocol for j in known}
+        ]

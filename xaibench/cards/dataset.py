@@ -23,14 +23,14 @@ class Geometry(Part):
     """`stretch` resizes the photo to that square without keeping its aspect, and cuts nothing off."""
 
     @property
-    def words(self) -> str:
+    def description(self) -> str:
         """Such as `shorter side 256 px, centre crop 224 px`."""
         if self.fit == "stretch":
             return f"stretched to {self.crop} x {self.crop} px"
         return f"shorter side {self.resize} px, centre crop {self.crop} px"
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def key_fields(self) -> dict[str, Any]:
         """What keys hash: fields that are not as usual."""
         return self.model_dump(exclude_defaults=True)
 

@@ -30,7 +30,7 @@ class Alignment(Part):
         return self
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def key_fields(self) -> dict[str, Any]:
         """What keys and headers of weights hold; they take it for granted that a cell goes."""
         return self.model_dump(exclude_defaults=True)
 

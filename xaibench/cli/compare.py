@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xaibench.cli import words
+from xaibench.cli import arguments
 from xaibench.cli.leaderboard import Format
 
 if TYPE_CHECKING:
@@ -89,8 +89,8 @@ def command(
     ] = None,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The results folder.")] = Path("results"),
     format_: Annotated[Format, typer.Option("--format", help="table, md, csv or json.")] = Format.table,
-    plugin: words.Plugins = None,
-    cards: words.Cards = None,
+    plugin: arguments.Plugins = None,
+    cards: arguments.Cards = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, ...")] = "auto",
     workers: Annotated[str, typer.Option("--workers", metavar="auto|N", help="Processes that load images.")] = "auto",
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of noise, masks and baselines.")] = 0,
@@ -103,19 +103,19 @@ def command(
     OUT/figures.
     """
     from xaibench import registry
-    from xaibench.engine.compare import carry_out
+    from xaibench.comparison.run import carry_out
     from xaibench.plugins import add
     from xaibench.report.board_text import clean
 
     add(plugin or (), cards or ())
     card = registry.card("comparison", comparison)
     studies = []
-    for judge in card.judged_by(words.parse_names(protocol)):
+    for judge in card.judged_by(arguments.parse_names(protocol)):
         study = carry_out(
-            card, judge, models=words.parse_names(model), trainings=trainings, settings=words.parse_options(setting),
-            recipe=words.parse_options(recipe), say=lambda step: None if quiet else typer.echo(step, err=True),
-            dataset=dataset, data_root=data_root, methods=words.parse_names(methods), images=images, profile=profile,
-            out=out, device=device, workers=workers, dataset_options=words.parse_options(dataset_option), seed=seed,
+            card, judge, models=arguments.parse_names(model), trainings=trainings, settings=arguments.parse_options(setting),
+            recipe=arguments.parse_options(recipe), say=lambda step: None if quiet else typer.echo(step, err=True),
+            dataset=dataset, data_root=data_root, methods=arguments.parse_names(methods), images=images, profile=profile,
+            out=out, device=device, workers=workers, dataset_options=arguments.parse_options(dataset_option), seed=seed,
             download=download, plugins=plugin or (), cards=cards or (), quiet=quiet,
         )  # fmt: skip
         studies.append(study)
@@ -149,8 +149,8 @@ def _draw(study: Study, folder: Path, format_: Format) -> None:
     """Draws the figures of a comparison, and says where they are."""
     import re
 
+    from xaibench.files import make_folder
     from xaibench.report.board_text import clean
-    from xaibench.results.files import make_folder
 
     make_folder(folder)
     for path in study.figures(folder / f"compare-{study.card.name}-{re.sub('[^a-zA-Z0-9]+', '-', study.judge)}"):

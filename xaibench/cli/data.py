@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from xaibench.cli import words
+from xaibench.cli import arguments
 
 if TYPE_CHECKING:
     from xaibench.cards import DatasetCard
@@ -55,8 +55,8 @@ def check(
         Path | None, typer.Option("--out", metavar="PNG", help="The contact sheet.", show_default="NAME.png")
     ] = None,
     format_: Annotated[Format, typer.Option("--format", help="table, csv or json.")] = Format.table,
-    plugin: words.Plugins = None,
-    cards: words.Cards = None,
+    plugin: arguments.Plugins = None,
+    cards: arguments.Cards = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
 ) -> None:
     """Say what a data set holds and lacks, read every image, and draw a contact sheet of the first ones.
@@ -74,7 +74,7 @@ def check(
 
     add(plugin or (), cards or ())
     card, path = registry.card("dataset", name), sheet_path(out or Path(f"{name}.png"))
-    data = _opened(card, data_root, words.parse_options(option), download)
+    data = _opened(card, data_root, arguments.parse_options(option), download)
     with bar(f"checking {name}", len(data.ids), quiet) as progress:
         found = check_dataset(data, card.geometry.crop, images if quick else None, progress)
     if format_ is Format.table:
@@ -102,5 +102,5 @@ def _opened(card: DatasetCard, root: Path | None, options: dict[str, Any], downl
         return open_dataset(card, root, options)
     except XaibenchError:
         if card.layout:
-            typer.echo(f"{card.name} is laid out like this:\n{words.indented(card.layout)}", err=True)
+            typer.echo(f"{card.name} is laid out like this:\n{arguments.indented(card.layout)}", err=True)
         raise

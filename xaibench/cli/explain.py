@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from xaibench.cli import words
+from xaibench.cli import arguments
 
 EPILOG = """
 \b
@@ -36,7 +36,7 @@ class Style(StrEnum):
 
 def command(
     photos: Annotated[list[str], typer.Argument(metavar="PHOTO...", help="Image files, or image ids of the data set.")],
-    model: Annotated[str, typer.Option("--model", help=words.MODEL)],
+    model: Annotated[str, typer.Option("--model", help=arguments.MODEL)],
     methods: Annotated[
         str | None,
         typer.Option("--methods", metavar="NAME,...", help="Or `all`; by default five quick ones of different kinds."),
@@ -61,14 +61,14 @@ def command(
             "--target", metavar="CLASS", help="Index or name of what is explained.", show_default="prediction"
         ),
     ] = None,
-    layer: words.Layer = None,
+    layer: arguments.Layer = None,
     style: Annotated[Style, typer.Option("--style", help=STYLE_HELP)] = Style.overlay,
     profile: Annotated[
         str | None,
         typer.Option("--profile", help="`paper`: the papers' parameters; the data set may have a lighter one."),
     ] = None,
-    plugin: words.Plugins = None,
-    cards: words.Cards = None,
+    plugin: arguments.Plugins = None,
+    cards: arguments.Cards = None,
     download: Annotated[bool, typer.Option("--download", help="Allow published weights to be fetched.")] = False,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, ...")] = "auto",
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of noise and masks.")] = 0,
@@ -79,13 +79,13 @@ def command(
     Each map has its own colour bar: methods have different units, so only patterns may be compared between them. Noise
     derives from the seed and the photo's file name: the same command draws the same picture.
     """
-    from xaibench.engine.explain import explain
     from xaibench.errors import XaibenchError
+    from xaibench.explanation.api import explain
     from xaibench.report.board_text import clean
 
     path = out or Path(f"{Path(photos[0]).stem}-explained.png")
     found = explain(
-        photos, model=model, methods=words.parse_names(methods), dataset=dataset, data_root=data_root, weights=weights,
+        photos, model=model, methods=arguments.parse_names(methods), dataset=dataset, data_root=data_root, weights=weights,
         target=target, layer=layer, profile=profile, out=path, style=style.value, device=device, seed=seed,
         download=download, plugins=plugin or (), cards=cards or (), quiet=quiet,
     )  # fmt: skip

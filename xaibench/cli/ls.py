@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from xaibench.cli.words import Cards, Plugins
+from xaibench.cli.arguments import Cards, Plugins
 
 EPILOG = """
 \b

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from xaibench.cli import words
+from xaibench.cli import arguments
 
 app = typer.Typer(help="Make masks of all objects.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -34,7 +34,7 @@ def make(
     images: Annotated[
         int | None, typer.Option("--images", min=1, help="How many, as `run` takes them.", show_default="all")
     ] = None,
-    image_size: words.ImageSize = None,
+    image_size: arguments.ImageSize = None,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="The folder.", show_default="below XAIBENCH_HOME")
     ] = None,
@@ -49,8 +49,8 @@ def make(
     dataset_option: Annotated[
         list[str] | None, typer.Option("--dataset-option", metavar="KEY=VALUE", help="Such as split=train.")
     ] = None,
-    plugin: words.Plugins = None,
-    cards: words.Cards = None,
+    plugin: arguments.Plugins = None,
+    cards: arguments.Cards = None,
     download: Annotated[bool, typer.Option("--download", help="Allow the network to be fetched.")] = False,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, ...")] = "auto",
     chunk_size: Annotated[int, typer.Option("--chunk-size", min=1, help="Points in one pass of the network.")] = 64,
@@ -61,15 +61,15 @@ def make(
     Masks are of displayed images, what a model sees. Masks below min_area, 1 % of the image, are dropped and counted.
     What the folder holds is not made again: the same command after an interruption goes on where it stopped.
     """
-    from xaibench.engine.budget import choose_device
+    from xaibench.evaluation.resources import choose_device
     from xaibench.masks.make import make_masks
     from xaibench.masks.maker import Tools
+    from xaibench.provenance import command_line
     from xaibench.report.board_text import clean
-    from xaibench.results.manifest import command_line
 
     made = make_masks(
-        maker, dataset=dataset, data_root=data_root, dataset_options=words.parse_options(dataset_option),
-        settings=words.parse_options(setting), images=images, image_size=image_size, out=out,
+        maker, dataset=dataset, data_root=data_root, dataset_options=arguments.parse_options(dataset_option),
+        settings=arguments.parse_options(setting), images=images, image_size=image_size, out=out,
         plugins=plugin or (), cards=cards or (),
         tools=Tools(model, download, choose_device(device), chunk_size), quiet=quiet, command=command_line(),
     )  # fmt: skip

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xaibench.cli import words
+from xaibench.cli import arguments
 
 if TYPE_CHECKING:
-    from xaibench.engine.api import Results
+    from xaibench.evaluation.api import Results
 
 EPILOG = """
 \b
@@ -44,7 +44,7 @@ Examples:
 def command(
     protocols: Annotated[str, typer.Argument(metavar="PROTOCOL[,PROTOCOL]", help="Names of `xaibench ls protocols`.")],
     model: Annotated[
-        str, typer.Option("--model", metavar="MODEL[,MODEL]", help=f"{words.MODEL} Several, or 'resnet*'.")
+        str, typer.Option("--model", metavar="MODEL[,MODEL]", help=f"{arguments.MODEL} Several, or 'resnet*'.")
     ],
     dataset: Annotated[str, typer.Option("--dataset", help="A name of `xaibench ls datasets`.")] = "critters",
     data_root: Annotated[
@@ -74,11 +74,11 @@ def command(
         str | None,
         typer.Option("--methods", metavar="NAME,...", help="Or `all`; by default the paper's list and the controls."),
     ] = None,
-    layer: words.Layer = None,
+    layer: arguments.Layer = None,
     images: Annotated[
         int | None, typer.Option("--images", min=1, help="How many; by default what the profile says.")
     ] = None,
-    image_size: words.ImageSize = None,
+    image_size: arguments.ImageSize = None,
     profile: Annotated[
         str | None,
         typer.Option(
@@ -115,8 +115,8 @@ def command(
         list[str] | None,
         typer.Option("--setting", metavar="KEY=VALUE", help="Any setting of `xaibench show protocol NAME`."),
     ] = None,
-    plugin: words.Plugins = None,
-    cards: words.Cards = None,
+    plugin: arguments.Plugins = None,
+    cards: arguments.Cards = None,
     download: Annotated[bool, typer.Option("--download", help="Allow published weights to be fetched.")] = False,
     keep_maps: Annotated[bool, typer.Option("--keep-maps", help="Also keep the attribution maps.")] = False,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, ...")] = "auto",
@@ -137,20 +137,20 @@ def command(
     computed again: the same command after an interruption goes on where it stopped.
     """
     from xaibench.cli.several import expand, run_each
-    from xaibench.results.manifest import command_line
+    from xaibench.provenance import command_line
 
     settings = {
         "grid": grid, "baseline": baseline, "target": target, "attribution_output": attribution_output,
         "drop_output": drop_output,
     }  # fmt: skip
     run_each(
-        words.parse_names(protocols), expand(model, plugin or (), cards or ()), report, dataset=dataset,
-        data_root=data_root, images=images, image_size=image_size, methods=words.parse_names(methods), profile=profile,
+        arguments.parse_names(protocols), expand(model, plugin or (), cards or ()), report, dataset=dataset,
+        data_root=data_root, images=images, image_size=image_size, methods=arguments.parse_names(methods), profile=profile,
         weights=weights, out=out, device=device, reference_model=reference_model,
         reference_weights=reference_weights, masks=masks, layer=layer, training_seed=training_seed,
-        recipe=words.parse_options(recipe),
-        settings={k: v for k, v in settings.items() if v is not None} | words.parse_options(setting),
-        dataset_options=words.parse_options(dataset_option), precision=precision, batch_size=batch_size,
+        recipe=arguments.parse_options(recipe),
+        settings={k: v for k, v in settings.items() if v is not None} | arguments.parse_options(setting),
+        dataset_options=arguments.parse_options(dataset_option), precision=precision, batch_size=batch_size,
         chunk_size=chunk_size, workers=workers, seed=seed, keep_maps=keep_maps, download=download,
         plugins=plugin or (), cards=cards or (), quiet=quiet, command=command_line(),
     )  # fmt: skip
@@ -158,9 +158,9 @@ def command(
 
 def report(results: Results) -> None:
     """Prints the boards of a run, draws them beside the rows, and says what was skipped and where everything is."""
+    from xaibench.files import make_folder
     from xaibench.report.board_figure import board_figure
     from xaibench.report.board_text import clean
-    from xaibench.results.files import make_folder
 
     terminal = sys.stdout.isatty()
     width = shutil.get_terminal_size().columns if terminal else None

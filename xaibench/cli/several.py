@@ -11,7 +11,7 @@ import typer
 from xaibench.errors import XaibenchError
 
 if TYPE_CHECKING:
-    from xaibench.engine.api import Results
+    from xaibench.evaluation.api import Results
 
 WILD = frozenset("*?[")
 
@@ -22,7 +22,7 @@ def expand(text: str, plugins: Iterable[Path], cards: Iterable[Path]) -> list[st
     plugins and cards bring models too. Raises XaibenchError for a name that is unknown, and wildcards without a match.
     """
     from xaibench import registry
-    from xaibench.cli.words import parse_names
+    from xaibench.cli.arguments import parse_names
     from xaibench.plugins import add
 
     add(plugins, cards)
@@ -46,7 +46,7 @@ def run_each(protocols: Sequence[str], models: Sequence[str], report: Callable[[
     What one model cannot do does not stop the others: it is said when all are done. Raises XaibenchError then, or at
     once where there is one model.
     """
-    from xaibench.engine.api import MethodFailed, run
+    from xaibench.evaluation.api import MethodFailed, run
 
     failed: dict[str, str] = {}
     for number, model in enumerate(models, 1):

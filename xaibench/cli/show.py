@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xaibench.cli import words
+from xaibench.cli import arguments
+from xaibench.cli.arguments import Cards, Plugins
 from xaibench.cli.explain import STYLE_HELP, Style
-from xaibench.cli.words import Cards, Plugins
 
 if TYPE_CHECKING:
     from xaibench.cards import Card
@@ -33,8 +33,8 @@ def method(
 
 @app.command("model", epilog="Example:  xaibench show model timm:resnet18")
 def model(
-    name: Annotated[str, typer.Argument(help=words.MODEL)],
-    image_size: words.ImageSize = None,
+    name: Annotated[str, typer.Argument(help=arguments.MODEL)],
+    image_size: arguments.ImageSize = None,
     plugin: Plugins = None,
     cards: Cards = None,
 ) -> None:
@@ -82,7 +82,7 @@ def dataset(
 ) -> None:
     """A data set's card, and a contact sheet of its first images with boxes and masks drawn on them."""
     from xaibench import registry
-    from xaibench.cli.words import parse_options
+    from xaibench.cli.arguments import parse_options
     from xaibench.datasets.open import open_dataset
     from xaibench.plugins import add
     from xaibench.report.contact_sheet import dataset_sheet, sheet_path
@@ -134,8 +134,8 @@ def run(
     weights: Annotated[
         Path | None, typer.Option("--weights", metavar="PATH", help="The weights, if they are elsewhere by now.")
     ] = None,
-    plugin: words.Plugins = None,
-    cards: words.Cards = None,
+    plugin: arguments.Plugins = None,
+    cards: arguments.Cards = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, ...")] = "auto",
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
 ) -> None:
@@ -146,7 +146,7 @@ def run(
     """
     from xaibench.analysis.boards import boards, short_key
     from xaibench.analysis.gallery import select
-    from xaibench.engine.replay import Places, replay
+    from xaibench.evaluation.replay import Places, replay
     from xaibench.report.board_text import clean
     from xaibench.report.gallery import check_gallery, draw_gallery, gallery_of
     from xaibench.results.store import Store
@@ -154,7 +154,7 @@ def run(
     store = Store.open(path)
     shown = select(
         store, protocol=protocol, model=model, dataset=dataset, board=board, run=run,
-        methods=words.parse_names(methods), count=images,
+        methods=arguments.parse_names(methods), count=images,
     )  # fmt: skip
     taken = shown.board
     if out is None:
@@ -176,7 +176,7 @@ def _print(card: Card) -> None:
     """A card as `field: value` lines, empty fields left out."""
     for field, value in card.model_dump(exclude_defaults=True).items():
         lines = isinstance(value, str) and "\n" in value
-        typer.echo(f"{field}:\n{words.indented(value)}" if lines else f"{field}: {_value(value)}")
+        typer.echo(f"{field}:\n{arguments.indented(value)}" if lines else f"{field}: {_value(value)}")
 
 
 def _value(value: object) -> str:

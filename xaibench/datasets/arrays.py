@@ -8,10 +8,11 @@ import numpy as np
 from PIL import Image
 
 from xaibench.cards import Geometry
-from xaibench.datasets.base import Dataset, Sample, content_hash
+from xaibench.datasets.base import Dataset, Sample
 from xaibench.datasets.placement import Placement
 from xaibench.datasets.reading import in_split
 from xaibench.errors import XaibenchError
+from xaibench.hashing import content_hash
 
 
 class Arrays(Dataset):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -128,7 +127,7 @@ class Dataset(ABC):
         return shuffled if count is None else shuffled[:count]
 
 
-def checked_sample(sample: object, side: int, classes: int, dataset: str) -> Sample:
+def validate_sample(sample: object, side: int, classes: int, dataset: str) -> Sample:
     """What a data set loaded, if it is a sample of (side, side, 3) uint8 with a label below the number of classes.
 
     Raises XaibenchError that says what came.
@@ -142,8 +141,3 @@ def checked_sample(sample: object, side: int, classes: int, dataset: str) -> Sam
     if not 0 <= sample.label < classes:
         raise XaibenchError(f"data set {dataset}: image {sample.image_id} has class {sample.label} of {classes}")
     return sample
-
-
-def content_hash(data: bytes) -> str:
-    """The hex digest that names the content of an image's source."""
-    return hashlib.blake2b(data, digest_size=10).hexdigest()

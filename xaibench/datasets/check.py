@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from xaibench.datasets.base import Annotation, Dataset, Piece, checked_sample
+from xaibench.datasets.base import Annotation, Dataset, Piece, validate_sample
 from xaibench.errors import XaibenchError, one_line
 from xaibench.progress import Bar
 
@@ -63,7 +63,7 @@ def check_dataset(data: Dataset, side: int, read: int | None = None, progress: B
         if number >= read:
             _tried(lambda i=image_id: _header(data, i), wrong)
         else:
-            _tried(lambda i=image_id: checked_sample(data.load(i), side, len(data.classes), data.name), wrong)
+            _tried(lambda i=image_id: validate_sample(data.load(i), side, len(data.classes), data.name), wrong)
             known = _tried(lambda i=image_id: data.annotate(i), wrong) if _annotated(data) else None
             if known is not None:
                 wrong += list(_faults(known, side, len(data.classes)))

@@ -13,10 +13,11 @@ import numpy as np
 from PIL import Image
 
 from xaibench.cards import Geometry
-from xaibench.datasets.base import Annotation, Dataset, Piece, Sample, content_hash
+from xaibench.datasets.base import Annotation, Dataset, Piece, Sample
 from xaibench.datasets.mnist import DIGITS, MNIST, SIDE, digits_in
 from xaibench.datasets.placement import Placement
 from xaibench.errors import XaibenchError
+from xaibench.hashing import content_hash
 from xaibench.seeds import derive
 
 CORNERS = ((0, 0), (SIDE, 0), (0, SIDE), (SIDE, SIDE))  # x, y

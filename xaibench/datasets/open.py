@@ -11,7 +11,7 @@ from xaibench.cards import DatasetCard
 from xaibench.datasets import red_dot
 from xaibench.datasets.base import Dataset
 from xaibench.errors import XaibenchError
-from xaibench.results.files import make_folder
+from xaibench.files import make_folder
 
 
 def parameters_of(card: DatasetCard, options: dict[str, Any], part: str = "test") -> dict[str, Any]:

@@ -10,10 +10,11 @@ import numpy as np
 from PIL import Image
 
 from xaibench.cards import Geometry
-from xaibench.datasets.base import Dataset, Sample, content_hash
+from xaibench.datasets.base import Dataset, Sample
 from xaibench.datasets.images import decode, displayed, read_bytes, read_image
 from xaibench.datasets.placement import Placement
 from xaibench.errors import XaibenchError, one_line
+from xaibench.hashing import content_hash
 
 
 class Photos(Dataset):

@@ -15,11 +15,12 @@ import numpy as np
 from PIL import Image
 
 from xaibench.cards import Geometry
-from xaibench.datasets.base import Annotation, Dataset, Sample, checked_sample, content_hash
+from xaibench.datasets.base import Annotation, Dataset, Sample, validate_sample
 from xaibench.datasets.placement import Placement
 from xaibench.datasets.reading import one_of
 from xaibench.datasets.wrapped import Wrapped
 from xaibench.errors import XaibenchError, unknown
+from xaibench.hashing import content_hash
 
 RED = (255, 0, 0)
 OPTIONS = ("red_dot", "red_dot_place", "red_dot_radius")
@@ -107,7 +108,7 @@ class Marked(Wrapped):
         return dot_centre(self.geometry.crop, self.radius, self.place)
 
     def _unmarked(self, image_id: str) -> Sample:
-        return checked_sample(super().load(image_id), self.geometry.crop, len(self.classes), self.name)
+        return validate_sample(super().load(image_id), self.geometry.crop, len(self.classes), self.name)
 
     def _is_marked(self, image_id: str) -> bool:
         return self.dataset.label(image_id) == self.marked

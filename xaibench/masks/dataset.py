@@ -9,9 +9,10 @@ from typing import Any
 
 from xaibench import registry
 from xaibench.cards import DatasetCard
-from xaibench.datasets.base import Annotation, Dataset, Piece, Sample, content_hash
+from xaibench.datasets.base import Annotation, Dataset, Piece, Sample
 from xaibench.datasets.wrapped import Wrapped
 from xaibench.errors import XaibenchError
+from xaibench.hashing import content_hash
 from xaibench.masks.store import Masks
 
 
@@ -74,7 +75,8 @@ class WithMasks(Wrapped):
 def made_from(card: DatasetCard) -> dict[str, Any]:
     """What masks must share with a data set to be masks of its images as displayed."""
     return {
-        "name": card.name, "version": card.version, "source": registry.source(card), "geometry": card.geometry.facts,
+        "name": card.name, "version": card.version, "source": registry.source(card),
+        "geometry": card.geometry.key_fields,
     }  # fmt: skip
 
 
@@ -91,6 +93,6 @@ def with_masks(card: DatasetCard, dataset: Dataset, path: Path) -> WithMasks:
     return WithMasks(dataset, masks)
 
 
-def facts_of(dataset: Dataset) -> dict[str, Any]:
+def mask_key_fields(dataset: Dataset) -> dict[str, Any]:
     """What keys say of the masks that a data set was given; empty for one without."""
-    return dataset.masks.header.facts if isinstance(dataset, WithMasks) else {}
+    return dataset.masks.header.key_fields if isinstance(dataset, WithMasks) else {}

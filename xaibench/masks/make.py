@@ -11,20 +11,20 @@ import numpy as np
 
 from xaibench import registry
 from xaibench.cards import DatasetCard
-from xaibench.datasets.base import Dataset, checked_sample
+from xaibench.datasets.base import Dataset, validate_sample
 from xaibench.datasets.loading import load_sample
 from xaibench.datasets.open import open_dataset, parameters_of
 from xaibench.errors import XaibenchError
+from xaibench.files import make_folder, plain
 from xaibench.home import home
+from xaibench.locks import claim
 from xaibench.masks.dataset import made_from
 from xaibench.masks.maker import USUAL, Maker, Tools, make_maker
 from xaibench.masks.rle import encode
 from xaibench.masks.store import Header, Masks, add_rows, row
 from xaibench.plugins import add
 from xaibench.progress import Bar, bar
-from xaibench.results.files import make_folder, plain
-from xaibench.results.lock import claim
-from xaibench.results.manifest import command_line
+from xaibench.provenance import command_line
 
 SHARD = 64  # images in a file: what a kill may lose
 
@@ -144,7 +144,7 @@ def _fill(
 
 def _row(data: Dataset, by: Maker, image_id: str) -> dict[str, Any]:
     """The masks of an image without the small ones."""
-    sample = checked_sample(load_sample(data, image_id), by.side, len(data.classes), data.name)
+    sample = validate_sample(load_sample(data, image_id), by.side, len(data.classes), data.name)
     masks = by.draw(sample)
     least = max(by.settings["min_area"] * by.side**2, 1)
     kept = masks[masks.sum((1, 2)) >= least]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from xaibench.datasets.base import content_hash
+from xaibench.hashing import content_hash
 
 
 def encode(masks: np.ndarray) -> list[list[int]]:

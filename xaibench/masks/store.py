@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from xaibench.errors import XaibenchError
+from xaibench.files import plain, write_atomic
+from xaibench.hashing import digest
 from xaibench.masks.rle import decode, digest_of
-from xaibench.results.cells import digest
-from xaibench.results.files import plain, write_atomic
 
 HEADER_KEY = b"xaibench.masks"
 VERSION = 1
@@ -51,7 +51,7 @@ class Header:
     label: str = ""
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def key_fields(self) -> dict[str, Any]:
         """What keys of results hash; the images' digests name the masks themselves."""
         return {
             "maker": self.maker, "settings": self.settings, "weights": self.weights, "packages": self.packages,
@@ -60,7 +60,7 @@ class Header:
     @property
     def key(self) -> str:
         """16 hex digits that tell these masks from those of other settings or another data set."""
-        return digest(self.facts | {"dataset": self.dataset})
+        return digest(self.key_fields | {"dataset": self.dataset})
 
     @classmethod
     def read(cls, path: Path) -> Header:

@@ -51,7 +51,7 @@ class Encoding:
         return torch.cat([zero, 1 - zero]) if self.complement else zero
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def key_fields(self) -> dict[str, Any]:
         """What keys hash."""
         complement = {"complement": True} if self.complement else {}
         return {"mean": list(self.mean), "std": list(self.std)} | complement

@@ -49,7 +49,7 @@ def build_network(card: ModelCard, num_classes: int) -> nn.Module:
     return net.eval()
 
 
-def checked_classes(card: ModelCard, net: nn.Module, inputs: Tensor) -> int:
+def validate_classes(card: ModelCard, net: nn.Module, inputs: Tensor) -> int:
     """The number of classes that a network tells apart, by one pass of inputs (1, C, H, W).
 
     Raises XaibenchError where it cannot take them, or does not give logits (1, K).

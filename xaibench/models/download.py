@@ -12,10 +12,11 @@ import urllib.parse
 import urllib.request
 from pathlib import Path
 
+from xaibench.cards import PublishedWeights
 from xaibench.errors import XaibenchError
+from xaibench.files import make_folder, obstacle
 from xaibench.home import home
 from xaibench.progress import bar
-from xaibench.results.files import make_folder, obstacle
 
 CHUNK = 1 << 20
 
@@ -25,6 +26,16 @@ def stored_at(url: str) -> Path:
     `model.safetensors`."""
     folder = hashlib.sha256(url.encode()).hexdigest()[:12]
     return home() / "downloads" / folder / Path(urllib.parse.urlsplit(url).path).name
+
+
+def address(weights: PublishedWeights) -> tuple[str, str]:
+    """URL and (beginning of the) sha256 of published weights; torchvision's file names end in that beginning."""
+    if not weights.enum:
+        return weights.url, weights.sha256
+    from xaibench.models.torchvision_cnn import weights_url
+
+    url = weights_url(weights.enum)
+    return url, url.rsplit("-", 1)[-1].removesuffix(".pth")
 
 
 def fetch(url: str, path: Path, sha256: str = "") -> Path:

@@ -9,9 +9,9 @@ from xaibench import registry
 from xaibench.cards import DatasetCard, Geometry, ModelCard
 from xaibench.errors import XaibenchError
 from xaibench.models.base import Encoding, Model
-from xaibench.models.build import attention_in, brings_weights, build_network, checked_classes, is_finished, own_state
+from xaibench.models.build import attention_in, brings_weights, build_network, is_finished, own_state, validate_classes
 from xaibench.models.dilate import dilate_last_stage, sample_input
-from xaibench.models.find import address
+from xaibench.models.download import address
 from xaibench.models.probe import default_cam_layer, map_size
 from xaibench.models.state import StateFile, class_count, load_state, read_state
 from xaibench.models.tokens import check_size, transformer_in
@@ -46,7 +46,7 @@ def build_model(card: ModelCard, num_classes: int, geometry: Geometry, min_cam_g
     encoding = encoding_of(card)
     look = sample_input(encoding.channels, geometry.crop)
     check_size(net, tuple(look.shape[2:]), card.name)
-    classes = checked_classes(card, net, look)
+    classes = validate_classes(card, net, look)
     if classes != num_classes and not is_finished(card):
         raise XaibenchError(f"model {card.name} gives {classes} logits where it was built for {num_classes} classes")
     tokens = transformer_in(net) is not None
@@ -97,14 +97,14 @@ def load_weights(model: Model, state: StateFile, choice: str, card: ModelCard) -
     the model's card says of it. A network that was trained here has the probability of its loss.
     """
     load_state(model.net, state, model.name)
-    if loss := state.facts.get("recipe", {}).get("loss"):
+    if loss := state.header.get("recipe", {}).get("loss"):
         model.probability = "sigmoid" if loss == "binary-cross-entropy" else "softmax"
-    alignment = state.facts.get("alignment")
+    alignment = state.header.get("alignment")
     if card.aligned and card.aligned.alignment and address(card.aligned)[0].endswith("/" + state.path.name):
-        alignment = card.aligned.alignment.facts
+        alignment = card.aligned.alignment.key_fields
     kinds = {"cell": "aligned", "pixels": "trained on random masks", "parts": "trained on dropped parts"}
     kind = kinds[alignment.get("kind", "cell")] if alignment else ""
-    made = state.facts["task"]["name"] if state.facts.get("task") else kind or "plain"
+    made = state.header["task"]["name"] if state.header.get("task") else kind or "plain"
     known = {"plain": made, "aligned": kind, "own": "its own weights"}
     words = known.get(choice) or f"{kind + ' ' if kind == 'aligned' else ''}weights {state.path.name}"
     model.weights = {"digest": state.digest, "alignment": alignment, "label": words}

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from xaibench.errors import XaibenchError
-from xaibench.results.files import make_folder, write_atomic
+from xaibench.files import make_folder, write_atomic
 
 PREFIXES = ("module.", "model.", "_orig_mod.", "net.")
 WRAPPERS = ("state_dict", "model_state_dict", "model", "model_state", "net")
@@ -28,13 +28,13 @@ class StateFile:
     path: Path
     tensors: dict[str, Tensor]
     digest: str
-    facts: dict
+    header: dict
 
 
 def check_classes(state: StateFile, classes: Sequence[str], dataset: str) -> None:
     """Raises XaibenchError where the header of weights names other classes than those of a data set, or in another
     order; weights of other people name none."""
-    known = state.facts.get("classes")
+    known = state.header.get("classes")
     if known is None or list(known) == list(classes):
         return
     place = next(
@@ -131,7 +131,7 @@ def class_count(net: nn.Module, state: StateFile) -> int | None:
     return counts.pop() if len(counts) == 1 and all(given[k].shape[1:] == wanted[k].shape[1:] for k in wrong) else None
 
 
-def save_state(net: nn.Module, path: Path, facts: dict) -> None:
+def save_state(net: nn.Module, path: Path, header: dict) -> None:
     """Writes safetensors with facts about training and alignment in the header, whole or not at all.
 
     Raises XaibenchError when the disk is full or the folder cannot be written.
@@ -139,7 +139,7 @@ def save_state(net: nn.Module, path: Path, facts: dict) -> None:
     make_folder(path.parent)
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in net.state_dict().items()}
     # one entry only: safetensors writes several in a random order, and the file's digest is part of every key
-    write_atomic(path, save(tensors, metadata={"xaibench": json.dumps(facts, sort_keys=True)}))
+    write_atomic(path, save(tensors, metadata={"xaibench": json.dumps(header, sort_keys=True)}))
 
 
 def file_digest(path: Path) -> str:

@@ -18,19 +18,19 @@ class TrainedWeights:
     """A file of weights and what its header says: model, dataset, alignment (or None), recipe, seed, metrics."""
 
     path: Path
-    facts: dict
+    header: dict
 
 
-def recipe_key(facts: dict) -> str:
+def recipe_key(header: dict) -> str:
     """12 hex digits that name a training: the hash of everything that was decided before it began."""
-    return hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=6).hexdigest()
+    return hashlib.blake2b(json.dumps(header, sort_keys=True).encode(), digest_size=6).hexdigest()
 
 
-def folder_of(facts: dict) -> Path:
+def folder_of(header: dict) -> Path:
     """Where the training described by these facts lives."""
-    task = facts.get("task")
-    kind = task["name"] if task else "aligned" if facts["alignment"] else "plain"
-    name = f"{facts['model']}-{facts['dataset']}-{kind}-{recipe_key(facts)}".replace(":", "-").replace("/", "-")
+    task = header.get("task")
+    kind = task["name"] if task else "aligned" if header["alignment"] else "plain"
+    name = f"{header['model']}-{header['dataset']}-{kind}-{recipe_key(header)}".replace(":", "-").replace("/", "-")
     return home() / "models" / name
 
 
@@ -42,10 +42,10 @@ def trained_weights(model: str, dataset: str, source: str | None = None) -> list
     found = []
     for path in sorted((home() / "models").glob("*/weights.safetensors"), key=lambda p: p.stat().st_mtime):
         try:
-            facts = read_header(path)
+            header = read_header(path)
         except (SafetensorError, OSError, ValueError):
             continue
-        code = facts.get("model_card", {}).get("source", "")
-        if (facts.get("model"), facts.get("dataset")) == (model, dataset) and source in (None, code):
-            found.append(TrainedWeights(path, facts))
+        code = header.get("model_card", {}).get("source", "")
+        if (header.get("model"), header.get("dataset")) == (model, dataset) and source in (None, code):
+            found.append(TrainedWeights(path, header))
     return found

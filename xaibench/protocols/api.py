@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from xaibench import registry
 from xaibench.attribution.api import evidence_of
-from xaibench.attribution.passes import Passes
+from xaibench.attribution.runner import ModelRunner
 from xaibench.cards import ProtocolCard
 from xaibench.errors import XaibenchError
 from xaibench.protocols.base import Protocol
@@ -48,6 +48,6 @@ def score(
         wanted = (len(inputs), 1, *inputs.shape[-2:])
         raise XaibenchError(f"maps are (B, 1, H, W) = {wanted}, not {tuple(maps.shape)}")
     judge.check(tuple(inputs.shape[-2:]))
-    with Passes(model, chunk=chunk, output=output) as passes:
-        e = evidence_of(passes, inputs, targets, image_ids=image_ids, seed=seed, output=judge.attribution_output)
+    with ModelRunner(model, chunk=chunk, output=output) as runner:
+        e = evidence_of(runner, inputs, targets, image_ids=image_ids, seed=seed, output=judge.attribution_output)
         return judge.score(judge.prepare(e), maps.to(inputs.device)).values

@@ -40,7 +40,7 @@ class Protocol(ABC):
     target says which classes are explained: `label`, `prediction`, `labels` (every labelled class) or `predictions`
     (every predicted class: the highest logit, or, for models with a sigmoid, each probability of at least 0.5).
     attribution_output says whether a logit or a probability is explained; needs what the data set must know (`boxes`,
-    `masks`, `instances`, `objects`, `parts`, `redraw`, in `Evidence.scenes`); has_oracle whether the protocol can draw
+    `masks`, `instances`, `objects`, `parts`, `redraw`, in `Evidence.annotations`); has_oracle whether the protocol can draw
     its own best map; without_method that it judges the model alone: then `score` gets None for maps; needs_reference
     that it compares the model with a second one (`--reference-model`), which `Evidence.reference` is about;
     shows_others that it also shows images of the data set that are not in the batch, so that its keys hash them all.
@@ -66,7 +66,7 @@ class Protocol(ABC):
         """Scores of a method, whose maps of the batch are given; `again` makes its maps (P', 1, H, W) of other
         evidence.
 
-        For protocols that explain changed images or networks (`Evidence.at`, `Evidence.through`); others score maps.
+        For protocols that explain changed images or networks (`Evidence.at`, `Evidence.with_model`); others score maps.
         """
         return self.score(prepared, maps)
 
@@ -102,7 +102,7 @@ class Protocol(ABC):
         return replace(self, **chosen)
 
     @property
-    def words(self) -> str:
+    def description(self) -> str:
         """The settings in a few words, for titles."""
         return ", ".join(f"{field.name.replace('_', ' ')} {getattr(self, field.name)}" for field in fields(self))
 
@@ -126,7 +126,7 @@ def misaligned(wanted: Alignment, found: Alignment | None) -> str | None:
     return None if wanted.suits(found) else f"they were trained on others ({found})"
 
 
-def checked_scores(scores: object, pairs: int, protocol: str, further: Collection[str] = ()) -> Scores:
+def validate_scores(scores: object, pairs: int, protocol: str, further: Collection[str] = ()) -> Scores:
     """What a protocol gave, if it is one score and one status per pair, NaN where undefined.
 
     further names the metrics that its card declares. Raises XaibenchError that says what came.
@@ -146,7 +146,7 @@ def checked_scores(scores: object, pairs: int, protocol: str, further: Collectio
     for name, also in scores.also.items():
         if not any(fnmatchcase(name, pattern) for pattern in further):
             raise XaibenchError(f"protocol {protocol} gave the score {name!r}, which its card does not list as further")
-        checked_scores(also, pairs, f"{protocol} ({name})")
+        validate_scores(also, pairs, f"{protocol} ({name})")
     return scores
 
 

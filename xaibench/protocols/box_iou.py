@@ -87,11 +87,11 @@ class BoxIoU(Localisation):
         check_whole(self, held_out=1)
 
     @property
-    def words(self) -> str:
+    def description(self) -> str:
         """Such as `labels, logit, threshold 0.5`."""
         if self.threshold == FIT:
-            return f"{super().words}, threshold fitted on {self.held_out} held-out images"
-        return f"{super().words}, threshold {self.threshold:g}"
+            return f"{super().description}, threshold fitted on {self.held_out} held-out images"
+        return f"{super().description}, threshold {self.threshold:g}"
 
     @property
     def held_out_images(self) -> int:

@@ -37,7 +37,7 @@ class CorruptedAccuracy(Protocol):
         check_whole(self, grid=2)
 
     @property
-    def words(self) -> str:
+    def description(self) -> str:
         """Such as `grid 4, zero baseline`."""
         return f"grid {self.grid}, {self.baseline} baseline"
 

@@ -98,7 +98,7 @@ def replaced_scores(
 
     if not len(limits):
         return torch.empty(len(places), 0, dtype=torch.float64, device=places.device)
-    logits = e.passes.logits(len(places) * len(limits), inputs).unflatten(0, (-1, len(limits)))
+    logits = e.runner.logits(len(places) * len(limits), inputs).unflatten(0, (-1, len(limits)))
     return pair_scores(e, logits, output)
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from xaibench.attribution.evidence import Evidence
 from xaibench.protocols.base import Scores, status_of
-from xaibench.protocols.masks import Localisation, between, class_boxes, class_masks, decided, positive_part
+from xaibench.protocols.masks import Localisation, between, class_boxes, class_masks, positive_part, valid_pixels
 
 
 def energy_share(maps: Tensor, part: Tensor, whole: Tensor | None = None) -> Tensor:
@@ -75,9 +75,9 @@ class BoxEnergy(EnergyGame):
         between("alpha", self.alpha, 0, 1)
 
     @property
-    def words(self) -> str:
+    def description(self) -> str:
         """Such as `labels, logit, alpha 0.5`."""
-        return f"{super().words}, alpha {self.alpha:g}"
+        return f"{super().description}, alpha {self.alpha:g}"
 
     def prepare(self, e: Evidence) -> Regions:
         """The union of boxes."""
@@ -102,7 +102,7 @@ class ObjectEnergyInBoxes(EnergyGame):
 
     def prepare(self, e: Evidence) -> Regions:
         """Mask and boxes, and the boxes; without what the data set leaves undecided."""
-        boxes, known = class_boxes(e, self.every), decided(e)
+        boxes, known = class_boxes(e, self.every), valid_pixels(e)
         whole = boxes if known is None else boxes & known
         return Regions(class_masks(e, self.every) & whole, whole)
 
@@ -115,5 +115,5 @@ class ObjectEnergy(EnergyGame):
 
     def prepare(self, e: Evidence) -> Regions:
         """The mask, and all that the data set decides."""
-        mask, known = class_masks(e, self.every), decided(e)
+        mask, known = class_masks(e, self.every), valid_pixels(e)
         return Regions(mask if known is None else mask & known, known)

@@ -132,7 +132,7 @@ class Equivariance(Localisation):
         between("translation", self.translation, 0.01, 0.5)
 
     @property
-    def words(self) -> str:
+    def description(self) -> str:
         """Such as `label, logit, crops from 0.08, translations to 0.25`."""
         words = f"{self.target}, {self.attribution_output}"
         return f"{words}, crops from {self.crop:g}, translations to {self.translation:g}"

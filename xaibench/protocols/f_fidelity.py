@@ -71,7 +71,7 @@ class FFidelity(Protocol):
                 raise XaibenchError(f"{name} is a share above 0 and at most 1, not {value!r}")
 
     @property
-    def words(self) -> str:
+    def description(self) -> str:
         """Such as `alpha 0.5, beta 0.1, 9 sizes, 4 samples, zero baseline, label, logit`."""
         sizes = f"alpha {self.alpha:g}, beta {self.beta:g}, {self.steps - 1} sizes, {self.samples} samples"
         return f"{sizes}, {self.baseline} baseline, {self.target}, {self.attribution_output}"
@@ -133,7 +133,7 @@ class FFidelity(Protocol):
                 made.append(torch.where(gone.view(1, *size), blank[image], e.images[image]))
             return torch.stack(made)
 
-        logits = e.passes.logits(len(maps) * len(cases), inputs).unflatten(0, (-1, len(cases)))
+        logits = e.runner.logits(len(maps) * len(cases), inputs).unflatten(0, (-1, len(cases)))
         intact = e.scores(e.logits(), "probability").double()[:, None]
         falls = intact - pair_scores(e, logits, "probability")
         falls = falls.unflatten(1, (self.steps - 1, 2, self.samples)).mean((1, 3))

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from xaibench.attribution.evidence import Evidence
-from xaibench.attribution.passes import Passes
+from xaibench.attribution.runner import ModelRunner
 from xaibench.errors import XaibenchError, one_line
 from xaibench.models.disconnected import Disconnected, cut
 from xaibench.protocols.base import Protocol, Scores, status_of
@@ -41,7 +41,7 @@ class Shown:
     parts: list[tuple[Tensor, Evidence]]
     own: Tensor
     unsure: Tensor
-    run: Passes
+    run: ModelRunner
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class GridPointing(Protocol):
         between("confidence", self.confidence, 0, 1)
 
     @property
-    def words(self) -> str:
+    def description(self) -> str:
         """Such as `grids of 2x2, logit, images from 0.99`."""
         sure = f", images from {self.confidence:g}" if self.confidence else ""
         return f"grids of {self.cells}x{self.cells}, {self.attribution_output}{sure}"
@@ -74,13 +74,13 @@ class GridPointing(Protocol):
         unsure = torch.zeros(len(e.targets), dtype=torch.bool, device=grids.own.device)
         if self.confidence:
             unsure = ~(e.scores(e.logits(), "probability") >= self.confidence)
-        return Shown(self.parts(e, grids, (~unsure).nonzero()[:, 0]), grids.own, unsure, e.passes)
+        return Shown(self.parts(e, grids, (~unsure).nonzero()[:, 0]), grids.own, unsure, e.runner)
 
     def parts(self, e: Evidence, grids: Grids, pairs: Tensor) -> list[tuple[Tensor, Evidence]]:
         """Evidence about the grids of some pairs (n,), through the network as it is."""
         if not len(pairs):
             return []
-        _check_size(e.passes, grids.images)
+        _check_size(e.runner, grids.images)
         return [(pairs, _about(e, grids, pairs))]
 
     def score(self, prepared: Shown, maps: Tensor) -> Scores:
@@ -96,23 +96,23 @@ class GridPointing(Protocol):
             values[pairs] = cell_share(found, self.cells, own[pairs])
         return status_of(values, ~values.isfinite(), prepared.unsure)
 
-    def _explained(self, e: Evidence, run: Passes, again: Callable[[Evidence], Tensor]) -> Tensor:
+    def _explained(self, e: Evidence, run: ModelRunner, again: Callable[[Evidence], Tensor]) -> Tensor:
         """Maps (n, 1, H, W) of grids, of which a pass has room for fewer than of images.
 
         A network of its own has its own Passes, which also count copies that adapters make of it; each of its inputs is
         cells² inputs of the model.
         """
-        passes, larger = e.passes, self.cells**2
+        runner, larger = e.runner, self.cells**2
         chunk, forwards, backwards = run.chunk, run.forwards, run.backwards
-        passes.chunk = fits = max(1, chunk // larger)
-        if passes is not run:
-            passes.forwards = passes.backwards = 0
+        runner.chunk = fits = max(1, chunk // larger)
+        if runner is not run:
+            runner.forwards = runner.backwards = 0
         try:
             return again(e)
         finally:
-            run.chunk = chunk if passes.chunk == fits else min(chunk, passes.chunk * larger)
-            if passes is not run:
-                run.forwards, run.backwards = forwards + larger * passes.forwards, backwards + larger * passes.backwards
+            run.chunk = chunk if runner.chunk == fits else min(chunk, runner.chunk * larger)
+            if runner is not run:
+                run.forwards, run.backwards = forwards + larger * runner.forwards, backwards + larger * runner.backwards
 
 
 @dataclass(frozen=True)
@@ -127,17 +127,17 @@ class DisconnectedPointing(GridPointing):
         found = []
         for own in grids.own[pairs].unique().tolist():
             chosen = pairs[grids.own[pairs] == own]
-            found.append((chosen, _about(e, grids, chosen).through(*self.network(e, own))))
+            found.append((chosen, _about(e, grids, chosen).with_model(*self.network(e, own))))
         return found
 
-    def network(self, e: Evidence, own: int) -> tuple[Passes, nn.Module | None]:
+    def network(self, e: Evidence, own: int) -> tuple[ModelRunner, nn.Module | None]:
         """Passes and CAM layer of the network that answers for a cell, made once for the run."""
-        run = e.passes
+        run = e.runner
         layer = next((name for name, module in run.net.named_modules() if module is e.cam_layer), "")
         key = ("disconnected", layer, self.cells, own)
         if key not in run.memo:
             net = Disconnected(run.net, layer, self.cells, own, run.output)
-            run.memo[key] = Passes(net, chunk=run.chunk, precision=run.precision), net.stage if layer else None
+            run.memo[key] = ModelRunner(net, chunk=run.chunk, precision=run.precision), net.stage if layer else None
         return run.memo[key]
 
 
@@ -146,13 +146,13 @@ def _about(e: Evidence, grids: Grids, pairs: Tensor) -> Evidence:
     return e.explaining(e.targets[pairs], e.owner[pairs], e.output).at(grids.images[pairs])
 
 
-def _check_size(passes: Passes, grids: Tensor) -> None:
+def _check_size(runner: ModelRunner, grids: Tensor) -> None:
     """Raises XaibenchError unless the network takes images of the grids' size; tried once for the run."""
     key = ("takes", *grids.shape[1:])
-    if key in passes.memo:
+    if key in runner.memo:
         return
     try:
-        passes.logits(1, lambda index: grids[index])
+        runner.logits(1, lambda index: grids[index])
     except XaibenchError:
         raise
     except Exception as error:
@@ -161,4 +161,4 @@ def _check_size(passes: Passes, grids: Tensor) -> None:
             f"the model cannot take grids of {grids.shape[2]}x{grids.shape[3]} pixels, which grid-pg shows it (difull "
             f"does not): {type(error).__name__}: {words}"
         ) from error
-    passes.memo[key] = True
+    runner.memo[key] = True

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from xaibench.attribution.evidence import Evidence
-from xaibench.datasets.base import Dataset, checked_sample
+from xaibench.datasets.base import Dataset, validate_sample
 from xaibench.datasets.loading import load_sample
 from xaibench.errors import XaibenchError
 from xaibench.models.disconnected import joined
@@ -67,18 +67,18 @@ def make_grids(e: Evidence, cells: int) -> Grids:
 
 
 def _grids(e: Evidence, cells: int) -> Grids:
-    scenes = e.scenes
-    if scenes is None:
+    annotations = e.annotations
+    if annotations is None:
         raise XaibenchError("grids need other images of the data set; use `xaibench.run`")
-    dataset, ids, made, own = scenes.dataset, scenes.dataset.image_list(), [], []
+    dataset, ids, made, own = annotations.dataset, annotations.dataset.image_list(), [], []
     for image in e.owner.tolist():
-        sample = scenes.samples[image]
+        sample = annotations.samples[image]
         layout = draw_layout(dataset, ids, sample.image_id, sample.label, cells, e.seed)
         others = []
         for image_id in layout.companions:
             loaded = load_sample(dataset, image_id)
-            others.append(checked_sample(loaded, len(sample.image), len(dataset.classes), dataset.name).image)
-        before, after = scenes.encode(np.stack(others)).tensor_split([layout.own])
+            others.append(validate_sample(loaded, len(sample.image), len(dataset.classes), dataset.name).image)
+        before, after = annotations.encode(np.stack(others)).tensor_split([layout.own])
         made.append(joined(torch.cat([before, e.images[image : image + 1], after]), cells))
         own.append(layout.own)
     return Grids(torch.cat(made), torch.tensor(own, device=e.images.device))

@@ -63,7 +63,7 @@ class _Steps(Protocol):
         check_whole(self, grid=2, steps=2)
 
     @property
-    def words(self) -> str:
+    def description(self) -> str:
         """Such as `pixels, 32 steps, zero baseline, label, logit`."""
         level = "pixels" if self.level == "pixel" else f"patches of grid {self.grid}"
         return f"{level}, {self.steps} steps, {self.baseline} baseline, {self.target}, {self.attribution_output}"
@@ -124,9 +124,9 @@ class IncrementalDeletion(_Steps):
         check_choices(self, order=ORDERS, attribution=ATTRIBUTIONS)
 
     @property
-    def words(self) -> str:
+    def description(self) -> str:
         """Such as `ascending, fixed, pixels, 32 steps, zero baseline, label, logit`."""
-        return f"{self.order}, {self.attribution}, {super().words}"
+        return f"{self.order}, {self.attribution}, {super().description}"
 
     def score(self, prepared: Evidence, maps: Tensor) -> Scores:
         """Scores (P,), higher is better, and `tied`; raises XaibenchError for updated attributions, which need the
@@ -156,7 +156,7 @@ class IncrementalDeletion(_Steps):
             left = self.places(e, maps, self.order)
             gone = places(torch.where(gone, left - units, left).argsort(1)) < amount
             current = shown = torch.where(self.per_pixel(gone, size)[:, None], blank, e.inputs)
-            logits = e.passes.logits(len(shown), lambda index, shown=shown: shown[index])
+            logits = e.runner.logits(len(shown), lambda index, shown=shown: shown[index])
             finite = maps.flatten(1).isfinite().all(1)
             heights.append(torch.where(finite, pair_scores(e, logits, "probability"), torch.nan))
         return torch.stack(heights, 1)

@@ -89,7 +89,7 @@ class _Curves(Protocol):
         check_whole(self, steps=1)
 
     @property
-    def words(self) -> str:
+    def description(self) -> str:
         """Such as `28 steps, zero baseline, label, probability, logit explained`."""
         blanks = ", ".join(f"{getattr(self, name)} {name}" for name in self.blanks)
         return f"{self.steps} steps, {blanks}, {self.target}, {self.output}, {self.attribution_output} explained"

@@ -40,9 +40,9 @@ def box_masks(boxes: Tensor, size: tuple[int, int], margin: float = 0.0) -> Tens
 
 def annotation_of(e: Evidence, image: int) -> Annotation:
     """What is known about an image of the batch; raises XaibenchError where evidence comes without annotations."""
-    if e.scenes is None:
+    if e.annotations is None:
         raise XaibenchError("this protocol needs annotated images, which come with a data set; use `xaibench.run`")
-    return e.scenes.annotation(image)
+    return e.annotations[image]
 
 
 def class_boxes(e: Evidence, every: bool = False, margin: float = 0.0) -> Tensor:
@@ -81,7 +81,7 @@ def _class_masks(e: Evidence, every: bool) -> list[Tensor]:
     return found
 
 
-def decided(e: Evidence) -> Tensor | None:
+def valid_pixels(e: Evidence) -> Tensor | None:
     """(P, H, W) bool: the pixels that the data set does not leave undecided; None where that is all of them."""
     masks = [annotation_of(e, image).ignored for image in e.owner.tolist()]
     if all(mask is None for mask in masks):
@@ -130,7 +130,7 @@ class Localisation(Protocol):
         return self.target == "prediction"
 
     @property
-    def words(self) -> str:
+    def description(self) -> str:
         """Such as `labels, logit` or `prediction against all objects, logit`."""
         return f"{self.target}{' against all objects' if self.every else ''}, {self.attribution_output}"
 

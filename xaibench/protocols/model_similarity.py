@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from xaibench.attribution.cam import grad_cam
 from xaibench.attribution.evidence import Evidence
 from xaibench.attribution.maps import to_map
-from xaibench.attribution.passes import Passes
+from xaibench.attribution.runner import ModelRunner
 from xaibench.errors import XaibenchError
 from xaibench.protocols.base import Protocol, Scores, status_of
 from xaibench.protocols.settings import OUTPUTS, TARGETS, check_choices
@@ -75,15 +75,15 @@ def channel_activations(
     def step(index: Tensor) -> Tensor:
         kept.clear()
         with torch.no_grad():
-            passes.call(images[index])
+            runner.call(images[index])
         if len(kept) != 1:
             raise XaibenchError(f"the layer must run once in a pass, not {len(kept)} times")
         return kept[0]
 
-    with Passes(net, chunk=chunk, output=output) as passes:
+    with ModelRunner(net, chunk=chunk, output=output) as runner:
         handle = layer.register_forward_hook(keep)
         try:
-            return torch.cat([part for _, part in passes.stream(len(images), step)])
+            return torch.cat([part for _, part in runner.stream(len(images), step)])
         finally:
             handle.remove()
 
@@ -138,7 +138,7 @@ class ModelSimilarity(Protocol):
         check_choices(self, target=TARGETS, attribution_output=OUTPUTS)
 
     @property
-    def words(self) -> str:
+    def description(self) -> str:
         """Such as `label, logit`."""
         return f"{self.target}, {self.attribution_output}"
 

@@ -50,9 +50,9 @@ class MultiObjectUniformity(Localisation):
         between("epsilon", self.epsilon, 1e-6, 1)
 
     @property
-    def words(self) -> str:
+    def description(self) -> str:
         """Such as `labels, logit, epsilon 1e-06`."""
-        return f"{super().words}, epsilon {self.epsilon:g}"
+        return f"{super().description}, epsilon {self.epsilon:g}"
 
     def prepare(self, e: Evidence) -> list[Tensor]:
         """The boxes (n, H, W) bool of each pair's class that have a pixel in the image."""

@@ -74,7 +74,7 @@ class ObjectEvidence(Localisation):
         check_choices(self, normalisation=NORMALISATIONS)
 
     @property
-    def words(self) -> str:
+    def description(self) -> str:
         """Such as `predictions against all objects, logit, raw maps`."""
         objects = "objects" if self.level == "all" else self.level
         return f"{self.target} against all {objects}, {self.attribution_output}, {self.normalisation} maps"

@@ -56,16 +56,18 @@ def redraw_logits(e: Evidence, parts: list[list[str]]) -> list[Tensor]:
         return [torch.empty(0)] * len(parts)
 
     def inputs(index: Tensor) -> Tensor:
-        return torch.cat([e.scenes.redrawn(image, [(part,)]) for image, part in (asked[i] for i in index)]).to(e.images)
+        return torch.cat([e.annotations.redrawn(image, [(part,)]) for image, part in (asked[i] for i in index)]).to(
+            e.images
+        )
 
-    return list(e.passes.logits(len(asked), inputs).split([len(names) for names in parts]))
+    return list(e.runner.logits(len(asked), inputs).split([len(names) for names in parts]))
 
 
 def removed_parts(e: Evidence, output: str) -> Parts:
     """The visible parts of each pair's labelled object, and what removing them does to the target's score."""
-    if e.scenes is None:
+    if e.annotations is None:
         raise XaibenchError("part deletion asks the data set for parts and for scenes without them; give it a data set")
-    known = [e.scenes.annotation(image).parts for image in range(len(e.images))]
+    known = [e.annotations[image].parts for image in range(len(e.images))]
     names = [[name for name, mask in parts.items() if mask.any()] for parts in known]
     logits = e.once(("without parts",), lambda: redraw_logits(e, names), per_image=True)
     columns = {name: column for column, name in enumerate(dict.fromkeys(name for found in names for name in found))}

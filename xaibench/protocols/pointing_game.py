@@ -51,9 +51,9 @@ class PointingGame(Localisation):
         between("tolerance", self.tolerance, 0, 1)
 
     @property
-    def words(self) -> str:
+    def description(self) -> str:
         """Such as `labels, logit, tolerance 0.067 of the longer side`."""
-        return f"{super().words}, tolerance {self.tolerance:g} of the longer side"
+        return f"{super().description}, tolerance {self.tolerance:g} of the longer side"
 
     def prepare(self, e: Evidence) -> Targets:
         """The boxes and what is near them."""

@@ -16,7 +16,7 @@ from scipy.stats import rankdata
 from torch import Tensor, nn
 
 from xaibench.attribution.evidence import Evidence
-from xaibench.attribution.passes import Passes
+from xaibench.attribution.runner import ModelRunner
 from xaibench.errors import XaibenchError
 from xaibench.protocols.base import Protocol, Scores, status_of
 from xaibench.protocols.curves import constant_or_not_finite
@@ -80,14 +80,14 @@ class Randomized:
     def explained(self, stage: Evidence, again: Callable[[Evidence], Tensor]) -> Tensor:
         """Maps (P, 1, H, W) of one stage. The run's Passes count what it cost, also through copies that adapters made
         of the randomised network, which its own Passes count."""
-        passes, run = stage.passes, self.intact.passes
-        passes.forwards = passes.backwards = 0
-        passes.chunk = min(passes.chunk, run.chunk)
+        runner, run = stage.runner, self.intact.runner
+        runner.forwards = runner.backwards = 0
+        runner.chunk = min(runner.chunk, run.chunk)
         try:
             return again(stage)
         finally:
-            run.forwards += passes.forwards
-            run.backwards += passes.backwards
+            run.forwards += runner.forwards
+            run.backwards += runner.backwards
 
 
 @dataclass(frozen=True)
@@ -107,26 +107,26 @@ class Randomization(Protocol):
 
     def prepare(self, e: Evidence) -> Randomized:
         """Evidence through each randomised network, shared by all methods; the networks are made once for the run."""
-        return Randomized(e, [e.through(passes, layer) for passes, layer in self.copies(e)])
+        return Randomized(e, [e.with_model(runner, layer) for runner, layer in self.copies(e)])
 
-    def copies(self, e: Evidence) -> list[tuple[Passes, nn.Module | None]]:
+    def copies(self, e: Evidence) -> list[tuple[ModelRunner, nn.Module | None]]:
         """Passes and the CAM layer of the network of each stage."""
-        passes = e.passes
+        runner = e.runner
 
-        def make() -> list[tuple[Passes, nn.Module | None]]:
-            layer = next((name for name, module in passes.net.named_modules() if module is e.cam_layer), None)
+        def make() -> list[tuple[ModelRunner, nn.Module | None]]:
+            layer = next((name for name, module in runner.net.named_modules() if module is e.cam_layer), None)
             made, gone = [], []
-            for names in stages(passes.net, self.stages):
+            for names in stages(runner.net, self.stages):
                 gone = gone + names if self.mode == "cascading" else names
-                copy = randomized(passes.net, gone, e.seed)
-                own = Passes(copy, chunk=passes.chunk, precision=passes.precision, output=passes.output)
+                copy = randomized(runner.net, gone, e.seed)
+                own = ModelRunner(copy, chunk=runner.chunk, precision=runner.precision, output=runner.output)
                 made.append((own, None if layer is None else copy.get_submodule(layer)))
             return made
 
         key = ("randomized", self.mode, self.stages, e.seed)
-        if key not in passes.memo:
-            passes.memo[key] = make()
-        return passes.memo[key]
+        if key not in runner.memo:
+            runner.memo[key] = make()
+        return runner.memo[key]
 
     def score(self, prepared: Randomized, maps: Tensor) -> Scores:
         """Raises XaibenchError: maps of other networks are needed."""

@@ -88,6 +88,6 @@ class Road(Protocol):
                 made.append(imputed(e.images[image], both[order][pair] < limits[step], self._noise(e)[image]))
             return torch.stack(made)
 
-        logits = e.passes.logits(len(maps) * 2 * len(limits), inputs).unflatten(0, (-1, 2 * len(limits)))
+        logits = e.runner.logits(len(maps) * 2 * len(limits), inputs).unflatten(0, (-1, 2 * len(limits)))
         heights = pair_scores(e, logits, "probability")
         return heights[:, : len(limits)], heights[:, len(limits) :]

@@ -74,7 +74,7 @@ class SingleDeletion(Protocol):
             raise XaibenchError(f"grid is a whole number of cells a side, such as 2, 4 or 8, not {self.grid}")
 
     @property
-    def words(self) -> str:
+    def description(self) -> str:
         """Such as `grid 4, zero baseline, label, logit`."""
         same = self.attribution_output == self.drop_output
         output = self.drop_output if same else f"{self.attribution_output} explained, {self.drop_output} drops"

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from xaibench.report.board_text import (
-    accuracy_in_words,
-    cell_words,
     clean,
     count,
+    format_accuracy,
+    format_cell,
     frame_text,
     json_of,
     markdown,
@@ -45,8 +45,8 @@ def to_text(found: AcrossModels, width: int | None, colour: bool) -> str:
     lines = []
     for row in shown.to_dict("records"):
         ranks = "" if pd.isna(row["rank_low"]) else f"{row['rank_low']}-{row['rank_high']}"
-        lines.append([ranks if name == "ranks" else cell_words(row[name]) for name in headers])
-    body = [frame_text(accuracy_in_words(found.models), width, colour, less=("n_methods", "accuracy_on")), ""]
+        lines.append([ranks if name == "ranks" else format_cell(row[name]) for name in headers])
+    body = [frame_text(format_accuracy(found.models), width, colour, less=("n_methods", "accuracy_on")), ""]
     body.append(text_table(headers, lines, width, colour, quiet=shown["rank"].isna().tolist(), less=("kind", "ranks")))
     if len(some) > FIRST:
         body += ["", f"... the first {FIRST} of {len(some)} pairs; --format csv has all, md all means"]
@@ -56,7 +56,7 @@ def to_text(found: AcrossModels, width: int | None, colour: bool) -> str:
 def to_markdown(found: AcrossModels) -> str:
     """The models, and the mean of every method on every model."""
     matrix = found.matrix.reset_index()
-    lines = [f"**{markdown(found.title)}**", "", *markdown_table(accuracy_in_words(found.models)), ""]
+    lines = [f"**{markdown(found.title)}**", "", *markdown_table(format_accuracy(found.models)), ""]
     lines += [*markdown_table(matrix), "", markdown(caption(found)), "", *(f"- {markdown(n)}" for n in found.notes)]
     lines += [f"- {markdown(name)}: {markdown(title)}" for name, title in found.titles.items()]
     return "\n".join([*lines, ""])

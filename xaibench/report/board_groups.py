@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from xaibench.report.board_text import (
-    cell_words,
+    board_header,
     clean,
     count,
     direction,
-    facts,
+    format_cell,
     json_of,
     markdown,
     markdown_table,
@@ -52,7 +52,7 @@ def breakdown_text(found: Breakdown, width: int | None, colour: bool) -> str:
     for group in found.groups.to_dict("records"):
         rows = found.table[found.table["group"] == group["group"]].to_dict("records")
         for number, row in enumerate(rows):
-            words = {name: cell_words(row[name]) for name in headers}
+            words = {name: format_cell(row[name]) for name in headers}
             lines.append([words[name] if name != "group" or not number else "" for name in headers])
             quiet.append(row["kind"] in QUIET)
         lines[-len(rows)][0] = _name(group, found.by)
@@ -69,7 +69,7 @@ def breakdown_markdown(found: Breakdown) -> str:
 
 def breakdown_json(found: Breakdown) -> str:
     """The board's facts with groups and rows."""
-    value = facts(found.board) | {
+    value = board_header(found.board) | {
         "title": found.title, "by": found.by, "caption": found.caption, "notes": list(found.notes),
         "groups": records(found.groups), "rows": records(found.table), "context": found.board.context,
     }  # fmt: skip
@@ -95,7 +95,7 @@ def correlation_text(found: Correlation, width: int | None, colour: bool) -> str
     headers = list(found.table.columns)
     rows = found.table.to_dict("records")
     quiet = [row["kind"] in QUIET for row in rows]
-    lines = [[cell_words(row[name]) for name in headers] for row in rows]
+    lines = [[format_cell(row[name]) for name in headers] for row in rows]
     body = text_table(headers, lines, width, colour, quiet=quiet, less=("kind",))
     return page(found.title, body, found.caption, width)
 
@@ -108,7 +108,7 @@ def correlation_markdown(found: Correlation) -> str:
 
 def correlation_json(found: Correlation) -> str:
     """The board's facts with the other metric and rows."""
-    value = facts(found.board) | {
+    value = board_header(found.board) | {
         "title": found.title, "with": found.metric, "caption": found.caption, "notes": list(found.notes),
         "rows": records(found.table), "context": found.board.context,
     }  # fmt: skip

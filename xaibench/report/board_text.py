@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from xaibench.results.cells import metric_words
-from xaibench.results.files import plain
+from xaibench.files import plain
+from xaibench.results.cells import metric_declaration
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -47,7 +47,7 @@ def caption(board: Leaderboard) -> str:
 
 def direction(board: Leaderboard) -> str:
     """Which end of the scores is the better one, if either is."""
-    if metric_words(board.context.get("protocol") or {}, board.metric).get("higher_is_better", True) is None:
+    if metric_declaration(board.context.get("protocol") or {}, board.metric).get("higher_is_better", True) is None:
         return "it only describes"
     return f"{'higher' if board.higher_is_better else 'lower'} is better"
 
@@ -123,22 +123,22 @@ def _words(header: str, row: dict[str, Any]) -> str:
     """What a board's table says in a column."""
     if header == "ranks":
         return "" if pd.isna(row["rank_low"]) else f"{row['rank_low']}-{row['rank_high']}"
-    return share(row["coverage"]) if header == "coverage" else cell_words(row[header])
+    return share(row["coverage"]) if header == "coverage" else format_cell(row[header])
 
 
 def frame_text(table: pd.DataFrame, width: int | None, colour: bool, less: Sequence[str] = ()) -> str:
     """A data frame as it is, for a terminal; less as for `text_table`."""
-    lines = [[cell_words(value) for value in row.values()] for row in table.to_dict("records")]
+    lines = [[format_cell(value) for value in row.values()] for row in table.to_dict("records")]
     return text_table(list(table.columns), lines, width, colour, quiet=[False] * len(lines), less=less)
 
 
-def accuracy_in_words(table: pd.DataFrame) -> pd.DataFrame:
+def format_accuracy(table: pd.DataFrame) -> pd.DataFrame:
     """A table whose column `accuracy`, in [0, 1] or NaN, is in per cent, or empty."""
     words = ["" if pd.isna(value) else share(value) for value in table["accuracy"]]
     return table.assign(accuracy=pd.Series(words, table.index, dtype=object))
 
 
-def cell_words(value: Any) -> str:
+def format_cell(value: Any) -> str:
     """A name, a whole number, or a number with four decimals; nothing where there is no value."""
     if isinstance(value, str):
         return clean(value)
@@ -165,11 +165,12 @@ def markdown_table(table: pd.DataFrame) -> list[str]:
 
 def to_json(board: Leaderboard) -> str:
     """One JSON object, without NaN."""
-    return json_of({**facts(board), "caption": board.caption, "notes": list(board.notes), "rows": records(board.table),
+    return json_of({**board_header(board), "caption": board.caption, "notes": list(board.notes),
+                    "rows": records(board.table),
                     "context": board.context})  # fmt: skip
 
 
-def facts(board: Leaderboard) -> dict[str, Any]:
+def board_header(board: Leaderboard) -> dict[str, Any]:
     """What JSON says of a board beside its rows."""
     return {
         "board": board.board, "title": board.title, "metric": board.metric,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from xaibench.report.board_text import cell_words, clean, count, json_of, records, text_table
+from xaibench.report.board_text import clean, count, format_cell, json_of, records, text_table
 
 if TYPE_CHECKING:
     from xaibench.datasets.check import Check
@@ -27,7 +27,7 @@ def check_text(found: Check, width: int | None, colour: bool) -> str:
     there = found.classes[(found.classes.drop(columns="class").fillna(0) > 0).any(axis=1)]
     parts.append(f"{len(there)} of {len(found.classes)} classes occur")
     names = [name for name in found.classes.columns if found.classes[name].notna().any()]
-    lines = [[cell_words(row[name]) for name in names] for row in there.to_dict("records")]
+    lines = [[format_cell(row[name]) for name in names] for row in there.to_dict("records")]
     if lines:
         parts += ["", text_table(names, lines, width, colour, quiet=[False] * len(lines))]
     return "\n".join(parts)

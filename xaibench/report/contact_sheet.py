@@ -11,8 +11,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from xaibench.datasets.base import Annotation, Dataset, Sample
 from xaibench.errors import XaibenchError
+from xaibench.files import make_folder, write_atomic
 from xaibench.report.overlay import class_name, drawn_masks, fit, overlay, shorten
-from xaibench.results.files import make_folder, write_atomic
 
 PAPER, TEXT, FAINT = (250, 249, 246), (38, 40, 48), (132, 134, 142)
 MARGIN, GAP, TWIN_GAP, CAPTION = 28, 22, 4, 26

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from xaibench.analysis.gallery import Selection
-    from xaibench.engine.replay import Replay
+    from xaibench.evaluation.replay import Replay
 
 MOST = 8  # methods side by side
 MARGIN, WORDS, GAP, LARGEST = 0.08, 1.12, 0.06, 1.15  # inches

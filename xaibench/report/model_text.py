@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from xaibench import registry
-from xaibench.attribution.methods import misfit
+from xaibench.attribution.methods import incompatibility
 from xaibench.cards import Geometry, ModelCard
 from xaibench.models.base import Model
 from xaibench.models.build import brings_weights, build_network
@@ -30,7 +30,7 @@ def model_text(card: ModelCard, side: int | None = None) -> str:
     count, own = sum(p.numel() for p in model.net.parameters()), brings_weights(card)
     lines = [
         f"size: {count:,} parameters ({model.classes} classes{', its own weights' if own else ''})",
-        f"preprocessing: {geometry.words}; {_encoding(model)}",
+        f"preprocessing: {geometry.description}; {_encoding(model)}",
         f"maps: {', '.join(_maps(model, geometry.crop))}",
         *_methods(model),
     ]
@@ -75,7 +75,7 @@ def _methods(model: Model) -> Iterator[str]:
     for card in (registry.card("method", name) for name in registry.names("method")):
         if card.role in ("control", "oracle"):
             continue
-        if reason := misfit(card, model.family, bool(model.cam_layer)):
+        if reason := incompatibility(card, model.family, bool(model.cam_layer)):
             lacking.setdefault(reason, []).append(card.name)
         else:
             kind = next((kind for kind in KINDS if kind in card.tags), "other")

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from xaibench.analysis.overview import Overview
-from xaibench.report.board_text import cell_words, frame_text, markdown, markdown_table, page
+from xaibench.report.board_text import format_cell, frame_text, markdown, markdown_table, page
 
 SHARES = ("accuracy", "worst_group")
 
@@ -43,7 +43,7 @@ def in_words(found: Overview) -> pd.DataFrame:
 
 def _words(name: str, mean: Any, deviation: Any) -> str:
     if isinstance(mean, str) or name == "trainings" or pd.isna(mean):
-        return cell_words(mean)
+        return format_cell(mean)
     times, digits, unit = (100, 1, " %") if name in SHARES else (1, 2, "") if name == "epoch_seconds" else (1, 3, "")
     spread = "" if pd.isna(deviation) else f" ± {deviation * times:.{digits}f}"
     return f"{mean * times:.{digits}f}{spread}{unit}"

@@ -14,7 +14,7 @@ from xaibench.report.heatmap import PERCENTILE, STYLES, colour_bar, heatmap, sca
 from xaibench.report.style import INK, QUIET, SOFT, STYLE, WIDTH, Page, figure_kind, save_figure, shorten, wrap
 
 if TYPE_CHECKING:
-    from xaibench.engine.explain import Explanation, Guess
+    from xaibench.explanation.api import Explanation, Guess
 
 COLUMNS, LARGEST = 6, 2.1  # tiles side by side; inches
 MARGIN, GAP = 0.08, 0.09  # inches

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from xaibench.report.board_text import (
-    accuracy_in_words,
-    cell_words,
     clean,
     count,
+    format_accuracy,
+    format_cell,
     frame_text,
     json_of,
     markdown,
@@ -67,7 +67,7 @@ def to_text(study: Study, width: int | None, colour: bool) -> str:
             lines += ["", "accuracy:", "", frame_text(answers, width, colour)]
     if study.spread is not None:
         lines += ["", "Between trainings of one design:", "", frame_text(study.spread, width, colour, less=("kind",))]
-    lines += ["", frame_text(accuracy_in_words(study.summary), width, colour)]
+    lines += ["", frame_text(format_accuracy(study.summary), width, colour)]
     return page(study.title, "\n".join(lines), caption(study), width)
 
 
@@ -81,7 +81,7 @@ def to_markdown(study: Study) -> str:
         "",
         *(f"- {markdown(headline(pair))}" for pair in study.pairs),
         "",
-        *markdown_table(accuracy_in_words(study.summary)),
+        *markdown_table(format_accuracy(study.summary)),
     ]
     for pair in study.pairs:
         lines += ["", f"**{markdown(pair.before)} to {markdown(pair.after)}**", "", *markdown_table(_shown(pair))]
@@ -132,6 +132,6 @@ def _answers(pair: Comparison, study: Study) -> pd.DataFrame | None:
 
 def _pair_table(pair: Comparison, width: int | None, colour: bool) -> str:
     table = _shown(pair)
-    lines = [[cell_words(row[name]) for name in SHOWN] for row in table.to_dict("records")]
+    lines = [[format_cell(row[name]) for name in SHOWN] for row in table.to_dict("records")]
     quiet = [row["kind"] in ("control", "oracle") for row in table.to_dict("records")]
     return text_table(list(SHOWN), lines, width, colour, quiet=quiet, less=("kind",))

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from xaibench.errors import XaibenchError
+from xaibench.files import write_atomic
 from xaibench.report.board_text import clean
-from xaibench.results.files import write_atomic
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

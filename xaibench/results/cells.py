@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Any
+
+from xaibench.hashing import digest
 
 # What describes a part and changes no number, so that better words never orphan stored rows.
 CONTEXT_WORDS = frozenset({"label"})
@@ -68,7 +68,7 @@ class Cell:
         return hash(self.key)
 
 
-def metric_words(protocol: dict[str, Any], metric: str) -> dict[str, Any]:
+def metric_declaration(protocol: dict[str, Any], metric: str) -> dict[str, Any]:
     """What a context's protocol says of one of its metrics: range, undefined_cost, and higher_is_better (None where it
     has no better end).
 
@@ -76,16 +76,6 @@ def metric_words(protocol: dict[str, Any], metric: str) -> dict[str, Any]:
     """
     declared = {name: words for name, words in (protocol.get("further") or {}).items() if fnmatchcase(metric, name)}
     return next(iter(declared.values()), protocol)
-
-
-def digest(value: Any) -> str:
-    """16 hex digits of BLAKE2b over canonical JSON: sorted keys, no spaces, no NaN, and 1.0 written as 1.
-
-    >>> digest({"a": 1, "b": (2.0,)}) == digest({"b": [2], "a": 1.0})
-    True
-    """
-    text = json.dumps(_canonical(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def describe(context: dict[str, Any]) -> str:
@@ -130,16 +120,3 @@ def _hashed_context(context: dict[str, Any]) -> dict[str, Any]:
 
 def _without(part: Any, words: frozenset[str]) -> Any:
     return {key: value for key, value in part.items() if key not in words} if isinstance(part, dict) else part
-
-
-def _canonical(value: Any) -> Any:
-    # Cards say 1, option parsers say 1.0: the same setting must not become two cells.
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    if isinstance(value, dict):
-        if not all(isinstance(key, str) for key in value):
-            raise TypeError(f"the keys of a cell must be strings: {value!r}")
-        return {key: _canonical(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_canonical(item) for item in value]
-    return value

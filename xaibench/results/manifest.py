@@ -3,41 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
-import platform
 import secrets
 import shlex
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xaibench.errors import XaibenchError
-from xaibench.results.files import read_json, write_json
+from xaibench.files import read_json, write_json
+from xaibench.provenance import package_versions, source_commit
 
 if TYPE_CHECKING:
     from xaibench.results.store import Store
 
 STATES = ("running", "complete", "interrupted", "failed")
-PACKAGES = ("xaibench", "torch", "torchvision", "timm", "captum", "grad-cam", "numpy", "scipy", "pandas", "pyarrow")
 
 
 def new_run_id() -> str:
     """UTC time to the second and a random suffix, such as 20260131T120000Z-5f3a9c; sorts by time."""
     return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
-
-
-def command_line(argv: Sequence[str] | None = None) -> str:
-    """The command as a shell would take it; argv is that of this process by default, its first part `xaibench`.
-
-    >>> command_line(["/usr/bin/xaibench", "run", "idsds", "--out", "my results"])
-    "xaibench run idsds --out 'my results'"
-    """
-    argv = sys.argv if argv is None else argv
-    return shlex.join(["xaibench", *argv[1:]])
 
 
 def run_command(protocols: Sequence[str], **options: Any) -> str:
@@ -63,26 +49,6 @@ def run_command(protocols: Sequence[str], **options: Any) -> str:
 
 def _toml(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def package_versions() -> dict[str, str]:
-    """Versions of Python and of the installed packages that can change a number, without importing any."""
-    versions = {"python": platform.python_version()}
-    installed = {name: dist.version for name in PACKAGES for dist in metadata.distributions(name=name)}
-    return versions | installed
-
-
-def source_commit() -> str | None:
-    """The git commit of the xaibench checkout, with `-dirty` if files were changed; None outside a checkout."""
-    checkout = Path(__file__).resolve().parents[2]
-    if not (checkout / ".git").exists():
-        return None
-    command = ["git", "-C", str(checkout), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        result = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
-    except (FileNotFoundError, subprocess.TimeoutExpired):  # no git here: the record says null
-        return None
-    return result.stdout.strip() if result.returncode == 0 else None
 
 
 @dataclass

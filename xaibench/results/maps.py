@@ -10,7 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from xaibench.results.files import write_atomic
+from xaibench.files import write_atomic
 
 SEPARATOR = "#"  # between image id and target in the names of tensors
 

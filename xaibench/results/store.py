@@ -14,8 +14,9 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from xaibench.errors import XaibenchError
-from xaibench.results.cells import Cell, digest
-from xaibench.results.files import make_folder, plain, read_json, write_atomic, write_json
+from xaibench.files import make_folder, plain, read_json, write_atomic, write_json
+from xaibench.hashing import digest
+from xaibench.results.cells import Cell
 from xaibench.results.schema import IDENTITY, SCHEMA, SCHEMA_VERSION, check_schema, upgrade
 
 FOLDERS = ("rows", "cells", "runs", "lists")

@@ -12,7 +12,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from xaibench.errors import XaibenchError, one_line
-from xaibench.results.cells import Cell, digest, metric_words
+from xaibench.hashing import digest
+from xaibench.results.cells import Cell, metric_declaration
 from xaibench.results.manifest import RunManifest
 from xaibench.results.schema import IDENTITY, check_schema, faults, upgrade
 from xaibench.results.store import Store
@@ -117,7 +118,7 @@ def _scores(rows: pd.DataFrame, cells: dict[str, Cell]) -> Iterator[Problem]:
             continue
         protocol = cells[key].context.get("protocol", {})
         for metric, scored in group.groupby("metric"):
-            yield from _outside(key, scored, metric_words(protocol, metric).get("range") or (None, None))
+            yield from _outside(key, scored, metric_declaration(protocol, metric).get("range") or (None, None))
 
 
 def _outside(key: str, rows: pd.DataFrame, bounds: Sequence[float | None]) -> Iterator[Problem]:

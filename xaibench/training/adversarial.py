@@ -67,7 +67,7 @@ class Adversarial:
         return 2.5 * self.epsilon / self.steps if self.step_size is None else self.step_size
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def key_fields(self) -> dict[str, Any]:
         """The attack."""
         return {"norm": self.norm, "epsilon": self.epsilon, "steps": self.steps, "step_size": self.stride}
 

@@ -12,10 +12,10 @@ from xaibench.cards import Alignment, DatasetCard, ModelCard
 from xaibench.datasets.open import drops_parts, open_dataset, parameters_of
 from xaibench.errors import XaibenchError
 from xaibench.models.build import brings_weights, build_network, own_state
-from xaibench.models.find import Wanted, find_weights, missing_weights
 from xaibench.models.open import build_model, encoding_of, model_card
 from xaibench.models.state import file_digest
 from xaibench.models.trained import folder_of
+from xaibench.training.find import WeightsRequest, find_weights, missing_weights
 from xaibench.training.processes import first_process
 from xaibench.training.recipe import Recipe, recipe_for
 from xaibench.training.transfer import load_start, transferred_weights
@@ -40,24 +40,24 @@ class Training:
     task: Task | None = None  # None: classification, with the alignment
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def key_fields(self) -> dict[str, Any]:
         """What the result's key hashes and its header holds."""
         card, data = self.model, self.dataset
         return {
             "model": card.name,
             "model_card": {"version": card.version, "source": registry.source(card), "parameters": card.parameters},
-            "encoding": encoding_of(card).facts,
+            "encoding": encoding_of(card).key_fields,
             "dataset": data.name,
             "dataset_version": data.version,
             "train": self._train_options,
             "validation": parameters_of(data, self.options, "validation"),
-            "geometry": data.geometry.facts,
+            "geometry": data.geometry.key_fields,
             "min_cam_grid": data.min_cam_grid,
-            "recipe": self.recipe.facts,
-            "alignment": self.alignment.facts if self.alignment else None,
+            "recipe": self.recipe.key_fields,
+            "alignment": self.alignment.key_fields if self.alignment else None,
             "seed": self.seed,
             "start": self.start_digest,
-        } | ({"task": {"name": self.task.name} | self.task.facts} if self.task else {})
+        } | ({"task": {"name": self.task.name} | self.task.key_fields} if self.task else {})
 
     @property
     def _train_options(self) -> dict[str, Any]:
@@ -75,19 +75,17 @@ class Training:
     @property
     def path(self) -> Path:
         """Where the weights are once it is done."""
-        return folder_of(self.facts) / "weights.safetensors"
+        return folder_of(self.key_fields) / "weights.safetensors"
 
-    def carry_out(
-        self, *, workers: int = 0, device: str = "cpu", precision: str = "float32", quiet: bool = False
-    ) -> Path:
+    def run(self, *, workers: int = 0, device: str = "cpu", precision: str = "float32", quiet: bool = False) -> Path:
         """Trains, unless that is done already, and returns the path of the weights; resumes what was interrupted.
 
         Raises XaibenchError where another process is training the same right now, and where nothing can be written.
         """
         if self.path.is_file():
             return self.path
-        from xaibench.results.lock import claim
-        from xaibench.results.manifest import command_line
+        from xaibench.locks import claim
+        from xaibench.provenance import command_line
 
         folder = self.path.parent
         names = ["training"] if first_process() else []  # one for all
@@ -124,7 +122,7 @@ class Training:
             fresh = load_start(model, self.start, self.model, head if transfer else None, classes, self.dataset.name)
         if fresh and not quiet and first_process():
             print(f"new head: {', '.join(fresh)}", file=sys.stderr, flush=True)
-        header = self.facts | {"classes": classes} | ({"fresh": fresh} if fresh else {})
+        header = self.key_fields | {"classes": classes} | ({"fresh": fresh} if fresh else {})
         train(
             model, Split(learnt, validation, self.dataset.geometry), self.task or Classification(self.alignment),
             self.recipe, self.path.parent, header, title=self.title,
@@ -173,7 +171,7 @@ def plan_training(
     if recipe.start == "transfer" and not (own and weights == "plain"):
         start = transferred_weights(card, weights, download)
     elif recipe.start == "plain" and not (own and weights == "plain"):
-        wanted = Wanted(weights)
+        wanted = WeightsRequest(weights)
         start = find_weights(card, data, wanted, download, options)
         if start is None:
             ways = "--recipe start=scratch, or start=transfer for weights of other classes"

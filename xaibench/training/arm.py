@@ -52,7 +52,7 @@ def train_arm(
         return Trained(outcome.weights, _seconds(outcome.runs[0].trainings[0].path))
     start = (getattr(task, "recipe", {}) | subject.changes).get("start")
     weights = subject.baseline(seed, say, **how) if start == "plain" else "plain"
-    path = subject.plan(task, seed, weights).carry_out(**how)
+    path = subject.plan(task, seed, weights).run(**how)
     return Trained(path, _seconds(path))
 
 

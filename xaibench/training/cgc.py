@@ -129,7 +129,7 @@ class Cgc:
             raise XaibenchError(f"--crop is a share from 0.01 to 1, not {self.crop:g}")
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def key_fields(self) -> dict[str, Any]:
         """Every parameter."""
         return {"weight": self.weight, "temperature": self.temperature, "crop": self.crop}
 

@@ -13,8 +13,8 @@ from safetensors import SafetensorError
 from torch import nn
 
 from xaibench.errors import XaibenchError, one_line
+from xaibench.files import make_folder, obstacle, write_atomic
 from xaibench.models.state import save_state
-from xaibench.results.files import make_folder, obstacle, write_atomic
 
 
 def best_epoch(history: list[dict[str, float]], monitor: str) -> int:

@@ -32,7 +32,7 @@ class Classification:
     name: str = "classifier"
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def key_fields(self) -> dict[str, Any]:
         """Nothing beside the alignment, which every training has among its facts."""
         return {}
 

@@ -43,7 +43,7 @@ class FitLevel:
         return f"{self.level}fitted"
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def key_fields(self) -> dict[str, Any]:
         """What is learnt from, and how often; the recipe says the rest."""
         return {"share": SHARE, "passes": PASSES} if self.level == "over" else {}
 

@@ -30,7 +30,7 @@ from xaibench.seeds import derive, generator
 from xaibench.training.checkpoint import best_epoch, resume, save_epoch
 from xaibench.training.processes import check_shares, mean_values
 from xaibench.training.recipe import Recipe
-from xaibench.training.steps import Means, check_finite, checked_terms, ids_in, make_optimizer
+from xaibench.training.steps import Means, check_finite, ids_in, make_optimizer, validate_terms
 from xaibench.training.task import Objective
 
 Loss = Callable[[nn.Module, Any], dict[str, Tensor]]
@@ -129,7 +129,7 @@ def fit(
                 seen = ids_in(batch) if place == 0 else seen + ids_in(batch)
                 with accelerator.autocast():
                     terms = loss(net, batch)
-                means.add(checked_terms(terms, where, ids_in(batch)))
+                means.add(validate_terms(terms, where, ids_in(batch)))
                 accelerator.backward(terms["loss"] / together if together > 1 else terms["loss"])
                 if place + 1 == together:
                     rate = recipe.rate_at(epoch * groups + group, groups * recipe.epochs)

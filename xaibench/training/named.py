@@ -11,9 +11,9 @@ from typing import Any
 from xaibench import registry
 from xaibench.cards import ModelCard, PublishedWeights
 from xaibench.errors import XaibenchError
+from xaibench.files import make_folder, write_atomic
 from xaibench.home import home
 from xaibench.models.state import read_header
-from xaibench.results.files import make_folder, write_atomic
 from xaibench.training.api import Training
 
 
@@ -36,7 +36,7 @@ def name_training(name: str, training: Training) -> Path:
     """
     path = training.path
     check_name(name, path)
-    base, facts = training.model, read_header(path)
+    base, key_fields = training.model, read_header(path)
     plain = PublishedWeights(dataset=training.dataset.name, file=path.relative_to(home()).as_posix())
     aligned = plain.model_copy(update={"alignment": training.alignment}) if training.alignment else None
     sigmoid = training.recipe.loss == "binary-cross-entropy"
@@ -47,7 +47,7 @@ def name_training(name: str, training: Training) -> Path:
             "target": _importable(base),
             "title": training.title,
             "tags": ("trained",),
-            "notes": training_notes(facts),
+            "notes": training_notes(key_fields),
             "probability": "sigmoid" if sigmoid else "softmax",
         }
     )
@@ -58,16 +58,16 @@ def name_training(name: str, training: Training) -> Path:
     return written
 
 
-def training_notes(facts: dict[str, Any]) -> str:
+def training_notes(key_fields: dict[str, Any]) -> str:
     """The header of a file of weights in words: what was trained how, on what, and what came out."""
-    task = facts.get("task") or {}
+    task = key_fields.get("task") or {}
     parts = [
-        f"{facts['model']} on {facts['dataset']} ({_words(facts['train'])})",
+        f"{key_fields['model']} on {key_fields['dataset']} ({_words(key_fields['train'])})",
         f"task: {_words(task)}" if task else "",
-        f"deletions: {_words(facts['alignment'])}" if facts["alignment"] else "",
-        f"recipe: {_words(facts['recipe'])}",
-        f"seed: {facts['seed']}",
-        f"metrics: {_words(facts['metrics'])}",
+        f"deletions: {_words(key_fields['alignment'])}" if key_fields["alignment"] else "",
+        f"recipe: {_words(key_fields['recipe'])}",
+        f"seed: {key_fields['seed']}",
+        f"metrics: {_words(key_fields['metrics'])}",
     ]
     return "Trained here. " + "; ".join(part for part in parts if part) + "."
 
@@ -89,5 +89,5 @@ def _importable(card: ModelCard) -> str:
     return f"{Path(file).resolve()}:{attribute}" if file and module.startswith("xaibench_plugin_") else card.target
 
 
-def _words(facts: dict[str, Any]) -> str:
-    return ", ".join(f"{k} {f'{v:.4g}' if isinstance(v, float) else v}" for k, v in facts.items() if v is not None)
+def _words(key_fields: dict[str, Any]) -> str:
+    return ", ".join(f"{k} {f'{v:.4g}' if isinstance(v, float) else v}" for k, v in key_fields.items() if v is not None)

@@ -82,7 +82,7 @@ class Recipe(BaseModel):
         return self
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def key_fields(self) -> dict[str, Any]:
         """What keys and headers of weights hold; they take it for granted that fields of `LATER` are as usual."""
         usual = {name for name in LATER if getattr(self, name) == type(self).model_fields[name].default}
         return self.model_dump(mode="json", exclude=usual)

@@ -40,7 +40,7 @@ class Means:
         return {name: value / self._weight for name, value in self._sums.items()}
 
 
-def checked_terms(terms: dict[str, Tensor], where: str, image_ids: Sequence[str]) -> dict[str, float]:
+def validate_terms(terms: dict[str, Tensor], where: str, image_ids: Sequence[str]) -> dict[str, float]:
     """The values of scalar loss terms; raises XaibenchError that names place and images if one is not finite."""
     values = {name: float(value.detach()) for name, value in terms.items()}
     for name, value in values.items():

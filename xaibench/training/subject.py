@@ -9,16 +9,16 @@ from typing import Any
 
 from xaibench import registry
 from xaibench.models.build import brings_weights
-from xaibench.models.find import Wanted, published_weights
 from xaibench.models.open import model_card
 from xaibench.training.api import Training, plan_training
+from xaibench.training.find import WeightsRequest, published_weights
 from xaibench.training.task import Task
 
 
 def has_weights(model: str, dataset: str) -> bool:
     """Whether a model's plain weights for a data set are given, and not trained here by the data set's recipe."""
     card, data = model_card(model), registry.card("dataset", dataset)
-    known = brings_weights(card) or published_weights(card, data, Wanted("plain"))
+    known = brings_weights(card) or published_weights(card, data, WeightsRequest("plain"))
     return bool(known) or data.recipe.get("start") != "scratch"
 
 
@@ -57,4 +57,4 @@ class Subject:
         training = self.plan(None, seed)
         if not training.path.is_file():
             say(f"the baseline is not there yet: training {training.title} first, by the recipe of {self.dataset}")
-        return str(training.carry_out(**how))
+        return str(training.run(**how))

@@ -50,7 +50,7 @@ class Task(Protocol):
     """As in `xaibench train NAME`."""
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def key_fields(self) -> dict[str, Any]:
         """Every parameter that can change the result, as JSON: part of the training's key and of the header of its
         weights."""
 

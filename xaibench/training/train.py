@@ -22,7 +22,7 @@ def train(
     task: Task,
     recipe: Recipe,
     folder: Path,
-    facts: dict,
+    key_fields: dict,
     *,
     title: str,
     seed: int = 0,
@@ -44,7 +44,7 @@ def train(
 
     def keep(net: nn.Module, trained: Trained) -> None:
         chosen = {} if objective.monitor == "accuracy" else {"monitor": objective.monitor}
-        save_state(model.net, path, facts | {"metrics": _kept(trained)} | chosen)
+        save_state(model.net, path, key_fields | {"metrics": _kept(trained)} | chosen)
 
     fit(
         objective, recipe, folder, title=f"training {title}", seed=seed, workers=workers, device=device,

@@ -8,10 +8,10 @@ from pathlib import Path
 from xaibench.cards import ModelCard
 from xaibench.errors import XaibenchError
 from xaibench.models.base import Model
-from xaibench.models.download import fetch, stored_at
-from xaibench.models.find import address, file_of, named_file
+from xaibench.models.download import address, fetch, stored_at
 from xaibench.models.open import load_weights
 from xaibench.models.state import check_classes, class_count, load_state, read_state
+from xaibench.training.find import file_of, named_file
 
 
 def transferred_weights(card: ModelCard, choice: str, download: bool) -> Path:

@@ -234,10 +234,10 @@ def test_a_matched_lambda_has_a_gradient_of_the_same_norm():
 
 def test_facts_are_json_without_what_changes_no_result(tmp_path):
     task = Guided(loss="energy-star", alpha=0.4, annotations=Annotations(fraction=0.1, dilate=0.25))
-    facts = json.loads(json.dumps(task.facts))
-    assert facts["lambda"] == 1e-3 and facts["alpha"] == 0.4 and facts["annotations"]["dilate"] == 0.25
-    assert facts["over"] == "annotated" and facts["times"] == 64
-    assert Guided(keep=tmp_path).facts == Guided().facts and Guided(keep=tmp_path) == Guided()
+    key_fields = json.loads(json.dumps(task.key_fields))
+    assert key_fields["lambda"] == 1e-3 and key_fields["alpha"] == 0.4 and key_fields["annotations"]["dilate"] == 0.25
+    assert key_fields["over"] == "annotated" and key_fields["times"] == 64
+    assert Guided(keep=tmp_path).key_fields == Guided().key_fields and Guided(keep=tmp_path) == Guided()
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from xaibench.training.guidance.losses import (
     gradient_norm,
     gradient_norm_lambda,
     ppce,
-    reduction_facts,
+    reduction_key_fields,
     weighted,
 )
 
@@ -187,9 +187,11 @@ def test_mistakes_in_a_batch_are_named():
 
 
 def test_facts_of_the_reduction_are_those_of_the_numbers():
-    facts, values = reduction_facts("batch"), drawn(3, 8)
-    assert facts == {"reduction": "mean", "over": "batch", "times": 64}
-    assert weighted(values, values > -9, 1, facts["over"]).item() == pytest.approx(facts["times"] * values.mean())
+    key_fields, values = reduction_key_fields("batch"), drawn(3, 8)
+    assert key_fields == {"reduction": "mean", "over": "batch", "times": 64}
+    assert weighted(values, values > -9, 1, key_fields["over"]).item() == pytest.approx(
+        key_fields["times"] * values.mean()
+    )
 
 
 def test_lambda_matched_in_gradient_norm():

@@ -65,10 +65,10 @@ def test_subsets_depend_on_neither_order_nor_kind():
 
 
 def test_facts_are_all_that_matters():
-    assert Annotations(fraction=0.1, dilate=0.25, seed=2).facts == {
+    assert Annotations(fraction=0.1, dilate=0.25, seed=2).key_fields == {
         "kind": "boxes", "fraction": 0.1, "dilate": 0.25, "seed": 2,
     }  # fmt: skip
-    assert Annotations("mixture").facts["share_masks"] == 0.1
+    assert Annotations("mixture").key_fields["share_masks"] == 0.1
 
 
 @pytest.mark.parametrize(

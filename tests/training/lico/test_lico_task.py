@@ -116,7 +116,7 @@ def test_only_the_image_model_is_kept_and_trainings_repeat(tmp_path, prompt):
     assert first.tensors.keys() == network().net.state_dict().keys()
     assert all(torch.equal(first.tensors[key], again.tensors[key]) for key in first.tensors)
     assert not torch.equal(first.tensors["0.weight"], network().net[0].weight)
-    assert {"train_mm", "train_ot", "train_ot_error", "accuracy"} <= first.facts["metrics"].keys()
+    assert {"train_mm", "train_ot", "train_ot_error", "accuracy"} <= first.key_fields["metrics"].keys()
 
 
 @pytest.mark.parametrize(
@@ -146,9 +146,9 @@ def test_what_cannot_be_trained_so():
 
 
 def test_facts_name_what_counts():
-    assert Lico().facts.keys() > {"alpha", "beta", "epsilon", "text"}
-    assert "alpha" not in Lico(("ot",)).facts and "epsilon" not in Lico(("mm",)).facts
-    assert Lico(("ot", "mm")).facts == Lico().facts
+    assert Lico().key_fields.keys() > {"alpha", "beta", "epsilon", "text"}
+    assert "alpha" not in Lico(("ot",)).key_fields and "epsilon" not in Lico(("mm",)).key_fields
+    assert Lico(("ot", "mm")).key_fields == Lico().key_fields
 
 
 def test_a_killed_training_ends_in_the_same_weights(tmp_path):

@@ -169,7 +169,7 @@ def test_sources_of_text(tmp_path, monkeypatch):
 
     monkeypatch.setenv("XAIBENCH_HOME", str(tmp_path))
     assert text_source("words", "openai", False) == TextSource()
-    assert text_source("ViT-B-32", "none", False).facts == {"encoder": "ViT-B-32", "weights": "none"}
+    assert text_source("ViT-B-32", "none", False).key_fields == {"encoder": "ViT-B-32", "weights": "none"}
     with pytest.raises(XaibenchError, match=r"are not here; fetch them by --download, .* --text-encoder words"):
         text_source("ViT-B-32", "openai", False)
     with pytest.raises(XaibenchError, match="--text-encoder 'ViT-B-23' is not known; did you mean ViT-B-32"):
@@ -180,8 +180,8 @@ def test_sources_of_text(tmp_path, monkeypatch):
     file.parent.mkdir()
     file.write_bytes(b"weights")
     found = text_source("ViT-B-32", "openai", False)
-    assert found.file == file and found.words == "ViT-B-32 (openai)" and len(found.facts["weights"]) == 20
-    assert text_source("ViT-B-32", str(file), False).facts == found.facts
+    assert found.file == file and found.description == "ViT-B-32 (openai)" and len(found.key_fields["weights"]) == 20
+    assert text_source("ViT-B-32", str(file), False).key_fields == found.key_fields
 
 
 def test_without_the_package_the_extra_is_named(monkeypatch):

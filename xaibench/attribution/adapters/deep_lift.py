@@ -64,7 +64,7 @@ def width(net: Prepared) -> int:
 def check_completeness(e: Evidence, net: Prepared, attributions: Tensor, baselines: Tensor) -> None:
     """Raises XaibenchError unless attributions add up to logit(image) - logit(baseline), the mean over baselines."""
     worst = float(completeness_error(e, net, attributions, baselines).max())
-    if not worst <= TOLERANCE.get(e.passes.precision, 0.1):
+    if not worst <= TOLERANCE.get(e.runner.precision, 0.1):
         raise XaibenchError(
             "needs attributions that add up to the difference of the logits, which holds for ReLU networks; here they "
             f"miss it by {100 * worst:.3g} %"

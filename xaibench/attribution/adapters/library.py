@@ -15,7 +15,7 @@ from torch import Tensor
 
 from xaibench.attribution.adapters.prepare import Prepared, forget
 from xaibench.attribution.evidence import Evidence
-from xaibench.attribution.passes import out_of_memory
+from xaibench.attribution.runner import out_of_memory
 from xaibench.errors import XaibenchError, one_line
 from xaibench.seeds import derive
 
@@ -82,7 +82,7 @@ def pair_by_pair(
     try:
         with quiet():
             while start < len(e.targets):
-                parts.append(e.passes.attempt(step))
+                parts.append(e.runner.attempt(step))
                 start += len(parts[-1])
         return torch.cat(parts).to(e.images)
     except XaibenchError:

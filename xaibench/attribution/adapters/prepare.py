@@ -16,7 +16,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from xaibench.attribution.evidence import Evidence
-from xaibench.attribution.passes import Passes
+from xaibench.attribution.runner import ModelRunner
 from xaibench.errors import XaibenchError
 from xaibench.models.tokens import Layout, layout_of
 
@@ -86,15 +86,15 @@ class Prepared(nn.Module):
     at (or change) every module.
     """
 
-    def __init__(self, passes: Passes, routed: bool = True):
+    def __init__(self, runner: ModelRunner, routed: bool = True):
         super().__init__()
-        self.passes, self.explains = passes, "logit"
-        self.net, self._twins = _copy(passes.net, share=routed)
+        self.runner, self.explains = runner, "logit"
+        self.net, self._twins = _copy(runner.net, share=routed)
         self.routed, self.growing = routed, True
         self.activations: set[str] = set()
         if routed:
             self.relus, self.pools = nn.ModuleList(), nn.ModuleList()
-        passes.adopt(self.net)
+        runner.adopt(self.net)
         self._kept = dict(self.net._forward_hooks)
         self._taps: dict[int, Tap] = {}
         self.eval()
@@ -104,11 +104,11 @@ class Prepared(nn.Module):
         self.size = tuple(inputs.shape[2:])
         if self.routed:
             with _Routes(self) as routes:
-                logits = self.passes.call(inputs, self.net)
+                logits = self.runner.call(inputs, self.net)
             if not self.growing and routes.counts != (len(self.relus), len(self.pools)):
                 raise XaibenchError("the network runs other activations in one pass than in another")
         else:
-            logits = self.passes.call(inputs, self.net)
+            logits = self.runner.call(inputs, self.net)
         if self.explains == "logit":
             return logits
         return logits.sigmoid() if self.explains == "sigmoid" else logits.softmax(-1)
@@ -116,10 +116,10 @@ class Prepared(nn.Module):
     def check(self, images: Tensor, logits: Tensor) -> None:
         """Runs the copy for the first time; raises XaibenchError unless it gives the original's logits (B, K)."""
         with torch.no_grad():
-            parts = [part for _, part in self.passes.stream(len(images), lambda i: self(images[i]))]
+            parts = [part for _, part in self.runner.stream(len(images), lambda i: self(images[i]))]
         self.growing = False
         error = (torch.cat(parts) - logits).abs().max()
-        if not error <= TOLERANCE.get(self.passes.precision, 1e-2) * logits.abs().max():
+        if not error <= TOLERANCE.get(self.runner.precision, 1e-2) * logits.abs().max():
             raise XaibenchError(
                 "a copy of the network without in-place activations gives other logits, so methods that change its "
                 "activations cannot explain it"
@@ -128,7 +128,7 @@ class Prepared(nn.Module):
     @property
     def outdated(self) -> bool:
         """Whether the original has got modules since the copy was made."""
-        return len(self._twins) != sum(1 for _ in self.passes.net.modules())
+        return len(self._twins) != sum(1 for _ in self.runner.net.modules())
 
     def tap(self, layer: nn.Module | None) -> nn.Module:
         """The module of the copy whose output is that of a layer of the original; raises XaibenchError for none."""
@@ -209,11 +209,11 @@ def prepared(e: Evidence, routed: bool = True) -> Prepared:
     """
 
     def make() -> Prepared:
-        made = Prepared(e.passes, routed)
+        made = Prepared(e.runner, routed)
         made.check(e.images, e.logits())
         return made
 
-    memo, key = e.passes.memo, ("prepared", routed)
+    memo, key = e.runner.memo, ("prepared", routed)
     if key not in memo or memo[key].outdated:
         memo[key] = make()
     memo[key].explains = "logit" if e.output == "logit" else e.probability
@@ -223,7 +223,7 @@ def prepared(e: Evidence, routed: bool = True) -> Prepared:
 def forget(e: Evidence) -> None:
     """Drops the prepared copies: after an error nobody knows what a library left in them."""
     for routed in (True, False):
-        if gone := e.passes.memo.pop(("prepared", routed), None):
+        if gone := e.runner.memo.pop(("prepared", routed), None):
             gone.clean()
 
 

@@ -8,7 +8,7 @@ import torch
 
 from xaibench.attribution.evidence import Evidence
 from xaibench.attribution.methods import NETWORK_NEEDS, method_maps
-from xaibench.attribution.passes import Passes
+from xaibench.attribution.runner import ModelRunner
 from xaibench.cards import MethodCard
 from xaibench.errors import XaibenchError
 from xaibench.models.base import Model
@@ -31,10 +31,10 @@ def trial_of(model: Model, side: int, outputs: Iterable[str] = ("logit",)) -> Ca
         weight = next(model.net.parameters(), torch.zeros(1))
         noise = torch.randn(INPUTS, model.encoding.channels, side, side, generator=generator(0, "trial of a network"))
         images = noise.to(weight)
-        with Passes(model.net, chunk=INPUTS) as passes:
-            targets = passes.logits(INPUTS, lambda index: images[index]).argmax(1)
+        with ModelRunner(model.net, chunk=INPUTS) as runner:
+            targets = runner.logits(INPUTS, lambda index: images[index]).argmax(1)
             e = Evidence(
-                passes, images, targets, [f"noise {i}" for i in range(INPUTS)], cam_layer=model.cam_module,
+                runner, images, targets, [f"noise {i}" for i in range(INPUTS)], cam_layer=model.cam_module,
                 probability=model.probability, zero=model.encoding.zero, encoding=model.encoding,
             )  # fmt: skip
             try:

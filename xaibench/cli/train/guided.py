@@ -27,8 +27,8 @@ def _carry_out(options: _Training, search: Search) -> None:
     """Trains with every lambda, prints the front, and says where the weights, metrics and figure are."""
     import sys
 
-    from xaibench.cli import words
-    from xaibench.engine.budget import choose_device, choose_workers
+    from xaibench.cli import arguments
+    from xaibench.evaluation.resources import choose_device, choose_workers
     from xaibench.plugins import add
     from xaibench.training.guidance.search import guide
     from xaibench.training.processes import first_process
@@ -37,7 +37,7 @@ def _carry_out(options: _Training, search: Search) -> None:
     add(options.plugin or (), options.cards or ())
     device = choose_device(options.device)
     subject = Subject(
-        options.model, options.dataset, options.data_root, words.parse_options(options.dataset_option),
+        options.model, options.dataset, options.data_root, arguments.parse_options(options.dataset_option),
         options.changes(), options.weights, options.download, options.seed, options.image_size,
     )  # fmt: skip
 
@@ -62,9 +62,9 @@ def _report(options: _Training, outcome: Outcome) -> None:
     import pyarrow.parquet as pq
 
     from xaibench.errors import XaibenchError
-    from xaibench.results.files import write_atomic
+    from xaibench.files import write_atomic
     from xaibench.training.guidance.figure import front_figure
-    from xaibench.training.guidance.tables import epoch_rows, front_table, group_table, silent_words
+    from xaibench.training.guidance.tables import epoch_rows, front_table, group_table, no_positive_note
 
     first, folder = outcome.runs[0], outcome.folder
     title = f"{first.trainings[0].title}, {first.trainings[0].task.loss} at {first.trainings[0].task.stage}"
@@ -72,7 +72,7 @@ def _report(options: _Training, outcome: Outcome) -> None:
     typer.echo(front_table(first, outcome.score, None, sys.stdout.isatty()))
     if table := group_table(outcome, None, sys.stdout.isatty()):
         typer.echo(f"\n{table}")
-    for sentence in silent_words(first):
+    for sentence in no_positive_note(first):
         typer.echo(f"\n{sentence}")
     buffer = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(epoch_rows(outcome)), buffer)
@@ -130,7 +130,7 @@ def guided(
     """
     from xaibench.errors import XaibenchError
     from xaibench.training.guidance.request import Search
-    from xaibench.training.ways import task_of
+    from xaibench.training.tasks import task_of
 
     try:
         weights = tuple(float(word) for word in lambdas.split(","))

@@ -23,11 +23,11 @@ Examples:
 
 def _carry_out(options: _Training, wanted: dict[str, Any]) -> None:
     """Trains, and says with which text encoder."""
-    from xaibench.training.ways import task_of
+    from xaibench.training.tasks import task_of
 
     task = task_of("lico", wanted | {"download": options.download})
-    typer.echo(f"text encoder: {task.text.words}")
-    options.carry_out(task)
+    typer.echo(f"text encoder: {task.text.description}")
+    options.run(task)
 
 
 @verb("lico", EPILOG, _carry_out)

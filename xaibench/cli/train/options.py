@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from xaibench.cli import words
-from xaibench.cli.words import Cards, Plugins
+from xaibench.cli import arguments
+from xaibench.cli.arguments import Cards, Plugins
 
 if TYPE_CHECKING:
     from xaibench.cards import Alignment
@@ -27,12 +27,12 @@ app = typer.Typer(help="Train or fine-tune a model.", no_args_is_help=True, rich
 class _Training:
     """The options of every training; each verb adds its own."""
 
-    model: Annotated[str, typer.Option("--model", help=words.MODEL)]
+    model: Annotated[str, typer.Option("--model", help=arguments.MODEL)]
     dataset: Annotated[str, typer.Option("--dataset", help="A name of `xaibench ls datasets`.")]
     data_root: Annotated[
         Path | None, typer.Option("--data-root", metavar="DIR", help="The folder with its images, in train/ and val/.")
     ] = None
-    image_size: words.ImageSize = None
+    image_size: arguments.ImageSize = None
     weights: Annotated[str, typer.Option("--weights", metavar="plain|PATH", help="Where a fine-tuning starts.")] = (
         "plain"
     )
@@ -64,7 +64,7 @@ class _Training:
     def changes(self) -> dict[str, Any]:
         """The fields of the recipe that are given."""
         named = {"epochs": self.epochs, "learning_rate": self.learning_rate, "batch_size": self.batch_size}
-        return {k: v for k, v in named.items() if v is not None} | words.parse_options(self.recipe)
+        return {k: v for k, v in named.items() if v is not None} | arguments.parse_options(self.recipe)
 
     def data_words(self) -> str:
         """The options that name the same images to `xaibench run`."""
@@ -72,10 +72,10 @@ class _Training:
         data += f" --image-size {self.image_size}" if self.image_size else ""
         return data + "".join(f" --dataset-option {option}" for option in self.dataset_option or ())
 
-    def carry_out(self, purpose: Task | Alignment | None) -> None:
+    def run(self, purpose: Task | Alignment | None) -> None:
         """Trains, and says where the weights are and what judges them."""
         from xaibench.cards import Alignment
-        from xaibench.engine.budget import choose_device, choose_workers
+        from xaibench.evaluation.resources import choose_device, choose_workers
         from xaibench.plugins import add
         from xaibench.training.api import plan_training
         from xaibench.training.named import check_name, name_training
@@ -86,13 +86,13 @@ class _Training:
         device = choose_device(self.device)
         training = plan_training(
             self.model, self.dataset, alignment, data_root=self.data_root,
-            options=words.parse_options(self.dataset_option), changes=self.changes(), weights=self.weights,
+            options=arguments.parse_options(self.dataset_option), changes=self.changes(), weights=self.weights,
             download=self.download, seed=self.seed, image_size=self.image_size,
             task=None if alignment else purpose,
         )  # fmt: skip
         if self.name is not None:
             check_name(self.name, training.path)  # before hours are spent
-        path = training.carry_out(
+        path = training.run(
             workers=choose_workers(self.workers, device), device=device, precision=self.precision, quiet=self.quiet
         )
         if not first_process():
@@ -128,7 +128,7 @@ def verb(
 
         def command(**given: Any) -> None:
             purpose = own(**{key: given.pop(key) for key in mine})
-            (carry_out or _Training.carry_out)(_Training(**given), purpose)
+            (carry_out or _Training.run)(_Training(**given), purpose)
 
         command.__signature__ = inspect.Signature(sorted(asked, key=lambda p: p.default is not p.empty))
         command.__annotations__ = {parameter.name: parameter.annotation for parameter in asked}

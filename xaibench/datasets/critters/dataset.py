@@ -8,11 +8,12 @@ from functools import lru_cache
 
 import numpy as np
 
-from xaibench.datasets.base import Annotation, Dataset, Sample, content_hash
+from xaibench.datasets.base import Annotation, Dataset, Sample
 from xaibench.datasets.critters.draw import Picture, render
 from xaibench.datasets.critters.layout import compose
 from xaibench.datasets.critters.scene import BACKGROUNDS, CLASSES, PARTS, RULES, Scene
 from xaibench.errors import XaibenchError
+from xaibench.hashing import content_hash
 
 # Raise with every change of a pixel or of a label, so that stored results of the older drawing are not mixed in.
 VERSION = 1

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from xaibench.report.style import INK, QUIET, SOFT, STYLE, WIDTH, save_figure
 from xaibench.training.guidance.search import Run
-from xaibench.training.guidance.tables import words
+from xaibench.training.guidance.tables import metric_title
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 HEIGHT = 3.0  # inches
@@ -40,8 +40,8 @@ def front_figure(run: Run, score: str, title: str, path: Path) -> Path:
             if run.chosen is not None:
                 row = run.points[run.chosen].row
                 axes.plot(row[score], row[metric], "o", color=INK, fillstyle="none", markersize=9, label="chosen")
-            axes.set_xlabel(f"{words(score)} (validation)")
-            axes.set_ylabel(words(metric))
+            axes.set_xlabel(f"{metric_title(score)} (validation)")
+            axes.set_ylabel(metric_title(metric))
             axes.spines[["top", "right"]].set_visible(False)
         figure.axes[0].legend(frameon=False, fontsize=7, labelcolor=SOFT)
         figure.suptitle(title, fontsize=9, parse_math=False)

@@ -34,7 +34,7 @@ from xaibench.training.guidance.losses import (
     energy_star,
     gradient_norm,
     gradient_norm_lambda,
-    reduction_facts,
+    reduction_key_fields,
     weighted,
 )
 from xaibench.training.guidance.targets import Annotations
@@ -87,13 +87,13 @@ class Guided:
             raise XaibenchError(f"--lambda is a number from 0, not {self.weight:g}")
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def key_fields(self) -> dict[str, Any]:
         """Every parameter, with how the values of a batch become one."""
         own = {"alpha": self.alpha} if "energy-star" in (self.loss, self.match) else {}
         return {
             "loss": self.loss, "attribution": self.attribution, "stage": self.stage, "lambda": self.weight,
-            "annotations": self.annotations.facts, "match": self.match, "normalisation": "kept",
-        } | own | reduction_facts(self.over)  # fmt: skip
+            "annotations": self.annotations.key_fields, "match": self.match, "normalisation": "kept",
+        } | own | reduction_key_fields(self.over)  # fmt: skip
 
     def objective(self, model: Model, split: Split, recipe: Recipe, seed: int, workers: int) -> Objective:
         """Both losses on images that the recipe augments; after each epoch classification and localisation are measured
@@ -132,15 +132,15 @@ class Guided:
             for module in norms:
                 module.eval()  # the loop has put the network into training mode
             terms = classify(net, (inputs, labels, image_ids))
-            found, silent = inputs.new_zeros(len(inputs), dtype=torch.float32), inputs.new_zeros(())
+            found, no_positive = inputs.new_zeros(len(inputs), dtype=torch.float32), inputs.new_zeros(())
             if strength and annotated.any():  # maps cost more than the classification, so there are none for the others
                 maps, _ = self._maps(model, inputs[annotated], targets[annotated])
                 found = found.index_put((annotated.nonzero()[:, 0],), values(maps, masks[annotated]).float())
-                silent = (maps.detach() <= 0).flatten(1).all(1).float().mean()
+                no_positive = (maps.detach() <= 0).flatten(1).all(1).float().mean()
             localisation = weighted(found, annotated, strength, self.over)
             return {
                 "loss": terms["loss"] + localisation, "classification": terms["loss"], "localisation": localisation,
-                "silent": silent,
+                "silent": no_positive,
             } | {name: value for name, value in terms.items() if name != "loss"}  # fmt: skip
 
         return loss

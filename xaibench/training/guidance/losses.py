@@ -99,7 +99,7 @@ def weighted(values: Tensor, annotated: Tensor, strength: float = 1.0, over: str
     return strength * IMAGES * torch.where(annotated, values, 0).sum() / count
 
 
-def reduction_facts(over: str = "annotated") -> dict[str, Any]:
+def reduction_key_fields(over: str = "annotated") -> dict[str, Any]:
     """What `weighted` does, for the record of a training: lambda means nothing without it."""
     return {"reduction": "mean", "over": over, "times": IMAGES}
 

@@ -39,10 +39,10 @@ class Search:
             raise XaibenchError("--subsets draws images to annotate; with --fraction 1 all are annotated")
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def key_fields(self) -> dict[str, Any]:
         """Those of the task with all lambdas, and how one model is chosen; test images choose nothing."""
         more = {"lambda": list(self.lambdas), "choose": self.choose, "repeats": self.repeats, "subsets": self.subsets}
-        return self.task.facts | more
+        return self.task.key_fields | more
 
     def tasks(self, subset: int) -> list[Guided]:
         """A task for each lambda, with one draw of the annotated images."""

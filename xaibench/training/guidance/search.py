@@ -15,14 +15,14 @@ import pyarrow.parquet as pq
 from xaibench import registry
 from xaibench.datasets.open import open_dataset
 from xaibench.errors import XaibenchError
+from xaibench.files import make_folder
 from xaibench.models.open import build_model, model_card
 from xaibench.models.state import save_state
-from xaibench.results.files import make_folder
 from xaibench.training.api import Training
 from xaibench.training.classifier import MONITOR
 from xaibench.training.guidance.attributions import check_attribution
+from xaibench.training.guidance.evaluator import WeightsEvaluator
 from xaibench.training.guidance.guided import Guided
-from xaibench.training.guidance.judge import Judge
 from xaibench.training.guidance.kept import kept_epochs
 from xaibench.training.guidance.pareto import POINTS_LOST, front, representative
 from xaibench.training.guidance.request import Search
@@ -93,13 +93,13 @@ def guide(
                 if (start := trainings[0].recipe.start) != "plain":
                     raise XaibenchError(f"guidance starts from the weights of the baseline; leave out start={start}")
                 found = replace(trainings[0], task=search)
-                judge = Judge(trainings[0], search.test_images, workers, device)
+                judge = WeightsEvaluator(trainings[0], search.test_images, workers, device)
                 if name:
                     check_name(name, found.path)
             for training in trainings:
                 words = f", seed {seed}, subset {subset}" if search.repeats * search.subsets > 1 else ""
                 say(f"{training.title}: lambda {training.task.weight:g}{words}")
-                training.carry_out(**how)
+                training.run(**how)
             runs.append(_run(trainings, seed, subset, search, judge, say))
     make_folder(found.path.parent)
     exported = runs[0].chosen is not None
@@ -120,7 +120,12 @@ def _check(subject: Subject, task: Guided) -> None:
 
 
 def _run(
-    trainings: Sequence[Training], seed: int, subset: int, search: Search, judge: Judge, say: Callable[[str], None]
+    trainings: Sequence[Training],
+    seed: int,
+    subset: int,
+    search: Search,
+    judge: WeightsEvaluator,
+    say: Callable[[str], None],
 ) -> Run:
     """The front of all lambdas and epochs, evaluated on test images, and what is chosen of it."""
     say("evaluating the baseline and the front")
@@ -152,7 +157,7 @@ def _points(training: Training) -> list[Point]:
     return [Point(training.task.weight, row["epoch"], row, path=kept.get(row["epoch"])) for row in rows]
 
 
-def _export(run: Run, found: Training, judge: Judge) -> None:
+def _export(run: Run, found: Training, judge: WeightsEvaluator) -> None:
     """Writes the chosen weights of a run, with a header that says what they are."""
     point = run.points[run.chosen]
     metrics = {name: value for name, value in point.row.items() if name not in TIMES}
@@ -163,5 +168,5 @@ def _export(run: Run, found: Training, judge: Judge) -> None:
     }  # fmt: skip
     judge.load(point.path)
     save_state(
-        judge.model.net, found.path, found.facts | {"metrics": metrics, "monitor": judge.score, "chosen": chosen}
+        judge.model.net, found.path, found.header | {"metrics": metrics, "monitor": judge.score, "chosen": chosen}
     )

@@ -19,7 +19,12 @@ def front_table(run: Run, score: str, width: int | None = None, colour: bool = F
     shown = [run.baseline, *(point for point in run.points if point.on_front)]
     chosen = None if run.chosen is None else run.points[run.chosen]
     metrics = [name for name in (score, "map", "epg", "iou", "input_epg", "input_iou") if name in run.baseline.row]
-    headers = ["lambda", "epoch", *(words(name) for name in metrics), *(f"test {words(name)}" for name in metrics)]
+    headers = [
+        "lambda",
+        "epoch",
+        *(metric_title(name) for name in metrics),
+        *(f"test {metric_title(name)}" for name in metrics),
+    ]
     if WORST in (run.baseline.test or {}):
         headers.append("test worst group")
     lines = []
@@ -46,7 +51,7 @@ def group_table(outcome: Outcome, width: int | None = None, colour: bool = False
         "guided": [run.points[run.chosen] for run in runs],
     }
     lines = [[side, str(len(points)), *(_mean(points, name) for name in names)] for side, points in sides.items()]
-    return text_table(["test", "runs", *(words(name) for name in names)], lines, width, colour, quiet=[True, False])
+    return text_table(["test", "runs", *map(metric_title, names)], lines, width, colour, quiet=[True, False])
 
 
 def epoch_rows(outcome: Outcome) -> list[dict[str, Any]]:
@@ -63,7 +68,7 @@ def epoch_rows(outcome: Outcome) -> list[dict[str, Any]]:
     return [{name: row.get(name) for name in columns} for row in rows]
 
 
-def silent_words(run: Run) -> list[str]:
+def no_positive_note(run: Run) -> list[str]:
     """What must be said of trainings that ended with many maps without a positive value, one sentence each."""
     last = {point.weight: point.row for point in run.points}  # the last epoch of each lambda
     return [
@@ -74,7 +79,7 @@ def silent_words(run: Run) -> list[str]:
     ]  # fmt: skip
 
 
-def words(metric: str) -> str:
+def metric_title(metric: str) -> str:
     """A metric's name for readers."""
     known = {"f1": "F1", "map": "mAP", "epg": "EPG", "iou": "IoU", "input_epg": "Input EPG", "input_iou": "Input IoU"}
     return known.get(metric, metric.removeprefix(PREFIX).replace("_", " "))

@@ -50,7 +50,7 @@ class Annotations:
             raise XaibenchError("dilate is for boxes, not for masks; leave it out or take --annotations boxes")
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def key_fields(self) -> dict[str, Any]:
         """All settings that matter, as JSON."""
         return {k: v for k, v in asdict(self).items() if k != "share_masks" or self.kind == "mixture"}
 

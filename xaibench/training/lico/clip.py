@@ -105,7 +105,7 @@ def load_weights(net: nn.Module, file: Path) -> None:
     own = {key: tensor for key, tensor in state.tensors.items() if key.split(".")[0] in PARTS}
     text = nn.ModuleDict({name: getattr(net, name) for name in PARTS if name != "positional_embedding"})
     text.register_parameter("positional_embedding", net.positional_embedding)
-    load_state(text, type(state)(state.path, own, state.digest, state.facts), "this text encoder")
+    load_state(text, type(state)(state.path, own, state.digest, state.header), "this text encoder")
 
 
 def _is_program(file: Path) -> bool:

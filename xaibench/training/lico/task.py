@@ -67,12 +67,12 @@ class Lico:
                 raise XaibenchError(f"--{option} is at least 1")
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def key_fields(self) -> dict[str, Any]:
         """Every parameter, of the terms that there are."""
         mm = {"alpha": self.alpha} if "mm" in self.terms else {}
         ot = {"beta": self.beta, "epsilon": self.epsilon, "iterations": self.iterations, "tolerance": TOLERANCE}
         return {
-            "terms": sorted(self.terms), "prompt": self.prompt, "contexts": self.contexts, "text": self.text.facts,
+            "terms": sorted(self.terms), "prompt": self.prompt, "contexts": self.contexts, "text": self.text.key_fields,
         } | mm | (ot if "ot" in self.terms else {})  # fmt: skip
 
     @property

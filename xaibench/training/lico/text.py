@@ -72,12 +72,12 @@ class TextSource:
     file: Path | None = None
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def key_fields(self) -> dict[str, Any]:
         """What keys hash: the weights by what is in their file."""
         return {"encoder": self.encoder, "weights": file_digest(self.file) if self.file else "none"}
 
     @property
-    def words(self) -> str:
+    def description(self) -> str:
         """Such as `ViT-B-32 (openai)`."""
         return f"{self.encoder} ({self.weights})" if self.encoder != WORDS else "words (random directions)"
 

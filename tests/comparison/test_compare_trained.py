@@ -1,0 +1,154 @@
+"""Comparisons whose arms are trained in ways of their own: the same weights and scores as command by command."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from xaibench import registry
+from xaibench.cards import ComparisonProtocol
+from xaibench.comparison.steps import steps
+from xaibench.training.tasks import task_of
+
+OWN = """
+title = "Guidance"
+question = "Does guidance matter?"
+pairs = [["baseline", "control"], ["control", "guided"], ["control", "attacked"]]
+models = ["tiny"]
+judges = [{ protocol = "epg", images = 8 }, { protocol = "epg", images = 8, metric = "epg-alpha" }]
+dataset = "mini"
+methods = ["ixg", "b-cos"]
+
+[arms.baseline]
+
+[arms.control]
+way = "guided"
+options = { lambda = 0.0, choose = "score" }
+recipe = { epochs = 1, learning_rate = 1e-3, batch_size = 16 }
+
+[arms.guided]
+way = "guided"
+options = { lambda = 0.5, loss = "l1", choose = "score" }
+recipe = { epochs = 1, learning_rate = 1e-3, batch_size = 16 }
+
+[arms.attacked]
+way = "adversarial"
+options = { steps = 1 }
+recipe = { epochs = 1 }
+"""
+DATA = ("--dataset", "mini", "--device", "cpu")
+
+
+@pytest.fixture
+def own(home):
+    path = home / "cards" / "comparisons" / "ownways.toml"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(OWN)
+    data = home / "cards" / "datasets" / "mini.toml"
+    without = data.read_text()
+    data.write_text(f'tags = ["boxes", "groups"]\n{without}')
+    yield
+    path.unlink()
+    data.write_text(without)
+
+
+def test_every_way_of_every_card_is_one():
+    for name in registry.names("comparison"):
+        card = registry.card("comparison", name)
+        ways = [step for step in steps(card, None, 1)[0] if step.way]
+        assert all(task_of(step.way, {k: v for k, v in step.options.items() if k != "choose"}) for step in ways)
+        for method in card.methods:
+            registry.card("method", method)
+        for judge in card.judges:
+            assert registry.card("protocol", judge.protocol).parameters.keys() >= judge.settings.keys()
+
+
+def test_arms_are_the_trainings_that_commands_make(own, command):
+    status, out, err = command("compare", "ownways", "--trainings", 1, "--format", "json", "--workers", 0)
+    assert status == 0, err
+    first, other = json.loads(out)
+    assert (first["metric"], other["metric"]) == ("epg", "epg-alpha")
+    assert {row["best_method"] for row in first["trainings"]} == {"ixg"}  # b-cos does not fit tiny
+    arms = {row["arm"]: row for row in first["trainings"]}
+    names = ("epg", "epg-accuracy", "epg-epg-alpha", "epg-epg-alpha-accuracy")
+    assert {path.name for path in Path("results/figures").iterdir()} >= {f"compare-ownways-{n}.png" for n in names}
+    assert arms["baseline"]["epoch_seconds"] is None and arms["control"]["epoch_seconds"] > 0
+    found = {row["images"] for pair in first["pairs"] for row in pair["answers"]}
+    assert {"all images", "other-background"} <= found and 0 <= arms["guided"]["worst_group"] <= 1
+
+    train = ("train", "guided", "--model", "tiny", *DATA, "--lambda", "0.5", "--loss", "l1", "--epochs", 1,
+             "--learning-rate", "1e-3", "--batch-size", 16, "--quiet", "--name", "by_hand",
+             "--choose", "score")  # fmt: skip
+    status, out, err = command(*train)
+    assert status == 0, err
+    status, _, err = command("run", "epg", "--model", "by_hand", *DATA, "--methods", "ixg", "--images", 8, "--quiet")
+    assert status == 0, err
+    board = json.loads(command("leaderboard", "epg", "--model", "by_hand", "--format", "json")[1])
+    assert arms["guided"]["best"] == pytest.approx(board["rows"][0]["mean"], abs=1e-6)
+    assert arms["guided"]["best"] != pytest.approx(arms["control"]["best"], abs=1e-4)
+
+
+def test_each_training_starts_from_the_baseline_of_its_seed_and_none_is_made_twice(own, command, home):
+    words = ("compare", "ownways", "--trainings", 2, "--workers", 0, "--methods", "ixg")
+    files = "models/tiny-mini-*/weights.safetensors"
+    before = set(home.glob(files))
+    status, out, err = command(*words, "--protocol", "epg")
+    assert status == 0 and "4/8" in err and "2 trainings an arm" in out
+    made = set(home.glob(files))
+    again = command(*words, "--format", "csv", "--quiet")
+    assert set(home.glob(files)) == made
+    assert again[1].count("method,before") == 1 and again[1].count("epg-alpha") > 0
+    from xaibench.models.state import file_digest, read_header
+
+    starts = {file_digest(path): read_header(path) for path in made if not read_header(path).get("task")}
+    trained = [fact for fact in map(read_header, made - before) if fact.get("task")]
+    assert 1 in {fact["seed"] for fact in trained}
+    assert all(starts[fact["start"]]["seed"] == fact["seed"] for fact in trained)
+
+
+def test_a_model_with_weights_is_its_own_baseline(own, command, home):
+    path = home / "cards" / "comparisons" / "ownways.toml"
+    path.write_text(
+        OWN.replace("[arms.baseline]", "[arms.baseline]\nrecipe = { epochs = 1 }").replace(
+            'way = "guided"', 'way = "guided"\nstart = "baseline"'
+        )
+    )
+    assert command("train", "classifier", "--model", "tiny", *DATA, "--quiet", "--name", "given")[0] == 0
+    words = ("compare", "ownways", "--model", "given", "--trainings", 2, "--protocol", "epg", "--workers", 0)
+    status, out, err = command(*words, "--format", "json", "--quiet")
+    assert status == 0, err
+    rows = [(row["arm"], row["training"]) for row in json.loads(out)[0]["trainings"]]
+    assert [n for arm, n in rows if arm == "baseline"] == [0] and [n for arm, n in rows if arm == "guided"] == [0, 1]
+
+
+def test_mistakes_are_found_before_anything_is_trained(own, command, home):
+    path = home / "cards" / "comparisons" / "ownways.toml"
+    path.write_text(OWN.replace('loss = "l1"', 'loss = "l2"'))
+    before = set(home.glob("models/*"))
+    status, _, err = command("compare", "ownways", "--trainings", 1)
+    assert status == 2 and "arm guided" in err and "l2" in err and err.strip().count("\n") == 0
+    assert set(home.glob("models/*")) == before
+
+
+def test_a_training_that_loses_too_much_is_left_out_and_said(own, command, home, monkeypatch):
+    monkeypatch.setattr("xaibench.training.guidance.search.representative", lambda *_: None)
+    path = home / "cards" / "comparisons" / "ownways.toml"
+    path.write_text(OWN.replace('loss = "l1", choose = "score"', 'loss = "rrr"'))
+    status, out, err = command("compare", "ownways", "--trainings", 1, "--workers", 0, "--format", "json")
+    assert status == 0, err
+    study = json.loads(out)[0]
+    assert [(pair["before"], pair["after"]) for pair in study["pairs"]] == [("baseline", "control"),
+                                                                         ("control", "attacked")]  # fmt: skip
+    assert any("guided, training 0 is left out" in note and "smaller lambda" in note for note in study["notes"])
+    path.write_text(OWN.replace('lambda = 0.0, choose = "score"', "lambda = 0.0"))
+    status, _, err = command("compare", "ownways", "--trainings", 1, "--workers", 0, "--quiet")
+    assert status == 2 and "no pair of arms left" in err
+
+
+def test_asked_for_by_name_a_protocol_keeps_the_settings_of_the_card():
+    card = registry.card("comparison", "guidance")
+    judges = card.judged_by(["box-iou", "sds"])
+    assert judges[0] == card.judges[1] and judges[1] == ComparisonProtocol(protocol="sds")
+    assert card.judged_by(None) == list(card.judges)

@@ -1,0 +1,54 @@
+"""What `auto` means for chunks, and how `auto` and numbers are told apart."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from xaibench.errors import XaibenchError
+from xaibench.evaluation import resources
+
+
+def test_activation_bytes_are_those_of_the_leaf_modules():
+    net = nn.Sequential(
+        nn.Conv2d(3, 5, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(5, 7)
+    )
+    floats = 5 * 16 * 16 + 5 * 16 * 16 + 5 + 5 + 7
+    assert resources.activation_bytes(net, torch.zeros(1, 3, 16, 16)) == 4 * floats
+
+
+@pytest.mark.parametrize(("free", "chunk"), [(1 << 20, 1), (1 << 24, 16), (1 << 40, 64)])
+def test_auto_chunk_takes_a_share_of_the_memory(monkeypatch, free, chunk):
+    net = nn.Conv2d(1, 32, 1)  # 128 KiB of activations for 32x32 pixels
+    monkeypatch.setattr(resources, "available_memory", lambda: free)
+    assert resources.choose_chunk("auto", net, torch.zeros(1, 1, 32, 32)) == chunk
+
+
+def test_a_cgroup_limit_below_the_free_memory_counts(monkeypatch, tmp_path):
+    files = {"/proc/meminfo": "MemAvailable: 8388608 kB", "/sys/fs/cgroup/memory.max": str(3 << 30)}
+    files["/sys/fs/cgroup/memory.current"] = str(1 << 30)
+
+    class Fake(type(tmp_path)):
+        def is_file(self):
+            return str(self) in files
+
+        def read_text(self):
+            return files[str(self)]
+
+    monkeypatch.setattr(resources, "Path", Fake)
+    assert resources.available_memory() == 2 << 30
+    files["/sys/fs/cgroup/memory.max"] = "max"
+    assert resources.available_memory() == 8 << 30
+
+
+@pytest.mark.parametrize("value", ["0", "-3", "many", "1.5"])
+def test_sizes_are_auto_or_positive(value):
+    with pytest.raises(XaibenchError, match="auto or a number from 1"):
+        resources.choose_batch(value, "cpu")
+    assert resources.choose_batch("3", "cpu") == 3
+
+
+def test_a_missing_device_is_named():
+    with pytest.raises(XaibenchError, match=r"device 'tpu9' cannot be used here"):
+        resources.choose_device("tpu9")

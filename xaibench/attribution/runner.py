@@ -1,0 +1,162 @@
+"""The one helper that every pass through a network goes through: chunks, precision, out-of-memory, counting."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import register_multi_grad_hook
+
+from xaibench.errors import XaibenchError
+
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64}
+
+
+class ModelRunner:
+    """Runs a network over many inputs, `chunk` at a time, and counts what that costs.
+
+    chunk: inputs per pass; it is halved, here and nowhere else, when memory runs out, and nothing already computed is
+    lost. precision: float32 and float64 as they are, bfloat16 and float16 by autocast. output: picks the logits (N, K)
+    out of what the network returns, for networks that return a tuple or a dict.
+    `forwards` and `backwards` count inputs through the network, also those of adapters that call it themselves, because
+    hooks on the module do the counting; use it as a context manager so that the hooks come off. `memo` keeps what is
+    made once for the network, such as the copies that adapters work on, until then.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        *,
+        chunk: int = 32,
+        precision: str = "float32",
+        output: Callable[[object], Tensor] | None = None,
+    ):
+        if precision not in PRECISIONS:
+            raise XaibenchError(f"unknown precision {precision!r}; it is one of {', '.join(PRECISIONS)}")
+        if chunk < 1:
+            raise XaibenchError(f"chunk is {chunk}; at least one input goes through a pass")
+        self.net, self.chunk, self.precision, self.output = net, chunk, precision, output
+        self.forwards = self.backwards = 0
+        self.memo: dict[tuple, object] = {}
+        self._handles = [net.register_forward_hook(self._count)]
+
+    def __enter__(self) -> ModelRunner:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self.memo.clear()
+
+    def adopt(self, net: nn.Module) -> None:
+        """Counts the passes through another module too: a copy of the network that an adapter explains instead."""
+        self._handles.append(net.register_forward_hook(self._count))
+
+    @property
+    def forward_equivalents(self) -> int:
+        """Forward passes of one input, a backward pass counted as two."""
+        return self.forwards + 2 * self.backwards
+
+    def _count(self, module: nn.Module, inputs: tuple, output: object) -> None:
+        size = len(inputs[0]) if inputs and isinstance(inputs[0], Tensor) else 1
+        self.forwards += size
+        outputs = [tensor for tensor in _tensors(output) if tensor.requires_grad]
+        if outputs:  # once for each backward pass, whichever of the outputs it starts from
+            register_multi_grad_hook(outputs, lambda gradient: self._count_backward(size), mode="any")
+
+    def _count_backward(self, size: int) -> None:
+        self.backwards += size
+
+    def call(self, inputs: Tensor, net: nn.Module | None = None) -> Tensor:
+        """Logits (N, K) of encoded inputs (N, C, H, W) in one pass, in float32 or float64; net may be a copy."""
+        kind = PRECISIONS[self.precision]
+        low = kind in (torch.bfloat16, torch.float16)
+        with torch.autocast(inputs.device.type, dtype=kind) if low else contextlib.nullcontext():
+            raw = (self.net if net is None else net)(inputs)
+        logits = self.output(raw) if self.output else raw
+        if not isinstance(logits, Tensor) or logits.ndim != 2:
+            found = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
+            raise XaibenchError(f"the model returns {found}, not logits (N, K); pick them with output=")
+        return logits.float() if low else logits
+
+    def stream(self, count: int, step: Callable[[Tensor], object]) -> Iterator[tuple[slice, object]]:
+        """Runs `step` on the indices 0..count-1, a chunk at a time; yields (slice of indices, what step returned).
+
+        step gets an int64 tensor of indices and must not change anything outside itself: it is run again with half of
+        them when memory runs out. Raises XaibenchError when a single input does not fit.
+        """
+        start = 0
+        while start < count:
+            stop = min(start + self.chunk, count)
+            try:
+                result = step(torch.arange(start, stop))
+            except RuntimeError as error:
+                if not out_of_memory(error):
+                    raise
+                result = None
+            if result is None:  # outside of the handler, whose traceback would keep the failed tensors alive
+                self._halve(stop - start)
+                continue
+            yield slice(start, stop), result
+            start = stop
+
+    def attempt(self, step: Callable[[int], object]) -> object:
+        """What `step` returns, given how many inputs a pass may have; run again with half when memory runs out.
+
+        For work that cuts itself into passes, as libraries do. Raises XaibenchError when a single input does not fit.
+        """
+        while True:
+            try:
+                return step(self.chunk)
+            except RuntimeError as error:
+                if not out_of_memory(error):
+                    raise
+            self._halve(self.chunk)  # outside of the handler, as above
+
+    def _halve(self, used: int) -> None:
+        """Halves the chunk after a pass of `used` inputs ran out of memory."""
+        if used == 1:
+            raise XaibenchError("out of memory with one input per pass; use smaller images or another device")
+        self.chunk = (used + 1) // 2
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def logits(self, count: int, inputs: Callable[[Tensor], Tensor]) -> Tensor:
+        """Logits (count, K), without gradients; `inputs` makes the encoded inputs of some indices."""
+
+        def step(index: Tensor) -> Tensor:
+            with torch.no_grad():  # not inference_mode: what is remembered may meet autograd later
+                return self.call(inputs(index))
+
+        return torch.cat([part for _, part in self.stream(count, step)])
+
+    def gradients(
+        self, count: int, inputs: Callable[[Tensor], Tensor], objective: Callable[[Tensor, Tensor], Tensor]
+    ) -> Iterator[tuple[slice, Tensor]]:
+        """Gradients (n, C, H, W) of a scalar per input, a chunk at a time.
+
+        objective(logits (n, K), indices (n,)) gives the scalar (n,) of each input.
+        """
+
+        def step(index: Tensor) -> Tensor:
+            with torch.enable_grad():
+                at = inputs(index).detach().requires_grad_()
+                (gradient,) = torch.autograd.grad(objective(self.call(at), index).sum(), at)
+            return gradient
+
+        return self.stream(count, step)
+
+
+def _tensors(output: object) -> list[Tensor]:
+    """The tensors in what a network returned: one, or those of a tuple or a dict."""
+    if isinstance(output, Tensor):
+        return [output]
+    values = output.values() if isinstance(output, dict) else output if isinstance(output, (tuple, list)) else ()
+    return [value for value in values if isinstance(value, Tensor)]
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether an error says that memory ran out."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
