@@ -38,6 +38,7 @@ def make_home(home: Path) -> None:
         write_weights(files / f"{model}.safetensors", model, facts_of(model, "critters"))
     tiny = "golden_tiny"
     write_weights(files / "tiny.safetensors", tiny, facts_of(tiny, "critters"))
+    write_weights(files / "tiny-other.safetensors", tiny, facts_of(tiny, "critters"), variant=" other")
     write_weights(files / "photos.safetensors", tiny, facts_of(tiny, "imagefolder"), len(PHOTO_CLASSES))
     aligned = {"cells": internals.CELLS, "pixels": {"kind": "pixels", "baseline": "zero", "probability": 0.1}}
     aligned["grid8"] = {"grid": 8, "baseline": "blur", "probability": 0.5}
@@ -355,7 +356,7 @@ ROWS: dict[str, dict[str, Any]] = {
         "methods": "ixg,ixg-sg,grad-cam,saliency,ig,ig-u,rise,score-cam,full-grad,random,constant,centre,edges,oracle,"
         "occlusion,hires-cam,golden-method",
     },
-    "single deletion in-domain": {"protocols": "idsds", "weights": "tiny-cells", "methods": FEW, "images": 3},
+    "single deletion in-domain": {"protocols": "idsds", "weights": "tiny-cells", "methods": FEW, "images": 6},
     "masked pixels": {"protocols": "f-fidelity", "weights": "tiny-pixels", "methods": FEW, "images": 2},
     "every protocol": {"protocols": JUDGES, "methods": FEW, "images": 2},
     "fitted threshold": {
@@ -367,7 +368,7 @@ ROWS: dict[str, dict[str, Any]] = {
         "settings": {"target": "prediction", "attribution_output": "probability", "drop_output": "probability"},
     },
     "two models": {
-        "protocols": "model-similarity", "reference_model": "golden_tiny", "reference_weights": "tiny-cells",
+        "protocols": "model-similarity", "reference_model": "golden_tiny", "reference_weights": "tiny-other",
         "methods": None, "images": 3,
     },
 }  # fmt: skip

@@ -12,6 +12,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -97,6 +98,30 @@ def rows(path: Path) -> None:
                 table.writerows(cases.rows_of(case, path, Path(f"r{number}")))
 
 
+def results() -> None:
+    """Writes results_0_1: the weights of its network, and what its two commands store, without locks and figures."""
+    import cases
+    import internals
+    import old
+    import weights
+
+    folder = old.FOLDER
+    weights.write_weights(folder / "network.safetensors", "golden_tiny", weights.facts_of("old_tiny", "critters"))
+    shutil.rmtree(folder / "results", ignore_errors=True)
+    with internals.own_registry():
+        for words in old.COMMANDS:
+            cases.cli(*old.filled(words, folder))
+    for name in ("locks", "figures"):
+        shutil.rmtree(folder / "results" / name, ignore_errors=True)
+    for path in (folder / "results" / "runs").glob("*.json"):
+        path.write_text(path.read_text().replace(str(folder), old.PLACE))
+    boards = {}
+    with internals.own_registry():
+        for protocol in old.PROTOCOLS:
+            boards[protocol] = old.means(cases.cli("leaderboard", protocol, "--out", folder / "results", "--format", "json"))
+    (folder / "boards.json").write_text(json.dumps(boards, indent=1, sort_keys=True) + "\n")
+
+
 def main(wanted: list[str]) -> None:
     """Writes what is named."""
     import torch
@@ -105,6 +130,8 @@ def main(wanted: list[str]) -> None:
     if "shapes" in wanted:
         shapes()
     with home() as path:
+        if "results" in wanted:
+            results()
         for name, write in (("keys", keys), ("trainings", trainings), ("rows", rows)):
             if not wanted or name in wanted:
                 write(path)
