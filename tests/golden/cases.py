@@ -125,7 +125,8 @@ KEYS: dict[str, dict[str, Any]] = {
     "guided, by its card": {"protocols": "epg", "model": "golden_guided", "methods": "ixg"},
     "guided, by its path": {"protocols": "epg", "model": "critters_cnn", "weights": "guided", "methods": "ixg"},
     "B-cos": {
-        "protocols": "sds", "model": "bcos_critters_cnn", "weights": "bcos_critters_cnn", "methods": "b-cos,ixg,ig-u,rise-u",
+        "protocols": "sds", "model": "bcos_critters_cnn", "weights": "bcos_critters_cnn",
+        "methods": "b-cos,ixg,ig-u,rise-u",
     },
     "ViT": {
         "protocols": "sds", "model": "vit_tiny_patch8_64", "weights": "vit_tiny_patch8_64",
@@ -147,7 +148,8 @@ KEYS: dict[str, dict[str, Any]] = {
         "protocols": "sds", "methods": "occlusion,lime,deeplift,hires-cam,ablation-cam",
     },
     "photos": SMALL | {
-        "protocols": "sds,grid-pg", "dataset": "imagefolder", "data_root": "photos", "weights": "photos", "methods": "ixg",
+        "protocols": "sds,grid-pg", "dataset": "imagefolder", "data_root": "photos", "weights": "photos",
+        "methods": "ixg",
     },
 }  # fmt: skip
 """Words of `xaibench.run` by the name of a case; weights, masks and data_root are names of files of the home."""
@@ -192,7 +194,7 @@ def cells_of(case: str, home: Path, out: Path) -> dict[str, dict[str, Any]]:
 
 
 def registered(out: Path) -> dict[str, dict[str, Any]]:
-    """The cells of the one run of a results folder, by `protocol/method`, without that of the method that interrupts."""
+    """The cells of the one run of a results folder, by `protocol/method`, without that of `golden_stop.py`."""
     (record,) = (json.loads(path.read_text()) for path in (out / "runs").glob("*.json"))
     cells = [json.loads((out / "cells" / f"{key}.json").read_text()) for key in record["cells"]]
     named = {f"{cell['context']['protocol']['name']}/{method_label(cell['method'])}": cell for cell in cells}
@@ -386,7 +388,9 @@ def rows_of(case: str, home: Path, out: Path) -> list[dict[str, str]]:
     for name in ("weights", "reference_weights"):
         if name in words:
             words[name] = str(home / "weights" / f"{words[name]}.safetensors")
-    results = xaibench.run(words.pop("protocols"), **words, out=out, device="cpu", quiet=True, batch_size=4, chunk_size=64)
+    results = xaibench.run(
+        words.pop("protocols"), **words, out=out, device="cpu", quiet=True, batch_size=4, chunk_size=64
+    )
     assert set(results.rows["cell"]) == set(results.cells)
     found = [{"case": case} | {name: _text(value) for name, value in row.items()} for row in _records(results.rows)]
     return sorted(found, key=lambda row: [row[name] for name in IDENTITY] + [row["score"]])

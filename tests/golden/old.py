@@ -16,8 +16,9 @@ PROTOCOLS = ("sds", "epg", "pointing-game")
 MODEL = (
     "--model", "old_tiny", "--weights", f"{PLACE}/network.safetensors", "--image-size", "32", "--plugin",
     f"{PLACE}/code/old_method.py", "--cards", f"{PLACE}/cards", "--out", f"{PLACE}/results", "--device", "cpu",
-    "--quiet",
+    "--precision", "float64", "--quiet",
 )  # fmt: skip
+"""In float64, so that ranks of near ties are the same on every processor."""
 COMMANDS = (
     ("run", "sds,epg", *MODEL, "--methods", "ixg,grad-cam,old-method,random", "--images", "4"),
     ("run", "pointing-game", *MODEL, "--methods", "ixg,grad-cam", "--images", "2", "--keep-maps"),

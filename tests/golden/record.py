@@ -3,8 +3,8 @@
 Keys only move by a decision written in docs/results.md: whoever runs this because a golden test fails says there which
 keys moved and why, since stored results and trained weights under the old ones are then computed and trained anew.
 
-Without words it writes keys.json, trainings.json and rows.csv. `shapes` writes the shapes of the tensors of the networks
-again; `results` the folder results_0_1, which stands for what version 0.1 wrote and is left as it is by later ones.
+Without words it writes keys.json, trainings.json and rows.csv. `shapes` writes the shapes of the tensors of networks;
+`results` the folder results_0_1, which stands for what version 0.1 wrote and is left as it is by later ones.
 """
 
 from __future__ import annotations
@@ -118,12 +118,17 @@ def results() -> None:
     boards = {}
     with internals.own_registry():
         for protocol in old.PROTOCOLS:
-            boards[protocol] = old.means(cases.cli("leaderboard", protocol, "--out", folder / "results", "--format", "json"))
+            boards[protocol] = old.means(
+                cases.cli("leaderboard", protocol, "--out", folder / "results", "--format", "json")
+            )
     (folder / "boards.json").write_text(json.dumps(boards, indent=1, sort_keys=True) + "\n")
 
 
 def main(wanted: list[str]) -> None:
     """Writes what is named."""
+    unknown = set(wanted) - {"shapes", "keys", "trainings", "rows", "results"}
+    if unknown:
+        raise SystemExit(f"nothing is called {', '.join(sorted(unknown))}; see the text of this file")
     import torch
 
     torch.set_num_threads(1)

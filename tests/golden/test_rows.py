@@ -23,7 +23,8 @@ def test_rows_are_the_pinned_ones(case, golden_home, tmp_path):
         words = " ".join(row[name] for name in ("protocol", "metric", "method", "image_id", "target"))
         assert (row["score"] == "") == (pinned["score"] == ""), words
         if row["score"]:
-            assert float(row["score"]) == pytest.approx(float(pinned["score"]), rel=1e-5, abs=1e-9), words
+            allowed = 0.01 if row["metric"] == "tied" else 1e-9  # the share of pixels that tie to the last bit
+            assert float(row["score"]) == pytest.approx(float(pinned["score"]), rel=1e-5, abs=allowed), words
 
 
 def test_every_case_is_pinned_and_tells_something():
