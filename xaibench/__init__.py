@@ -35,9 +35,9 @@ _PUBLIC = {
 }
 
 __all__ = [
-    "Annotation", "Dataset", "Evidence", "Explanation", "Leaderboard", "Protocol", "Results", "RunConfig", "Sample", "Scores",
-    "XaibenchError", "__version__", "attribute", "dataset", "explain", "method", "model", "named", "protocol", "run", "score",
-    "status_of",
+    "Annotation", "Dataset", "Evidence", "Explanation", "Leaderboard", "Protocol", "Results", "RunConfig", "Sample",
+    "Scores", "XaibenchError", "__version__", "attribute", "dataset", "explain", "method", "model", "named", "protocol",
+    "run", "score", "status_of",
 ]  # fmt: skip
 
 

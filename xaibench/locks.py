@@ -80,9 +80,10 @@ def try_lock(folder: Path, names: Iterable[str]) -> ExitStack | None:
         return held.pop_all()
 
 
-def holder(folder: Path, name: str) -> str:
-    """Who holds the lock of a name, for a message: process, host, since when, and its command."""
-    return _description(_owner(folder, name))
+def holder(folder: Path, name: str, others: bool = False) -> str:
+    """Who holds the lock of a name, for a message: process, host, since when, and its command. others: this process
+    does not."""
+    return _description(_owner(folder, name, others))
 
 
 @contextmanager
@@ -152,9 +153,12 @@ def _alive(record: Path) -> bool:
     return True
 
 
-def _owner(folder: Path, name: str) -> dict[str, Any] | None:
+def _owner(folder: Path, name: str, others: bool = False) -> dict[str, Any] | None:
     """The record of whoever holds a name: the latest, since those of killed processes may lie beside it."""
-    return max(_records(folder, [name]).values(), key=lambda content: str(content.get("started")), default=None)
+    found = _records(folder, [name]).values()
+    here = (os.getpid(), socket.gethostname())
+    known = [each for each in found if not (others and (each.get("process"), each.get("host")) == here)]
+    return max(known, key=lambda content: str(content.get("started")), default=None)
 
 
 def _description(owner: dict[str, Any] | None) -> str:

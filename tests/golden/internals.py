@@ -27,18 +27,18 @@ def planned_trainings() -> Iterator[list[str]]:
         found.append(self.path.parent.name)
         raise KeyboardInterrupt
 
-    before, Training.carry_out = Training.carry_out, interrupted
+    before, Training.run = Training.run, interrupted
     try:
         yield found
     finally:
-        Training.carry_out = before
+        Training.run = before
 
 
 def training_folder(way: str, options: dict[str, Any], weights: str = "plain", **words: Any) -> str:
     """The folder of a training by the name of its way, for those that have no verb of their own; words as of
     `plan_training`."""
     from xaibench.training.api import plan_training
-    from xaibench.training.ways import task_of
+    from xaibench.training.tasks import task_of
 
     task = task_of(way, options)
     return plan_training("critters_cnn", "critters", None, weights=weights, task=task, **words).path.parent.name
@@ -48,7 +48,7 @@ def search_folder(options: dict[str, Any], lambdas: tuple[float, ...], weights: 
     """The folder of the model that `xaibench train guided` exports, which cards of named trainings point to."""
     from xaibench.training.api import plan_training
     from xaibench.training.guidance.request import Search
-    from xaibench.training.ways import task_of
+    from xaibench.training.tasks import task_of
 
     task = task_of("guided", options | {"lambda": lambdas[0]})
     training = plan_training("critters_cnn", "critters", None, weights=weights, task=task)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
+import torch
 from torch.utils.data import DataLoader, default_collate
 from torch.utils.data import Dataset as TorchDataset
 
@@ -86,15 +87,20 @@ class Groups:
 
 
 def load_groups(
-    dataset: Dataset, groups: Iterable[Sequence[str]], workers: int, collate: Callable | None = None
+    dataset: Dataset,
+    groups: Iterable[Sequence[str]],
+    workers: int,
+    collate: Callable | None = None,
+    generator: torch.Generator | None = None,
 ) -> Groups:
     """A list of samples for each group of image ids, in order, or what `collate` makes of the list.
 
     groups may be a generator: it is asked for the next group only shortly before that is loaded. workers: processes
-    that load ahead; 0 loads in this one. Raises XaibenchError, while it is gone through, for an
-    image that cannot be loaded.
+    that load ahead; 0 loads in this one. generator: what torch seeds these processes from, by default its global one.
+    Raises XaibenchError, while it is gone through, for an image that cannot be loaded.
     """
-    return Groups(make_loader(_Groups(dataset), workers, collate or _same, batch_size=None, sampler=groups))
+    how = {"batch_size": None, "sampler": groups, "generator": generator}
+    return Groups(make_loader(_Groups(dataset), workers, collate or _same, **how))
 
 
 def make_loader(data: TorchDataset, workers: int, collate: Callable = default_collate, **how: Any) -> DataLoader:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,10 +69,11 @@ def run(protocols: Any = None, *, quiet: bool = False, command: str | None = Non
     record of the run says it was started by, by default the same run on the command line.
 
     Besides names, `model` may be a `torch.nn.Module` that returns logits, `dataset` anything with `__len__` and
-    `__getitem__` that gives (image, label) or a `Sample`, and `methods` may hold functions of evidence. The network gets
-    (image - mean) / std for images in [0, 1]; `mean` (default 0) and `std` (default 1) are a number for each colour.
-    `classes` names the classes, where the data set has no `classes` of its own; by default they are numbered. Keys hold
-    the digests of weights, images and code; `xaibench.named(thing, "name")` puts a name in place of the code.
+    `__getitem__` that gives (image, label) or a `Sample`, and `methods` may hold functions of evidence. The network
+    gets (image - mean) / std of images in [0, 1]; `mean` (default 0) and `std` (default 1) are a number for each
+    colour. `classes` names the classes, where the data set has no `classes` of its own; by default they are
+    numbered. Keys hold the digests of weights, images and code; `xaibench.named(thing, "name")` puts a name in place of
+    the code.
 
     Raises XaibenchError for anything that the user can put right, and MethodFailed, with the results of the others,
     where a method raised.
@@ -87,11 +88,13 @@ def run(protocols: Any = None, *, quiet: bool = False, command: str | None = Non
         config = _config(protocols, given)
         if objects:
             command = command or f"xaibench.run(...) in Python with {', '.join(objects)}: {config.to_command('run')}"
-        return run_config(config, quiet=quiet, command=command)
+        return run_config(config, quiet=quiet, command=command, objects=objects)
 
 
-def run_config(config: RunConfig, *, quiet: bool = False, command: str | None = None) -> Results:
-    """Carries out a request whose names are all known; see `run`."""
+def run_config(
+    config: RunConfig, *, quiet: bool = False, command: str | None = None, objects: Sequence[str] = ()
+) -> Results:
+    """Carries out a request whose names are all known; see `run`. objects: which of them stand for objects."""
     from xaibench.plugins import add
 
     add(config.plugins, config.cards)
@@ -112,7 +115,7 @@ def run_config(config: RunConfig, *, quiet: bool = False, command: str | None = 
     resources = Resources.of(config)
     store = Store.create(config.out)  # before hours are spent on what could not be stored
     plan = make_plan(resolved, open_models(resolved, resources, quiet, say))
-    evaluator = Evaluator(config, plan, store, resources, command or config.to_command("run"), say, quiet)
+    evaluator = Evaluator(config, plan, store, resources, command or config.to_command("run"), say, quiet, objects)
     manifest, tally = evaluator.evaluate()
     boards = {job.protocol.name: job.cell.board for job in plan.jobs}
     results = Results(store.root, boards, [job.key for job in plan.jobs], list(plan.images), manifest, tally.images)

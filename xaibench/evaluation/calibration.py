@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from xaibench.datasets.loading import load_groups
@@ -49,7 +50,7 @@ def _fit(
     maps: dict[str, list[Tensor]] = {job.key: [] for job in jobs}
     groups = [images[at : at + resources.batch] for at in range(0, len(images), resources.batch)]
     with bar(f"fitting {run.name} on held-out images", len(images), quiet) as progress:
-        for samples in load_groups(plan.held_out.dataset, groups, resources.workers):
+        for samples in load_groups(plan.held_out.dataset, groups, resources.workers, generator=torch.Generator()):
             base = computer.evidence(samples, plan.held_out.dataset)
             targets = collect_targets([run], base, None, samples)[run.protocol.target, run.protocol.attribution_output]
             if len(targets):

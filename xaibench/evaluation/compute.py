@@ -1,4 +1,4 @@
-"""The numbers of one batch: samples become evidence, evidence maps, maps scores, scores rows. Nothing is stored here."""
+"""The numbers of one batch: samples become evidence, evidence maps, maps scores, scores rows; nothing is stored."""
 
 from __future__ import annotations
 

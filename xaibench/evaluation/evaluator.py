@@ -33,7 +33,7 @@ class Evaluator:
     """A request with its plan, and where its results are stored.
 
     command: how the run was started, for the record. say is told what a user should know while it runs; quiet shows no
-    progress.
+    progress. objects: what of the request was an object of a Python session.
     """
 
     config: RunConfig
@@ -43,6 +43,7 @@ class Evaluator:
     command: str
     say: Callable[[str], None]
     quiet: bool
+    objects: Sequence[str] = ()
 
     def evaluate(self) -> tuple[RunManifest, Tally]:
         """Computes what the folder lacks, except for what other processes are computing right now, which is waited for.
@@ -95,6 +96,7 @@ class Evaluator:
         return RunManifest(
             command=self.command,
             config=self.config.changed(),
+            objects=list(self.objects),
             protocols=[run.name for run in plan.protocols],
             boards=sorted({job.cell.board for job in plan.jobs}),
             cells=[job.key for job in plan.jobs],
@@ -130,7 +132,7 @@ class Evaluator:
             if busy:
                 name = busy[0].locks(keys)[0]
                 images = sum(len(shard.images) for shard in busy)
-                self.say(f"waiting for {images} images that are being computed by {holder(locks, name)}")
+                self.say(f"waiting for {images} images that are being computed by {holder(locks, name, others=True)}")
             while busy:
                 time.sleep(WAIT_SECONDS)
                 completion.refresh()

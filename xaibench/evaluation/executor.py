@@ -8,6 +8,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import torch
+
 from xaibench.datasets.loading import load_groups
 from xaibench.evaluation.compute import Computer
 from xaibench.evaluation.shards import Shard
@@ -55,7 +57,9 @@ class LocalExecutor:
         """See `Executor`."""
         busy: list[Shard] = []
         try:
-            for samples in load_groups(self.computer.plan.dataset, self._batches(shards, busy), self.workers):
+            for samples in load_groups(
+                self.computer.plan.dataset, self._batches(shards, busy), self.workers, generator=torch.Generator()
+            ):
                 images = [sample.image_id for sample in samples]
                 missing = self.completion.missing(images)
                 found = self.computer.compute(samples, missing, lambda name: self.progress.advance(0, name))

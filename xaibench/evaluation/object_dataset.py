@@ -98,7 +98,7 @@ def displayed(image: Any, what: str) -> np.ndarray:
         array = np.asarray(image)
     if array.ndim != 3 or array.shape[2] != 3 or 0 in array.shape:
         raise XaibenchError(
-            f"{what} has shape {tuple(np.shape(image))}; images are tensors (3, H, W) or arrays (H, W, 3) with 3 colours"
+            f"{what} has shape {tuple(np.shape(image))}; images are tensors (3, H, W) or arrays (H, W, 3)"
         )
     if array.dtype == np.uint8:
         return np.ascontiguousarray(array)

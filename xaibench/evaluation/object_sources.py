@@ -38,7 +38,7 @@ def module_source(net: nn.Module) -> str:
     parts = [repr(net)]
     try:
         for path, module in net.named_modules():
-            hooks = [hook for name in ("_forward_hooks", "_forward_pre_hooks") for hook in getattr(module, name).values()]
+            hooks = [*module._forward_hooks.values(), *module._forward_pre_hooks.values()]
             parts += [f"{path} {type(module).__qualname__} {source_of(type(module))}"]
             parts += [f"{path} hook {_named(hook, 0)}" for hook in hooks]
             for name, value in sorted(vars(module).items()):
@@ -96,7 +96,7 @@ def _named(value: Any, depth: int) -> str:
     if inspect.ismethod(value):
         return f"{_function(value.__func__, depth)} of {_named(vars(value.__self__), depth + 1)}"
     if hasattr(value, "func") and hasattr(value, "keywords"):  # functools.partial
-        return f"partial {_named(value.func, depth + 1)} {_named(value.args, depth + 1)} {_named(value.keywords, depth + 1)}"
+        return f"partial {_named((value.func, value.args, value.keywords), depth + 1)}"
     if callable(value) and hasattr(value, "__dict__"):
         return f"{source_of(type(value))} {type(value).__qualname__} {_named(vars(value), depth + 1)}"
     raise Unnamable(f"it rests on a {type(value).__name__}")

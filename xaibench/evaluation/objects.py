@@ -48,16 +48,17 @@ def objects_as_names(given: dict[str, Any]) -> Iterator[tuple[dict[str, Any], li
     about = {name: given[name] for name in DESCRIPTIONS if name in given}
     fields = {name: value for name, value in given.items() if name not in about}
     found: dict[str, list[tuple[Card, Any]]] = {"dataset": [], "model": [], "method": []}
-    if not isinstance(fields.get("dataset", ""), str):
-        found["dataset"] = [_dataset(fields["dataset"], fields.get("model"), about.get("classes"))]
-        fields["dataset"] = found["dataset"][0][0].name
-    elif "classes" in about:
-        raise XaibenchError("classes are those of a data set that is given as an object")
-    if not isinstance(fields.get("model", ""), str):
-        found["model"] = [_model(fields["model"], about)]
+    model, dataset = fields.get("model", ""), fields.get("dataset", "")
+    if not isinstance(model, str):
+        found["model"] = [_model(model, about)]
         fields["model"] = found["model"][0][0].name
     elif {"mean", "std"} & about.keys():
         raise XaibenchError("mean and std are those of a network that is given as an object")
+    if not isinstance(dataset, str):
+        found["dataset"] = [_dataset(dataset, model, about.get("classes"))]
+        fields["dataset"] = found["dataset"][0][0].name
+    elif "classes" in about:
+        raise XaibenchError("classes are those of a data set that is given as an object")
     methods = fields.get("methods")
     if methods is not None and not isinstance(methods, str):
         methods = [methods] if callable(methods) or isinstance(methods, Named) else list(methods)

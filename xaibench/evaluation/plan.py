@@ -92,19 +92,21 @@ class Plan:
 
     @cached_property
     def jobs(self) -> tuple[Job, ...]:
-        """All jobs, protocol by protocol; an oracle has one only under protocols that can draw it."""
-        found: list[Job] = []
+        """All jobs: those without a method first, then protocol by protocol; an oracle has one only under protocols
+        that can draw it."""
         # once for all protocols: the parts hash the files of plug-ins
-        parts = [method_part(method.card, method.parameters, self.model.stages) for method in self.methods]
-        for protocol in self.protocols:
-            if protocol.protocol.without_method:
-                found.append(Job(protocol, None, Cell(protocol.context, None)))
-                continue
-            for method, part in zip(self.methods, parts, strict=True):
-                if method.card.role != "oracle" or protocol.protocol.has_oracle:
-                    kind = self._kind(protocol.protocol, method)
-                    found.append(Job(protocol, method, Cell(protocol.context, part | {"kind": kind})))
-        return tuple(found)
+        parts = {method: method_part(method.card, method.parameters, self.model.stages) for method in self.methods}
+        alone = [run for run in self.protocols if run.protocol.without_method]
+        return (
+            *(Job(run, None, Cell(run.context, None)) for run in alone),
+            *(
+                Job(run, method, Cell(run.context, part | {"kind": self._kind(run.protocol, method)}))
+                for run in self.protocols
+                if run not in alone
+                for method, part in parts.items()
+                if method.card.role != "oracle" or run.protocol.has_oracle
+            ),
+        )
 
     @property
     def models(self) -> list[Model]:
@@ -116,7 +118,7 @@ class Plan:
         return replace(self, images=tuple(images))
 
     def _kind(self, protocol: Protocol, method: MethodRun) -> str:
-        """What a board calls a method: one that perturbs the protocol's own regions measures what it is compared with."""
+        """What a board calls a method: an oracle, where it perturbs the protocol's own regions."""
         size = (self.side, self.side)
         regions = protocol.regions(size)
         own = method_regions(method.card, method.parameters, size) if regions is not None else None

@@ -1,4 +1,4 @@
-"""From the names of a request to objects: each name looked up once, every setting checked, nothing trained or loaded."""
+"""From the names of a request to objects: each is looked up once, settings are checked, nothing is trained."""
 
 from __future__ import annotations
 
@@ -80,9 +80,7 @@ def resolve(config: RunConfig) -> ResolvedRun:
         data=data,
         dataset=dataset,
         methods=tuple(methods),
-        weights=WeightsRequest(
-            config.weights or ("aligned" if alignment else "plain"), alignment or DEFAULT_ALIGNMENT
-        ),
+        weights=WeightsRequest(config.weights or ("aligned" if alignment else "plain"), alignment or DEFAULT_ALIGNMENT),
         profile_name=profile_name,
         profile=profile,
         images=config.images if config.images is not None else profile.images,
@@ -140,14 +138,12 @@ def choose_alignment(
 def _dataset(
     config: RunConfig, data: DatasetCard, cards: Sequence[ProtocolCard], protocols: Sequence[Protocol]
 ) -> Dataset:
-    """The data set, opened, with the masks that were named; raises XaibenchError where it lacks what a protocol needs."""
+    """The data set, opened, with its masks; raises XaibenchError where it lacks what a protocol needs."""
     dataset = open_dataset(data, config.data_root, config.dataset_options)
     dataset = with_masks(data, dataset, config.masks) if config.masks else dataset
     for card, protocol in zip(cards, protocols, strict=True):
         if protocol.target not in TARGETS:
-            raise XaibenchError(
-                f"protocol {card.name}: target is one of {', '.join(TARGETS)}, not {protocol.target!r}"
-            )
+            raise XaibenchError(f"protocol {card.name}: target is one of {', '.join(TARGETS)}, not {protocol.target!r}")
         lacking = sorted({*protocol.needs, *(("boxes",) if protocol.target == "labels" else ())} - dataset.knows)
         if lacking:
             raise XaibenchError(

@@ -50,9 +50,7 @@ def open_models(run: ResolvedRun, resources: Resources, quiet: bool, say: Callab
     return OpenedModels(model, reference, other is None, state.header or None)
 
 
-def _second(
-    run: ResolvedRun, model: Model, resources: Resources, quiet: bool, say: Callable[[str], None]
-) -> Model:
+def _second(run: ResolvedRun, model: Model, resources: Resources, quiet: bool, say: Callable[[str], None]) -> Model:
     """The second model of a run, found or made as the first was; its classes must be the first one's."""
     card, request = run.reference
     try:

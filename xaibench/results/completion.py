@@ -9,9 +9,7 @@ from xaibench.results.maps import MapStore
 from xaibench.results.store import Store
 
 
-def missing_images(
-    keys: Iterable[str], images: Collection[str], done: Mapping[str, Set[str]]
-) -> dict[str, set[str]]:
+def missing_images(keys: Iterable[str], images: Collection[str], done: Mapping[str, Set[str]]) -> dict[str, set[str]]:
     """The images of a list that each result key lacks; keys that lack none are left out.
 
     done: the images of which each key has rows.

@@ -33,6 +33,7 @@ class RunManifest:
     Args:
         command: the exact command (`command_line`); given again it computes only what is missing.
         config: the request in plain values, fields that are as by default left out; None in records of before 0.2.
+        objects: what of it was an object of a Python session, such as `model Net`; no command can name these.
         protocols, boards, cells: names and keys of what was asked for.
         images: {"list": hash of `Store.save_list`, "count": its length}.
         classes: names of the data set's classes by index, so that boards can say them without the data.
@@ -50,6 +51,7 @@ class RunManifest:
 
     command: str
     config: dict[str, Any] | None = None
+    objects: list[str] = field(default_factory=list)
     protocols: list[str] = field(default_factory=list)
     boards: list[str] = field(default_factory=list)
     cells: list[str] = field(default_factory=list)
