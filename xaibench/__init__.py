@@ -34,12 +34,14 @@ _PUBLIC = {
 
 __all__ = [
     "Annotation", "Dataset", "Evidence", "Explanation", "Leaderboard", "Protocol", "Results", "Sample", "Scores",
-    "XaibenchError", "__version__", "attribute", "dataset", "explain", "method", "model", "protocol", "run", "score",
-    "status_of",
+    "XaibenchError", "__version__", "attribute", "dataset", "explain", "functional", "method", "model", "protocol",
+    "run", "score", "status_of",
 ]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
+    if name == "functional":
+        return import_module("xaibench.functional")
     if name not in _PUBLIC:
         raise AttributeError(f"module 'xaibench' has no attribute {name!r}")
     return getattr(import_module(_PUBLIC[name]), name)

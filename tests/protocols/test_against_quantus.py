@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from xaibench.protocols.pointing_game import pointing_hit
 
 from xaibench.protocols.complexity import sparseness_score
 from xaibench.protocols.energy_pointing import energy_share
 from xaibench.protocols.faithfulness import Infidelity
-from xaibench.protocols.pointing_game import pointing_hit
 from xaibench.protocols.robustness import MaxSensitivity
 
 quantus = pytest.importorskip("quantus")

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from xaibench.protocols.box_iou import CANDIDATES, BoxIoU, best_threshold, box_iou, scaled
 
 from xaibench.datasets.base import Annotation
 from xaibench.errors import XaibenchError
 from xaibench.protocols.base import OK, UNDEFINED_MAP, UNDEFINED_REFERENCE
-from xaibench.protocols.box_iou import CANDIDATES, BoxIoU, best_threshold, box_iou, scaled
 
 MAP = torch.tensor([[10.0, 8, 2, -30], [6, 5, 2, 0], [7, 0, 9, 2], [2, 2, 2, 2]])[None, None]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from xaibench.protocols.corrupted_accuracy import CorruptedAccuracy, corrupted_accuracy_score
 
 from xaibench.errors import XaibenchError
 from xaibench.protocols.base import OK, UNDEFINED_REFERENCE
-from xaibench.protocols.corrupted_accuracy import CorruptedAccuracy, corrupted_accuracy_score
 from xaibench.protocols.single_deletion import SingleDeletion
 
 

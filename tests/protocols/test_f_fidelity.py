@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import chisquare
+from xaibench.protocols.f_fidelity import FFidelity, chosen, removals
 
 from xaibench.cards import Alignment
 from xaibench.errors import XaibenchError
 from xaibench.protocols.base import UNDEFINED_MAP
-from xaibench.protocols.f_fidelity import FFidelity, chosen, removals
 
 
 def sigmoid(value: float) -> float:

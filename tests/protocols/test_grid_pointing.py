@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from xaibench.protocols.grid_pointing import DisconnectedPointing, GridPointing, cell_share
 
 import xaibench
 from xaibench import registry
@@ -18,7 +19,6 @@ from xaibench.errors import XaibenchError
 from xaibench.models.disconnected import Disconnected, cut, joined
 from xaibench.protocols.api import make_protocol
 from xaibench.protocols.base import OK, UNDEFINED_MAP, UNDEFINED_REFERENCE
-from xaibench.protocols.grid_pointing import DisconnectedPointing, GridPointing, cell_share
 from xaibench.protocols.grids import draw_layout, make_grids
 
 SIDE, CLASSES = 8, 5

@@ -7,10 +7,6 @@ from copy import deepcopy
 import numpy as np
 import pytest
 import torch
-
-from xaibench.attribution.cam import grad_cam
-from xaibench.errors import XaibenchError
-from xaibench.protocols.base import OK, UNDEFINED_REFERENCE
 from xaibench.protocols.model_similarity import (
     ModelSimilarity,
     map_difference,
@@ -18,6 +14,10 @@ from xaibench.protocols.model_similarity import (
     softmax_difference,
     top_images,
 )
+
+from xaibench.attribution.cam import grad_cam
+from xaibench.errors import XaibenchError
+from xaibench.protocols.base import OK, UNDEFINED_REFERENCE
 
 NAN = float("nan")
 

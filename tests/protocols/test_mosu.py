@@ -10,6 +10,7 @@ import pytest
 import torch
 from scipy.stats import entropy
 from torch import nn
+from xaibench.protocols.multi_object import REVERSE, MultiObjectUniformity, divergence
 
 from xaibench import registry
 from xaibench.datasets.base import Annotation
@@ -17,7 +18,6 @@ from xaibench.datasets.critters.dataset import Critters
 from xaibench.datasets.image_annotations import ImageAnnotations
 from xaibench.errors import XaibenchError
 from xaibench.protocols.base import OK, UNDEFINED_MAP, UNDEFINED_REFERENCE
-from xaibench.protocols.multi_object import REVERSE, MultiObjectUniformity, divergence
 
 # Boxes of 4, 3 and 2 pixels of class 5, the last two sharing one, and one of class 6.
 BOXES = [(0, 0, 2, 2), (2, 0, 4, 4), (2, 2, 3, 4), (0, 3, 1, 4)]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from xaibench.protocols.object_evidence import NORMALISATIONS, ObjectEvidence, intensities, weighted_iou
 
 from xaibench.datasets.base import Annotation
 from xaibench.datasets.critters.dataset import Critters
@@ -15,7 +16,6 @@ from xaibench.datasets.image_annotations import ImageAnnotations
 from xaibench.errors import XaibenchError
 from xaibench.protocols.base import OK, UNDEFINED_MAP, UNDEFINED_REFERENCE
 from xaibench.protocols.energy_pointing import energy_share
-from xaibench.protocols.object_evidence import NORMALISATIONS, ObjectEvidence, intensities, weighted_iou
 
 MAP = torch.tensor([[0.5, 1.0, 0, 0], [2.0, 0.25, 0, 0], [0, 0, 0.25, -3], [0, 0, 0, 0]])[None, None]
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 from torch import Tensor, nn
+from xaibench.protocols.part_deletion import PartDeletion, Parts, part_deletion_score, part_sums
 
 from xaibench.datasets.critters import Critters
 from xaibench.datasets.image_annotations import ImageAnnotations
@@ -16,7 +17,6 @@ from xaibench.errors import XaibenchError
 from xaibench.models.base import Encoding
 from xaibench.protocols.base import OK, UNDEFINED_MAP, UNDEFINED_REFERENCE
 from xaibench.protocols.insertion_deletion import Deletion
-from xaibench.protocols.part_deletion import PartDeletion, Parts, part_deletion_score, part_sums
 
 ENCODE = Encoding((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
 

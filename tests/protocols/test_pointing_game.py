@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from xaibench.protocols.pointing_game import PointingGame, pointing_hit
 
 from xaibench.datasets.base import Annotation
 from xaibench.errors import XaibenchError
 from xaibench.protocols.base import OK, UNDEFINED_MAP, UNDEFINED_REFERENCE
 from xaibench.protocols.masks import box_masks
-from xaibench.protocols.pointing_game import PointingGame, pointing_hit
 
 
 @pytest.fixture

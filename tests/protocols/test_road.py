@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 from pytorch_grad_cam.metrics.road import NoisyLinearImputer
+from xaibench.protocols.road import Road, road_score
 
 from xaibench.errors import XaibenchError
 from xaibench.protocols.base import OK, UNDEFINED_MAP
 from xaibench.protocols.imputation import NEIGHBOURS, linear_imputation
-from xaibench.protocols.road import Road, road_score
 from xaibench.seeds import generator
 
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 from scipy.spatial.distance import cosine
 from torch.nn.functional import interpolate
+from xaibench.protocols.equivariance import Crop, Equivariance, Flip, Shift, draw_offset, draw_window, similarity
 
 from xaibench.errors import XaibenchError
 from xaibench.protocols.base import OK, UNDEFINED_MAP
-from xaibench.protocols.equivariance import Crop, Equivariance, Flip, Shift, draw_offset, draw_window, similarity
 
 SIZE = (16, 24)
 NAMES = ["crop", "translation", "flip"]

@@ -1,4 +1,4 @@
-"""Grids of images of different classes: which image stands where, and what a network is shown."""
+"""Grids of images of different classes: which image is in which cell, and the grids as inputs of a network."""
 
 from __future__ import annotations
 
