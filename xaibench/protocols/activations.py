@@ -90,7 +90,7 @@ def most_activating(
             "the model is in training mode, where images of a batch influence each other; call model.eval()"
         )
     if not len(images) or count < 1:
-        raise XaibenchError(f"{count} of {len(images)} images; ask for at least one of at least one")
+        raise XaibenchError(f"cannot choose {count} of {len(images)} images; both numbers must be at least 1")
     if isinstance(layer, str):
         layers = dict(net.named_modules())
         if layer not in layers:

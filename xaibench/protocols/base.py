@@ -1,4 +1,4 @@
-"""The base class of protocols: which classes are explained, what is prepared once for all methods, how a map is scored."""
+"""The base class of protocols: which classes are explained, what is prepared for all methods, how a map is scored."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ class Protocol(ABC):
 
     Class variables and fields that a protocol may set:
 
-    - target: which classes are explained: `label`, `prediction`, `labels` (every labelled class) or `predictions` (every
-      predicted class: the highest logit, or, for models with a sigmoid, each probability of at least 0.5).
+    - target: which classes are explained: `label`, `prediction`, `labels` (every labelled class) or `predictions`
+      (every predicted class: the highest logit, or, for models with a sigmoid, each probability of at least 0.5).
     - attribution_output: whether a `logit` or a `probability` is explained.
     - needs: the annotations that the data set must have, in `Evidence.annotations`: `boxes`, `masks`, `instances`,
       `objects`, `parts`, `redraw`.
@@ -108,7 +108,7 @@ class Protocol(ABC):
 
     @property
     def description(self) -> str:
-        """The settings in a few words, for titles."""
+        """The settings as a short text, for titles."""
         return ", ".join(f"{field.name.replace('_', ' ')} {getattr(self, field.name)}" for field in fields(self))
 
     def check(self, size: tuple[int, int]) -> None:  # noqa: B027  (nothing to check is a fair default)

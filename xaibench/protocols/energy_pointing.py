@@ -50,7 +50,7 @@ def energy_share(maps: Tensor, part: Tensor, whole: Tensor | None = None) -> Ten
 
 @dataclass(frozen=True)
 class Regions:
-    """Where attribution counts as right, part (P, H, W) bool, and where it counts at all: whole; None for every pixel."""
+    """part (P, H, W) bool: where attribution counts as right; whole: where it counts at all, None for every pixel."""
 
     part: Tensor
     whole: Tensor | None = None

@@ -21,15 +21,15 @@ class Crop:
     windows: list[tuple[int, int, int, int]]
 
     def __call__(self, values: Tensor, fill: Tensor) -> Tensor:
-        """values (P, C, H, W), moved."""
+        """values (P, C, H, W), cropped and enlarged; fill is not used."""
         size = values.shape[-2:]
-        cut = [values[i : i + 1, :, y : y + h, x : x + w] for i, (y, x, h, w) in enumerate(self.windows)]
-        return torch.cat([interpolate(part, size, mode="bilinear", align_corners=False) for part in cut])
+        parts = [values[i : i + 1, :, y : y + h, x : x + w] for i, (y, x, h, w) in enumerate(self.windows)]
+        return torch.cat([interpolate(part, size, mode="bilinear", align_corners=False) for part in parts])
 
 
 @dataclass(frozen=True)
 class Shift:
-    """How far each pair moves down and to the right, in pixels; what comes in is filled."""
+    """How far each pair moves down and to the right, in pixels; the pixels that become free are filled."""
 
     offsets: list[tuple[int, int]]
 
@@ -46,10 +46,10 @@ class Shift:
 
 @dataclass(frozen=True)
 class Flip:
-    """Left becomes right."""
+    """Left and right are exchanged."""
 
     def __call__(self, values: Tensor, fill: Tensor) -> Tensor:
-        """values (P, C, H, W), moved."""
+        """values (P, C, H, W), flipped; fill is not used."""
         return values.flip(3)
 
 

@@ -32,8 +32,8 @@ def sparseness_score(maps: Tensor) -> Tensor:
         >>> sparseness_score(torch.tensor([[[[0.0, 0.0, 0.0, -8.0]]], [[[1.0, 1.0, 1.0, 1.0]]]])).tolist()
         [0.75, 0.0]
 
-    Source: Chalasani, Chen, Chowdhury, Jha, Wu, Concise Explanations of Neural Networks using Adversarial Training, ICML
-    2020.
+    Source: Chalasani, Chen, Chowdhury, Jha, Wu, Concise Explanations of Neural Networks using Adversarial Training,
+    ICML 2020.
     """
     values = maps.flatten(1).double().abs().sort(1).values
     n = values.shape[1]

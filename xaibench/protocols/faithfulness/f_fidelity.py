@@ -75,10 +75,11 @@ def first_in_range(places: Tensor, order: Tensor, low: int, high: int, count: in
 class FFidelity(Protocol):
     """FFid+: how much the target's probability falls without random pixels of the explanation, mean over its sizes.
 
-    Settings: alpha, the share of the explanation, or of the rest, that is removed; beta, the largest share of all pixels
-    that is removed, on which the model must have been fine-tuned; steps, which gives the sizes 1/steps to 1 - 1/steps of the
-    explanation; samples, random draws for each size (the paper has 50); baseline (zero, random, blur), target and
-    attribution_output. The further metric `ffid-minus` removes from the rest instead: lower is better.
+    Settings: alpha, the share of the explanation, or of the rest, that is removed; beta, the largest share of all
+    pixels that is removed, on which the model must have been fine-tuned; steps, which gives the sizes 1/steps to
+    1 - 1/steps of the explanation; samples, random draws for each size (the paper has 50); baseline (zero, random,
+    blur), target and attribution_output. The further metric `ffid-minus` removes from the rest instead; lower is
+    better.
     """
 
     alpha: float = 0.5

@@ -73,8 +73,8 @@ def part_deletion_score(sums: Tensor, drops: Tensor, visible: Tensor) -> Tensor:
         >>> part_deletion_score(sums, drops, torch.tensor([[True, True, True, False]])).round(decimals=6).tolist()
         [1.0]
 
-    Source: Hesse, Schaub-Meyer, Roth, FunnyBirds: A Synthetic Vision Dataset for a Part-Based Analysis of Explainable AI
-    Methods, ICCV 2023 (single deletion).
+    Source: Hesse, Schaub-Meyer, Roth, FunnyBirds: A Synthetic Vision Dataset for a Part-Based Analysis of Explainable
+    AI Methods, ICCV 2023 (single deletion).
     """
     pairs = zip(sums, drops, visible, strict=True)
     return torch.stack([spearman(s[v], d[v]) if v.any() else s.new_tensor(torch.nan) for s, d, v in pairs])

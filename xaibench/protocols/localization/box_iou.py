@@ -26,8 +26,8 @@ def scaled_positive_part(maps: Tensor) -> Tensor:
         maps: (P, 1, H, W), any floating dtype.
 
     Returns:
-        (P, H, W) float64 in [0, 1]. A positive constant becomes 1 everywhere; NaN where the map has no positive value or
-        is not finite.
+        (P, H, W) float64 in [0, 1]. A positive constant becomes 1 everywhere; NaN where the map has no positive value
+        or is not finite.
 
     Example:
         >>> import torch

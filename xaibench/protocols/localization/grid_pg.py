@@ -67,8 +67,8 @@ class GridEvidence:
 class GridPointing(Protocol):
     """GridPG: positive attribution in the cell of the explained image, as a share of all.
 
-    Settings: cells a side; confidence, the lowest probability that the model must give to an image's label for the image
-    to count; attribution_output (logit, probability). The label is what is explained.
+    Settings: cells a side; confidence, the lowest probability that the model must give to an image's label for the
+    image to count; attribution_output (logit, probability). The label is what is explained.
     """
 
     shows_others: ClassVar[bool] = True

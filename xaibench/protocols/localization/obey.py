@@ -27,8 +27,8 @@ def intensities(maps: Tensor, normalisation: str = "raw") -> Tensor:
         normalisation: "raw", "raw-clamped" or "max-normalised".
 
     Returns:
-        (P, H, W) float64, not negative. NaN where not finite; a map without positive values stays 0, or becomes NaN when
-        it is divided by its maximum.
+        (P, H, W) float64, not negative. NaN where not finite; a map without positive values stays 0, or becomes NaN
+        when it is divided by its maximum.
 
     Example:
         >>> import torch
@@ -72,8 +72,8 @@ def weighted_iou(p: Tensor, masks: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Objects:
-    """Masks (M, H, W) bool of each image, none of them empty; the image of each pair; pairs (P,) bool that the model
-    predicts, where only those are judged."""
+    """Masks (M, H, W) bool of each image, none of them empty; the image of each pair; predicted (P,) bool: the
+    pairs that have a score."""
 
     masks: list[Tensor]
     owner: list[int]

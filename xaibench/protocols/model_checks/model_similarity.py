@@ -58,7 +58,8 @@ def map_difference(maps: Tensor, others: Tensor) -> Tensor:
         >>> map_difference(torch.tensor([[[[0.0, 1.0, 2.0]]]]), torch.tensor([[[[0.0, 2.0, 4.0]]]])).tolist()
         [0.0]
 
-    Source: Hesse, Schaub-Meyer, Roth, Benchmarking the Attribution Quality of Vision Models, NeurIPS 2024 (of Grad-CAM).
+    Source: Hesse, Schaub-Meyer, Roth, Benchmarking the Attribution Quality of Vision Models, NeurIPS 2024 (of
+    Grad-CAM).
     """
     return (_scaled(maps) - _scaled(others)).abs().mean(1)
 

@@ -107,8 +107,8 @@ class Randomized:
 @dataclass(frozen=True)
 class Randomization(Protocol):
     """Settings: mode (cascading: the last layers first, and each stage also randomises the layers of those before;
-    independent: each group of layers alone), stages (groups of layers), target (label, prediction), attribution_output (logit,
-    probability)."""
+    independent: each group of layers alone), stages (groups of layers), target (label, prediction), attribution_output
+    (logit, probability)."""
 
     mode: str = "cascading"
     stages: int = 4

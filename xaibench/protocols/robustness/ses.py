@@ -1,7 +1,7 @@
 """SES, salience equivariance similarity: if the image is moved, does the map move along?
 
-Bartak et al., TMLR 2024, after Pillai et al., CVPR 2022. The order is the same for all methods: the signed map is moved as the image was, then negative values become 0, then the cosine
-is taken over the pixels that both show.
+Bartak et al., TMLR 2024, after Pillai et al., CVPR 2022. The order is the same for all methods: the signed map is moved
+as the image was, then negative values become 0, then the cosine is taken over the pixels that both show.
 """
 
 from __future__ import annotations
