@@ -1,7 +1,7 @@
 """Scores of protocols, and helpers of protocol authors, as functions of tensors.
 
 Each function is the one that the protocol itself calls. Shapes: P maps are (P, 1, H, W), P regions are (P, H, W) bool.
-A score is NaN where it is undefined; none of these functions knows of a model, a data set or a batch.
+A score is NaN where it is undefined; none of these functions needs a model, a data set or a batch.
 
     >>> import torch, xaibench
     >>> xaibench.functional.spearman(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([3.0, 2.0, 1.0])).tolist()

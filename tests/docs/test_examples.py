@@ -82,6 +82,11 @@ def test_a_new_protocol_has_a_board(follow):
     assert re.search(r"oracle +1\.0", masks.split("seg-epg (labels")[0]), "the mask of the class is the best map"
 
 
+def test_scores_of_maps_that_were_computed_elsewhere(follow):
+    (printed,) = [text for _, text in follow("functional.md")]
+    assert "share on the object: 0.25" in printed and re.search(r"maxima on the object: \d of 8", printed)
+
+
 def test_a_new_data_set_is_shown_and_judged(follow, tmp_path):
     card, sheet, run = [text for _, text in follow("new-dataset.md")]
     assert "at 64 pixels" in card and "no contact sheet" in card

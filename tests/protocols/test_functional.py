@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import xaibench
-from xaibench import functional, protocols, registry
+from xaibench import functional, protocols
 
 SCORE = r"_(score|share|difference|similarity|gain|iou|hit)$"  # how names of scores end
 FUNCTIONS = [name for name in functional.__all__ if callable(getattr(functional, name))]
@@ -107,26 +107,3 @@ def test_f_fidelity_is_the_mean_fall_over_sizes_and_draws():
 
 def test_f_fidelity_of_a_batch_of_no_pairs():
     assert functional.f_fidelity_score(torch.zeros(0), torch.zeros(0, 2, 3)).shape == (0,)
-
-
-PROTOCOLS = registry.names("protocol")
-SHARED = {"idsds": "sds", "sch": "x-seg-epg"}
-CATEGORIES = {"faithfulness", "localization", "robustness", "randomization", "complexity", "model_checks"}
-
-
-@pytest.mark.parametrize("name", PROTOCOLS)
-def test_the_file_of_a_protocol_is_named_as_its_card(name):
-    card = registry.card("protocol", name)
-    module = registry.load(card).__module__
-    assert module.split(".")[-1] == SHARED.get(name, name).replace("-", "_")
-    assert card.category in CATEGORIES and module == f"xaibench.protocols.{card.category}.{module.split('.')[-1]}"
-
-
-def test_every_file_of_a_category_is_a_protocols():
-    files = {path for category in CATEGORIES for path in (Path(protocols.__file__).parent / category).glob("[a-z]*.py")}
-    assert {path.stem for path in files} == {SHARED.get(name, name).replace("-", "_") for name in PROTOCOLS}
-
-
-def test_a_protocol_of_somebody_else_has_no_category():
-    mine = registry.card("protocol", "sds").model_copy(update={"target": "xaibench_plugin:Mine"})
-    assert mine.category == ""

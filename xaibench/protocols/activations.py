@@ -29,7 +29,7 @@ def top_images(activations: Tensor, channel: int, count: int) -> Tensor:
     Raises:
         XaibenchError: there is no such channel.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from xaibench.functional import top_images
         >>> top_images(torch.tensor([[0.1, 5.0], [0.3, 2.0], [0.2, 9.0]]), channel=1, count=2).tolist()

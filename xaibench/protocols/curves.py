@@ -1,7 +1,7 @@
 """Curves of a model's score while pixels are replaced in the order of a map: orders, and images on the way.
 
 Values of a map tie often (half of a class activation map is 0). Ties are broken by an order that is drawn per image and
-the same for all methods, so neither the raster nor the sorting algorithm says anything about a method.
+the same for all methods, so scores do not depend on the order of pixels in memory or on the sorting algorithm.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from xaibench.seeds import generator
 def removal_counts(units: int, steps: int) -> list[int]:
     """How many of the units are replaced after 0, 1, ..., `steps` steps of equal size, to the nearest whole unit.
 
-    Example:
+    Examples:
         >>> from xaibench.functional import removal_counts
         >>> removal_counts(10, 4)
         [0, 3, 5, 8, 10]
@@ -48,7 +48,7 @@ def removal_places(values: Tensor, ties: Tensor) -> Tensor:
     Returns:
         (P, n) int64. n - 1 - place is the reversed order, the lowest value first.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from xaibench.functional import removal_places
         >>> removal_places(torch.tensor([[0.5, 2.0, 0.5]]), ties=torch.tensor([[2, 1, 0]])).tolist()
@@ -73,7 +73,7 @@ def tied_share(values: Tensor) -> Tensor:
     Returns:
         (P,) float64 in [0, 1].
 
-    Example:
+    Examples:
         >>> import torch
         >>> from xaibench.functional import tied_share
         >>> tied_share(torch.tensor([[0.0, 0.0, 1.0, 2.0], [0.0, 1.0, 2.0, 3.0]])).tolist()

@@ -33,7 +33,7 @@ def energy_share(maps: Tensor, part: Tensor, whole: Tensor | None = None) -> Ten
         (P,) float64 in [0, 1], higher is better; NaN where the map has no positive value in `whole`, or any value that
         is not finite.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from xaibench.functional import energy_share
         >>> maps = torch.tensor([[[[3.0, 1.0], [-5.0, 0.0]]]])

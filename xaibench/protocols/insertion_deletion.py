@@ -40,7 +40,7 @@ def relative_heights(heights: Tensor, image: Tensor, blank: Tensor) -> Tensor:
         (P, n) of the dtype of heights, possibly outside of [0, 1]; NaN where the image does not score higher than the
         blank one.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from xaibench.functional import relative_heights
         >>> relative_heights(torch.tensor([[4.0, 3.0, 2.0]]), torch.tensor([4.0]), torch.tensor([2.0])).tolist()

@@ -32,7 +32,7 @@ def positive_part(maps: Tensor) -> Tensor:
     Returns:
         (P, H, W) float64.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from xaibench.functional import positive_part
         >>> positive_part(torch.tensor([[[[1.5, -2.0, torch.inf]]]]))
@@ -54,7 +54,7 @@ def box_masks(boxes: Tensor, size: tuple[int, int], margin: float = 0.0) -> Tens
     Returns:
         (N, H, W) bool.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from xaibench.functional import box_masks
         >>> box_masks(torch.tensor([[1, 0, 3, 1]]), size=(2, 4)).int().tolist()

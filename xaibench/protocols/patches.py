@@ -38,7 +38,7 @@ def cell_sums(maps: Tensor, grid: int) -> Tensor:
     Raises:
         XaibenchError: maps do not divide into the grid's cells.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from xaibench.functional import cell_sums
         >>> cell_sums(torch.arange(16.0).view(1, 1, 4, 4), grid=2).tolist()
@@ -59,7 +59,7 @@ def cell_masks(size: tuple[int, int], grid: int, cells: Tensor) -> Tensor:
     Returns:
         (n, 1, H, W) bool: true inside cell number cells[n].
 
-    Example:
+    Examples:
         >>> import torch
         >>> from xaibench.functional import cell_masks
         >>> cell_masks((2, 4), grid=2, cells=torch.tensor([1]))[0, 0].int().tolist()
@@ -80,7 +80,7 @@ def spread(values: Tensor, size: tuple[int, int]) -> Tensor:
     Returns:
         (P, 1, H, W) of the dtype of values. `cell_sums` gives the values back.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from xaibench.functional import spread
         >>> spread(torch.tensor([[2.0, 4.0, 0.0, 0.0]]), size=(2, 4)).tolist()
@@ -129,7 +129,7 @@ def gaussian_blur(images: Tensor, kernel: int, sigma: float) -> Tensor:
     Returns:
         (n, C, H, W) of the dtype of images.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from xaibench.functional import gaussian_blur
         >>> gaussian_blur(torch.tensor([[[[0.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.0]]]]), 11, 5.0).sum() <= 1

@@ -15,7 +15,7 @@ def average_ranks(values: Tensor) -> Tensor:
     Returns:
         (..., n) float64; NaN where the value is NaN. Needs memory for n x n comparisons.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from xaibench.functional import average_ranks
         >>> average_ranks(torch.tensor([30.0, 10.0, 30.0, 20.0])).tolist()
@@ -36,7 +36,7 @@ def spearman(x: Tensor, y: Tensor) -> Tensor:
     Returns:
         (...,) float64 in [-1, 1]; NaN where x or y is constant or holds a NaN.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from xaibench.functional import spearman
         >>> round(float(spearman(torch.tensor([1.0, 2, 3, 4]), torch.tensor([1.0, 2, 4, 3]))), 6)
@@ -58,7 +58,7 @@ def pearson(x: Tensor, y: Tensor) -> Tensor:
     Returns:
         (...,) float64 in [-1, 1]; NaN where x or y is constant or holds a NaN.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from xaibench.functional import pearson
         >>> round(float(pearson(torch.tensor([0.0, 1, 2]), torch.tensor([0.0, 1, 0]))), 6)
@@ -77,7 +77,7 @@ def constant_or_not_finite(values: Tensor) -> Tensor:
     Returns:
         (P,) bool: true where all values of a row are equal, or not all of them are finite.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from xaibench.functional import constant_or_not_finite
         >>> constant_or_not_finite(torch.tensor([[1.0, 1.0], [1.0, 2.0], [1.0, torch.nan]])).tolist()
@@ -97,7 +97,7 @@ def area_under_curve(fractions: Tensor, heights: Tensor) -> Tensor:
     Returns:
         (P,) of the dtype of heights; in [0, 1] for fractions from 0 to 1 and heights that are probabilities.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from xaibench.functional import area_under_curve
         >>> area_under_curve(torch.tensor([0.0, 0.5, 1.0]), torch.tensor([[1.0, 0.5, 0.0], [1.0, 0.0, 0.0]])).tolist()

@@ -26,7 +26,7 @@ def sparseness_score(maps: Tensor) -> Tensor:
         (P,) float64 in [0, 1), higher is sparser: 0 where all values are equal, near 1 where one pixel has everything.
         NaN where all values are 0.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from xaibench.functional import sparseness_score
         >>> sparseness_score(torch.tensor([[[[0.0, 0.0, 0.0, -8.0]]], [[[1.0, 1.0, 1.0, 1.0]]]])).tolist()

@@ -36,7 +36,7 @@ def f_fidelity_score(intact: Tensor, removed: Tensor) -> Tensor:
     Returns:
         (P, ...) of the dtype of the probabilities, in [-1, 1].
 
-    Example:
+    Examples:
         >>> import torch
         >>> from xaibench.functional import f_fidelity_score
         >>> f_fidelity_score(torch.tensor([1.0]), torch.tensor([[[0.5, 1.0], [0.25, 0.25]]]))

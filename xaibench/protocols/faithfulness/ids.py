@@ -33,7 +33,7 @@ def incremental_deletion_score(heights: Tensor, order: str) -> Tensor:
     Returns:
         (P,) of the dtype of heights, in [0, 1], higher is better.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from xaibench.functional import incremental_deletion_score
         >>> heights = torch.tensor([[1.0, 0.75, 0.5, 0.25]])
@@ -79,7 +79,7 @@ class IncrementalDeletion(IncrementalProtocol):
         return self._scores(maps, self._updated_heights(prepared, maps, again))
 
     def _updated_heights(self, e: Evidence, maps: Tensor, again: Callable[[Evidence], Tensor]) -> Tensor:
-        """(P, steps): as `heights`, the order of what is left being that of the current image's own map.
+        """(P, steps): as `heights`, but units that are left are ordered by the current image's own map.
 
         NaN after a step whose map was not finite.
         """

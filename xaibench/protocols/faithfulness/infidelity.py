@@ -31,7 +31,7 @@ def infidelity_score(predicted: Tensor, drops: Tensor) -> Tensor:
         (P,) in [0, 1], lower is better. 1 says that b = 0 fits best: the map predicts nothing, or the opposite. NaN
         where all drops are 0.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from xaibench.functional import infidelity_score
         >>> drops = torch.tensor([[1.0, -2.0]], dtype=torch.float64)
@@ -63,7 +63,7 @@ class Infidelity(Protocol):
         check_positive(self, "sigma")
 
     def prepare(self, e: Evidence) -> tuple[Evidence, Tensor]:
-        """The evidence, and the drops (P, samples) when noise is taken off the image, once for all methods."""
+        """The evidence, and the drops (P, samples) when noise is subtracted from the image, once for all methods."""
 
         def edit(image: Tensor, sample: Tensor) -> Tensor:
             drawn = [self._noise(e, i, s) for i, s in zip(image.tolist(), sample.tolist(), strict=True)]
@@ -90,6 +90,6 @@ class Infidelity(Protocol):
         return replace(status_of(infidelity_score(predicted, drops), bad_maps, bad_drops), also={"infidelity-raw": raw})
 
     def _noise(self, e: Evidence, image: int, sample: int) -> Tensor:
-        """(1, H, W): what is taken off all channels of an image of the batch, on the CPU, not remembered."""
+        """(1, H, W): the noise that is subtracted from all channels of an image of the batch, on the CPU."""
         drawn = generator(e.seed, f"infidelity {sample}", e.image_ids[image])
         return self.sigma * torch.randn(1, *e.images.shape[-2:], generator=drawn)

@@ -44,7 +44,7 @@ def part_sums(maps: Tensor, masks: Tensor) -> Tensor:
     Returns:
         (P, n) float64.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from xaibench.functional import part_sums
         >>> masks = torch.tensor([[[[True, True, False]], [[False, False, True]]]])
@@ -66,7 +66,7 @@ def part_deletion_score(sums: Tensor, drops: Tensor, visible: Tensor) -> Tensor:
         (P,) float64 in [-1, 1], higher is better; NaN where the visible sums or drops are constant or not finite, or no
         part is visible. The published number is 0.5 x this + 0.5.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from xaibench.functional import part_deletion_score
         >>> sums, drops = torch.tensor([[3.0, 2.0, 1.0, 9.0]]), torch.tensor([[0.5, 0.2, 0.1, 0.0]])

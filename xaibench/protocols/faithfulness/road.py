@@ -32,7 +32,7 @@ def road_score(least_first: Tensor, most_first: Tensor) -> Tensor:
     Returns:
         (P,) of the dtype of the curves, in [-0.5, 0.5], higher is better; a random order scores 0 on average.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from xaibench.functional import road_score
         >>> road_score(torch.tensor([[1.0, 0.5]]), torch.tensor([[0.5, 0.0]]))
@@ -57,7 +57,7 @@ def noisy_imputation(image: Tensor, removed: Tensor, noise: Tensor) -> Tensor:
     Returns:
         (C, H, W) of the dtype of the image.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from xaibench.functional import noisy_imputation
         >>> image, removed = torch.tensor([[[1.0, 9.0, 3.0]]]), torch.tensor([[False, True, False]])

@@ -35,7 +35,7 @@ def single_deletion_score(drops: Tensor, maps: Tensor) -> Tensor:
     Raises:
         XaibenchError: maps do not divide into the grid's cells.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from xaibench.functional import single_deletion_score
         >>> maps = torch.tensor([[[[4.0, 3.0], [2.0, 1.0]]]])

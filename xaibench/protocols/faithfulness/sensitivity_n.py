@@ -28,7 +28,7 @@ def sensitivity_n_score(sums: Tensor, drops: Tensor) -> Tensor:
     Returns:
         (P,) float64 in [-1, 1], higher is better; NaN where either is constant.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from xaibench.functional import sensitivity_n_score
         >>> round(float(sensitivity_n_score(torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[0.2, 0.4, 0.6]]))), 6)

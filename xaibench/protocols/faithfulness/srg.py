@@ -29,7 +29,7 @@ def symmetric_relevance_gain(least_first: Tensor, most_first: Tensor) -> Tensor:
     Returns:
         (P,) of the dtype of the curves, in [-1, 1], higher is better; a random order scores 0 on average.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from xaibench.functional import symmetric_relevance_gain
         >>> symmetric_relevance_gain(torch.tensor([[1.0, 1.0, 0.5, 0.5]]), torch.tensor([[1.0, 0.5, 0.0, 0.0]]))

@@ -29,7 +29,7 @@ def scaled_positive_part(maps: Tensor) -> Tensor:
         (P, H, W) float64 in [0, 1]. A positive constant becomes 1 everywhere; NaN where the map has no positive value
         or is not finite.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from xaibench.functional import scaled_positive_part
         >>> scaled_positive_part(torch.tensor([[[[4.0, 2.0, -1.0]]]])).tolist()
@@ -52,7 +52,7 @@ def box_iou(maps: Tensor, masks: Tensor, threshold: float = 0.5) -> Tensor:
     Returns:
         (P,) float64 in [0, 1], higher is better; NaN where the map cannot be scaled or the mask is empty.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from xaibench.functional import box_iou
         >>> maps = torch.tensor([[[[4.0, 3.0], [1.0, 0.0]]]])
@@ -85,7 +85,7 @@ def best_threshold(maps: Tensor, masks: Tensor, candidates: Sequence[float] = CA
     Raises:
         XaibenchError: no mask has a pixel.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from xaibench.functional import best_threshold
         >>> maps, masks = torch.tensor([[[[4.0, 3.0, 1.0, 0.0]]]]), torch.tensor([[[True, False, False, False]]])

@@ -25,7 +25,7 @@ class DisconnectedPointing(GridPointing):
     """
 
     def parts(self, e: Evidence, grids: Grids, pairs: Tensor) -> list[tuple[Tensor, Evidence]]:
-        """Evidence about the grids of some pairs, one part for each cell in which their images stand."""
+        """Evidence about the grids of some pairs, one part for each cell that holds an explained image."""
         parts = []
         for own in grids.own[pairs].unique().tolist():
             chosen = pairs[grids.own[pairs] == own]

@@ -36,7 +36,7 @@ def cell_share(maps: Tensor, cells: int, own: Tensor) -> Tensor:
         (P,) float64 in [0, 1], higher is better; a constant map scores 1 / cells². NaN where the map has no positive
         value, or any value that is not finite.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from xaibench.functional import cell_share
         >>> cell_share(torch.tensor([[[[1.0, 3.0], [-9.0, 0.0]]]]), cells=2, own=torch.tensor([1])).tolist()
@@ -103,7 +103,7 @@ class GridPointing(Protocol):
         return [(pairs, grid_evidence(e, grids, pairs))]
 
     def score(self, prepared: GridEvidence, maps: Tensor) -> Scores:
-        """Raises XaibenchError: maps of the images alone do not say what the method makes of grids."""
+        """Raises XaibenchError: maps of single images say nothing about grids."""
         raise XaibenchError("this protocol explains grids of images: it needs the method, not maps; use `xaibench.run`")
 
     def score_method(self, prepared: GridEvidence, maps: Tensor, again: Callable[[Evidence], Tensor]) -> Scores:

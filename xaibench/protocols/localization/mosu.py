@@ -34,7 +34,7 @@ def smoothed_kl_divergence(p: Tensor, q: Tensor, epsilon: float = 1e-6) -> Tenso
     Returns:
         A scalar, float64, from 0 to ln(1 + 1 / epsilon), lower is better; NaN where p or q sums to 0.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from xaibench.functional import smoothed_kl_divergence
         >>> area, salience = torch.tensor([4, 4]), torch.tensor([3.0, 1.0])
@@ -58,7 +58,7 @@ def box_salience(positive: Tensor, boxes: Tensor) -> Tensor:
     Returns:
         (n,) float64.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from xaibench.functional import box_masks, box_salience
         >>> boxes = box_masks(torch.tensor([[0, 0, 1, 1], [0, 0, 2, 1]]), size=(1, 2))

@@ -30,7 +30,7 @@ def intensities(maps: Tensor, normalisation: str = "raw") -> Tensor:
         (P, H, W) float64, not negative. NaN where not finite; a map without positive values stays 0, or becomes NaN
         when it is divided by its maximum.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from xaibench.functional import intensities
         >>> maps = torch.tensor([[[[4.0, 1.0, -1.0]]]])
@@ -55,7 +55,7 @@ def weighted_iou(p: Tensor, masks: Tensor) -> Tensor:
     Returns:
         (M,) float64 in [0, 1], higher is better; NaN where p and the mask are both empty.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from xaibench.functional import weighted_iou
         >>> p = torch.tensor([[1.0, 0.5], [0.5, 0.0]], dtype=torch.float64)

@@ -25,7 +25,7 @@ def pointing_hit(maps: Tensor, near: Tensor) -> Tensor:
         (P,) float64 in [0, 1], higher is better; 0 or 1 where one pixel is maximal. NaN where the map has no positive
         value or is not finite.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from xaibench.functional import pointing_hit
         >>> maps = torch.tensor([[[[4.0, 4.0], [1.0, 0.0]]]])

@@ -30,7 +30,7 @@ def softmax_difference(probabilities: Tensor, others: Tensor) -> Tensor:
     Returns:
         (P,) float64 in [0, 1], lower is more alike; NaN where either is not finite. The paper reports the mean.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from xaibench.functional import softmax_difference
         >>> softmax_difference(torch.tensor([0.75]), torch.tensor([0.5])).tolist()
@@ -52,7 +52,7 @@ def map_difference(maps: Tensor, others: Tensor) -> Tensor:
     Returns:
         (P,) float64 in [0, 1], lower is more alike; NaN where either map is constant or not finite.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from xaibench.functional import map_difference
         >>> map_difference(torch.tensor([[[[0.0, 1.0, 2.0]]]]), torch.tensor([[[[0.0, 2.0, 4.0]]]])).tolist()

@@ -30,7 +30,7 @@ def corrupted_accuracy_score(logits: Tensor, targets: Tensor) -> Tensor:
     Returns:
         (P,) float64, 1 or 0; its mean over images is the accuracy under single deletions, higher is better.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from xaibench.functional import corrupted_accuracy_score
         >>> logits = torch.tensor([[[2.0, 1.0], [3.0, 0.0]], [[2.0, 1.0], [0.0, 3.0]]])

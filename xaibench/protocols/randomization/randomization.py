@@ -37,7 +37,7 @@ def rank_similarity(maps: Tensor, others: Tensor) -> Tensor:
         (P,) float64 in [0, 1]; the lower, the more the maps depend on the model. 0 where the absolute values of either
         map are constant, NaN where either map is not finite.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from xaibench.functional import rank_similarity
         >>> maps, others = torch.tensor([[[[4.0, -3.0, 2.0, 1.0]]]]), torch.tensor([[[[0.9, 0.1, 0.3, 0.0]]]])

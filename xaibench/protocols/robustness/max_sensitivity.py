@@ -27,7 +27,7 @@ def relative_change(maps: Tensor, changed: Tensor) -> Tensor:
     Returns:
         (P,) float64, at least 0.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from xaibench.functional import relative_change
         >>> maps = torch.tensor([[[[3.0, 4.0]]]])
@@ -50,7 +50,7 @@ def max_sensitivity_score(maps: Tensor, changed: Tensor) -> Tensor:
     Returns:
         (P,) float64 in [0, 2], lower is better; NaN where a changed map holds a NaN.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from xaibench.functional import max_sensitivity_score
         >>> maps = torch.tensor([[[[3.0, 4.0]]]])

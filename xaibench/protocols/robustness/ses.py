@@ -33,7 +33,7 @@ def equivariance_similarity(maps: Tensor, others: Tensor, visible: Tensor) -> Te
         (P,) float64 in [0, 1], higher is better; NaN where either map has no positive value in the visible pixels, or
         any value that is not finite.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from xaibench.functional import equivariance_similarity
         >>> maps, visible = torch.tensor([[[[3.0, 4.0, -7.0]]]]), torch.ones(1, 1, 3, dtype=torch.bool)
@@ -103,7 +103,7 @@ class Equivariance(Localisation):
         return Moved(moves, {name: e.at(move(e.inputs, e.zero)) for name, move in moves.items()})
 
     def score(self, prepared: Moved, maps: Tensor) -> Scores:
-        """Raises XaibenchError: maps alone do not say what the method makes of a moved image."""
+        """Raises XaibenchError: maps of the moved images are needed."""
         raise XaibenchError("equivariance explains moved images: it needs the method, not maps; use `xaibench.run`")
 
     def score_method(self, prepared: Moved, maps: Tensor, again: Callable[[Evidence], Tensor]) -> Scores:
