@@ -114,6 +114,37 @@ def methods() -> str:
     return "\n".join(f"## {title}\n\n{head}" + "\n".join(lines) + "\n" for title, lines in groups.items())
 
 
+def protocols() -> str:
+    """Every protocol that ships, by category: name, title, range and direction, paper, the file of its class."""
+    from xaibench import registry
+
+    titles = ("category", "name", "protocol", "range", "better", "paper", "file in `xaibench/protocols/`")
+    head = f"| {' | '.join(titles)} |\n{'| --- ' * len(titles)}|"
+    rows = []
+    for name in registry.names("protocol"):
+        card = registry.card("protocol", name)
+        file = card.target.split(":")[0].removeprefix("xaibench.protocols.").replace(".", "/")
+        paper = f"[{card.paper.year}]({card.paper.url})" if card.paper and card.paper.url else ""
+        low, high = (f"{end:g}" for end in card.range)
+        better = "higher" if card.higher_is_better else "lower"
+        cells = [card.category.replace("_", " "), f"`{name}`", _cell(card.title), f"{low} to {high}", better, paper]
+        rows.append(f"| {' | '.join(cells)} | `{file}.py` |")
+    return "\n".join([head, *sorted(rows), ""])
+
+
+def functions() -> str:
+    """Every function of `xaibench.functional` with its documentation, in groups, by mkdocstrings."""
+    from xaibench import functional
+
+    lines = []
+    for title, group in functional.GROUPS.items():
+        lines.append(f"## {title}\n")
+        for function in group:
+            heading = f"      heading: {function.__name__}\n      heading_level: 3\n"
+            lines.append(f"::: {function.__module__}.{function.__name__}\n    options:\n{heading}")
+    return "\n".join(lines)
+
+
 def _list(words: Iterable[str]) -> str:
     return ", ".join(f"`{word}`" for word in words)
 
@@ -122,4 +153,4 @@ def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
-MADE = {function.__name__: function for function in (commands, cards, rows, names, methods)}
+MADE = {function.__name__: function for function in (commands, cards, rows, names, methods, protocols, functions)}

@@ -36,12 +36,15 @@ _PUBLIC = {
 
 __all__ = [
     "Annotation", "Dataset", "Evidence", "Explanation", "Leaderboard", "Protocol", "Results", "RunConfig", "Sample",
-    "Scores", "XaibenchError", "__version__", "attribute", "dataset", "explain", "method", "model", "named", "protocol",
+    "Scores", "XaibenchError", "__version__", "attribute", "dataset", "explain", "functional", "method", "model", "named",
+    "protocol",
     "run", "score", "status_of",
 ]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
+    if name == "functional":
+        return import_module("xaibench.functional")
     if name not in _PUBLIC:
         raise AttributeError(f"module 'xaibench' has no attribute {name!r}")
     return getattr(import_module(_PUBLIC[name]), name)

@@ -17,7 +17,7 @@ from xaibench.attribution.adapters.regions import (
 )
 from xaibench.errors import XaibenchError
 from xaibench.evaluation.plan import MethodRun, Plan, ProtocolRun
-from xaibench.protocols.single_deletion import SingleDeletion
+from xaibench.protocols.faithfulness.sds import SingleDeletion
 
 
 @pytest.mark.parametrize(("size", "cells"), [((64, 64), 7), ((10, 17), 4), ((5, 5), 5), ((6, 9), 1)])

@@ -73,11 +73,18 @@ def test_a_new_model_is_trained_or_brings_its_weights(follow):
 
 
 def test_a_new_protocol_has_a_board(follow):
-    first, both, board = [text for _, text in follow("new-protocol.md")]
+    first, both, board, masks = [text for _, text in follow("new-protocol.md")]
     assert "top-cell (grid 4" in first and set(ranked(first)) == {"ig", "grad-cam"}
     assert re.search(r"oracle +1\.0", first)
     assert "top-cell (grid 2" in both and "sds (grid 2" in both
     assert "top-cell (grid 2" in board
+    assert "rank-accuracy (labels" in masks and "seg-epg (labels" in masks
+    assert re.search(r"oracle +1\.0", masks.split("seg-epg (labels")[0]), "the mask of the class is the best map"
+
+
+def test_scores_of_maps_that_were_computed_elsewhere(follow):
+    (printed,) = [text for _, text in follow("functional.md")]
+    assert "share on the object: 0.25" in printed and re.search(r"maxima on the object: \d of 8", printed)
 
 
 def test_a_new_data_set_is_shown_and_judged(follow, tmp_path):

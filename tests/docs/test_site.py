@@ -56,7 +56,7 @@ def test_every_field_of_every_card_is_described(made):
 def test_every_column_and_every_public_name_is_there(made):
     assert list(MEANINGS) == SCHEMA.names
     assert all(f"| `{name}` |" in made.rows() for name in SCHEMA.names)
-    for name in set(xaibench.__all__) - {"__version__"}:
+    for name in set(xaibench.__all__) - {"__version__", "functional"}:
         assert f"heading: xaibench.{name}\n" in made.names() and getattr(xaibench, name).__doc__, name
 
 
@@ -64,6 +64,18 @@ def test_every_method_is_on_its_page(made):
     from xaibench import registry
 
     assert all(f"| `{name}` |" in made.methods() for name in registry.names("method"))
+
+
+def test_every_protocol_and_every_function_is_on_its_page(made):
+    from xaibench import functional, registry
+
+    headings = re.findall(r"^### (.*)$", (ROOT / "docs" / "protocols.md").read_text(), re.MULTILINE)
+    for name in registry.names("protocol"):
+        assert f"| `{name}` |" in made.protocols() and any(f"`{name}`" in heading for heading in headings), name
+        file = made.protocols().split(f"| `{name}` |")[1].split("`")[1]
+        assert (ROOT / "xaibench" / "protocols" / file).is_file(), name
+    for name in set(functional.__all__) - {"GROUPS"}:
+        assert f"heading: {name}\n" in made.functions(), name
 
 
 @pytest.mark.parametrize("page", sorted(p.relative_to(ROOT) for p in [*ROOT.glob("docs/**/*.md"), ROOT / "README.md"]))

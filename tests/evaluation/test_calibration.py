@@ -6,7 +6,7 @@ import pytest
 
 import xaibench
 from xaibench.errors import XaibenchError
-from xaibench.protocols.box_iou import CANDIDATES
+from xaibench.protocols.localization.box_iou import CANDIDATES
 from xaibench.results.manifest import load_runs
 from xaibench.results.store import Store
 
@@ -71,7 +71,7 @@ def test_the_record_holds_it_and_a_longer_run_keeps_it(home, monkeypatch):
     def never(*arguments):
         raise AssertionError("fitted again")
 
-    monkeypatch.setattr("xaibench.protocols.box_iou._best", never)
+    monkeypatch.setattr("xaibench.protocols.localization.box_iou._best", never)
     results = run(8, **FIT)
     assert load_runs(Store("a"))[-1].fitted == first and results.computed == 4
 
@@ -103,7 +103,7 @@ def test_held_out_images_are_never_evaluated_ones(home, command):
 def test_without_a_run_the_threshold_has_to_be_a_number():
     import torch
 
-    from xaibench.protocols.box_iou import BoxIoU
+    from xaibench.protocols.localization.box_iou import BoxIoU
 
     with pytest.raises(XaibenchError, match="fit` the protocol first"):
         BoxIoU(threshold="fit").score(torch.ones(1, 4, 4, dtype=torch.bool), torch.ones(1, 1, 4, 4))

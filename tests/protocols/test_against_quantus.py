@@ -1,7 +1,7 @@
 """Scores against those of Quantus (Hedström et al., JMLR 2023) on the same arrays, where it is installed.
 
-Its rules differ in details, which the calls below take into account: it rescales maps unless told not to, hits count
-where any maximum lies inside, and its Gini index adds 1e-7 to each value.
+Its rules differ in details, which the calls below take into account: it rescales maps unless that is switched off, hits
+count where any maximum lies inside, and its Gini index adds 1e-7 to each value.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import pytest
 import torch
 from torch import nn
 
-from xaibench.protocols.complexity import sparseness_score
+from xaibench.protocols.complexity.sparseness import sparseness_score
 from xaibench.protocols.energy_pointing import energy_share
-from xaibench.protocols.faithfulness import Infidelity
-from xaibench.protocols.pointing_game import pointing_hit
-from xaibench.protocols.robustness import MaxSensitivity
+from xaibench.protocols.faithfulness.infidelity import Infidelity
+from xaibench.protocols.localization.pointing_game import pointing_hit
+from xaibench.protocols.robustness.max_sensitivity import MaxSensitivity
 
 quantus = pytest.importorskip("quantus")
 
@@ -40,7 +40,7 @@ def regions() -> torch.Tensor:
     return masks
 
 
-def judged(metric, maps: torch.Tensor, regions: torch.Tensor) -> np.ndarray:
+def quantus_scores(metric, maps: torch.Tensor, regions: torch.Tensor) -> np.ndarray:
     """What a metric of Quantus gives; it wants a model and images, and does not look at them."""
     images, labels = np.zeros((COUNT, 1, SIDE, SIDE)), np.zeros(COUNT, dtype=int)
     found = metric(model=None, x_batch=images, y_batch=labels, a_batch=maps.numpy().copy(),
@@ -49,17 +49,17 @@ def judged(metric, maps: torch.Tensor, regions: torch.Tensor) -> np.ndarray:
 
 
 def test_epg_is_the_relevance_mass_accuracy_of_the_positive_part(random_maps, regions):
-    theirs = judged(quantus.RelevanceMassAccuracy(**AS_GIVEN), random_maps.clamp(min=0), regions)
+    theirs = quantus_scores(quantus.RelevanceMassAccuracy(**AS_GIVEN), random_maps.clamp(min=0), regions)
     assert np.abs(energy_share(random_maps, regions).numpy() - theirs).max() < 1e-12
 
 
 def test_pointing_game_without_ties(random_maps, regions):
-    theirs = judged(quantus.PointingGame(**AS_GIVEN), random_maps, regions)
+    theirs = quantus_scores(quantus.PointingGame(**AS_GIVEN), random_maps, regions)
     assert 0 < theirs.mean() < 1 and np.array_equal(pointing_hit(random_maps, regions).numpy(), theirs)
 
 
 def test_sparseness_is_the_gini_index(random_maps, regions):
-    theirs = judged(quantus.Sparseness(normalise=False, abs=True, **QUIET), random_maps, regions)
+    theirs = quantus_scores(quantus.Sparseness(normalise=False, abs=True, **QUIET), random_maps, regions)
     assert np.abs(sparseness_score(random_maps).numpy() - theirs).max() < 1e-6
 
 
@@ -87,12 +87,12 @@ def replayed(batches: list[torch.Tensor]):
 
 def test_max_sensitivity_under_the_same_perturbations(grey):
     net, e = grey
-    judge = MaxSensitivity(samples=5, radius=0.3)
+    protocol = MaxSensitivity(samples=5, radius=0.3)
     maps = input_x_gradient(net, e.images, e.targets)
-    ours = judge.score_method(e, maps, lambda changed: input_x_gradient(net, changed.images, changed.targets))
+    ours = protocol.score_method(e, maps, lambda changed: input_x_gradient(net, changed.images, changed.targets))
     theirs = quantus.MaxSensitivity(
         nr_samples=5, perturb_func_kwargs={},
-        perturb_func=replayed([judge.perturbed(e, sample) for sample in range(5)]),
+        perturb_func=replayed([protocol.perturbed(e, sample) for sample in range(5)]),
         norm_numerator=lambda a: np.linalg.norm(a, axis=-1), norm_denominator=lambda a: np.linalg.norm(a, axis=-1),
         similarity_func=lambda a, b: a - b, **AS_GIVEN,
     )(
@@ -109,10 +109,10 @@ def test_max_sensitivity_under_the_same_perturbations(grey):
 def test_infidelity_raw_under_the_same_noise(grey):
     """One patch as large as the image, so that Quantus' mean over samples is ours."""
     net, e = grey
-    judge = Infidelity(samples=12, sigma=0.3)
+    protocol = Infidelity(samples=12, sigma=0.3)
     maps = input_x_gradient(net, e.images, e.targets)
-    ours = judge.score(judge.prepare(e), maps).also["infidelity-raw"]
-    noise = [torch.stack([judge._noise(e, image, sample) for image in range(8)]) for sample in range(12)]
+    ours = protocol.score(protocol.prepare(e), maps).also["infidelity-raw"]
+    noise = [torch.stack([protocol._noise(e, image, sample) for image in range(8)]) for sample in range(12)]
     theirs = quantus.Infidelity(
         n_perturb_samples=12, perturb_patch_sizes=[SIDE], perturb_func=replayed([e.images - drawn for drawn in noise]),
         perturb_func_kwargs={}, **AS_GIVEN,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
@@ -12,7 +10,7 @@ from torch import nn
 from xaibench.datasets.base import Annotation
 from xaibench.errors import XaibenchError
 from xaibench.protocols.base import OK, UNDEFINED_MAP, UNDEFINED_REFERENCE
-from xaibench.protocols.box_iou import CANDIDATES, BoxIoU, best_threshold, box_iou, scaled
+from xaibench.protocols.localization.box_iou import CANDIDATES, BoxIoU, best_threshold, box_iou, scaled_positive_part
 
 MAP = torch.tensor([[10.0, 8, 2, -30], [6, 5, 2, 0], [7, 0, 9, 2], [2, 2, 2, 2]])[None, None]
 
@@ -22,7 +20,7 @@ def e(evidence):
     """Class 1 has the upper left quarter and a box in the lower right corner; class 2 has none; images of 4 x 4."""
     boxes = np.array([(0, 0, 2, 2), (3, 3, 4, 4)], dtype=np.int64)
     known = Annotation((1,), boxes, np.array([1, 1]), np.zeros((0, 4, 4), dtype=bool))
-    annotations = SimpleNamespace(annotation=lambda image: known)
+    annotations = [known]
     images, targets = torch.zeros(1, 3, 4, 4), torch.tensor([1, 1, 1, 1, 2])
     return evidence(nn.Identity(), images, targets, owner=torch.zeros(5, dtype=torch.long), annotations=annotations)
 
@@ -38,34 +36,37 @@ def test_a_hand_computed_image(e):
 
 def test_scaling_takes_the_positive_part_and_then_its_range():
     positive = MAP.clamp(min=1.0)
-    assert torch.allclose(scaled(positive), (positive[:, 0].double() - 1) / 9)
-    assert torch.equal(scaled(torch.full((1, 1, 4, 4), 0.1)), torch.ones(1, 4, 4, dtype=torch.float64))
-    assert scaled(-positive).isnan().all()
+    assert torch.allclose(scaled_positive_part(positive), (positive[:, 0].double() - 1) / 9)
+    assert torch.equal(scaled_positive_part(torch.full((1, 1, 4, 4), 0.1)), torch.ones(1, 4, 4, dtype=torch.float64))
+    assert scaled_positive_part(-positive).isnan().all()
     masks = torch.rand(1, 4, 4) < 0.5
     for threshold in (0.0, 0.3, 0.5):
         assert torch.equal(box_iou(1e6 * MAP, masks, threshold), box_iou(MAP, masks, threshold))
 
 
 def test_a_uniform_map_scores_the_area_share(e):
-    judge = BoxIoU()
-    scores = judge.score(judge.prepare(e), torch.full((5, 1, 4, 4), 3.0))
+    protocol = BoxIoU()
+    scores = protocol.score(protocol.prepare(e), torch.full((5, 1, 4, 4), 3.0))
     assert scores.values[:4].tolist() == [5 / 16] * 4
 
 
 def test_what_cannot_be_scored_says_whose_fault_it_is(e):
-    judge, maps = BoxIoU(), MAP.repeat(5, 1, 1, 1)
+    protocol, maps = BoxIoU(), MAP.repeat(5, 1, 1, 1)
     maps[0], maps[1], maps[2, 0, 0, 3] = 0, -1, -torch.inf
-    scores = judge.score(judge.prepare(e), maps)
+    scores = protocol.score(protocol.prepare(e), maps)
     assert scores.status == [UNDEFINED_MAP] * 3 + [OK, UNDEFINED_REFERENCE]
     assert scores.values.isnan().tolist() == [True] * 3 + [False, True]
-    assert box_iou(maps, judge.prepare(e)).isnan().tolist() == scores.values.isnan().tolist()
+    assert box_iou(maps, protocol.prepare(e)).isnan().tolist() == scores.values.isnan().tolist()
 
 
 @pytest.mark.parametrize("threshold", [0.0, 0.5, 0.9])
 def test_the_oracle_scores_one(threshold, e):
-    judge = BoxIoU(threshold=threshold)
-    prepared = judge.prepare(e)
-    assert judge.has_oracle and judge.score(prepared, judge.oracle(prepared, (4, 4))).values[:4].tolist() == [1] * 4
+    protocol = BoxIoU(threshold=threshold)
+    prepared = protocol.prepare(e)
+    assert (
+        protocol.has_oracle
+        and protocol.score(prepared, protocol.oracle(prepared, (4, 4))).values[:4].tolist() == [1] * 4
+    )
 
 
 @pytest.fixture
@@ -89,9 +90,9 @@ def test_the_best_threshold_has_the_highest_mean(held_out):
 
 def test_fitting_gives_a_new_protocol_and_does_not_depend_on_batches(held_out):
     maps, masks = held_out
-    judge = BoxIoU(target="label")
-    fitted = judge.fit([masks[:3], masks[3:]], [maps[:3], maps[3:]])
-    assert fitted == BoxIoU(target="label", threshold=best_threshold(maps, masks)) and judge.threshold == 0.5
+    protocol = BoxIoU(target="label")
+    fitted = protocol.fit([masks[:3], masks[3:]], [maps[:3], maps[3:]])
+    assert fitted == BoxIoU(target="label", threshold=best_threshold(maps, masks)) and protocol.threshold == 0.5
     assert fitted.description == f"label, logit, threshold {fitted.threshold:g}"
 
 

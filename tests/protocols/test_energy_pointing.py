@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
@@ -17,12 +15,10 @@ from xaibench.datasets.image_annotations import ImageAnnotations
 from xaibench.errors import XaibenchError
 from xaibench.protocols.api import make_protocol
 from xaibench.protocols.base import OK, UNDEFINED_MAP, UNDEFINED_REFERENCE
-from xaibench.protocols.energy_pointing import (
-    BoxEnergy,
-    ObjectEnergy,
-    ObjectEnergyInBoxes,
-    energy_share,
-)
+from xaibench.protocols.energy_pointing import energy_share
+from xaibench.protocols.localization.epg import BoxEnergy
+from xaibench.protocols.localization.seg_epg import ObjectEnergyInBoxes
+from xaibench.protocols.localization.x_seg_epg import ObjectEnergy
 from xaibench.protocols.masks import box_masks
 
 GAMES = [BoxEnergy, ObjectEnergyInBoxes, ObjectEnergy]
@@ -44,11 +40,11 @@ def annotated(labels, boxes, masks=None) -> Annotation:
 
 
 @pytest.fixture
-def asked(evidence):
-    """asked([(annotation, targets), ...]): evidence about these targets of images of 4 x 4 pixels."""
+def make_evidence(evidence):
+    """make_evidence([(annotation, targets), ...]): evidence about these targets of images of 4 x 4 pixels."""
 
     def make(*images):
-        annotations = SimpleNamespace(annotation=lambda image: images[image][0])
+        annotations = [annotation for annotation, _ in images]
         pairs = [(image, target) for image, (_, targets) in enumerate(images) for target in targets]
         owner, targets = (torch.tensor(part, dtype=torch.long) for part in zip(*pairs, strict=True))
         return evidence(nn.Identity(), torch.zeros(len(images), 3, 4, 4), targets, owner=owner, annotations=annotations)
@@ -63,12 +59,12 @@ TWO_BOXES = annotated(
 )
 
 
-def test_the_three_games_on_one_hand_computed_image(asked):
+def test_the_three_games_on_one_hand_computed_image(make_evidence):
     """Class 7 has boxes over columns 0-1 of rows 0-1 and columns 1-2 of row 1: 1 + 2 + 0 + 3 + 5 = 11 of 25.
 
     Its mask holds 2, 3 and 5 in the boxes and 6 outside of them: 10 of the 11, and 16 of the 25.
     """
-    e = asked((TWO_BOXES, [7]))
+    e = make_evidence((TWO_BOXES, [7]))
     scores = [game().score(game().prepare(e), MAP) for game in GAMES]
     assert [float(s.values) for s in scores] == pytest.approx([11 / 25, 10 / 11, 16 / 25], abs=1e-15)
     assert [s.status for s in scores] == [[OK]] * 3 and scores[0].values.dtype == torch.float64
@@ -79,17 +75,17 @@ def test_the_three_games_on_one_hand_computed_image(asked):
     assert float(linear.score(linear.prepare(e), MAP).also["epg-alpha"].values) == pytest.approx(11 / 125)
 
 
-def test_each_class_has_its_own_region_and_a_prediction_that_of_all(asked):
+def test_each_class_has_its_own_region_and_a_prediction_that_of_all(make_evidence):
     """Class 2 has the lower right quarter, 2 of 25; all boxes together 13 of 25; all masks 17 of 25."""
-    e = asked((TWO_BOXES, [7, 2]))
+    e = make_evidence((TWO_BOXES, [7, 2]))
     maps = MAP.repeat(2, 1, 1, 1)
     assert BoxEnergy().score(BoxEnergy().prepare(e), maps).values.tolist() == pytest.approx([11 / 25, 2 / 25])
-    judge = BoxEnergy(target="prediction")
-    e = asked((TWO_BOXES, [9, 2]))
-    assert judge.score(judge.prepare(e), maps).values.tolist() == pytest.approx([13 / 25, 13 / 25])
-    judge = ObjectEnergy(target="prediction")
-    assert judge.score(judge.prepare(e), maps).values.tolist() == pytest.approx([17 / 25, 17 / 25])
-    assert judge.description == "prediction against all objects, logit"
+    protocol = BoxEnergy(target="prediction")
+    e = make_evidence((TWO_BOXES, [9, 2]))
+    assert protocol.score(protocol.prepare(e), maps).values.tolist() == pytest.approx([13 / 25, 13 / 25])
+    protocol = ObjectEnergy(target="prediction")
+    assert protocol.score(protocol.prepare(e), maps).values.tolist() == pytest.approx([17 / 25, 17 / 25])
+    assert protocol.description == "prediction against all objects, logit"
 
 
 def test_boxes_end_before_x1_and_y1_and_are_cut_at_the_border():
@@ -102,10 +98,10 @@ def test_boxes_end_before_x1_and_y1_and_are_cut_at_the_border():
 
 
 @pytest.mark.parametrize("game", GAMES)
-def test_what_cannot_be_scored_says_whose_fault_it_is(game, asked):
+def test_what_cannot_be_scored_says_whose_fault_it_is(game, make_evidence):
     """No positive value, NaN, minus infinity, a good map; then a class without box, and without box and mask."""
     other = annotated([3, 4], [(1, 1, 1, 3), (0, 0, 4, 4)], instances([], [(0, 0)]))
-    e = asked((TWO_BOXES, [7, 7, 7, 7, 5]), (other, [3]))
+    e = make_evidence((TWO_BOXES, [7, 7, 7, 7, 5]), (other, [3]))
     maps = MAP.repeat(6, 1, 1, 1)
     maps[0] = -maps[0].abs()
     maps[1, 0, 3, 3], maps[2, 0, 3, 3] = torch.nan, -torch.inf
@@ -118,22 +114,22 @@ def test_what_cannot_be_scored_says_whose_fault_it_is(game, asked):
         assert further.status == undefined + [UNDEFINED_REFERENCE] * 2
 
 
-def test_a_map_without_attribution_in_the_boxes_has_no_segepg_but_an_epg_of_zero(asked):
-    e, maps = asked((TWO_BOXES, [2])), MAP.clone()
+def test_a_map_without_attribution_in_the_boxes_has_no_segepg_but_an_epg_of_zero(make_evidence):
+    e, maps = make_evidence((TWO_BOXES, [2])), MAP.clone()
     maps[..., 2:, 2:] = 0
     assert ObjectEnergyInBoxes().score(ObjectEnergyInBoxes().prepare(e), maps).status == [UNDEFINED_MAP]
     scores = BoxEnergy().score(BoxEnergy().prepare(e), maps)
     assert scores.status == [OK] and float(scores.values) == 0
 
 
-def test_images_without_masks_have_no_reference(asked):
-    e = asked((annotated([7], [(0, 0, 2, 2)]), [7]))
+def test_images_without_masks_have_no_reference(make_evidence):
+    e = make_evidence((annotated([7], [(0, 0, 2, 2)]), [7]))
     assert ObjectEnergy().score(ObjectEnergy().prepare(e), MAP).status == [UNDEFINED_REFERENCE]
     assert BoxEnergy().score(BoxEnergy().prepare(e), MAP).status == [OK]
 
 
-def test_masks_of_another_size_are_refused(asked):
-    e = asked((annotated([7], [(0, 0, 2, 2)], np.zeros((1, 8, 8), dtype=bool)), [7]))
+def test_masks_of_another_size_are_refused(make_evidence):
+    e = make_evidence((annotated([7], [(0, 0, 2, 2)], np.zeros((1, 8, 8), dtype=bool)), [7]))
     with pytest.raises(XaibenchError, match=r"masks of instances are \(1, 8, 8\), not .* \(1, 4, 4\)"):
         ObjectEnergy().prepare(e)
 
@@ -181,24 +177,24 @@ def by_hand(critters, e) -> torch.Tensor:
 
 @pytest.mark.parametrize("name", ["epg", "seg-epg", "x-seg-epg", "sch"])
 def test_the_mask_of_the_creatures_scores_one_and_so_does_the_oracle(name, critters, creatures):
-    judge = make_protocol(registry.card("protocol", name), {})
-    prepared, masks = judge.prepare(creatures), by_hand(critters, creatures)
-    scores = judge.score(prepared, masks[:, None].float() * 0.02 - 0.01)
+    protocol = make_protocol(registry.card("protocol", name), {})
+    prepared, masks = protocol.prepare(creatures), by_hand(critters, creatures)
+    scores = protocol.score(prepared, masks[:, None].float() * 0.02 - 0.01)
     assert scores.status == [OK] * len(masks) and (scores.values == 1).all()
-    assert judge.has_oracle and (judge.score(prepared, judge.oracle(prepared, (64, 64))).values == 1).all()
+    assert protocol.has_oracle and (protocol.score(prepared, protocol.oracle(prepared, (64, 64))).values == 1).all()
 
 
 def test_a_uniform_map_scores_the_area_share_and_a_random_one_does_on_average(critters, creatures):
-    masks, judges = by_hand(critters, creatures), [game() for game in GAMES]
-    boxes = judges[0].prepare(creatures).part
+    masks, games = by_hand(critters, creatures), [game() for game in GAMES]
+    boxes = games[0].prepare(creatures).part
     shares = [m.double().mean((1, 2)) for m in (boxes, masks, masks)]
     shares[1] = masks.sum((1, 2)) / boxes.sum((1, 2)).double()
     uniform = torch.full((len(masks), 1, 64, 64), 0.1)
-    for judge, share in zip(judges, shares, strict=True):
-        prepared = judge.prepare(creatures)
-        assert torch.allclose(judge.score(prepared, uniform).values, share, rtol=1e-12)
+    for protocol, share in zip(games, shares, strict=True):
+        prepared = protocol.prepare(creatures)
+        assert torch.allclose(protocol.score(prepared, uniform).values, share, rtol=1e-12)
         noise = torch.randn(40, *uniform.shape, generator=torch.Generator().manual_seed(0))
-        mean = torch.stack([judge.score(prepared, maps).values for maps in noise]).mean(0)
+        mean = torch.stack([protocol.score(prepared, maps).values for maps in noise]).mean(0)
         assert float((mean - share).abs().max()) < 0.015
 
 
@@ -209,8 +205,8 @@ def test_sch_is_x_seg_epg_under_another_name():
 
 
 def test_dividing_by_the_boxes_takes_their_size_out_of_uniform_maps(creatures):
-    judge = BoxEnergy(alpha=1.0)
-    scores = judge.score(judge.prepare(creatures), torch.ones(len(creatures.targets), 1, 64, 64))
+    protocol = BoxEnergy(alpha=1.0)
+    scores = protocol.score(protocol.prepare(creatures), torch.ones(len(creatures.targets), 1, 64, 64))
     pixels = scores.also["box-pixels"].values
     assert pearsonr(scores.values, pixels).statistic == pytest.approx(1)
     assert torch.allclose(scores.also["epg-alpha"].values, torch.full_like(pixels, 1 / 64**2), rtol=1e-12)

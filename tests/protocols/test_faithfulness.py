@@ -11,9 +11,11 @@ from torch import Tensor
 
 from xaibench.errors import XaibenchError
 from xaibench.protocols.base import OK, UNDEFINED_MAP, UNDEFINED_REFERENCE
-from xaibench.protocols.complexity import Sparseness, sparseness_score
-from xaibench.protocols.faithfulness import Infidelity, SensitivityN, infidelity_score, pearson, sensitivity_n_score
-from xaibench.protocols.robustness import MaxSensitivity, max_sensitivity_score
+from xaibench.protocols.complexity.sparseness import Sparseness, sparseness_score
+from xaibench.protocols.faithfulness.infidelity import Infidelity, infidelity_score
+from xaibench.protocols.faithfulness.sensitivity_n import SensitivityN, sensitivity_n_score
+from xaibench.protocols.robustness.max_sensitivity import MaxSensitivity, max_sensitivity_score
+from xaibench.protocols.statistics import pearson
 from xaibench.seeds import generator
 
 ZERO = torch.tensor([0.4, -0.3, 0.2])
@@ -41,8 +43,8 @@ def noise_of(image_ids, samples, seed=0, sigma=0.1, size=(16, 24)):
 def test_infidelity_is_captums(net, images, labels, evidence):
     e = evidence(net, images, labels, chunk=13)
     gradients = e.gradient().sum(1, keepdim=True)
-    maps, judge = gradients + 0.2 * gradients.std() * torch.randn(6, 1, 16, 24), Infidelity(samples=9)
-    scores = judge.score(judge.prepare(e), maps)
+    maps, protocol = gradients + 0.2 * gradients.std() * torch.randn(6, 1, 16, 24), Infidelity(samples=9)
+    scores = protocol.score(protocol.prepare(e), maps)
     noise = noise_of(e.image_ids, 9)
 
     def perturb(inputs: Tensor) -> tuple[Tensor, Tensor]:
@@ -53,7 +55,7 @@ def test_infidelity_is_captums(net, images, labels, evidence):
     spread = (maps / 3).expand_as(images).contiguous()
     theirs = infidelity(net, perturb, images, spread, target=labels, n_perturb_samples=9, normalize=True)
     raw = infidelity(net, perturb, images, spread, target=labels, n_perturb_samples=9)
-    drops = judge.prepare(e)[1]
+    drops = protocol.prepare(e)[1]
     np.testing.assert_allclose(scores.values.numpy(), (theirs / drops.square().mean(1)).numpy(), rtol=1e-6)
     np.testing.assert_allclose(scores.also["infidelity-raw"].values.numpy(), raw.numpy(), rtol=1e-6)
     assert ((scores.values > 0) & (scores.values < 1)).all() and scores.status == [OK] * 6
@@ -63,11 +65,11 @@ def test_the_gradient_of_a_linear_model_has_no_infidelity(evidence, linear):
     weights = torch.randn(3, 16, 24, dtype=torch.float64)
     e = evidence(linear(weights), torch.randn(2, 3, 16, 24).double(), [0, 0])
     maps = weights.sum(0)[None, None].expand(2, 1, 16, 24)
-    judge = Infidelity(samples=8)
-    scores = judge.score(judge.prepare(e), maps)
+    protocol = Infidelity(samples=8)
+    scores = protocol.score(protocol.prepare(e), maps)
     assert scores.values.abs().max() < 1e-9 and scores.also["infidelity-raw"].values.abs().max() < 1e-9
-    assert judge.score(judge.prepare(e), 7 * maps).values.abs().max() < 1e-9, "maps have no unit"
-    assert judge.score(judge.prepare(e), -maps).values.tolist() == [1, 1]
+    assert protocol.score(protocol.prepare(e), 7 * maps).values.abs().max() < 1e-9, "maps have no unit"
+    assert protocol.score(protocol.prepare(e), -maps).values.tolist() == [1, 1]
 
 
 # Sensitivity-n -------------------------------------------------------------------------------------------------------
@@ -83,10 +85,10 @@ def test_correlations_are_scipys():
 
 def test_sensitivity_n_agrees_with_a_plain_loop(net, images, labels, maps, evidence):
     e = evidence(net, images, labels, zero=ZERO, seed=2, chunk=17)
-    judge = SensitivityN(grid=4, share=0.3, sets=7)
-    sets, drops = judge.prepare(e)
+    protocol = SensitivityN(grid=4, share=0.3, sets=7)
+    sets, drops = protocol.prepare(e)
     assert sets.shape == (6, 7, 16) and (sets.sum(2) == 5).all()
-    scores = judge.score((sets, drops), maps)
+    scores = protocol.score((sets, drops), maps)
     for i in range(6):
         sums, expected = [], []
         for chosen in sets[i]:
@@ -102,40 +104,40 @@ def test_sensitivity_n_agrees_with_a_plain_loop(net, images, labels, maps, evide
 
 
 def test_sets_belong_to_the_image_and_are_shared(net, images, labels, evidence):
-    judge = SensitivityN(grid=4, sets=5)
+    protocol = SensitivityN(grid=4, sets=5)
     e = evidence(net, images, labels)
-    sets, drops = judge.prepare(e)
+    sets, drops = protocol.prepare(e)
     assert e.runner.forwards == 6 * 6
-    judge.prepare(e), SensitivityN(grid=4, sets=5, drop_output="probability").prepare(e)
+    protocol.prepare(e), SensitivityN(grid=4, sets=5, drop_output="probability").prepare(e)
     assert e.runner.forwards == 6 * 6
-    alone = judge.prepare(evidence(net, images[3:4], labels[3:4], ["photo 3"]))
+    alone = protocol.prepare(evidence(net, images[3:4], labels[3:4], ["photo 3"]))
     assert torch.equal(alone[0][0], sets[3]) and torch.allclose(alone[1][0], drops[3], rtol=1e-9)
     assert not torch.equal(sets[0], sets[1]) and not torch.equal(sets[0, 0], sets[0, 1])
-    assert not torch.equal(judge.prepare(evidence(net, images, labels, seed=1))[0], sets)
+    assert not torch.equal(protocol.prepare(evidence(net, images, labels, seed=1))[0], sets)
     other = SensitivityN(grid=4, sets=5, share=0.5).prepare(e)[0]
     assert (other.sum(2) == 8).all(), "another setting, another memo"
 
 
 def test_contributions_of_a_linear_model_score_one(evidence, linear):
     weights, images = torch.randn(1, 16, 16, dtype=torch.float64), torch.randn(3, 1, 16, 16, dtype=torch.float64)
-    e, judge = evidence(linear(weights), images, [0, 0, 0]), SensitivityN(grid=8, sets=20)
-    assert judge.score(judge.prepare(e), weights * images).values.tolist() == pytest.approx([1] * 3)
+    e, protocol = evidence(linear(weights), images, [0, 0, 0]), SensitivityN(grid=8, sets=20)
+    assert protocol.score(protocol.prepare(e), weights * images).values.tolist() == pytest.approx([1] * 3)
 
 
-@pytest.mark.parametrize("judge", [Infidelity(samples=6), SensitivityN(grid=4, sets=6)])
-def test_undefined_maps_references_and_batches(judge, net, images, labels, maps, evidence, linear):
-    together = judge.score(judge.prepare(evidence(net, images, labels)), maps).values
+@pytest.mark.parametrize("protocol", [Infidelity(samples=6), SensitivityN(grid=4, sets=6)])
+def test_undefined_maps_references_and_batches(protocol, net, images, labels, maps, evidence, linear):
+    together = protocol.score(protocol.prepare(evidence(net, images, labels)), maps).values
     ids = [f"photo {i}" for i in reversed(range(6))]
     flipped = evidence(net, images.flip(0), labels.flip(0), ids, chunk=5)
-    assert torch.allclose(judge.score(judge.prepare(flipped), maps.flip(0)).values.flip(0), together, rtol=1e-9)
+    assert torch.allclose(protocol.score(protocol.prepare(flipped), maps.flip(0)).values.flip(0), together, rtol=1e-9)
     owner = torch.tensor([2, 2, 4])
     pairs = evidence(net, images, labels).explaining(labels[owner], owner)
-    assert torch.allclose(judge.score(judge.prepare(pairs), maps[owner]).values, together[owner], rtol=1e-9)
+    assert torch.allclose(protocol.score(protocol.prepare(pairs), maps[owner]).values, together[owner], rtol=1e-9)
     maps[0], maps[1, 0, 3, 3], maps[2, 0, 0, 0] = 0.1, NAN, float("inf")
-    scores = judge.score(judge.prepare(evidence(net, images, labels)), maps)
+    scores = protocol.score(protocol.prepare(evidence(net, images, labels)), maps)
     assert scores.status == [UNDEFINED_MAP] * 3 + [OK] * 3 and torch.equal(scores.values[3:], together[3:])
     blind = evidence(linear(torch.zeros(3, 16, 24).double()), images, [0] * 6)
-    assert judge.score(judge.prepare(blind), maps).status == [UNDEFINED_REFERENCE] * 6
+    assert protocol.score(protocol.prepare(blind), maps).status == [UNDEFINED_REFERENCE] * 6
 
 
 # Max-sensitivity -----------------------------------------------------------------------------------------------------
@@ -147,9 +149,9 @@ def gradient(e):
 
 def test_max_sensitivity_is_captums(net, images, labels, evidence):
     e = evidence(net, images, labels)
-    judge = MaxSensitivity(radius=0.3, samples=4)
-    found = judge.score_method(judge.prepare(e), gradient(e), gradient)
-    perturbed = torch.stack([judge.perturbed(e, sample) for sample in range(4)], 1).flatten(0, 1)
+    protocol = MaxSensitivity(radius=0.3, samples=4)
+    found = protocol.score_method(protocol.prepare(e), gradient(e), gradient)
+    perturbed = torch.stack([protocol.perturbed(e, sample) for sample in range(4)], 1).flatten(0, 1)
     moved = perturbed - images.repeat_interleave(4, 0)
     assert moved.abs().max() <= 0.3 and moved.min() < -0.29 and moved.max() > 0.29 and abs(moved.mean()) < 0.01
 
@@ -168,17 +170,17 @@ def test_hand_computed_sensitivity():
 
 
 def test_max_sensitivity_belongs_to_the_image(net, images, labels, evidence):
-    judge = MaxSensitivity(samples=2, radius=0.5)
+    protocol = MaxSensitivity(samples=2, radius=0.5)
     e = evidence(net, images, labels)
-    together = judge.score_method(e, gradient(e), gradient).values
+    together = protocol.score_method(e, gradient(e), gradient).values
     one = evidence(net, images[4:5], labels[4:5], ["photo 4"])
-    assert torch.allclose(judge.score_method(one, gradient(one), gradient).values, together[4], rtol=1e-9)
+    assert torch.allclose(protocol.score_method(one, gradient(one), gradient).values, together[4], rtol=1e-9)
     with pytest.raises(XaibenchError, match="it needs the method"):
-        judge.score(e, gradient(e))
+        protocol.score(e, gradient(e))
 
 
 def test_maps_that_break_under_a_perturbation_are_undefined(net, images, labels, maps, evidence):
-    judge, calls = MaxSensitivity(samples=3), []
+    protocol, calls = MaxSensitivity(samples=3), []
 
     def again(e):
         changed = maps.clone()
@@ -188,7 +190,7 @@ def test_maps_that_break_under_a_perturbation_are_undefined(net, images, labels,
         return changed
 
     maps[0] = 0.5
-    scores = judge.score_method(evidence(net, images, labels), maps, again)
+    scores = protocol.score_method(evidence(net, images, labels), maps, again)
     assert scores.status == [UNDEFINED_MAP] + [OK] * 4 + [UNDEFINED_MAP] and scores.values[1:5].tolist() == [0] * 4
 
 
@@ -207,10 +209,10 @@ def test_hand_computed_gini_index():
     one = torch.zeros(3, 1, 2, 2)
     one[0, 0, 1, 1], one[1], one[2] = -5, 2, torch.tensor([[1.0, -1.0], [3.0, 3.0]])
     assert sparseness_score(one).tolist() == pytest.approx([0.75, 0, 0.25])
-    judge = Sparseness()
-    assert judge.score(judge.prepare(None), one).status == [OK, UNDEFINED_MAP, OK]
+    protocol = Sparseness()
+    assert protocol.score(protocol.prepare(None), one).status == [OK, UNDEFINED_MAP, OK]
     one[2, 0, 0, 0] = NAN
-    assert judge.score(None, one).status == [OK, UNDEFINED_MAP, UNDEFINED_MAP]
+    assert protocol.score(None, one).status == [OK, UNDEFINED_MAP, UNDEFINED_MAP]
 
 
 @pytest.mark.parametrize(

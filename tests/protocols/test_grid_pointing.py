@@ -18,8 +18,9 @@ from xaibench.errors import XaibenchError
 from xaibench.models.disconnected import Disconnected, cut, joined
 from xaibench.protocols.api import make_protocol
 from xaibench.protocols.base import OK, UNDEFINED_MAP, UNDEFINED_REFERENCE
-from xaibench.protocols.grid_pointing import DisconnectedPointing, GridPointing, cell_share
 from xaibench.protocols.grids import draw_layout, make_grids
+from xaibench.protocols.localization.difull import DisconnectedPointing
+from xaibench.protocols.localization.grid_pg import GridPointing, cell_share
 
 SIDE, CLASSES = 8, 5
 
@@ -101,8 +102,8 @@ def maps_of(name):
     return lambda e: method_maps(card, e, card.parameters)
 
 
-def judged(judge, e, method):
-    return judge.score_method(judge.prepare(e), torch.zeros(len(e.targets), 1, SIDE, SIDE), method)
+def scores_of(protocol, e, method):
+    return protocol.score_method(protocol.prepare(e), torch.zeros(len(e.targets), 1, SIDE, SIDE), method)
 
 
 def gradient(e):
@@ -167,17 +168,17 @@ def test_grids_hold_the_image_and_its_companions_whatever_the_batch(tiny, scene)
 
 
 def test_the_network_sees_the_whole_grid_in_grid_pg_and_methods_share_it(tiny, scene):
-    e, judge = scene(tiny), GridPointing()
-    prepared = judge.prepare(e)
+    e, protocol = scene(tiny), GridPointing()
+    prepared = protocol.prepare(e)
     ((pairs, shown),) = prepared.parts
     grids = make_grids(e, 2)
     assert pairs.tolist() == list(range(6)) and torch.equal(shown.images, grids.images)
-    scores = judge.score_method(prepared, torch.zeros(6, 1, SIDE, SIDE), gradient)
+    scores = protocol.score_method(prepared, torch.zeros(6, 1, SIDE, SIDE), gradient)
     assert scores.status == [OK] * 6 and ((scores.values > 0) & (scores.values < 1)).all()
     cost = (e.runner.forwards, e.runner.backwards)
     assert cost == (1 + 6, 6), "one try of the size, then each grid once"
-    judge.score_method(prepared, torch.zeros(6, 1, SIDE, SIDE), gradient)
-    judge.prepare(e.explaining(e.targets))
+    protocol.score_method(prepared, torch.zeros(6, 1, SIDE, SIDE), gradient)
+    protocol.prepare(e.explaining(e.targets))
     assert (e.runner.forwards, e.runner.backwards) == cost
     whole = grids.images.clone().requires_grad_()
     tiny(whole)[torch.arange(6), e.targets].sum().backward()
@@ -213,7 +214,7 @@ def test_maps_of_the_cells_are_one_map_of_the_grid(tiny):
 @pytest.mark.parametrize("name", ["saliency", "ixg", "ig", "layer-cam", "deeplift", "hires-cam"])
 def test_methods_that_follow_influence_are_perfect_under_difull(name, tiny, scene):
     e = scene(tiny, Tiles().ids[:12], cam_layer=tiny[0])
-    scores = judged(DisconnectedPointing(), e, maps_of(name))
+    scores = scores_of(DisconnectedPointing(), e, maps_of(name))
     assert set(scores.status) <= {OK, UNDEFINED_MAP} and scores.status.count(OK) > 4
     assert scores.values[~scores.values.isnan()].tolist() == pytest.approx([1] * scores.status.count(OK), abs=1e-12)
 
@@ -232,7 +233,7 @@ def test_maps_at_a_stage_of_a_disconnected_network_are_those_of_its_own_cell(nam
     parameters = card.parameters | {"layer": stage}
     alone = method_maps(card, e, parameters)
     for pairs, part in DisconnectedPointing().prepare(e).parts:
-        for other in ("Final", "Mid1", stage):  # also of a network that has been asked for another stage before
+        for other in ("Final", "Mid1", stage):  # also of a network that was used with another stage before
             found = method_maps(card, part, parameters | {"layer": other})
         own = int(make_grids(e, 2).own[pairs][0])
         cells = cut(found, 2).unflatten(0, (-1, 4))
@@ -240,7 +241,7 @@ def test_maps_at_a_stage_of_a_disconnected_network_are_those_of_its_own_cell(nam
         expected = alone[pairs] * scale
         assert torch.allclose(cells[:, own], expected, rtol=1e-6, atol=1e-9) and float(expected.abs().max()) > 0
         assert float(cells[:, [cell for cell in range(4) if cell != own]].abs().max()) == 0
-    scores = judged(DisconnectedPointing(), e, lambda part: method_maps(card, part, parameters))
+    scores = scores_of(DisconnectedPointing(), e, lambda part: method_maps(card, part, parameters))
     assert scores.values[~scores.values.isnan()].tolist() == pytest.approx([1] * scores.status.count(OK), abs=1e-12)
     assert e.runner.net is tiny and not any(m._forward_hooks for m in tiny[0].modules())
 
@@ -263,9 +264,9 @@ def test_grad_cam_is_perfect_where_channels_belong_to_classes_and_else_points_at
     net[4].weight[:] = torch.eye(4)[:, :3]
     data = Colours()
     e = scene(net, [i for i in data.ids if data.label(i) < 3], data, cam_layer=net[1])
-    assert judged(DisconnectedPointing(), e, maps_of("grad-cam")).values.tolist() == [1] * 12
+    assert scores_of(DisconnectedPointing(), e, maps_of("grad-cam")).values.tolist() == [1] * 12
     mixed = scene(tiny, Tiles().ids[:12], cam_layer=tiny[0])
-    values = judged(DisconnectedPointing(), mixed, maps_of("grad-cam")).values
+    values = scores_of(DisconnectedPointing(), mixed, maps_of("grad-cam")).values
     assert (values[~values.isnan()] < 0.9).all() and (~values.isnan()).sum() > 4
 
 
@@ -274,22 +275,22 @@ def test_grad_cam_is_perfect_where_channels_belong_to_classes_and_else_points_at
 def test_chance_is_one_in_so_many_cells(kind, cells, tiny, scene):
     data = Tiles(10, 40)
     e = scene(tiny, data.ids[:30], data)
-    scores = judged(kind(cells=cells), e, maps_of("random"))
+    scores = scores_of(kind(cells=cells), e, maps_of("random"))
     assert scores.values.tolist() == pytest.approx([1 / cells**2] * 30, abs=0.06)
-    constant = judged(kind(cells=cells), e, maps_of("constant"))
+    constant = scores_of(kind(cells=cells), e, maps_of("constant"))
     assert constant.values.tolist() == pytest.approx([1 / cells**2] * 30, abs=1e-12)
-    centre = judged(kind(cells=cells), e, maps_of("centre")).values
+    centre = scores_of(kind(cells=cells), e, maps_of("centre")).values
     assert float(centre.mean()) == pytest.approx(1 / cells**2, abs=0.06), "the image's place in the grid is drawn"
 
 
 @pytest.mark.parametrize("kind", [GridPointing, DisconnectedPointing])
 @pytest.mark.parametrize("name", ["ixg", "random", "rise"])
 def test_scores_do_not_depend_on_batches(kind, name, tiny, scene):
-    data, judge = Tiles(), kind()
-    together = judged(judge, scene(tiny, data.ids[:8], data), maps_of(name)).values
+    data, protocol = Tiles(), kind()
+    together = scores_of(protocol, scene(tiny, data.ids[:8], data), maps_of(name)).values
     assert len(set(make_grids(scene(tiny, data.ids[:8], data), 2).own.tolist())) > 2
     for number in (0, 5, 7):
-        alone = judged(judge, scene(tiny, data.ids[number : number + 1], data), maps_of(name)).values
+        alone = scores_of(protocol, scene(tiny, data.ids[number : number + 1], data), maps_of(name)).values
         assert torch.allclose(alone, together[number], rtol=1e-9)
 
 
@@ -297,15 +298,15 @@ def test_scores_do_not_depend_on_batches(kind, name, tiny, scene):
 def test_images_that_the_model_is_unsure_of_are_left_out(kind, tiny, scene):
     e = scene(tiny)
     sure = e.scores(e.logits(), "probability")
-    judge = kind(confidence=float(sure.median()) + 1e-9)
-    kept = sure >= judge.confidence
+    protocol = kind(confidence=float(sure.median()) + 1e-9)
+    kept = sure >= protocol.confidence
     assert kept.any() and not kept.all()
-    prepared = judge.prepare(e)
+    prepared = protocol.prepare(e)
     assert sorted(n for pairs, _ in prepared.parts for n in pairs.tolist()) == kept.nonzero()[:, 0].tolist()
-    scores = judge.score_method(prepared, torch.zeros(6, 1, SIDE, SIDE), gradient)
+    scores = protocol.score_method(prepared, torch.zeros(6, 1, SIDE, SIDE), gradient)
     assert scores.status == [OK if k else UNDEFINED_REFERENCE for k in kept.tolist()]
-    assert torch.equal(scores.values[kept], judged(kind(), scene(tiny), gradient).values[kept])
-    none = judged(kind(confidence=1.0), e, gradient)
+    assert torch.equal(scores.values[kept], scores_of(kind(), scene(tiny), gradient).values[kept])
+    none = scores_of(kind(confidence=1.0), e, gradient)
     assert none.status == [UNDEFINED_REFERENCE] * 6
     assert "images from 0.99" in kind(confidence=0.99).description
 
@@ -314,8 +315,8 @@ def test_images_that_the_model_is_unsure_of_are_left_out(kind, tiny, scene):
 def test_the_output_of_the_run_is_explained(kind, tiny, scene):
     e = scene(tiny, output="probability")
     assert {part.output for _, part in kind().prepare(e).parts} == {"probability"}
-    logit = judged(kind(), scene(tiny), maps_of("rise")).values
-    assert torch.equal(judged(kind(), e, maps_of("rise")).values, logit), "RISE looks at probabilities anyway"
+    logit = scores_of(kind(), scene(tiny), maps_of("rise")).values
+    assert torch.equal(scores_of(kind(), e, maps_of("rise")).values, logit), "RISE looks at probabilities anyway"
 
 
 @pytest.mark.parametrize("kind", [GridPointing, DisconnectedPointing])
@@ -326,39 +327,39 @@ def test_maps_that_point_nowhere_are_undefined(kind, tiny, scene):
             maps[number] *= {"tile 0": 0, "tile 1": -1, "tile 2": torch.nan}.get(image_id, 1)
         return maps
 
-    assert judged(kind(), scene(tiny), broken).status == [UNDEFINED_MAP] * 3 + [OK] * 3
+    assert scores_of(kind(), scene(tiny), broken).status == [UNDEFINED_MAP] * 3 + [OK] * 3
 
 
 def test_passes_are_those_of_the_run(tiny, scene):
     """Each grid is cells² inputs of the model, also through the copies that adapters make; networks are made once."""
-    e, judge = scene(tiny, Tiles().ids[:12], cam_layer=tiny[0], chunk=9), DisconnectedPointing()
-    prepared = judge.prepare(e)
+    e, protocol = scene(tiny, Tiles().ids[:12], cam_layer=tiny[0], chunk=9), DisconnectedPointing()
+    prepared = protocol.prepare(e)
     assert (e.runner.forwards, e.runner.backwards) == (0, 0) and len(prepared.parts) == 4
     chunks = []
 
-    def again(asked):
-        chunks.append(asked.runner.chunk)
-        return gradient(asked)
+    def again(make_evidence):
+        chunks.append(make_evidence.runner.chunk)
+        return gradient(make_evidence)
 
-    judge.score_method(prepared, torch.zeros(12, 1, SIDE, SIDE), again)
+    protocol.score_method(prepared, torch.zeros(12, 1, SIDE, SIDE), again)
     assert (e.runner.forwards, e.runner.backwards) == (4 * 12, 4 * 12)
     assert chunks == [2] * 4 and e.runner.chunk == 9, "a grid takes the place of four images in a pass"
     before = e.runner.forwards
-    judge.score_method(prepared, torch.zeros(12, 1, SIDE, SIDE), maps_of("guided-backprop"))
+    protocol.score_method(prepared, torch.zeros(12, 1, SIDE, SIDE), maps_of("guided-backprop"))
     assert e.runner.forwards - before == 3 * 4 * 12, "the logits, a copy that is checked, and what captum runs"
-    made = [judge.network(e, own)[0] for own in range(4)]
+    made = [protocol.network(e, own)[0] for own in range(4)]
     assert [part.runner for _, part in prepared.parts] == made and len(set(made)) == 4
-    assert [judge.network(e.explaining(e.targets), own)[0] for own in range(4)] == made
+    assert [protocol.network(e.explaining(e.targets), own)[0] for own in range(4)] == made
 
 
 def test_a_chunk_that_memory_halves_stays_halved(tiny, scene):
-    e, judge = scene(tiny, chunk=32), GridPointing()
+    e, protocol = scene(tiny, chunk=32), GridPointing()
 
-    def again(asked):
-        asked.runner.chunk = 3
-        return gradient(asked)
+    def again(make_evidence):
+        make_evidence.runner.chunk = 3
+        return gradient(make_evidence)
 
-    judged(judge, e, again)
+    scores_of(protocol, e, again)
     assert e.runner.chunk == 12
 
 
@@ -369,12 +370,14 @@ def test_networks_for_one_size_are_refused_by_grid_pg_alone(scene):
     with pytest.raises(XaibenchError, match="the model cannot take grids of 16x16 pixels, which grid-pg") as raised:
         GridPointing().prepare(scene(net))
     assert "\n" not in str(raised.value)
-    assert judged(DisconnectedPointing(), scene(net), gradient).values.tolist() == [1] * 6
-    assert judged(DisconnectedPointing(), scene(net, cam_layer=net[1]), maps_of("layer-cam")).values.tolist() == [1] * 6
+    assert scores_of(DisconnectedPointing(), scene(net), gradient).values.tolist() == [1] * 6
+    assert (
+        scores_of(DisconnectedPointing(), scene(net, cam_layer=net[1]), maps_of("layer-cam")).values.tolist() == [1] * 6
+    )
 
 
 def test_logits_are_picked_out_of_what_the_network_returns(tiny, scene):
-    class Told(nn.Module):
+    class DictOutput(nn.Module):
         def __init__(self):
             super().__init__()
             self.net = tiny
@@ -382,18 +385,20 @@ def test_logits_are_picked_out_of_what_the_network_returns(tiny, scene):
         def forward(self, inputs):
             return {"logits": self.net(inputs), "other": inputs}
 
-    e = scene(Told(), cam_layer=tiny[0])
+    e = scene(DictOutput(), cam_layer=tiny[0])
     with pytest.raises(XaibenchError, match=r"the model returns dict, not logits \(N, K\)"):
-        judged(DisconnectedPointing(), e, gradient)
-    e = scene(Told(), cam_layer=tiny[0])
+        scores_of(DisconnectedPointing(), e, gradient)
+    e = scene(DictOutput(), cam_layer=tiny[0])
     e.runner.output = lambda raw: raw["logits"]
-    assert judged(DisconnectedPointing(), e, gradient).values.tolist() == [1] * 6
-    assert torch.equal(judged(GridPointing(), e, gradient).values, judged(GridPointing(), scene(tiny), gradient).values)
+    assert scores_of(DisconnectedPointing(), e, gradient).values.tolist() == [1] * 6
+    assert torch.equal(
+        scores_of(GridPointing(), e, gradient).values, scores_of(GridPointing(), scene(tiny), gradient).values
+    )
 
 
 @pytest.mark.parametrize("kind", [GridPointing, DisconnectedPointing])
 def test_what_cannot_be_judged_is_said(kind, tiny, scene, evidence, images, labels):
-    with pytest.raises(XaibenchError, match=r"judges methods, not maps; use `xaibench.run`"):
+    with pytest.raises(XaibenchError, match=r"it needs the method, not maps; use `xaibench.run`"):
         kind().score(kind().prepare(scene(tiny)), torch.zeros(6, 1, SIDE, SIDE))
     with pytest.raises(XaibenchError, match=r"grids need other images of the data set; use `xaibench.run`"):
         kind().prepare(evidence(tiny, images, labels))

@@ -10,12 +10,8 @@ from torch import nn
 from xaibench.errors import XaibenchError
 from xaibench.protocols.base import OK, UNDEFINED_MAP
 from xaibench.protocols.curves import tie_order
-from xaibench.protocols.incremental_deletion import (
-    IncrementalDeletion,
-    SymmetricRelevanceGain,
-    incremental_deletion_score,
-    symmetric_relevance_gain,
-)
+from xaibench.protocols.faithfulness.ids import IncrementalDeletion, incremental_deletion_score
+from xaibench.protocols.faithfulness.srg import SymmetricRelevanceGain, symmetric_relevance_gain
 from xaibench.seeds import generator
 
 ZERO = torch.tensor([0.4, -0.3, 0.2])
@@ -48,12 +44,14 @@ def test_a_hand_computed_image_of_four_by_four_pixels(evidence):
     e = evidence(Brightness(), image, [0])
     settings = {"level": "patch", "grid": 2, "steps": 4}
     ascending, descending = sigmoid([4.0, 3.2, 2.0, 1.6]), sigmoid([4.0, 2.4, 2.0, 0.8])
-    judge = IncrementalDeletion(**settings)
-    assert float(judge.score(judge.prepare(e), attribution).values) == pytest.approx(ascending.mean(), abs=1e-12)
-    judge = IncrementalDeletion(order="descending", **settings)
-    assert float(judge.score(judge.prepare(e), attribution).values) == pytest.approx(1 - descending.mean(), abs=1e-12)
-    judge = SymmetricRelevanceGain(**settings)
-    scores = judge.score(judge.prepare(e), attribution)
+    protocol = IncrementalDeletion(**settings)
+    assert float(protocol.score(protocol.prepare(e), attribution).values) == pytest.approx(ascending.mean(), abs=1e-12)
+    protocol = IncrementalDeletion(order="descending", **settings)
+    assert float(protocol.score(protocol.prepare(e), attribution).values) == pytest.approx(
+        1 - descending.mean(), abs=1e-12
+    )
+    protocol = SymmetricRelevanceGain(**settings)
+    scores = protocol.score(protocol.prepare(e), attribution)
     assert float(scores.values) == pytest.approx(ascending.mean() - descending.mean(), abs=1e-12)
     assert float(scores.also["least-first"].values) == pytest.approx(ascending.mean(), abs=1e-12)
     assert float(scores.also["most-first"].values) == pytest.approx(descending.mean(), abs=1e-12)
@@ -84,8 +82,8 @@ def test_scores_agree_with_a_plain_loop_also_where_maps_tie(baseline, net, image
     from xaibench.protocols.patches import blur
 
     e = evidence(net, images, labels, zero=ZERO, seed=3)
-    judge = IncrementalDeletion(baseline=baseline, steps=6)
-    scores = judge.score(judge.prepare(e), maps)
+    protocol = IncrementalDeletion(baseline=baseline, steps=6)
+    scores = protocol.score(protocol.prepare(e), maps)
     ties = tie_order(e, 384)
     for i in range(6):
         draw = torch.rand(3, 16, 24, generator=generator(3, "deleted pixels", f"photo {i}"))
@@ -102,11 +100,11 @@ def test_scores_agree_with_a_plain_loop_also_where_maps_tie(baseline, net, image
 
 
 def test_scores_do_not_depend_on_batches_chunks_and_order(net, images, labels, maps, evidence):
-    for judge in (IncrementalDeletion(steps=5, baseline="random"), SymmetricRelevanceGain(steps=5)):
-        together = judge.score(judge.prepare(evidence(net, images, labels)), maps).values
+    for protocol in (IncrementalDeletion(steps=5, baseline="random"), SymmetricRelevanceGain(steps=5)):
+        together = protocol.score(protocol.prepare(evidence(net, images, labels)), maps).values
         ids = [f"photo {i}" for i in reversed(range(6))]
         flipped = evidence(net, images.flip(0), labels.flip(0), ids, chunk=7)
-        backwards = judge.score(judge.prepare(flipped), maps.flip(0)).values
+        backwards = protocol.score(protocol.prepare(flipped), maps.flip(0)).values
         assert torch.allclose(backwards.flip(0), together, rtol=1e-9)
 
 
@@ -116,8 +114,8 @@ def test_a_tied_region_goes_in_the_same_order_for_all_methods(evidence):
     e = evidence(Brightness(), torch.rand(1, 1, 4, 4).double(), [0])
     one, two = torch.zeros(1, 1, 4, 4), torch.zeros(1, 1, 4, 4)
     one[..., 0, 0], two[..., 0, 0] = 1.0, 50.0
-    judge = IncrementalDeletion(steps=8)
-    assert torch.equal(judge.score(judge.prepare(e), one).values, judge.score(judge.prepare(e), two).values)
+    protocol = IncrementalDeletion(steps=8)
+    assert torch.equal(protocol.score(protocol.prepare(e), one).values, protocol.score(protocol.prepare(e), two).values)
 
 
 def test_intact_counts_and_fully_deleted_does_not(net, images, labels, maps, evidence):
@@ -152,8 +150,8 @@ def test_updated_is_fixed_for_a_map_that_does_not_depend_on_the_image(settings, 
 
 def test_updated_attributions_agree_with_a_plain_loop(net, images, labels, evidence):
     e = evidence(net, images, labels)
-    judge = IncrementalDeletion(steps=6, attribution="updated")
-    found = judge.score_method(judge.prepare(e), ixg(e), ixg)
+    protocol = IncrementalDeletion(steps=6, attribution="updated")
+    found = protocol.score_method(protocol.prepare(e), ixg(e), ixg)
     for i in (0, 3):
         current, left, values = images[i].clone(), list(range(384)), []
         for _ in range(6):
@@ -168,7 +166,7 @@ def test_updated_attributions_agree_with_a_plain_loop(net, images, labels, evide
 
 def test_a_map_that_breaks_on_the_way_is_undefined(net, images, labels, maps, evidence):
     e = evidence(net, images, labels)
-    judge, calls = IncrementalDeletion(steps=5, attribution="updated"), []
+    protocol, calls = IncrementalDeletion(steps=5, attribution="updated"), []
 
     def again(other):
         calls.append(1)
@@ -177,18 +175,18 @@ def test_a_map_that_breaks_on_the_way_is_undefined(net, images, labels, maps, ev
             changed[4, 0, 0, 0] = float("nan")
         return changed
 
-    assert judge.score_method(judge.prepare(e), maps, again).status == [OK] * 4 + [UNDEFINED_MAP, OK]
+    assert protocol.score_method(protocol.prepare(e), maps, again).status == [OK] * 4 + [UNDEFINED_MAP, OK]
 
 
 def test_undefined_maps(net, images, labels, maps, evidence):
     maps[0], maps[1, 0, 3, 3] = 0.1, float("nan")
     e = evidence(net, images, labels)
-    for judge in (IncrementalDeletion(steps=4), SymmetricRelevanceGain(steps=4)):
-        assert judge.score(judge.prepare(e), maps).status == [UNDEFINED_MAP] * 2 + [OK] * 4
+    for protocol in (IncrementalDeletion(steps=4), SymmetricRelevanceGain(steps=4)):
+        assert protocol.score(protocol.prepare(e), maps).status == [UNDEFINED_MAP] * 2 + [OK] * 4
     inside = torch.zeros(6, 1, 16, 24)
     inside[:, :, ::4, ::6] = 0.3  # the same in each of 4 x 4 cells
-    judge = IncrementalDeletion(level="patch", grid=4, steps=4)
-    assert judge.score(judge.prepare(e), inside).status == [UNDEFINED_MAP] * 6
+    protocol = IncrementalDeletion(level="patch", grid=4, steps=4)
+    assert protocol.score(protocol.prepare(e), inside).status == [UNDEFINED_MAP] * 6
 
 
 @pytest.mark.parametrize(

@@ -10,14 +10,9 @@ import torch
 
 from xaibench.attribution.cam import grad_cam
 from xaibench.errors import XaibenchError
+from xaibench.protocols.activations import most_activating, top_images
 from xaibench.protocols.base import OK, UNDEFINED_REFERENCE
-from xaibench.protocols.model_similarity import (
-    ModelSimilarity,
-    map_difference,
-    most_activating,
-    softmax_difference,
-    top_images,
-)
+from xaibench.protocols.model_checks.model_similarity import ModelSimilarity, map_difference, softmax_difference
 
 NAN = float("nan")
 
@@ -46,9 +41,9 @@ def compared(evidence):
     return make
 
 
-def judged(e, **settings):
-    judge = ModelSimilarity(**settings)
-    return judge.score(judge.prepare(e), None)
+def scores_of(e, **settings):
+    protocol = ModelSimilarity(**settings)
+    return protocol.score(protocol.prepare(e), None)
 
 
 def test_hand_computed():
@@ -63,7 +58,7 @@ def test_hand_computed():
 
 def test_scores_agree_with_plain_numpy(net, other, images, labels, compared):
     shifted = images * 0.5 + 0.1  # each model sees the image by its own encoding
-    found = judged(compared(net, other, images, labels, shifted))
+    found = scores_of(compared(net, other, images, labels, shifted))
     chances, scaled = [], []
     for model, inputs in ((net, images), (other, shifted)):
         logits = model(inputs).numpy()
@@ -88,14 +83,14 @@ def test_small_maps_are_compared_at_the_size_of_the_image(net, other, images, la
     small, large = grad_cam(e), grad_cam(e.reference)
     assert small.shape[-2:] == (2, 3) and large.shape[-2:] == (16, 24)
     resized = torch.nn.functional.interpolate(small, (16, 24), mode="bilinear", align_corners=False)
-    found = judged(e).also["grad-cam-difference"].values
+    found = scores_of(e).also["grad-cam-difference"].values
     assert torch.allclose(found, map_difference(resized, large), equal_nan=True) and found.isfinite().any()
 
 
 def test_a_model_is_its_own_equal_and_the_order_does_not_matter(net, other, images, labels, compared):
-    same = judged(compared(net, net, images, labels))
+    same = scores_of(compared(net, net, images, labels))
     assert same.values.tolist() == [0] * 6 and same.also["grad-cam-difference"].values.tolist() == [0] * 6
-    there, back = (judged(compared(*both, images, labels)) for both in ((net, other), (other, net)))
+    there, back = (scores_of(compared(*both, images, labels)) for both in ((net, other), (other, net)))
     assert torch.equal(there.values, back.values) and (there.values > 0).all() and (there.values <= 1).all()
     assert torch.equal(there.also["grad-cam-difference"].values, back.also["grad-cam-difference"].values)
 
@@ -103,23 +98,23 @@ def test_a_model_is_its_own_equal_and_the_order_does_not_matter(net, other, imag
 def test_what_cannot_be_compared_is_nobodys_fault(net, other, images, labels, compared):
     blind = deepcopy(other)
     blind[-1][-1].weight.zero_()  # no gradient reaches the layer: Grad-CAM is 0 everywhere
-    found = judged(compared(net, blind, images, labels))
+    found = scores_of(compared(net, blind, images, labels))
     assert found.status == [OK] * 6 and found.also["grad-cam-difference"].status == [UNDEFINED_REFERENCE] * 6
     broken = images.clone()
     broken[2, 0, 0, 0] = NAN
-    found = judged(compared(net, other, images, labels, broken))
+    found = scores_of(compared(net, other, images, labels, broken))
     assert found.status == [OK, OK, UNDEFINED_REFERENCE, OK, OK, OK]
 
 
 def test_a_model_without_a_map_has_no_second_score(net, other, images, labels, compared):
-    found = judged(compared(net, other, images, labels, layers=(0, None)))
+    found = scores_of(compared(net, other, images, labels, layers=(0, None)))
     assert found.also == {} and found.status == [OK] * 6
 
 
 def test_passes_are_shared_with_grad_cam(net, other, images, labels, compared):
     e = compared(net, other, images, labels)
     grad_cam(e)
-    judged(e)
+    scores_of(e)
     assert (e.runner.forwards, e.runner.backwards) == (12, 6) == (e.reference.runner.forwards, 6)
 
 
@@ -129,7 +124,7 @@ def test_other_pairs_have_a_reference_about_the_same(net, other, images, labels,
     pairs = e.explaining(targets, owner, "probability")
     assert torch.equal(pairs.reference.targets, targets) and pairs.reference.output == "probability"
     chances = [n(images[owner]).softmax(1)[range(3), targets] for n in (net, other)]
-    assert torch.allclose(judged(pairs).values, softmax_difference(*chances))
+    assert torch.allclose(scores_of(pairs).values, softmax_difference(*chances))
     assert e.explaining(labels).reference is not None and e.at(e.inputs).reference is None
     with pytest.raises(XaibenchError, match="the same images and targets"):
         e.with_reference(pairs)
@@ -155,13 +150,13 @@ def test_most_activating_images_are_those_of_a_plain_loop(net, images):
 
 
 def test_most_activating_refuses_in_one_line(net, images):
-    for words, arguments in (
+    for message, arguments in (
         ("no layer 'x'", ("x", images, 0)),
         ("channel 6 is none of 6", ("0", images, 6)),
         ("must give a map", ("1.2", images, 0)),
         ("0 images", ("0", images[:0], 0)),
     ):
-        with pytest.raises(XaibenchError, match=words):
+        with pytest.raises(XaibenchError, match=message):
             most_activating(net, *arguments)
     assert not net._forward_hooks and not net[1][2]._forward_hooks
     with pytest.raises(XaibenchError, match="training mode"):

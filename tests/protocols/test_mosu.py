@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,7 +16,7 @@ from xaibench.datasets.critters.dataset import Critters
 from xaibench.datasets.image_annotations import ImageAnnotations
 from xaibench.errors import XaibenchError
 from xaibench.protocols.base import OK, UNDEFINED_MAP, UNDEFINED_REFERENCE
-from xaibench.protocols.multi_object import REVERSE, MultiObjectUniformity, divergence
+from xaibench.protocols.localization.mosu import REVERSE, MultiObjectUniformity, smoothed_kl_divergence
 
 # Boxes of 4, 3 and 2 pixels of class 5, the last two sharing one, and one of class 6.
 BOXES = [(0, 0, 2, 2), (2, 0, 4, 4), (2, 2, 3, 4), (0, 3, 1, 4)]
@@ -26,13 +25,13 @@ MAP = torch.tensor([[1.0, 2, 3, 0], [0, -4, 1, 0], [9, 9, 2, 1], [7, 9, 0, 5]])[
 
 
 @pytest.fixture
-def asked(evidence):
-    """asked(targets, boxes, labels): evidence about classes of one image of 4 x 4 pixels."""
+def make_evidence(evidence):
+    """make_evidence(targets, boxes, labels): evidence about classes of one image of 4 x 4 pixels."""
 
     def make(targets, boxes=BOXES, labels=LABELS):
         boxes, labels = np.array(boxes, dtype=np.int64).reshape(-1, 4), np.array(labels, dtype=np.int64)
         known = Annotation(tuple(labels), boxes, labels, np.zeros((0, 4, 4), dtype=bool))
-        annotations = SimpleNamespace(annotation=lambda image: known)
+        annotations = [known]
         owner = torch.zeros(len(targets), dtype=torch.long)
         return evidence(nn.Identity(), torch.zeros(1, 3, 4, 4), targets, owner=owner, annotations=annotations)
 
@@ -43,10 +42,10 @@ def smooth(values, epsilon=1e-6) -> np.ndarray:
     return np.array(values) / np.sum(values) + epsilon
 
 
-def test_a_hand_computed_image(asked):
+def test_a_hand_computed_image(make_evidence):
     """Areas 4, 8 and 2; salience 3, 12 and 2, of which 2 lie in the second box and the third."""
-    judge = MultiObjectUniformity()
-    scores = judge.score(judge.prepare(asked([5])), MAP)
+    protocol = MultiObjectUniformity()
+    scores = protocol.score(protocol.prepare(make_evidence([5])), MAP)
     area, salience = smooth([4, 8, 2]), smooth([3, 12, 2])
     assert float(scores.values) == pytest.approx(entropy(area, salience), abs=1e-14)
     assert float(scores.also[REVERSE].values) == pytest.approx(entropy(salience, area), abs=1e-14)
@@ -61,10 +60,10 @@ def test_the_divergence_is_scipys_and_bounded(epsilon):
     for size in (2, 5, 40):
         p, q = draws.exponential(size=(2, size))
         p[0], q[1] = 0, 0
-        ours = divergence(torch.tensor(p), torch.tensor(q), epsilon)
+        ours = smoothed_kl_divergence(torch.tensor(p), torch.tensor(q), epsilon)
         assert float(ours) == pytest.approx(entropy(smooth(p, epsilon), smooth(q, epsilon)), abs=1e-12)
         assert 0 < float(ours) < math.log(1 + 1 / epsilon)
-    worst = divergence(torch.tensor([1e9, 1.0]), torch.tensor([0.0, 1.0]), epsilon)
+    worst = smoothed_kl_divergence(torch.tensor([1e9, 1.0]), torch.tensor([0.0, 1.0]), epsilon)
     assert float(worst) == pytest.approx(math.log(1 + 1 / epsilon), rel=0.01 if epsilon < 1 else 0.7)
 
 
@@ -75,52 +74,52 @@ def test_the_card_counts_an_undefined_map_as_the_worst_that_there_is():
     assert card.range[1] == pytest.approx(bound, abs=1e-3)
 
 
-def test_salience_in_proportion_to_area_scores_zero(asked):
-    judge = MultiObjectUniformity()
-    scores = judge.score(judge.prepare(asked([5])), torch.full((1, 1, 4, 4), 0.3))
+def test_salience_in_proportion_to_area_scores_zero(make_evidence):
+    protocol = MultiObjectUniformity()
+    scores = protocol.score(protocol.prepare(make_evidence([5])), torch.full((1, 1, 4, 4), 0.3))
     assert float(scores.values) == pytest.approx(0, abs=1e-12) and float(scores.values) >= 0
     assert float(scores.also[REVERSE].values) == pytest.approx(0, abs=1e-12)
 
 
-def test_what_lies_outside_of_the_boxes_and_below_zero_does_not_count(asked):
-    judge, other = MultiObjectUniformity(), MAP.clone()
+def test_what_lies_outside_of_the_boxes_and_below_zero_does_not_count(make_evidence):
+    protocol, other = MultiObjectUniformity(), MAP.clone()
     other[0, 0, 2:, :2], other[0, 0, 1, 1] = 0.5, -0.1
-    prepared = judge.prepare(asked([5]))
-    expected = judge.score(prepared, MAP).values
-    assert torch.equal(judge.score(prepared, other).values, expected)
-    assert torch.allclose(judge.score(prepared, 1e-4 * MAP).values, expected, rtol=1e-6)
+    prepared = protocol.prepare(make_evidence([5]))
+    expected = protocol.score(prepared, MAP).values
+    assert torch.equal(protocol.score(prepared, other).values, expected)
+    assert torch.allclose(protocol.score(prepared, 1e-4 * MAP).values, expected, rtol=1e-6)
 
 
-def test_an_instance_without_salience_costs_much_and_not_infinitely(asked):
-    judge, maps = MultiObjectUniformity(), MAP.clone()
+def test_an_instance_without_salience_costs_much_and_not_infinitely(make_evidence):
+    protocol, maps = MultiObjectUniformity(), MAP.clone()
     maps[..., :2, :2] = 0
-    scores = judge.score(judge.prepare(asked([5])), maps)
+    scores = protocol.score(protocol.prepare(make_evidence([5])), maps)
     assert float(scores.values) == pytest.approx(entropy(smooth([4, 8, 2]), smooth([0, 12, 2])), abs=1e-12)
     assert float(scores.values) > 3 and scores.status == [OK]
 
 
-def test_what_cannot_be_scored_says_whose_fault_it_is(asked):
+def test_what_cannot_be_scored_says_whose_fault_it_is(make_evidence):
     """Zeros, salience only outside of the boxes, NaN outside of them, a good map; one instance, no instance."""
-    judge = MultiObjectUniformity()
+    protocol = MultiObjectUniformity()
     maps = MAP.repeat(6, 1, 1, 1)
     maps[0], maps[1, 0, :2], maps[1, 0, :, 2:], maps[2, 0, 3, 0] = 0, 0, 0, torch.nan
-    scores = judge.score(judge.prepare(asked([5, 5, 5, 5, 6, 1])), maps)
+    scores = protocol.score(protocol.prepare(make_evidence([5, 5, 5, 5, 6, 1])), maps)
     assert scores.status == [UNDEFINED_MAP] * 3 + [OK] + [UNDEFINED_REFERENCE] * 2
     assert scores.also[REVERSE].status == scores.status
     assert scores.values.isnan().tolist() == [True] * 3 + [False] + [True] * 2
 
 
-def test_a_box_without_a_pixel_is_no_instance(asked):
-    judge = MultiObjectUniformity()
-    prepared = judge.prepare(asked([5], [(0, 0, 2, 2), (2, 2, 2, 4), (4, 0, 6, 2)], [5, 5, 5]))
-    assert len(prepared[0]) == 1 and judge.score(prepared, MAP).status == [UNDEFINED_REFERENCE]
+def test_a_box_without_a_pixel_is_no_instance(make_evidence):
+    protocol = MultiObjectUniformity()
+    prepared = protocol.prepare(make_evidence([5], [(0, 0, 2, 2), (2, 2, 2, 4), (4, 0, 6, 2)], [5, 5, 5]))
+    assert len(prepared[0]) == 1 and protocol.score(prepared, MAP).status == [UNDEFINED_REFERENCE]
 
 
-def test_a_prediction_is_compared_with_all_objects(asked):
-    judge = MultiObjectUniformity(target="prediction")
-    scores = judge.score(judge.prepare(asked([1])), MAP)
+def test_a_prediction_is_compared_with_all_objects(make_evidence):
+    protocol = MultiObjectUniformity(target="prediction")
+    scores = protocol.score(protocol.prepare(make_evidence([1])), MAP)
     assert float(scores.values) == pytest.approx(entropy(smooth([4, 8, 2, 1]), smooth([3, 12, 2, 7])), abs=1e-12)
-    assert judge.description == "prediction against all objects, logit, epsilon 1e-06"
+    assert protocol.description == "prediction against all objects, logit, epsilon 1e-06"
 
 
 def test_drawn_scenes_with_two_creatures_of_a_class(evidence):
@@ -130,11 +129,11 @@ def test_drawn_scenes_with_two_creatures_of_a_class(evidence):
     e = evidence(nn.Identity(), torch.zeros(20, 3, 64, 64), targets, list(data.ids), annotations=annotations)
     annotations = [data.annotate(image_id) for image_id in data.ids]
     several = [int((a.box_labels == label).sum()) > 1 for a, label in zip(annotations, targets.tolist(), strict=True)]
-    judge, draws = MultiObjectUniformity(), torch.Generator().manual_seed(0)
-    prepared = judge.prepare(e)
-    random = judge.score(prepared, torch.randn(20, 1, 64, 64, generator=draws))
+    protocol, draws = MultiObjectUniformity(), torch.Generator().manual_seed(0)
+    prepared = protocol.prepare(e)
+    random = protocol.score(prepared, torch.randn(20, 1, 64, 64, generator=draws))
     assert [status == OK for status in random.status] == several and 0 < sum(several) < 20
-    first = judge.score(prepared, torch.from_numpy(np.stack([a.instances[0] for a in annotations]))[:, None].float())
+    first = protocol.score(prepared, torch.from_numpy(np.stack([a.instances[0] for a in annotations]))[:, None].float())
     both = torch.tensor(several)
     assert (random.values[both] < 0.05).all() and (first.values[both] > 0.1).all()
 

@@ -15,8 +15,8 @@ from xaibench.datasets.image_annotations import ImageAnnotations
 from xaibench.errors import XaibenchError
 from xaibench.models.base import Encoding
 from xaibench.protocols.base import OK, UNDEFINED_MAP, UNDEFINED_REFERENCE
-from xaibench.protocols.insertion_deletion import Deletion
-from xaibench.protocols.part_deletion import PartDeletion, Parts, part_deletion_score, part_sums
+from xaibench.protocols.faithfulness.deletion import Deletion
+from xaibench.protocols.faithfulness.part_deletion import PartDeletion, Parts, part_deletion_score, part_sums
 
 ENCODE = Encoding((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
 
@@ -37,8 +37,8 @@ def annotations():
 
 
 @pytest.fixture
-def told(evidence):
-    """Makes evidence about scenes: told(net, scenes, ...)."""
+def make_evidence(evidence):
+    """Makes evidence about scenes: make_evidence(net, scenes, ...)."""
 
     def make(net, annotations: ImageAnnotations, **settings):
         images = encode(np.stack([sample.image for sample in annotations.samples]))
@@ -63,11 +63,11 @@ def test_hand_computed_sums_and_correlation():
     assert scores.status == [OK] and float(scores.also["rho-scaled"].values) == pytest.approx(0.9)
 
 
-def test_drops_and_scores_agree_with_a_plain_loop(net, annotations, told):
+def test_drops_and_scores_agree_with_a_plain_loop(net, annotations, make_evidence):
     some = annotations([0, 1, 2, 3, 4], drop_parts=0.4)
-    e = told(net, some, chunk=4)
-    judge, maps = PartDeletion(least_parts=2), torch.randn(5, 1, 32, 32)
-    scores = judge.score(judge.prepare(e), maps)
+    e = make_evidence(net, some, chunk=4)
+    protocol, maps = PartDeletion(least_parts=2), torch.randn(5, 1, 32, 32)
+    scores = protocol.score(protocol.prepare(e), maps)
     for i, sample in enumerate(some.samples):
         parts = some.dataset.annotate(sample.image_id).parts
         drops, sums = [], []
@@ -80,22 +80,22 @@ def test_drops_and_scores_agree_with_a_plain_loop(net, annotations, told):
 
 
 @pytest.mark.parametrize("settings", [{}, {"drop_output": "probability"}])
-def test_the_map_of_the_drops_scores_one_and_its_opposite_minus_one(settings, net, annotations, told):
-    e = told(net, annotations([3, 4, 5, 6]))
-    judge = PartDeletion(**settings)
-    prepared = judge.prepare(e)
-    oracle = judge.oracle(prepared, (32, 32))
-    assert judge.has_oracle and oracle.shape == (4, 1, 32, 32)
-    assert torch.allclose(judge.score(prepared, oracle).values, torch.ones(4).double())
-    assert torch.allclose(judge.score(prepared, oracle.float()).values, torch.ones(4).double())
-    opposite = judge.score(prepared, -oracle)
+def test_the_map_of_the_drops_scores_one_and_its_opposite_minus_one(settings, net, annotations, make_evidence):
+    e = make_evidence(net, annotations([3, 4, 5, 6]))
+    protocol = PartDeletion(**settings)
+    prepared = protocol.prepare(e)
+    oracle = protocol.oracle(prepared, (32, 32))
+    assert protocol.has_oracle and oracle.shape == (4, 1, 32, 32)
+    assert torch.allclose(protocol.score(prepared, oracle).values, torch.ones(4).double())
+    assert torch.allclose(protocol.score(prepared, oracle.float()).values, torch.ones(4).double())
+    opposite = protocol.score(prepared, -oracle)
     assert torch.allclose(opposite.values, -torch.ones(4).double())
     assert torch.allclose(opposite.also["rho-scaled"].values, torch.zeros(4).double())
 
 
-def test_each_scene_is_drawn_and_passed_once(net, annotations, told):
+def test_each_scene_is_drawn_and_passed_once(net, annotations, make_evidence):
     some = annotations([0, 1])
-    e, drawn, draw = told(net, some), [], some.dataset.draw
+    e, drawn, draw = make_evidence(net, some), [], some.dataset.draw
     some.dataset.draw = lambda image_id, without: drawn.append(tuple(without)) or draw(image_id, without)
     PartDeletion().prepare(e), PartDeletion(drop_output="probability").prepare(e)
     PartDeletion().prepare(e.explaining(torch.tensor([0, 1, 2]), torch.tensor([1, 1, 0])))
@@ -103,42 +103,42 @@ def test_each_scene_is_drawn_and_passed_once(net, annotations, told):
     assert len(drawn) == parts and e.runner.forwards == 2 + parts
 
 
-def test_several_targets_and_single_images_score_the_same(net, annotations, told):
-    e = told(net, annotations([7, 8]))
-    maps, judge = torch.randn(3, 1, 32, 32), PartDeletion()
+def test_several_targets_and_single_images_score_the_same(net, annotations, make_evidence):
+    e = make_evidence(net, annotations([7, 8]))
+    maps, protocol = torch.randn(3, 1, 32, 32), PartDeletion()
     targets, owner = torch.tensor([0, 1, 2]), torch.tensor([1, 1, 0])
-    found = judge.score(judge.prepare(e.explaining(targets, owner)), maps)
+    found = protocol.score(protocol.prepare(e.explaining(targets, owner)), maps)
     for pair in range(3):
-        alone = told(net, annotations([7 + int(owner[pair])])).explaining(targets[pair : pair + 1])
-        assert torch.allclose(judge.score(judge.prepare(alone), maps[pair : pair + 1]).values, found.values[pair])
+        alone = make_evidence(net, annotations([7 + int(owner[pair])])).explaining(targets[pair : pair + 1])
+        assert torch.allclose(protocol.score(protocol.prepare(alone), maps[pair : pair + 1]).values, found.values[pair])
 
 
-def test_what_cannot_be_ranked(net, annotations, told):
+def test_what_cannot_be_ranked(net, annotations, make_evidence):
     some = annotations([0, 1, 2])
-    e, judge = told(net, some), PartDeletion()
+    e, protocol = make_evidence(net, some), PartDeletion()
     maps = torch.randn(3, 1, 32, 32)
     maps[0], maps[1, 0, 0, 0] = 0.7, float("nan")
     outside = np.stack(list(some[2].parts.values())).any(0)
     maps[2, 0][torch.from_numpy(outside)] = 0
-    assert judge.score(judge.prepare(e), maps).status == [UNDEFINED_MAP] * 3
+    assert protocol.score(protocol.prepare(e), maps).status == [UNDEFINED_MAP] * 3
     maps = torch.randn(3, 1, 32, 32)
-    assert PartDeletion(least_parts=7).score(judge.prepare(e), maps).status == [UNDEFINED_REFERENCE] * 3
-    prepared = judge.prepare(e)
+    assert PartDeletion(least_parts=7).score(protocol.prepare(e), maps).status == [UNDEFINED_REFERENCE] * 3
+    prepared = protocol.prepare(e)
     flat = Parts(prepared.masks, torch.where(prepared.drops.isnan(), torch.nan, 0.0))
-    assert judge.score(flat, maps).status == [UNDEFINED_REFERENCE] * 3
-    with pytest.raises(XaibenchError, match="give it a data set"):
-        judge.prepare(told(net, some).with_model(e.runner, None).at(e.images))
+    assert protocol.score(flat, maps).status == [UNDEFINED_REFERENCE] * 3
+    with pytest.raises(XaibenchError, match="needs a data set with parts"):
+        protocol.prepare(make_evidence(net, some).with_model(e.runner, None).at(e.images))
 
 
 @pytest.mark.parametrize("bare", [{0}, {0, 1, 2}])
-def test_images_without_any_visible_part(bare, net, annotations, told):
+def test_images_without_any_visible_part(bare, net, annotations, make_evidence):
     some = annotations([0, 1, 2])
     for i in bare:
         some._annotations[i] = replace(some[i], parts={})
-    e, judge = told(net, some), PartDeletion()
-    scores = judge.score(judge.prepare(e), torch.randn(3, 1, 32, 32))
+    e, protocol = make_evidence(net, some), PartDeletion()
+    scores = protocol.score(protocol.prepare(e), torch.randn(3, 1, 32, 32))
     assert scores.status == [UNDEFINED_REFERENCE if i in bare else OK for i in range(3)]
-    assert judge.oracle(judge.prepare(e), (32, 32)).isfinite().all()
+    assert protocol.oracle(protocol.prepare(e), (32, 32)).isfinite().all()
 
 
 class OneMask(nn.Module):
@@ -162,11 +162,11 @@ def test_a_model_that_sees_only_the_beak(annotations, evidence):
     beak, creature = torch.from_numpy(known.parts["beak"]), torch.from_numpy(known.instances[0])
     one = ImageAnnotations([sample], some.dataset, encode)
     e = evidence(OneMask(image[0], beak), image, [0], [sample.image_id], annotations=one)
-    judge = Deletion(steps=32)
-    found = [judge.score(judge.prepare(e), mask.double()[None, None]).values for mask in (beak, creature)]
+    protocol = Deletion(steps=32)
+    found = [protocol.score(protocol.prepare(e), mask.double()[None, None]).values for mask in (beak, creature)]
     assert found[0] < 0.6 * found[1]
-    judge = PartDeletion()
-    drops = judge.prepare(e).drops[0]
+    protocol = PartDeletion()
+    drops = protocol.prepare(e).drops[0]
     parts = list(known.parts)
     assert int(drops.argmax()) == parts.index("beak")
     assert all(abs(float(drop)) < 1e-9 for part, drop in zip(parts, drops, strict=True) if part != "beak")

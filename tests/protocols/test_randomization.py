@@ -12,7 +12,7 @@ from xaibench import registry
 from xaibench.attribution.methods import method_maps
 from xaibench.errors import XaibenchError
 from xaibench.protocols.base import OK, UNDEFINED_MAP
-from xaibench.protocols.randomization import Randomization, randomized, similarity, stages
+from xaibench.protocols.randomization.randomization import Randomization, randomized, rank_similarity, stages
 
 
 def ixg(e):
@@ -27,11 +27,11 @@ def differing(net: nn.Module, other: nn.Module) -> set[str]:
 def test_similarities_are_scipys_on_absolute_values():
     maps, others = torch.randn(4, 1, 6, 7), torch.randn(4, 1, 6, 7).relu()
     expected = [abs(spearmanr(a.abs().flatten(), b.flatten()).statistic) for a, b in zip(maps, others, strict=True)]
-    np.testing.assert_allclose(similarity(maps, others).numpy(), expected, atol=1e-9)
-    assert similarity(maps, -3 * maps).tolist() == pytest.approx([1] * 4)
+    np.testing.assert_allclose(rank_similarity(maps, others).numpy(), expected, atol=1e-9)
+    assert rank_similarity(maps, -3 * maps).tolist() == pytest.approx([1] * 4)
     others[0], others[1, 0, 0, 0] = 1, float("nan")
-    assert similarity(maps, others).isnan().tolist() == [False, True, False, False]
-    assert float(similarity(maps, others)[0]) == 0
+    assert rank_similarity(maps, others).isnan().tolist() == [False, True, False, False]
+    assert float(rank_similarity(maps, others)[0]) == 0
 
 
 def test_stages_start_at_the_top(net):
@@ -79,39 +79,39 @@ def test_hooks_are_not_copied(net):
 
 
 def test_maps_that_do_not_look_stay_and_others_change(net, images, labels, evidence):
-    e, judge = evidence(net, images, labels), Randomization(stages=3)
-    prepared = judge.prepare(e)
+    e, protocol = evidence(net, images, labels), Randomization(stages=3)
+    prepared = protocol.prepare(e)
     blind = torch.randn(6, 1, 16, 24)
-    scores = judge.score_method(prepared, blind, lambda other: blind)
+    scores = protocol.score_method(prepared, blind, lambda other: blind)
     assert scores.values.tolist() == pytest.approx([1] * 6) and scores.status == [OK] * 6
-    seeing = judge.score_method(prepared, ixg(e), ixg)
+    seeing = protocol.score_method(prepared, ixg(e), ixg)
     assert (seeing.values < 0.9).all() and seeing.status == [OK] * 6
     assert list(seeing.also) == ["stage-1", "stage-2", "stage-3"]
     mean = torch.stack([seeing.also[name].values for name in seeing.also]).mean(0)
     assert torch.allclose(seeing.values, mean, rtol=1e-12)
     # by hand: the last stage is a network that has lost all
     lost = randomized(net, ["1.2", "0.2", "0.0"], 0)
-    expected = similarity(ixg(e), ixg(evidence(lost, images, labels)))
+    expected = rank_similarity(ixg(e), ixg(evidence(lost, images, labels)))
     assert torch.allclose(seeing.also["stage-3"].values, expected, rtol=1e-9)
 
 
 def test_copies_are_made_once_and_their_passes_are_the_runs(net, images, labels, evidence):
-    e, judge = evidence(net, images, labels), Randomization(stages=3)
-    prepared = judge.prepare(e)
-    copies = judge.copies(e)
-    assert judge.copies(e.explaining(labels.flip(0))) is copies
+    e, protocol = evidence(net, images, labels), Randomization(stages=3)
+    prepared = protocol.prepare(e)
+    copies = protocol.copies(e)
+    assert protocol.copies(e.explaining(labels.flip(0))) is copies
     assert (e.runner.forwards, e.runner.backwards) == (0, 0), "making them costs no pass, and hooks are not copied"
     maps = ixg(e)
-    judge.score_method(prepared, maps, ixg)
+    protocol.score_method(prepared, maps, ixg)
     assert (e.runner.forwards, e.runner.backwards) == (6 * 4, 6 * 4)
-    judge.score_method(prepared, maps, ixg)
+    protocol.score_method(prepared, maps, ixg)
     assert (e.runner.forwards, e.runner.backwards) == (6 * 4, 6 * 4), "methods share the evidence of a stage"
 
 
 @pytest.mark.parametrize("name", ["grad-cam", "deeplift", "ig"])
 def test_methods_explain_the_copies(name, net, images, labels, evidence):
     """CAM layers are those of the copy, and what adapters run on copies of the copy is counted too."""
-    e, judge, card = (
+    e, protocol, card = (
         evidence(net, images, labels, cam_layer=net[0]),
         Randomization(stages=3),
         registry.card("method", name),
@@ -122,31 +122,31 @@ def test_methods_explain_the_copies(name, net, images, labels, evidence):
 
     maps = again(e)
     before = e.runner.forwards
-    scores = judge.score_method(judge.prepare(e), maps, again)
+    scores = protocol.score_method(protocol.prepare(e), maps, again)
     assert scores.status == [OK] * 6 and (scores.values < 0.95).all()
     assert e.runner.forwards - before >= 3 * before > 0
-    for (runner, layer), stage in zip(judge.copies(e), scores.also.values(), strict=True):
+    for (runner, layer), stage in zip(protocol.copies(e), scores.also.values(), strict=True):
         alone = evidence(runner.net, images, labels, cam_layer=layer)
         assert layer is runner.net[0]
-        assert torch.allclose(stage.values, similarity(maps, again(alone)), rtol=1e-6)
+        assert torch.allclose(stage.values, rank_similarity(maps, again(alone)), rtol=1e-6)
 
 
 def test_scores_do_not_depend_on_batches(net, images, labels, evidence):
-    judge, e = Randomization(stages=2), evidence(net, images, labels)
-    together = judge.score_method(judge.prepare(e), ixg(e), ixg).values
+    protocol, e = Randomization(stages=2), evidence(net, images, labels)
+    together = protocol.score_method(protocol.prepare(e), ixg(e), ixg).values
     one = evidence(net, images[4:5], labels[4:5], ["photo 4"])
-    assert torch.allclose(judge.score_method(judge.prepare(one), ixg(one), ixg).values, together[4], rtol=1e-9)
+    assert torch.allclose(protocol.score_method(protocol.prepare(one), ixg(one), ixg).values, together[4], rtol=1e-9)
 
 
 def test_undefined_maps_and_settings(net, images, labels, maps, evidence):
-    e, judge = evidence(net, images, labels), Randomization(stages=2)
+    e, protocol = evidence(net, images, labels), Randomization(stages=2)
     maps[0], maps[1, 0, 0, 0] = 0.5, float("nan")
     maps[4] = torch.randn(1, 16, 24).sign()
     broken = torch.randn(6, 1, 16, 24)
     broken[2, 0, 1, 1], broken[3] = float("inf"), 0
-    scores = judge.score_method(judge.prepare(e), maps, lambda other: broken)
+    scores = protocol.score_method(protocol.prepare(e), maps, lambda other: broken)
     assert scores.status == [UNDEFINED_MAP] * 3 + [OK, UNDEFINED_MAP, OK] and scores.values[3] == 0
     with pytest.raises(XaibenchError, match="it needs the method"):
-        judge.score(e, maps)
+        protocol.score(e, maps)
     with pytest.raises(XaibenchError, match="mode is cascading or independent, not 'all'"):
         Randomization(mode="all")

@@ -9,8 +9,8 @@ from pytorch_grad_cam.metrics.road import NoisyLinearImputer
 
 from xaibench.errors import XaibenchError
 from xaibench.protocols.base import OK, UNDEFINED_MAP
+from xaibench.protocols.faithfulness.road import Road, road_score
 from xaibench.protocols.imputation import NEIGHBOURS, linear_imputation
-from xaibench.protocols.road import Road, road_score
 from xaibench.seeds import generator
 
 
@@ -81,9 +81,9 @@ def loop_means(net, image, attribution, label, image_id, steps, noise, seed) -> 
 
 
 def test_scores_agree_with_a_plain_loop(net, images, labels, evidence):
-    maps, judge = torch.randn(3, 1, 16, 24), Road(steps=4, noise=0.2)
+    maps, protocol = torch.randn(3, 1, 16, 24), Road(steps=4, noise=0.2)
     e = evidence(net, images[:3], labels[:3], seed=5, chunk=5)
-    scores = judge.score(judge.prepare(e), maps)
+    scores = protocol.score(protocol.prepare(e), maps)
     assert e.runner.forwards == 3 * 2 * 3
     for i in range(3):
         least, most = loop_means(net, images[i], maps[i], labels[i], f"photo {i}", 4, 0.2, 5)
@@ -91,7 +91,7 @@ def test_scores_agree_with_a_plain_loop(net, images, labels, evidence):
         assert float(scores.also["most-first"].values[i]) == pytest.approx(most, rel=1e-6)
         assert float(scores.values[i]) == pytest.approx((least - most) / 2, abs=1e-7)
     assert scores.status == [OK] * 3 and scores.also["tied"].values.tolist() == [0] * 3
-    assert torch.allclose(judge.score(e, -maps).values, -scores.values, rtol=1e-6)
+    assert torch.allclose(protocol.score(e, -maps).values, -scores.values, rtol=1e-6)
 
 
 def test_score_is_half_of_the_difference():
@@ -99,17 +99,17 @@ def test_score_is_half_of_the_difference():
 
 
 def test_scores_do_not_depend_on_batches_and_chunks(net, images, labels, maps, evidence):
-    judge = Road(steps=3)
-    together = judge.score(judge.prepare(evidence(net, images, labels)), maps).values
+    protocol = Road(steps=3)
+    together = protocol.score(protocol.prepare(evidence(net, images, labels)), maps).values
     ids = [f"photo {i}" for i in reversed(range(6))]
     flipped = evidence(net, images.flip(0), labels.flip(0), ids, chunk=4)
-    assert torch.allclose(judge.score(judge.prepare(flipped), maps.flip(0)).values.flip(0), together, rtol=1e-9)
+    assert torch.allclose(protocol.score(protocol.prepare(flipped), maps.flip(0)).values.flip(0), together, rtol=1e-9)
 
 
 def test_undefined_maps_and_settings(net, images, labels, maps, evidence):
     maps[0], maps[1, 0, 3, 3] = 0.1, float("nan")
-    judge = Road(steps=2)
-    scores = judge.score(judge.prepare(evidence(net, images, labels)), maps)
+    protocol = Road(steps=2)
+    scores = protocol.score(protocol.prepare(evidence(net, images, labels)), maps)
     assert scores.status == [UNDEFINED_MAP] * 2 + [OK] * 4
     with pytest.raises(XaibenchError, match="noise is a standard deviation"):
         Road(noise=-1)

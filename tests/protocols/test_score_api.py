@@ -10,14 +10,14 @@ import xaibench
 from xaibench import registry
 from xaibench.errors import XaibenchError
 from xaibench.protocols.api import make_protocol
-from xaibench.protocols.single_deletion import SingleDeletion
+from xaibench.protocols.faithfulness.sds import SingleDeletion
 
 
 def test_the_default_is_grid_4_zero_label_logit(net, images, labels, maps, evidence):
-    judge = SingleDeletion(4, "zero", "label", "logit", "logit")
-    assert make_protocol(registry.card("protocol", "sds"), {}) == judge
-    assert make_protocol(registry.card("protocol", "idsds"), {}) == judge
-    expected = judge.score(judge.prepare(evidence(net, images, labels)), maps).values
+    protocol = SingleDeletion(4, "zero", "label", "logit", "logit")
+    assert make_protocol(registry.card("protocol", "sds"), {}) == protocol
+    assert make_protocol(registry.card("protocol", "idsds"), {}) == protocol
+    expected = protocol.score(protocol.prepare(evidence(net, images, labels)), maps).values
     assert torch.equal(xaibench.score("sds", net, images, labels, maps), expected)
     assert expected.shape == (6,) and expected.dtype == torch.float64
 
@@ -27,8 +27,8 @@ def test_the_default_is_grid_4_zero_label_logit(net, images, labels, maps, evide
 )
 def test_settings_override_the_card(settings, net, images, labels, maps, evidence):
     ids = list("uvwxyz")
-    judge = SingleDeletion(**settings)
-    expected = judge.score(judge.prepare(evidence(net, images, labels, ids, seed=9)), maps).values
+    protocol = SingleDeletion(**settings)
+    expected = protocol.score(protocol.prepare(evidence(net, images, labels, ids, seed=9)), maps).values
     ours = xaibench.score("sds", net, images, labels, maps, seed=9, image_ids=ids, chunk=4, **settings)
     assert torch.allclose(ours, expected) and not torch.equal(ours, xaibench.score("sds", net, images, labels, maps))
 

@@ -12,7 +12,8 @@ from torch.nn.functional import interpolate
 
 from xaibench.errors import XaibenchError
 from xaibench.protocols.base import OK, UNDEFINED_MAP
-from xaibench.protocols.equivariance import Crop, Equivariance, Flip, Shift, draw_offset, draw_window, similarity
+from xaibench.protocols.robustness.ses import Equivariance, equivariance_similarity
+from xaibench.protocols.transforms import Crop, Flip, Shift, draw_offset, draw_window
 
 SIZE = (16, 24)
 NAMES = ["crop", "translation", "flip"]
@@ -29,9 +30,9 @@ def fixed(e):
     return torch.linspace(0, 1, SIZE[1]).expand(len(e.targets), 1, *SIZE)
 
 
-def scored(e, method, judge=None):
-    judge = judge or Equivariance()
-    return judge.score_method(judge.prepare(e), method(e), method)
+def scored(e, method, protocol=None):
+    protocol = protocol or Equivariance()
+    return protocol.score_method(protocol.prepare(e), method(e), method)
 
 
 def test_an_equivariant_method_scores_one_and_a_fixed_map_less(net, images, labels, evidence):
@@ -52,7 +53,7 @@ def test_noise_that_is_new_each_time_scores_what_unrelated_positive_values_have(
     """Of positive parts of normal values: E[x]^2 / E[x^2] = 1 / pi."""
     draws = torch.Generator().manual_seed(0)
     e = evidence(net, images, labels)
-    scores = scored(e, lambda asked: torch.randn(6, 1, *SIZE, generator=draws))
+    scores = scored(e, lambda make_evidence: torch.randn(6, 1, *SIZE, generator=draws))
     assert float(scores.also["flip"].values.mean()) == pytest.approx(1 / math.pi, abs=0.03)
 
 
@@ -60,16 +61,20 @@ def test_similarity_is_the_cosine_of_what_both_show():
     ours = torch.tensor([[1.0, 2, -5], [0, 3, 4]])[None, None]
     theirs = torch.tensor([[2.0, 0, 1], [-1, 1, 9]])[None, None]
     visible = torch.ones(1, 2, 3, dtype=torch.bool)
-    assert float(similarity(ours, theirs, visible)) == pytest.approx(1 - cosine([1, 2, 0, 0, 3, 4], [2, 0, 1, 0, 1, 9]))
+    assert float(equivariance_similarity(ours, theirs, visible)) == pytest.approx(
+        1 - cosine([1, 2, 0, 0, 3, 4], [2, 0, 1, 0, 1, 9])
+    )
     visible[..., 2] = False
     expected = 1 - cosine([1, 2, 0, 3], [2, 0, 0, 1])
-    assert float(similarity(ours, theirs, visible)) == pytest.approx(expected)
-    assert float(similarity(1e-200 * ours.double(), 1e200 * theirs.double(), visible)) == pytest.approx(expected)
+    assert float(equivariance_similarity(ours, theirs, visible)) == pytest.approx(expected)
+    assert float(equivariance_similarity(1e-200 * ours.double(), 1e200 * theirs.double(), visible)) == pytest.approx(
+        expected
+    )
 
 
 def test_maps_that_cannot_be_compared_are_undefined(net, images, labels, evidence):
     """A constant, nothing positive, NaN, constant on the moved image only, and a good map."""
-    judge = Equivariance()
+    protocol = Equivariance()
     e = evidence(net, images, labels)
     maps = channel_sum(e).clone()
     maps[0], maps[1] = 0.3, -maps[1].abs()
@@ -80,7 +85,7 @@ def test_maps_that_cannot_be_compared_are_undefined(net, images, labels, evidenc
         made[3] = 2.0
         return made
 
-    scores = judge.score_method(judge.prepare(e), maps, again)
+    scores = protocol.score_method(protocol.prepare(e), maps, again)
     assert scores.status == [UNDEFINED_MAP] * 4 + [OK] * 2
     assert all(further.status == scores.status for further in scores.also.values())
 
@@ -146,38 +151,38 @@ def test_offsets_move_along_both_axes_up_to_the_largest():
 
 
 def test_moves_are_bound_to_seed_and_image_and_not_to_the_batch(net, images, labels, evidence):
-    judge = Equivariance()
-    together = judge.prepare(evidence(net, images, labels, seed=3))
-    alone = judge.prepare(evidence(net, images[4:5], labels[4:5], ["photo 4"], seed=3))
-    other = judge.prepare(evidence(net, images, labels, seed=4))
+    protocol = Equivariance()
+    together = protocol.prepare(evidence(net, images, labels, seed=3))
+    alone = protocol.prepare(evidence(net, images[4:5], labels[4:5], ["photo 4"], seed=3))
+    other = protocol.prepare(evidence(net, images, labels, seed=4))
     torch.manual_seed(99)
-    again = judge.prepare(evidence(net, images, labels, seed=3))
+    again = protocol.prepare(evidence(net, images, labels, seed=3))
     assert again.moves == together.moves != other.moves
     assert together.moves["crop"].windows[4] == alone.moves["crop"].windows[0]
     assert together.moves["translation"].offsets[4] == alone.moves["translation"].offsets[0]
     assert len(set(together.moves["crop"].windows)) == 6
-    ours = judge.score_method(together, fixed(again.evidence["flip"]), fixed).values[4]
-    assert torch.equal(judge.score_method(alone, fixed(alone.evidence["flip"]), fixed).values[0], ours)
+    ours = protocol.score_method(together, fixed(again.evidence["flip"]), fixed).values[4]
+    assert torch.equal(protocol.score_method(alone, fixed(alone.evidence["flip"]), fixed).values[0], ours)
 
 
 def test_methods_share_what_is_known_of_the_moved_images(net, images, labels, evidence):
-    judge, e = Equivariance(), evidence(net, images, labels)
-    prepared = judge.prepare(e)
+    protocol, e = Equivariance(), evidence(net, images, labels)
+    prepared = protocol.prepare(e)
 
-    def gradient(asked):
-        return asked.gradient().sum(1, keepdim=True)
+    def gradient(make_evidence):
+        return make_evidence.gradient().sum(1, keepdim=True)
 
-    first = judge.score_method(prepared, gradient(e), gradient)
+    first = protocol.score_method(prepared, gradient(e), gradient)
     cost = e.runner.forward_equivalents
-    second = judge.score_method(prepared, gradient(e), gradient)
+    second = protocol.score_method(prepared, gradient(e), gradient)
     assert torch.equal(first.values, second.values) and e.runner.forward_equivalents == cost
     assert first.status == [OK] * 6 and ((first.values > 0) & (first.values < 1)).all()
 
 
 def test_maps_alone_are_refused(net, images, labels, maps, evidence):
-    judge = Equivariance()
-    with pytest.raises(XaibenchError, match="it judges methods, not maps"):
-        judge.score(judge.prepare(evidence(net, images, labels)), maps)
+    protocol = Equivariance()
+    with pytest.raises(XaibenchError, match="it needs the method, not maps"):
+        protocol.score(protocol.prepare(evidence(net, images, labels)), maps)
 
 
 @pytest.mark.parametrize(

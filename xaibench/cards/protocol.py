@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar, Literal
 
 from xaibench.cards.part import Card, Part
@@ -36,3 +37,9 @@ class ProtocolCard(Card):
     """Whether scores of different models may be compared."""
     further: dict[str, FurtherMetric] = {}
     """Scores that it stores beside the main one, by name; `xaibench leaderboard --metric` shows them."""
+
+    @property
+    def category(self) -> str:
+        """The folder of `xaibench/protocols/` with its class, such as `localization`; "" for other people's classes."""
+        found = re.fullmatch(r"xaibench\.protocols\.(\w+)\.\w+:\w+", self.target)
+        return found[1] if found else ""

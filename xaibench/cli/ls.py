@@ -48,7 +48,8 @@ def command(
     width = max(map(len, names), default=0)
     for name in names:
         card = registry.card(single, name)
-        marks = f"  [{card.role}]" if single == "method" and card.role != "method" else ""
-        typer.echo(f"{name:<{width}}  {card.title}{marks}")
+        mark = card.role if single == "method" and card.role != "method" else ""
+        mark = card.category.replace("_", " ") if single == "protocol" else mark
+        typer.echo(f"{name:<{width}}  {card.title}" + (f"  [{mark}]" if mark else ""))
     if single == "model" and pattern == "*":
         typer.echo("\nand any convolutional network or plain vision transformer of timm, as timm:NAME")

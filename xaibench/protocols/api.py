@@ -38,16 +38,16 @@ def score(
     """One score per image (B,), float64, NaN where undefined, of maps (B, 1, H, W) under a protocol.
 
     model, inputs (B, C, H, W), targets (B,), output, image_ids, seed and chunk as for `xaibench.attribute`; targets are
-    what is scored, so pass the predictions to judge those. settings override those of the protocol's card (for `sds`:
+    what is scored, so pass the predictions to score those. settings override those of the protocol's card (for `sds`:
     grid=4, baseline="zero", drop_output="logit"). Raises XaibenchError for unknown names and shapes that do not match.
     """
-    judge = make_protocol(registry.card("protocol", protocol), settings)
+    instance = make_protocol(registry.card("protocol", protocol), settings)
     if not isinstance(maps, Tensor):
         raise XaibenchError(f"maps are a tensor (B, 1, H, W), not {type(maps).__name__}")
     if maps.shape != (len(inputs), 1, *inputs.shape[-2:]):
-        wanted = (len(inputs), 1, *inputs.shape[-2:])
-        raise XaibenchError(f"maps are (B, 1, H, W) = {wanted}, not {tuple(maps.shape)}")
-    judge.check(tuple(inputs.shape[-2:]))
+        expected = (len(inputs), 1, *inputs.shape[-2:])
+        raise XaibenchError(f"maps are (B, 1, H, W) = {expected}, not {tuple(maps.shape)}")
+    instance.check(tuple(inputs.shape[-2:]))
     with ModelRunner(model, chunk=chunk, output=output) as runner:
-        e = evidence_of(runner, inputs, targets, image_ids=image_ids, seed=seed, output=judge.attribution_output)
-        return judge.score(judge.prepare(e), maps.to(inputs.device)).values
+        e = evidence_of(runner, inputs, targets, image_ids=image_ids, seed=seed, output=instance.attribution_output)
+        return instance.score(instance.prepare(e), maps.to(inputs.device)).values

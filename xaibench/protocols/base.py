@@ -1,4 +1,4 @@
-"""What a protocol is: what it explains, what it prepares once for all methods, and how it scores a map."""
+"""The base class of protocols: which classes are explained, what is prepared for all methods, how a map is scored."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TARGETS = ("label", "prediction", "labels", "predictions")
 
 @dataclass(frozen=True)
 class Scores:
-    """One score per pair: values (P,) float64, NaN where undefined, and status, P words of the three above.
+    """One score per pair: values (P,) float64, NaN where undefined, and status, for each pair one of the three above.
 
     also holds further scores of the same pairs by the name of their metric, such as `intensity`.
     """
@@ -35,15 +35,19 @@ class Scores:
 
 
 class Protocol(ABC):
-    """A way of judging attribution maps. Settings are keyword parameters of the constructor and part of every key.
+    """A measure of attribution maps. Settings are keyword parameters of the constructor and part of every key.
 
-    target says which classes are explained: `label`, `prediction`, `labels` (every labelled class) or `predictions`
-    (every predicted class: the highest logit, or, for models with a sigmoid, each probability of at least 0.5).
-    attribution_output says whether a logit or a probability is explained; needs what the data set must know (`boxes`,
-    `masks`, `instances`, `objects`, `parts`, `redraw`, in `Evidence.annotations`); has_oracle whether the protocol can draw
-    its own best map; without_method that it judges the model alone: then `score` gets None for maps; needs_reference
-    that it compares the model with a second one (`--reference-model`), which `Evidence.reference` is about;
-    shows_others that it also shows images of the data set that are not in the batch, so that its keys hash them all.
+    Class variables and fields that a protocol may set:
+
+    - target: which classes are explained: `label`, `prediction`, `labels` (every labelled class) or `predictions`
+      (every predicted class: the highest logit, or, for models with a sigmoid, each probability of at least 0.5).
+    - attribution_output: whether a `logit` or a `probability` is explained.
+    - needs: the annotations that the data set must have, in `Evidence.annotations`: `boxes`, `masks`, `instances`,
+      `objects`, `parts`, `redraw`.
+    - has_oracle: the protocol can draw its own best map, see `oracle`.
+    - without_method: it measures the model alone; `score` then gets None for maps.
+    - needs_reference: it compares the model with a second one (`--reference-model`), see `Evidence.reference`.
+    - shows_others: it also shows images of the data set that are not in the batch, so its keys hash all image ids.
     """
 
     target: str = "label"
@@ -56,7 +60,7 @@ class Protocol(ABC):
 
     @abstractmethod
     def prepare(self, e: Evidence) -> Any:
-        """What is the same for all methods, once per batch."""
+        """What scores are computed from besides the maps: computed once per batch, the same for all methods."""
 
     @abstractmethod
     def score(self, prepared: Any, maps: Tensor) -> Scores:
@@ -71,25 +75,26 @@ class Protocol(ABC):
         return self.score(prepared, maps)
 
     def oracle(self, prepared: Any, size: tuple[int, int]) -> Tensor:
-        """The protocol's own best map (P, 1, H, W); protocols that have one say so in `has_oracle`."""
+        """The protocol's own best map (P, 1, H, W), for protocols with `has_oracle`; raises XaibenchError otherwise."""
         raise XaibenchError(f"{type(self).__name__} has no oracle")
 
     def regions(self, size: tuple[int, int]) -> Tensor | None:
-        """(H, W) int64: the region of each pixel, where the protocol itself measures what regions do; None elsewhere.
+        """(H, W) int64: the number of each pixel's region, for a protocol that perturbs regions; None otherwise.
 
-        A method that perturbs exactly these is listed as an oracle, without a rank.
+        A method that perturbs exactly these regions is listed as an oracle, without a rank.
         """
         return None
 
     @property
     def held_out_images(self) -> int:
-        """How many held-out images `fit` needs before images of a run are judged; 0 where nothing is fitted."""
+        """How many held-out images `fit` needs before images of a run are scored; 0 where nothing is fitted."""
         return 0
 
     def fit(self, prepared: Sequence[Any], maps: Sequence[Tensor]) -> Protocol:
         """This protocol with settings chosen for a method, from batches of held-out images.
 
-        prepared as `prepare` gives it and the method's maps (P, 1, H, W), one of each for a batch.
+        prepared holds what `prepare` returned and maps the method's maps (P, 1, H, W), one of each for a batch. Raises
+        XaibenchError for a protocol without such settings.
         """
         raise XaibenchError(f"{type(self).__name__} fits nothing")
 
@@ -103,7 +108,7 @@ class Protocol(ABC):
 
     @property
     def description(self) -> str:
-        """The settings in a few words, for titles."""
+        """The settings as a short text, for titles."""
         return ", ".join(f"{field.name.replace('_', ' ')} {getattr(self, field.name)}" for field in fields(self))
 
     def check(self, size: tuple[int, int]) -> None:  # noqa: B027  (nothing to check is a fair default)
@@ -111,25 +116,25 @@ class Protocol(ABC):
 
     @property
     def alignment(self) -> Alignment | None:
-        """The deletions that weights should have been trained on for this protocol; None where it asks for none."""
+        """The deletions that weights should have been trained on for this protocol; None where it needs none."""
         return None
 
     def check_weights(self, alignment: Alignment | None) -> str | None:
-        """What is wrong with judging weights of this alignment (None for plain ones); None where nothing is."""
+        """Why weights of this alignment (None for plain weights) do not suit the protocol; None where they do."""
         return None
 
 
-def misaligned(wanted: Alignment, found: Alignment | None) -> str | None:
-    """What is wrong with weights of the alignment `found` where `wanted` is needed; None where nothing is."""
-    if found is None:
+def misaligned(needed: Alignment, present: Alignment | None) -> str | None:
+    """Why weights with the alignment `present` do not suit a protocol that needs `needed`; None where they do."""
+    if present is None:
         return "they were not trained on deletions"
-    return None if wanted.suits(found) else f"they were trained on others ({found})"
+    return None if needed.suits(present) else f"they were trained on others ({present})"
 
 
 def validate_scores(scores: object, pairs: int, protocol: str, further: Collection[str] = ()) -> Scores:
-    """What a protocol gave, if it is one score and one status per pair, NaN where undefined.
+    """The scores that a protocol returned, unchanged: one value and one status per pair, NaN where undefined.
 
-    further names the metrics that its card declares. Raises XaibenchError that says what came.
+    further names the metrics that its card declares. Raises XaibenchError for anything else, and says what it was.
     """
     if not isinstance(scores, Scores):
         raise XaibenchError(f"protocol {protocol} gave {type(scores).__name__}, not Scores")
@@ -138,11 +143,11 @@ def validate_scores(scores: object, pairs: int, protocol: str, further: Collecti
         raise XaibenchError(
             f"protocol {protocol} gave {len(values)} scores and {len(status)} statuses for {pairs} maps"
         )
-    for value, word in zip(values.tolist(), status, strict=True):
-        if word not in (OK, UNDEFINED_MAP, UNDEFINED_REFERENCE):
-            raise XaibenchError(f"protocol {protocol} gave the status {word!r}; `xaibench.status_of` makes them")
-        if (word == OK) != math.isfinite(value):
-            raise XaibenchError(f"protocol {protocol} gave the score {value} with status {word!r}")
+    for value, one in zip(values.tolist(), status, strict=True):
+        if one not in (OK, UNDEFINED_MAP, UNDEFINED_REFERENCE):
+            raise XaibenchError(f"protocol {protocol} gave the status {one!r}; `xaibench.status_of` makes them")
+        if (one == OK) != math.isfinite(value):
+            raise XaibenchError(f"protocol {protocol} gave the score {value} with status {one!r}")
     for name, also in scores.also.items():
         if not any(fnmatchcase(name, pattern) for pattern in further):
             raise XaibenchError(f"protocol {protocol} gave the score {name!r}, which its card does not list as further")
@@ -151,9 +156,13 @@ def validate_scores(scores: object, pairs: int, protocol: str, further: Collecti
 
 
 def status_of(values: Tensor, bad_map: Tensor, bad_reference: Tensor) -> Scores:
-    """Scores with their status: the reference's fault first (it is the same for all methods), then the map's."""
-    words = [
+    """Scores with their status.
+
+    values (P,), bad_map and bad_reference (P,) bool. A pair is `undefined-reference` where bad_reference is true (then
+    no method has a score), else `undefined-map` where bad_map is true, else `ok`; undefined values become NaN.
+    """
+    status = [
         UNDEFINED_REFERENCE if r else UNDEFINED_MAP if m else OK
         for r, m in zip(bad_reference.tolist(), bad_map.tolist(), strict=True)
     ]
-    return Scores(torch.where(bad_map | bad_reference, torch.nan, values.double()), words)
+    return Scores(torch.where(bad_map | bad_reference, torch.nan, values.double()), status)

@@ -1,7 +1,7 @@
-"""Curves of a model's score while pixels are replaced in the order of a map: orders, images on the way, areas.
+"""Curves of a model's score while pixels are replaced in the order of a map: orders, and images on the way.
 
 Values of a map tie often (half of a class activation map is 0). Ties are broken by an order that is drawn per image and
-the same for all methods, so neither the raster nor the sorting algorithm says anything about a method.
+the same for all methods, so scores do not depend on the order of pixels in memory or on the sorting algorithm.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from xaibench.protocols.patches import blur
 from xaibench.seeds import generator
 
 
-def constant_or_not_finite(maps: Tensor) -> Tensor:
-    """(P,) bool: true where a map (P, ...) says nothing, because all its values are equal or not all are finite."""
-    values = maps.flatten(1)
-    return ~values.isfinite().all(1) | (values == values[:, :1]).all(1)
+def removal_counts(units: int, steps: int) -> list[int]:
+    """How many of the units are replaced after 0, 1, ..., `steps` steps of equal size, to the nearest whole unit.
 
-
-def counts(units: int, steps: int) -> list[int]:
-    """How many of the units are replaced after 0, 1, ..., `steps` steps of equal size (to the nearest whole unit)."""
+    Examples:
+        >>> from xaibench.functional import removal_counts
+        >>> removal_counts(10, 4)
+        [0, 3, 5, 8, 10]
+    """
     return [(2 * step * units + steps) // (2 * steps) for step in range(steps + 1)]
 
 
@@ -38,23 +38,47 @@ def tie_order(e: Evidence, units: int) -> Tensor:
     return e.once(("tie order", units), compute, per_image=True)[e.owner]
 
 
-def ranks(values: Tensor, ties: Tensor) -> Tensor:
-    """Places (P, n) int64 from 0, the highest value first, of values (P, n); equals come in the order `ties` (P, n).
+def removal_places(values: Tensor, ties: Tensor) -> Tensor:
+    """The place of each unit in the order of removal, from 0, the highest value first.
 
-    Reversed, n - 1 - rank, they are the order with the lowest value first.
+    Args:
+        values: (P, n), any real dtype: what a map gives to each of n pixels or cells.
+        ties: (P, n) int64, permutations: the order in which units of equal values come.
+
+    Returns:
+        (P, n) int64. n - 1 - place is the reversed order, the lowest value first.
+
+    Examples:
+        >>> import torch
+        >>> from xaibench.functional import removal_places
+        >>> removal_places(torch.tensor([[0.5, 2.0, 0.5]]), ties=torch.tensor([[2, 1, 0]])).tolist()
+        [[2, 0, 1]]
     """
     order = ties.gather(1, values.gather(1, ties).sort(dim=1, descending=True, stable=True).indices)
-    return places(order)
+    return inverse_orders(order)
 
 
-def places(order: Tensor) -> Tensor:
+def inverse_orders(order: Tensor) -> Tensor:
     """The place (P, n) int64 of each unit in orders (P, n): the inverse permutations."""
     positions = torch.arange(order.shape[1], device=order.device).expand_as(order)
     return torch.empty_like(order).scatter_(1, order, positions)
 
 
 def tied_share(values: Tensor) -> Tensor:
-    """(P,) float64 in [0, 1]: the share of values (P, n) that some other value of the same row equals."""
+    """The share of a map's values that equal another value of the same map: their order had to be drawn.
+
+    Args:
+        values: (P, n), any real dtype.
+
+    Returns:
+        (P,) float64 in [0, 1].
+
+    Examples:
+        >>> import torch
+        >>> from xaibench.functional import tied_share
+        >>> tied_share(torch.tensor([[0.0, 0.0, 1.0, 2.0], [0.0, 1.0, 2.0, 3.0]])).tolist()
+        [0.5, 0.0]
+    """
     ordered = values.sort(1).values
     same = ordered[:, 1:] == ordered[:, :-1]
     alone = torch.zeros_like(same[:, :1])
@@ -68,7 +92,7 @@ def tied_scores(values: Tensor) -> Scores:
 
 
 def stand_in(e: Evidence, baseline: str) -> Tensor:
-    """(B, C, H, W): what stands in the place of deleted pixels: `zero`, `random` (U(-1, 1) per image), `blur`."""
+    """(B, C, H, W): what replaces deleted pixels: `zero`, `random` (U(-1, 1) per image), `blur`."""
 
     def compute() -> Tensor:
         if baseline == "zero":
@@ -83,7 +107,7 @@ def stand_in(e: Evidence, baseline: str) -> Tensor:
 def replaced_scores(
     e: Evidence, places: Tensor, amounts: Sequence[int], before: Tensor, after: Tensor, output: str
 ) -> Tensor:
-    """(P, n) float64: each target's score once its first amounts[n] units have turned from one image into another.
+    """(P, n) float64: each target's score once its first amounts[n] units are those of `after` instead of `before`.
 
     places (P, H, W) int64: the place of each pixel's unit in the order. before, after (B, C, H, W): one image each of
     the batch. One forward pass per pair and amount.
@@ -93,8 +117,8 @@ def replaced_scores(
     def inputs(index: Tensor) -> Tensor:
         index = index.to(places.device)
         pair, step = index // len(limits), index % len(limits)
-        image, turned = e.owner[pair], places[pair] < limits[step, None, None]
-        return torch.where(turned[:, None], after[image], before[image])
+        image, replaced = e.owner[pair], places[pair] < limits[step, None, None]
+        return torch.where(replaced[:, None], after[image], before[image])
 
     if not len(limits):
         return torch.empty(len(places), 0, dtype=torch.float64, device=places.device)
@@ -105,8 +129,3 @@ def replaced_scores(
 def pair_scores(e: Evidence, logits: Tensor, output: str) -> Tensor:
     """(P, ...) float64: each pair's score, from logits (P, ..., K) of inputs of its own."""
     return e.at(e.inputs).scores(logits, output).double()
-
-
-def area(fractions: Tensor, heights: Tensor) -> Tensor:
-    """Areas (P,) under curves with heights (P, n) at ascending fractions (n,), by the trapezoid rule."""
-    return torch.trapezoid(heights, fractions.to(heights), dim=1)

@@ -1,4 +1,4 @@
-"""Grids of images of different classes: which image stands where, and what a network is shown."""
+"""Grids of images of different classes: which image is in which cell, and the grids as inputs of a network."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def draw_layout(
 ) -> Layout:  # fmt: skip
     """The grid of an image, drawn from (seed, image id) among `ids`, all images of the data set.
 
-    The classes of the cells differ, and where the data set says what else an image shows, no companion shows the class
+    The classes of the cells differ, and where the data set has boxes, no companion shows an object of the class
     `label`. Raises XaibenchError where there are too few classes.
     """
     dice = generator(seed, "grid pointing", image_id)

@@ -1,11 +1,11 @@
-"""Deletion and insertion: how the model's score falls and rises while pixels go or come in the order of a map.
+"""What deletion, insertion and combined share: a curve between the image and a blank one.
 
-Petsiuk, Das, Saenko, BMVC 2018. `Combined` draws both curves and reports all three numbers, at the price of two.
+Petsiuk, Das, Saenko, BMVC 2018.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -13,27 +13,38 @@ from torch import Tensor
 
 from xaibench.attribution.evidence import Evidence
 from xaibench.errors import XaibenchError
-from xaibench.protocols.base import Protocol, Scores, status_of
-from xaibench.protocols.curves import (
-    area,
-    constant_or_not_finite,
-    counts,
-    ranks,
-    replaced_scores,
-    tie_order,
-    tied_scores,
-)
+from xaibench.protocols.base import Protocol
+from xaibench.protocols.curves import removal_counts, removal_places, replaced_scores, tie_order
+from xaibench.protocols.moved import forwarding
 from xaibench.protocols.patches import gaussian_blur
 from xaibench.protocols.settings import OUTPUTS, TARGETS, check_choices, check_whole
+from xaibench.protocols.statistics import area_under_curve, constant_or_not_finite
+
+__getattr__ = forwarding(__name__, "faithfulness.deletion", "faithfulness.insertion", "faithfulness.combined")
 
 BLANKS = ("zero", "blur")
 BLUR_KERNEL, BLUR_SIGMA = 11, 5.0
 
 
-def relative(heights: Tensor, image: Tensor, blank: Tensor) -> Tensor:
-    """Heights (P, n) as shares of the way from the blank image's score (P,) to the image's (P,).
+def relative_heights(heights: Tensor, image: Tensor, blank: Tensor) -> Tensor:
+    """Heights of a curve as shares of the way from the blank image's score to the image's score.
 
-    NaN where the image does not score higher than the blank one: then there is no way to share out.
+    (heights - blank) / (image - blank), for logits, which have no common zero.
+
+    Args:
+        heights: (P, n) floating.
+        image: (P,) the score of the intact image.
+        blank: (P,) the score of the blank image.
+
+    Returns:
+        (P, n) of the dtype of heights, possibly outside of [0, 1]; NaN where the image does not score higher than the
+        blank one.
+
+    Examples:
+        >>> import torch
+        >>> from xaibench.functional import relative_heights
+        >>> relative_heights(torch.tensor([[4.0, 3.0, 2.0]]), torch.tensor([4.0]), torch.tensor([2.0])).tolist()
+        [[1.0, 0.5, 0.0]]
     """
     way = image - blank
     return (heights - blank[:, None]) / torch.where(way > 0, way, torch.nan)[:, None]
@@ -52,29 +63,35 @@ def blank_logits(e: Evidence, name: str) -> Tensor:
     return e.logits_under(("blank image", name), 1, lambda image, edit: blank[image])[:, 0]
 
 
-def curve(e: Evidence, maps: Tensor, steps: int, blank: str, output: str, *, insertion: bool) -> tuple[Tensor, Tensor]:
+def replacement_curve(
+    e: Evidence, maps: Tensor, steps: int, blank: str, output: str, *, insertion: bool
+) -> tuple[Tensor, Tensor]:
     """Fractions (steps + 1,) of replaced pixels, 0 and 1 included, and heights (P, steps + 1) of the target's score.
 
     Deletion goes from the image to the blank one, insertion from the blank one to the image, in both cases the highest
     values of maps (P, 1, H, W) first. The two ends are shared by all methods.
     """
     size, values = maps.shape[-2:], maps.flatten(1)
-    amounts = counts(values.shape[1], steps)
-    order = ranks(values, tie_order(e, values.shape[1])).unflatten(1, size)
-    plain = (e.images, e.scores(e.logits(), output).double())
+    amounts = removal_counts(values.shape[1], steps)
+    order = removal_places(values, tie_order(e, values.shape[1])).unflatten(1, size)
+    intact = (e.images, e.scores(e.logits(), output).double())
     empty = (blank_images(e, blank), e.scores(blank_logits(e, blank), output).double())
-    (first, start), (last, end) = (empty, plain) if insertion else (plain, empty)
-    between = replaced_scores(e, order, amounts[1:-1], first, last, output)
-    heights = torch.cat([start[:, None], between, end[:, None]], 1)
+    (first, start), (last, end) = (empty, intact) if insertion else (intact, empty)
+    inner = replaced_scores(e, order, amounts[1:-1], first, last, output)
+    heights = torch.cat([start[:, None], inner, end[:, None]], 1)
     if output == "logit":
-        heights = relative(heights, plain[1], empty[1])
+        heights = relative_heights(heights, intact[1], empty[1])
     return torch.tensor(amounts, device=heights.device).double() / amounts[-1], heights
 
 
 @dataclass(frozen=True)
-class _Curves(Protocol):
-    """steps of equal numbers of pixels; target explained and scored (label, prediction); output that is scored: the
-    probability, or the logit as a share of its way from the blank image to the image; attribution_output explained."""
+class CurveProtocol(Protocol):
+    """A protocol whose score is an area under such curves.
+
+    Settings: steps of equal numbers of pixels; target explained and scored (label, prediction); output that is scored:
+    the probability, or the logit as a share of its way from the blank image to the image; attribution_output explained.
+    A subclass names its settings of blank images in `blanks`.
+    """
 
     steps: int = 28
     target: str = "label"
@@ -107,50 +124,8 @@ class _Curves(Protocol):
         return e
 
     def area(self, e: Evidence, maps: Tensor, blank: str, *, insertion: bool) -> tuple[Tensor, Tensor, Tensor]:
-        """The area (P,) under one curve, which maps and which ends (P,) have none."""
-        fractions, heights = curve(e, maps, self.steps, blank, self.output, insertion=insertion)
+        """The area (P,) under one curve; (P,) bool where the map has none; (P,) bool where the ends have none."""
+        fractions, heights = replacement_curve(e, maps, self.steps, blank, self.output, insertion=insertion)
         bad_ends = ~heights[:, [0, -1]].isfinite().all(1)
-        return area(fractions, heights), constant_or_not_finite(maps) | ~heights.isfinite().all(1), bad_ends
-
-
-@dataclass(frozen=True)
-class Deletion(_Curves):
-    """The area under the curve from the image to a blank one (`zero`, `blur`), most important pixels first."""
-
-    baseline: str = "zero"
-    blanks: ClassVar[tuple[str, ...]] = ("baseline",)
-
-    def score(self, prepared: Evidence, maps: Tensor) -> Scores:
-        """Areas (P,), lower is better; `tied` is the share of pixels whose order was drawn."""
-        found = status_of(*self.area(prepared, maps, self.baseline, insertion=False))
-        return replace(found, also={"tied": tied_scores(maps.flatten(1))})
-
-
-@dataclass(frozen=True)
-class Insertion(_Curves):
-    """The area under the curve from a blank image (`blur`, `zero`) to the image, most important pixels first."""
-
-    start: str = "blur"
-    blanks: ClassVar[tuple[str, ...]] = ("start",)
-
-    def score(self, prepared: Evidence, maps: Tensor) -> Scores:
-        """Areas (P,), higher is better; `tied` is the share of pixels whose order was drawn."""
-        found = status_of(*self.area(prepared, maps, self.start, insertion=True))
-        return replace(found, also={"tied": tied_scores(maps.flatten(1))})
-
-
-@dataclass(frozen=True)
-class Combined(_Curves):
-    """Insertion minus deletion; both are reported beside it, so this is the cheap way to all three."""
-
-    start: str = "blur"
-    baseline: str = "zero"
-    blanks: ClassVar[tuple[str, ...]] = ("start", "baseline")
-
-    def score(self, prepared: Evidence, maps: Tensor) -> Scores:
-        """Differences (P,), higher is better, with `insertion`, `deletion` and `tied`."""
-        insertion = self.area(prepared, maps, self.start, insertion=True)
-        deletion = self.area(prepared, maps, self.baseline, insertion=False)
-        found = status_of(insertion[0] - deletion[0], insertion[1] | deletion[1], insertion[2] | deletion[2])
-        both = {"insertion": status_of(*insertion), "deletion": status_of(*deletion)}
-        return replace(found, also=both | {"tied": tied_scores(maps.flatten(1))})
+        bad_maps = constant_or_not_finite(maps) | ~heights.isfinite().all(1)
+        return area_under_curve(fractions, heights), bad_maps, bad_ends

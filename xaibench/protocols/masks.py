@@ -1,4 +1,8 @@
-"""What protocols about objects share: the regions of a class as masks, the positive part of maps, common settings."""
+"""Helpers for protocols that compare maps with objects: boxes and masks of a class as tensors, common settings.
+
+`class_boxes`, `class_masks` and `valid_pixels` read the annotations of a batch's images, for a protocol whose `needs`
+name `boxes` or `masks`. `Localisation` is the base class of such a protocol.
+"""
 
 from __future__ import annotations
 
@@ -20,16 +24,41 @@ Region = Callable[[Annotation, np.ndarray], Tensor]
 
 
 def positive_part(maps: Tensor) -> Tensor:
-    """(P, H, W) float64: maps (P, 1, H, W) with negative values set to 0, and all that is not finite to NaN."""
+    """Maps with negative values set to 0, and values that are not finite set to NaN.
+
+    Args:
+        maps: (P, 1, H, W), any floating dtype.
+
+    Returns:
+        (P, H, W) float64.
+
+    Examples:
+        >>> import torch
+        >>> from xaibench.functional import positive_part
+        >>> positive_part(torch.tensor([[[[1.5, -2.0, torch.inf]]]]))
+        tensor([[[1.5000, 0.0000,    nan]]], dtype=torch.float64)
+    """
     values = maps[:, 0].double()
     return torch.where(values.isfinite(), values.clamp(min=0), torch.nan)
 
 
 def box_masks(boxes: Tensor, size: tuple[int, int], margin: float = 0.0) -> Tensor:
-    """(N, H, W) bool: pixels in each box, or at most `margin` pixels (Euclidean) from a pixel in it.
+    """Boxes as masks: the pixels in each box, or at most `margin` pixels (Euclidean distance) from a pixel in it.
 
-    boxes (N, 4) int64 are x0 y0 x1 y1, x1 and y1 exclusive. What lies outside of the image of size (H, W) is cut off
-    first, so a box without a pixel in the image is empty at any margin.
+    Args:
+        boxes: (N, 4) int64: x0 y0 x1 y1 in pixels, x1 and y1 exclusive. What lies outside of the image is cut off
+            first, so a box without a pixel in the image is empty at any margin.
+        size: (H, W) of the image.
+        margin: 0 or more.
+
+    Returns:
+        (N, H, W) bool.
+
+    Examples:
+        >>> import torch
+        >>> from xaibench.functional import box_masks
+        >>> box_masks(torch.tensor([[1, 0, 3, 1]]), size=(2, 4)).int().tolist()
+        [[[0, 1, 1, 0], [0, 0, 0, 0]]]
     """
     (height, width), (x0, y0, x1, y1) = size, boxes.view(-1, 4).T[..., None, None]
     x0, x1, y0, y1 = x0.clamp(min=0), x1.clamp(max=width), y0.clamp(min=0), y1.clamp(max=height)
@@ -39,7 +68,7 @@ def box_masks(boxes: Tensor, size: tuple[int, int], margin: float = 0.0) -> Tens
 
 
 def annotation_of(e: Evidence, image: int) -> Annotation:
-    """What is known about an image of the batch; raises XaibenchError where evidence comes without annotations."""
+    """The annotation of an image of the batch; raises XaibenchError where evidence comes without annotations."""
     if e.annotations is None:
         raise XaibenchError("this protocol needs annotated images, which come with a data set; use `xaibench.run`")
     return e.annotations[image]
@@ -64,25 +93,24 @@ def class_masks(e: Evidence, every: bool = False) -> Tensor:
 
 
 def _class_masks(e: Evidence, every: bool) -> list[Tensor]:
-    size, found = image_size(e), []
+    size, regions = image_size(e), []
     for image, target in zip(e.owner.tolist(), e.targets.tolist(), strict=True):
         annotation = annotation_of(e, image)
         if len(annotation.instances):
-            wanted = (len(annotation.box_labels), *size)
-            if annotation.instances.shape != wanted:
-                shape = annotation.instances.shape
+            shape, expected = annotation.instances.shape, (len(annotation.box_labels), *size)
+            if shape != expected:
                 raise XaibenchError(
-                    f"masks of instances are {shape}, not one for each box at the image's size, {wanted}"
+                    f"masks of instances are {shape}, not one for each box at the image's size, {expected}"
                 )
             chosen = annotation.instances[(annotation.box_labels == target) | every]
         else:
             chosen = np.array([mask for label, mask in annotation.masks.items() if every or label == target])
-        found.append(torch.from_numpy(chosen.reshape(-1, *size).any(0)))
-    return found
+        regions.append(torch.from_numpy(chosen.reshape(-1, *size).any(0)))
+    return regions
 
 
 def valid_pixels(e: Evidence) -> Tensor | None:
-    """(P, H, W) bool: the pixels that the data set does not leave undecided; None where that is all of them."""
+    """(P, H, W) bool: the pixels whose class the annotations state; None where that is every pixel of every image."""
     masks = [annotation_of(e, image).ignored for image in e.owner.tolist()]
     if all(mask is None for mask in masks):
         return None
@@ -92,11 +120,11 @@ def valid_pixels(e: Evidence) -> Tensor | None:
 
 def per_pair(e: Evidence, every: bool, region: Region) -> list[Tensor]:
     """region(annotation, chosen) for each pair; chosen (N,) bool are the instances of its class, all where `every`."""
-    found = []
+    regions = []
     for image, target in zip(e.owner.tolist(), e.targets.tolist(), strict=True):
         annotation = annotation_of(e, image)
-        found.append(region(annotation, (annotation.box_labels == target) | every))
-    return found
+        regions.append(region(annotation, (annotation.box_labels == target) | every))
+    return regions
 
 
 def image_size(e: Evidence) -> tuple[int, int]:
@@ -111,7 +139,7 @@ def _stacked(e: Evidence, regions: list[Tensor]) -> Tensor:
 
 @dataclass(frozen=True)
 class Localisation(Protocol):
-    """A protocol that compares maps with where a class is.
+    """The base class of protocols that compare maps with the place of a class.
 
     Settings: target (labels, label, prediction) and whether its logit or its probability is explained. A predicted
     class may be none of the data's, so predictions are compared with all annotated objects of the image together.
@@ -133,9 +161,3 @@ class Localisation(Protocol):
     def description(self) -> str:
         """Such as `labels, logit` or `prediction against all objects, logit`."""
         return f"{self.target}{' against all objects' if self.every else ''}, {self.attribution_output}"
-
-
-def between(name: str, value: object, low: float, high: float) -> None:
-    """Raises XaibenchError unless a setting is a number from low to high."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        raise XaibenchError(f"{name} is a number from {low:g} to {high:g}, not {value!r}")

@@ -1,6 +1,6 @@
 """Cells of a square grid over an image: their pixels, their sums, and what replaces a deleted one.
 
-Used by the protocol that deletes cells and by the training that makes a model used to it, so both do the same.
+Used by the protocols that delete cells and by the training on images with deleted cells, so both do the same.
 """
 
 from __future__ import annotations
@@ -24,23 +24,68 @@ def check_grid(size: tuple[int, int], grid: int) -> None:
 
 
 def cell_sums(maps: Tensor, grid: int) -> Tensor:
-    """Sums (P, grid²) in float64, cells row by row, of maps (P, 1, H, W).
+    """The sum of a map in each cell of a grid.
 
     In float64 the sum of float32 values hardly rounds, so equal cells tie exactly, whatever the order of addition.
+
+    Args:
+        maps: (P, 1, H, W), any real dtype; H and W are multiples of grid.
+        grid: cells a side.
+
+    Returns:
+        (P, grid²) float64, cells row by row.
+
+    Raises:
+        XaibenchError: maps do not divide into the grid's cells.
+
+    Examples:
+        >>> import torch
+        >>> from xaibench.functional import cell_sums
+        >>> cell_sums(torch.arange(16.0).view(1, 1, 4, 4), grid=2).tolist()
+        [[10.0, 18.0, 42.0, 50.0]]
     """
     check_grid(tuple(maps.shape[-2:]), grid)
     return maps[:, 0].double().unflatten(1, (grid, -1)).unflatten(3, (grid, -1)).sum((2, 4)).flatten(1)
 
 
 def cell_masks(size: tuple[int, int], grid: int, cells: Tensor) -> Tensor:
-    """(n, 1, H, W) bool: true inside cell number cells[n] (row by row)."""
+    """Cells of a grid as masks.
+
+    Args:
+        size: (H, W) of the image.
+        grid: cells a side.
+        cells: (n,) int64, cells counted row by row from 0.
+
+    Returns:
+        (n, 1, H, W) bool: true inside cell number cells[n].
+
+    Examples:
+        >>> import torch
+        >>> from xaibench.functional import cell_masks
+        >>> cell_masks((2, 4), grid=2, cells=torch.tensor([1]))[0, 0].int().tolist()
+        [[0, 0, 1, 1], [0, 0, 0, 0]]
+    """
     rows = torch.arange(size[0], device=cells.device) * grid // size[0]
     columns = torch.arange(size[1], device=cells.device) * grid // size[1]
     return (rows[:, None] * grid + columns == cells[:, None, None])[:, None]
 
 
 def spread(values: Tensor, size: tuple[int, int]) -> Tensor:
-    """(P, 1, H, W): maps whose sum in cell k is values[:, k], the same in each of its pixels; values (P, grid²)."""
+    """Maps whose sum in each cell is a given value, the same in each pixel of the cell.
+
+    Args:
+        values: (P, grid²) floating, cells row by row.
+        size: (H, W), multiples of grid.
+
+    Returns:
+        (P, 1, H, W) of the dtype of values. `cell_sums` gives the values back.
+
+    Examples:
+        >>> import torch
+        >>> from xaibench.functional import spread
+        >>> spread(torch.tensor([[2.0, 4.0, 0.0, 0.0]]), size=(2, 4)).tolist()
+        [[[[1.0, 1.0, 2.0, 2.0], [0.0, 0.0, 0.0, 0.0]]]]
+    """
     grid = math.isqrt(values.shape[1])
     share = values.unflatten(1, (grid, grid))[:, None] * (grid**2 / (size[0] * size[1]))
     return share.repeat_interleave(size[0] // grid, 2).repeat_interleave(size[1] // grid, 3)
@@ -49,7 +94,7 @@ def spread(values: Tensor, size: tuple[int, int]) -> Tensor:
 def replacement(
     name: str, images: Tensor, cells: Tensor, seed: int, ids: list[str], zero: Tensor, purpose: str = "deleted cell"
 ) -> Tensor:
-    """What stands in the place of deleted pixels, (n, C, H, W) or broadcastable, for images (n, C, H, W).
+    """What replaces deleted pixels, (n, C, H, W) or broadcastable, in images (n, C, H, W).
 
     zero: the zero baseline (C,) of the encoded space. random: U(-1, 1) per image and cell, from (seed, purpose, image
     id, cell). blur: the blurred image. Raises XaibenchError for another name.
@@ -74,9 +119,21 @@ def blur(images: Tensor) -> Tensor:
 
 
 def gaussian_blur(images: Tensor, kernel: int, sigma: float) -> Tensor:
-    """Images (n, C, H, W) blurred by `kernel` taps a side of standard deviation sigma, zero-padded, at 224 pixels.
+    """Images blurred by a Gaussian whose size scales with the image's longer side; zero-padded.
 
-    Other sizes scale both with the image's longer side; there are at least three taps.
+    Args:
+        images: (n, C, H, W) floating.
+        kernel: taps a side at 224 pixels; there are at least three taps at any size.
+        sigma: standard deviation in pixels at 224 pixels.
+
+    Returns:
+        (n, C, H, W) of the dtype of images.
+
+    Examples:
+        >>> import torch
+        >>> from xaibench.functional import gaussian_blur
+        >>> gaussian_blur(torch.tensor([[[[0.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.0]]]]), 11, 5.0).sum() <= 1
+        tensor(True)
     """
     scale = max(images.shape[-2:]) / BLUR_SIZE
     radius = max(1, round((kernel - 1) / 2 * scale))

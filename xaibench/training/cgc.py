@@ -17,7 +17,7 @@ from torch.nn.functional import cross_entropy, interpolate
 
 from xaibench.errors import XaibenchError
 from xaibench.models.base import Model
-from xaibench.protocols.equivariance import Crop, draw_window
+from xaibench.protocols.transforms import Crop, draw_window
 from xaibench.seeds import derive
 from xaibench.training.classifier import MONITOR, classification_metrics, label_loss, validation_batches
 from xaibench.training.data import TrainingImages, class_counts

@@ -9,8 +9,8 @@ from torch import nn
 from xaibench.datasets.critters import Critters
 from xaibench.errors import XaibenchError
 from xaibench.models.base import Encoding, Model
-from xaibench.protocols.box_iou import best_threshold, box_iou
 from xaibench.protocols.energy_pointing import energy_share
+from xaibench.protocols.localization.box_iou import best_threshold, box_iou
 from xaibench.training.guidance import evaluation
 from xaibench.training.guidance.evaluation import Evaluation, measured_stages
 

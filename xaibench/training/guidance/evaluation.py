@@ -20,8 +20,8 @@ from xaibench.datasets.base import Dataset, Sample
 from xaibench.datasets.loading import load_groups
 from xaibench.errors import XaibenchError
 from xaibench.models.base import Model
-from xaibench.protocols.box_iou import best_threshold, box_iou
 from xaibench.protocols.energy_pointing import energy_share
+from xaibench.protocols.localization.box_iou import best_threshold, box_iou
 from xaibench.training.guidance.attributions import guided_maps
 from xaibench.training.guidance.groups import group_metrics
 from xaibench.training.guidance.targets import class_boxes, class_mask

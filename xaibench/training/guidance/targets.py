@@ -16,8 +16,8 @@ import torch
 
 from xaibench.datasets.base import Annotation, Dataset
 from xaibench.errors import XaibenchError
-from xaibench.protocols.masks import between, box_masks
-from xaibench.protocols.settings import check_choices
+from xaibench.protocols.masks import box_masks
+from xaibench.protocols.settings import check_between, check_choices
 from xaibench.seeds import derive
 
 KINDS = ("boxes", "masks", "mixture")
@@ -43,7 +43,7 @@ class Annotations:
     def __post_init__(self):
         check_choices(self, kind=KINDS)
         for name, high in (("fraction", 1), ("dilate", 10), ("share_masks", 1)):
-            between(name, getattr(self, name), 0, high)
+            check_between(name, getattr(self, name), 0, high)
         if not self.fraction:
             raise XaibenchError("fraction is 0, so no image would guide the model; train without guidance instead")
         if self.dilate and self.kind == "masks":

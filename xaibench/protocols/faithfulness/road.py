@@ -13,18 +13,60 @@ from torch import Tensor
 from xaibench.attribution.evidence import Evidence
 from xaibench.errors import XaibenchError
 from xaibench.protocols.base import Protocol, Scores, status_of
-from xaibench.protocols.curves import constant_or_not_finite, counts, pair_scores, ranks, tie_order, tied_scores
+from xaibench.protocols.curves import pair_scores, removal_counts, removal_places, tie_order, tied_scores
 from xaibench.protocols.imputation import linear_imputation
 from xaibench.protocols.settings import OUTPUTS, TARGETS, check_choices, check_whole
+from xaibench.protocols.statistics import constant_or_not_finite
 
 
 def road_score(least_first: Tensor, most_first: Tensor) -> Tensor:
-    """(P,) in [-0.5, 0.5], higher is better: half of the mean of least_first - most_first, probabilities (P, n)."""
+    """Half of the difference between the mean probabilities without the least and the most important pixels.
+
+    (mean(least_first) - mean(most_first)) / 2
+
+    Args:
+        least_first: (P, n) floating: the target's probability after each of n removals, the least important pixels
+            first.
+        most_first: (P, n), the most important pixels first.
+
+    Returns:
+        (P,) of the dtype of the curves, in [-0.5, 0.5], higher is better; a random order scores 0 on average.
+
+    Examples:
+        >>> import torch
+        >>> from xaibench.functional import road_score
+        >>> road_score(torch.tensor([[1.0, 0.5]]), torch.tensor([[0.5, 0.0]]))
+        tensor([0.2500])
+
+    Source: Rong, Leemann, Borisov, Kasneci, Kasneci, A Consistent and Efficient Evaluation Strategy for Attribution
+    Methods, ICML 2022; the combination of both orders is that of pytorch-grad-cam's `ROADCombined`.
+    """
     return (least_first.mean(1) - most_first.mean(1)) / 2
 
 
-def imputed(image: Tensor, removed: Tensor, noise: Tensor) -> Tensor:
-    """The image (C, H, W) with its removed pixels (H, W) filled from their neighbours, plus noise (C, H, W) there."""
+def noisy_imputation(image: Tensor, removed: Tensor, noise: Tensor) -> Tensor:
+    """An image whose removed pixels are weighted means of their neighbours, plus noise.
+
+    Direct neighbours weigh 1/6, diagonal ones 1/12; all removed pixels are solved for together.
+
+    Args:
+        image: (C, H, W) floating.
+        removed: (H, W) bool, not all true.
+        noise: (C, H, W), added where pixels are removed.
+
+    Returns:
+        (C, H, W) of the dtype of the image.
+
+    Examples:
+        >>> import torch
+        >>> from xaibench.functional import noisy_imputation
+        >>> image, removed = torch.tensor([[[1.0, 9.0, 3.0]]]), torch.tensor([[False, True, False]])
+        >>> noisy_imputation(image, removed, torch.zeros_like(image))
+        tensor([[[1., 2., 3.]]])
+
+    Source: Rong, Leemann, Borisov, Kasneci, Kasneci, A Consistent and Efficient Evaluation Strategy for Attribution
+    Methods, ICML 2022 (noisy linear imputation).
+    """
     filled = torch.from_numpy(linear_imputation(image.cpu().numpy(), removed.cpu().numpy())).to(image)
     return torch.where(removed, filled + noise, image)
 
@@ -75,18 +117,20 @@ class Road(Protocol):
     def _heights(self, e: Evidence, maps: Tensor) -> tuple[Tensor, Tensor]:
         """Probabilities (P, steps - 1) after 1, ..., steps - 1 steps, the least or the most important pixels first."""
         size, pixels = maps.shape[-2:], maps[0].numel()
-        found = ranks(maps.flatten(1), tie_order(e, pixels)).unflatten(1, size)
-        limits = counts(pixels, self.steps)[1:-1]
-        both = (pixels - 1 - found, found)
+        places = removal_places(maps.flatten(1), tie_order(e, pixels)).unflatten(1, size)
+        limits = removal_counts(pixels, self.steps)[1:-1]
+        both = (pixels - 1 - places, places)
 
         def inputs(index: Tensor) -> Tensor:
-            made = []
+            images = []
             for number in index.tolist():
                 pair, step = divmod(number, 2 * len(limits))
                 order, step = divmod(step, len(limits))
                 image = int(e.owner[pair])
-                made.append(imputed(e.images[image], both[order][pair] < limits[step], self._noise(e)[image]))
-            return torch.stack(made)
+                images.append(
+                    noisy_imputation(e.images[image], both[order][pair] < limits[step], self._noise(e)[image])
+                )
+            return torch.stack(images)
 
         logits = e.runner.logits(len(maps) * 2 * len(limits), inputs).unflatten(0, (-1, 2 * len(limits)))
         heights = pair_scores(e, logits, "probability")

@@ -1,4 +1,4 @@
-"""MOSU: is salience spread over the instances of a class as their boxes are large?
+"""MOSU: does each instance of a class get salience in proportion to the size of its box?
 
 Bartak, Szewczyk, Vlasenko, Shi, TMLR 2024. The paper writes KL(area || salience), its code computes KL(salience ||
 area); here the first is the metric and the second a further one.
@@ -14,15 +14,34 @@ from torch import Tensor
 
 from xaibench.attribution.evidence import Evidence
 from xaibench.protocols.base import Scores, status_of
-from xaibench.protocols.masks import Localisation, between, box_masks, image_size, per_pair, positive_part
+from xaibench.protocols.masks import Localisation, box_masks, image_size, per_pair, positive_part
+from xaibench.protocols.settings import check_between
 
 REVERSE = "kl-salience-area"
 
 
-def divergence(p: Tensor, q: Tensor, epsilon: float = 1e-6) -> Tensor:
-    """KL(p || q), a scalar in float64 from 0 to ln(1 + 1 / epsilon) nats, of shares p and q (n,).
+def smoothed_kl_divergence(p: Tensor, q: Tensor, epsilon: float = 1e-6) -> Tensor:
+    """KL(p || q) of two lists of shares, in nats.
 
-    Both are normalised to a sum of 1, then epsilon is added to each share and they are normalised again.
+    Both are divided by their sum, then epsilon is added to each share and they are divided by their sum again. With the
+    areas of boxes as p and the salience in them as q this is the score of MOSU.
+
+    Args:
+        p: (n,), any real dtype, not negative.
+        q: (n,).
+        epsilon: above 0.
+
+    Returns:
+        A scalar, float64, from 0 to ln(1 + 1 / epsilon), lower is better; NaN where p or q sums to 0.
+
+    Examples:
+        >>> import torch
+        >>> from xaibench.functional import smoothed_kl_divergence
+        >>> area, salience = torch.tensor([4, 4]), torch.tensor([3.0, 1.0])
+        >>> round(float(smoothed_kl_divergence(area, salience)), 4), float(smoothed_kl_divergence(area, area))
+        (0.1438, 0.0)
+
+    Source: Bartak, Szewczyk, Vlasenko, Shi, Reproducibility Study of "Languange-Image COnsistency", TMLR 2024.
     """
     p, q = (v.double() / v.sum() + epsilon for v in (p, q))
     p, q = p / p.sum(), q / q.sum()
@@ -30,7 +49,22 @@ def divergence(p: Tensor, q: Tensor, epsilon: float = 1e-6) -> Tensor:
 
 
 def box_salience(positive: Tensor, boxes: Tensor) -> Tensor:
-    """Sums (n,) float64 of a map (H, W) float64, not negative, in boxes (n, H, W) bool, which may overlap."""
+    """The sum of a map in each box.
+
+    Args:
+        positive: (H, W) float64, not negative, such as one map of `positive_part`.
+        boxes: (n, H, W) bool, which may overlap.
+
+    Returns:
+        (n,) float64.
+
+    Examples:
+        >>> import torch
+        >>> from xaibench.functional import box_masks, box_salience
+        >>> boxes = box_masks(torch.tensor([[0, 0, 1, 1], [0, 0, 2, 1]]), size=(1, 2))
+        >>> box_salience(torch.tensor([[3.0, 1.0]], dtype=torch.float64), boxes).tolist()
+        [3.0, 4.0]
+    """
     return boxes.flatten(1).double() @ positive.flatten()
 
 
@@ -47,7 +81,7 @@ class MultiObjectUniformity(Localisation):
 
     def __post_init__(self):
         super().__post_init__()
-        between("epsilon", self.epsilon, 1e-6, 1)
+        check_between("epsilon", self.epsilon, 1e-6, 1)
 
     @property
     def description(self) -> str:
@@ -68,8 +102,8 @@ class MultiObjectUniformity(Localisation):
         forward, reverse, bad_map = [], [], []
         for positive, boxes in zip(positive_part(maps), prepared, strict=True):
             area, salience = boxes.sum((1, 2)), box_salience(positive, boxes)
-            forward.append(divergence(area, salience, self.epsilon))
-            reverse.append(divergence(salience, area, self.epsilon))
+            forward.append(smoothed_kl_divergence(area, salience, self.epsilon))
+            reverse.append(smoothed_kl_divergence(salience, area, self.epsilon))
             bad_map.append(~(salience.sum() > 0))
         bad_map = torch.stack(bad_map)
         few = torch.tensor([len(boxes) < 2 for boxes in prepared], device=bad_map.device)

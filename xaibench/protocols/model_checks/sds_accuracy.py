@@ -1,6 +1,8 @@
-"""How often a model is right, and stays right whichever cell is deleted: what SDS and IDSDS rest on, without a method.
+"""Accuracy under single deletions: is the model right on an image, whichever of its cells is deleted?
 
-A sanity check of Hesse, Schaub-Meyer, Roth, NeurIPS 2024: a model fine-tuned on deletions should lose little.
+There is no attribution method: this is a check of the model that SDS or IDSDS is run on.
+
+From Hesse, Schaub-Meyer, Roth, NeurIPS 2024: a model fine-tuned on deletions should lose little.
 """
 
 from __future__ import annotations
@@ -19,7 +21,24 @@ from xaibench.protocols.single_deletion import deleted_logits
 
 
 def corrupted_accuracy_score(logits: Tensor, targets: Tensor) -> Tensor:
-    """(P,) float64: 1 where the target (P,) has the highest logit (P, cells, K) under every deletion, else 0."""
+    """Whether the target has the highest logit under every deletion.
+
+    Args:
+        logits: (P, cells, K) floating: logits of each image without each cell.
+        targets: (P,) int64, class indices.
+
+    Returns:
+        (P,) float64, 1 or 0; its mean over images is the accuracy under single deletions, higher is better.
+
+    Examples:
+        >>> import torch
+        >>> from xaibench.functional import corrupted_accuracy_score
+        >>> logits = torch.tensor([[[2.0, 1.0], [3.0, 0.0]], [[2.0, 1.0], [0.0, 3.0]]])
+        >>> corrupted_accuracy_score(logits, torch.tensor([0, 0])).tolist()
+        [1.0, 0.0]
+
+    Source: Hesse, Schaub-Meyer, Roth, Benchmarking the Attribution Quality of Vision Models, NeurIPS 2024.
+    """
     return (logits.argmax(-1) == targets[:, None]).all(1).double()
 
 
@@ -53,7 +72,7 @@ class CorruptedAccuracy(Protocol):
         """1 or 0 (P,) for each image, and `accuracy`, the same of the intact image; undefined where logits are not
         finite."""
         logits, deleted, labels = prepared
-        nobody = torch.zeros(len(labels), dtype=torch.bool, device=logits.device)
-        intact = status_of((logits.argmax(1) == labels).double(), nobody, ~logits.isfinite().all(1))
+        no_map = torch.zeros(len(labels), dtype=torch.bool, device=logits.device)
+        intact = status_of((logits.argmax(1) == labels).double(), no_map, ~logits.isfinite().all(1))
         bad = ~deleted.isfinite().all(2).all(1)
-        return replace(status_of(corrupted_accuracy_score(deleted, labels), nobody, bad), also={"accuracy": intact})
+        return replace(status_of(corrupted_accuracy_score(deleted, labels), no_map, bad), also={"accuracy": intact})

@@ -20,9 +20,22 @@ NORMALISATIONS = ("raw", "raw-clamped", "max-normalised")
 
 
 def intensities(maps: Tensor, normalisation: str = "raw") -> Tensor:
-    """(P, H, W) float64: the positive part of maps (P, 1, H, W), as it is, cut off at 1, or divided by its maximum.
+    """The positive part of maps: as it is, limited to 1, or divided by its maximum.
 
-    NaN where not finite; a map without positive values stays 0, or becomes NaN when it is divided.
+    Args:
+        maps: (P, 1, H, W), any floating dtype.
+        normalisation: "raw", "raw-clamped" or "max-normalised".
+
+    Returns:
+        (P, H, W) float64, not negative. NaN where not finite; a map without positive values stays 0, or becomes NaN
+        when it is divided by its maximum.
+
+    Examples:
+        >>> import torch
+        >>> from xaibench.functional import intensities
+        >>> maps = torch.tensor([[[[4.0, 1.0, -1.0]]]])
+        >>> [intensities(maps, name).flatten().tolist() for name in ("raw", "raw-clamped", "max-normalised")]
+        [[4.0, 1.0, 0.0], [1.0, 1.0, 0.0], [1.0, 0.25, 0.0]]
     """
     positive = positive_part(maps)
     if normalisation == "raw-clamped":
@@ -31,11 +44,26 @@ def intensities(maps: Tensor, normalisation: str = "raw") -> Tensor:
 
 
 def weighted_iou(p: Tensor, masks: Tensor) -> Tensor:
-    """wIoU (M,) float64 in [0, 1], higher is better: sum(p q) / sum(max(p, q)) for each mask q.
+    """The weighted intersection over union of a map p with each mask q: sum(p q) / sum(max(p, q)).
 
-    p (H, W) float64, not negative; masks (M, H, W) bool. Equation 1 of the paper, which asks for p in [0, 1]; above 1
-    it still lies in [0, 1]. As the scale of p grows it tends to the mask's share of p, as it shrinks to the mean of p
-    in the mask.
+    As the scale of p grows it tends to the mask's share of p, as it shrinks to the mean of p in the mask.
+
+    Args:
+        p: (H, W) float64, not negative. The paper asks for p in [0, 1]; above 1 the score still lies in [0, 1].
+        masks: (M, H, W) bool.
+
+    Returns:
+        (M,) float64 in [0, 1], higher is better; NaN where p and the mask are both empty.
+
+    Examples:
+        >>> import torch
+        >>> from xaibench.functional import weighted_iou
+        >>> p = torch.tensor([[1.0, 0.5], [0.5, 0.0]], dtype=torch.float64)
+        >>> weighted_iou(p, torch.tensor([[[True, False], [False, False]], [[True, True], [True, True]]])).tolist()
+        [0.5, 0.5]
+
+    Source: Schulze, Ho, Zemel, ObEy: Quantifiable Object-based Explainability without Ground-Truth Annotations, NeurIPS
+    workshop XAIA 2023, equation 1.
     """
     q, p = masks.flatten(1).double(), p.flatten()
     inside = q @ p
@@ -44,8 +72,8 @@ def weighted_iou(p: Tensor, masks: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Objects:
-    """Masks (M, H, W) bool of each image, none of them empty; the image of each pair; pairs (P,) bool that the model
-    predicts, where only those are judged."""
+    """Masks (M, H, W) bool of each image, none of them empty; the image of each pair; predicted (P,) bool: the
+    pairs that have a score."""
 
     masks: list[Tensor]
     owner: list[int]

@@ -1,7 +1,7 @@
-"""Model-parameter randomisation: does a map change when what the model has learnt is destroyed?
+"""Model-parameter randomisation: does a map change when the model loses what it has learnt?
 
-Adebayo et al., NeurIPS 2018. An edge detector's map stays as it is; so does that of a method that only looks like it
-explains the model.
+Adebayo et al., NeurIPS 2018. The map of an edge detector does not change, and neither does that of a method that does
+not depend on the model.
 """
 
 from __future__ import annotations
@@ -19,18 +19,32 @@ from xaibench.attribution.evidence import Evidence
 from xaibench.attribution.runner import ModelRunner
 from xaibench.errors import XaibenchError
 from xaibench.protocols.base import Protocol, Scores, status_of
-from xaibench.protocols.curves import constant_or_not_finite
 from xaibench.protocols.settings import OUTPUTS, TARGETS, check_choices, check_whole
+from xaibench.protocols.statistics import constant_or_not_finite
 from xaibench.seeds import generator
 
 MODES = ("cascading", "independent")
 
 
-def similarity(maps: Tensor, others: Tensor) -> Tensor:
-    """(P,) float64 in [0, 1]: absolute Spearman correlation of the absolute values of two sets of maps (P, 1, H, W).
+def rank_similarity(maps: Tensor, others: Tensor) -> Tensor:
+    """The absolute value of Spearman's correlation, over pixels, of the absolute values of two maps.
 
-    0 where the size of either is constant, which the caller excludes for `maps`: nothing is left of the order of the
-    others. NaN where either is not finite.
+    Args:
+        maps: (P, 1, H, W), any floating dtype: maps of the intact model.
+        others: (P, 1, H, W): maps of the randomised model.
+
+    Returns:
+        (P,) float64 in [0, 1]; the lower, the more the maps depend on the model. 0 where the absolute values of either
+        map are constant, NaN where either map is not finite.
+
+    Examples:
+        >>> import torch
+        >>> from xaibench.functional import rank_similarity
+        >>> maps, others = torch.tensor([[[[4.0, -3.0, 2.0, 1.0]]]]), torch.tensor([[[[0.9, 0.1, 0.3, 0.0]]]])
+        >>> rank_similarity(maps, others).round(decimals=6).tolist()
+        [0.8]
+
+    Source: Adebayo, Gilmer, Muelly, Goodfellow, Hardt, Kim, Sanity Checks for Saliency Maps, NeurIPS 2018.
     """
     finite = maps.flatten(1).isfinite().all(1) & others.flatten(1).isfinite().all(1)
     sides = []
@@ -53,10 +67,10 @@ def stages(net: nn.Module, count: int) -> list[list[str]]:
 
 
 def randomized(net: nn.Module, names: list[str], seed: int) -> nn.Module:
-    """A copy of a network, without its hooks, whose modules of these names have lost what they had learnt.
+    """A copy of a network, without its hooks, whose modules of these names have random parameters.
 
     Each parameter becomes normal draws of its own mean and standard deviation, from (seed, module, parameter), so that
-    activations keep their order of magnitude; what is constant, or a single number, stays.
+    activations keep their order of magnitude; a parameter that is constant, or a single number, is unchanged.
     """
     hooks = [value for module in net.modules() for name, value in vars(module).items() if "_hooks" in name]
     copy = deepcopy(net, {id(some): type(some)() for some in hooks if isinstance(some, dict)})
@@ -77,9 +91,9 @@ class Randomized:
     intact: Evidence
     stages: list[Evidence]
 
-    def explained(self, stage: Evidence, again: Callable[[Evidence], Tensor]) -> Tensor:
-        """Maps (P, 1, H, W) of one stage. The run's Passes count what it cost, also through copies that adapters made
-        of the randomised network, which its own Passes count."""
+    def stage_maps(self, stage: Evidence, again: Callable[[Evidence], Tensor]) -> Tensor:
+        """Maps (P, 1, H, W) of one stage. Its passes, those of copies that adapters make included, are added to the
+        counts of the run's ModelRunner."""
         runner, run = stage.runner, self.intact.runner
         runner.forwards = runner.backwards = 0
         runner.chunk = min(runner.chunk, run.chunk)
@@ -92,9 +106,9 @@ class Randomized:
 
 @dataclass(frozen=True)
 class Randomization(Protocol):
-    """Settings: mode (cascading: the last layers first, what a stage destroys stays so in the next; independent: each
-    group of layers alone), stages (groups of layers), target (label, prediction), attribution_output (logit,
-    probability)."""
+    """Settings: mode (cascading: the last layers first, and each stage also randomises the layers of those before;
+    independent: each group of layers alone), stages (groups of layers), target (label, prediction), attribution_output
+    (logit, probability)."""
 
     mode: str = "cascading"
     stages: int = 4
@@ -110,18 +124,18 @@ class Randomization(Protocol):
         return Randomized(e, [e.with_model(runner, layer) for runner, layer in self.copies(e)])
 
     def copies(self, e: Evidence) -> list[tuple[ModelRunner, nn.Module | None]]:
-        """Passes and the CAM layer of the network of each stage."""
+        """The runner and the CAM layer of the network of each stage."""
         runner = e.runner
 
         def make() -> list[tuple[ModelRunner, nn.Module | None]]:
             layer = next((name for name, module in runner.net.named_modules() if module is e.cam_layer), None)
-            made, gone = [], []
+            stage_models, names_so_far = [], []
             for names in stages(runner.net, self.stages):
-                gone = gone + names if self.mode == "cascading" else names
-                copy = randomized(runner.net, gone, e.seed)
+                names_so_far = names_so_far + names if self.mode == "cascading" else names
+                copy = randomized(runner.net, names_so_far, e.seed)
                 own = ModelRunner(copy, chunk=runner.chunk, precision=runner.precision, output=runner.output)
-                made.append((own, None if layer is None else copy.get_submodule(layer)))
-            return made
+                stage_models.append((own, None if layer is None else copy.get_submodule(layer)))
+            return stage_models
 
         key = ("randomized", self.mode, self.stages, e.seed)
         if key not in runner.memo:
@@ -134,8 +148,8 @@ class Randomization(Protocol):
 
     def score_method(self, prepared: Randomized, maps: Tensor, again: Callable[[Evidence], Tensor]) -> Scores:
         """Mean similarity (P,) over the stages, lower is better, and that of each as `stage-1`, `stage-2` and so on;
-        undefined where the size of the intact model's map is constant, or some map is not finite."""
-        found = [similarity(maps, prepared.explained(stage, again)) for stage in prepared.stages]
+        undefined where the absolute values of the intact model's map are constant, or some map is not finite."""
+        found = [rank_similarity(maps, prepared.stage_maps(stage, again)) for stage in prepared.stages]
         bad_maps = constant_or_not_finite(maps.abs()) | torch.stack(found).isnan().any(0)
         fine = torch.zeros_like(bad_maps)
         also = {f"stage-{stage}": status_of(one, bad_maps, fine) for stage, one in enumerate(found, 1)}

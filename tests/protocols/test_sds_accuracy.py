@@ -7,8 +7,8 @@ import torch
 
 from xaibench.errors import XaibenchError
 from xaibench.protocols.base import OK, UNDEFINED_REFERENCE
-from xaibench.protocols.corrupted_accuracy import CorruptedAccuracy, corrupted_accuracy_score
-from xaibench.protocols.single_deletion import SingleDeletion
+from xaibench.protocols.faithfulness.sds import SingleDeletion
+from xaibench.protocols.model_checks.sds_accuracy import CorruptedAccuracy, corrupted_accuracy_score
 
 
 def test_hand_computed():
@@ -20,8 +20,8 @@ def test_hand_computed():
 def test_scores_agree_with_a_plain_loop(net, images, evidence):
     labels = net(images).argmax(1)
     labels[0] = (labels[0] + 1) % 5
-    judge = CorruptedAccuracy(grid=2)
-    scores = judge.score(judge.prepare(evidence(net, images, labels)), None)
+    protocol = CorruptedAccuracy(grid=2)
+    scores = protocol.score(protocol.prepare(evidence(net, images, labels)), None)
     expected = []
     for image, label in zip(images, labels, strict=True):
         right = []
@@ -48,19 +48,19 @@ def test_deletions_are_shared_with_sds(net, images, labels, evidence):
 
 def test_each_image_is_judged_by_its_own_label(net, images, evidence):
     labels = net(images).argmax(1)
-    judge = CorruptedAccuracy(grid=2, baseline="random")
-    together = judge.score(judge.prepare(evidence(net, images, labels)), None).values
+    protocol = CorruptedAccuracy(grid=2, baseline="random")
+    together = protocol.score(protocol.prepare(evidence(net, images, labels)), None).values
     right, wrong = together.argmax(), together.argmin()
     assert together[right] == 1 and together[wrong] == 0
     owner = torch.stack([right, wrong, wrong, right])
     pairs = evidence(net, images, labels).explaining(labels[owner], owner)
-    assert torch.equal(judge.score(judge.prepare(pairs), None).values, together[owner])
+    assert torch.equal(protocol.score(protocol.prepare(pairs), None).values, together[owner])
 
 
 def test_logits_that_are_not_finite_are_nobodys_fault(net, images, labels, evidence):
     images[2, 0, 0, 0] = float("nan")
-    judge = CorruptedAccuracy()
-    scores = judge.score(judge.prepare(evidence(net, images, labels)), None)
+    protocol = CorruptedAccuracy()
+    scores = protocol.score(protocol.prepare(evidence(net, images, labels)), None)
     assert scores.status == [OK] * 2 + [UNDEFINED_REFERENCE] + [OK] * 3
     assert scores.also["accuracy"].status == scores.status
 

@@ -1,7 +1,7 @@
 """Part deletion: does a map rank the parts of an object as their removal from the scene does?
 
 Hesse, Schaub-Meyer, Roth: FunnyBirds, ICCV 2023. A part is not painted over: the scene is drawn again without it, so
-what stood behind it appears.
+what was behind it becomes visible.
 """
 
 from __future__ import annotations
@@ -16,14 +16,13 @@ from xaibench.attribution.evidence import Evidence
 from xaibench.cards import Alignment
 from xaibench.errors import XaibenchError
 from xaibench.protocols.base import Protocol, Scores, status_of
-from xaibench.protocols.curves import constant_or_not_finite
 from xaibench.protocols.settings import OUTPUTS, TARGETS, check_choices, check_whole
-from xaibench.protocols.statistics import spearman
+from xaibench.protocols.statistics import constant_or_not_finite, spearman
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What removing each of n parts does: masks (P, n, H, W) bool, drops (P, n) float64; a part that is not visible
+    """The effect of removing each of n parts: masks (P, n, H, W) bool, drops (P, n) float64; a part that is not visible
     has an empty mask and the drop NaN."""
 
     masks: Tensor
@@ -36,14 +35,46 @@ class Parts:
 
 
 def part_sums(maps: Tensor, masks: Tensor) -> Tensor:
-    """Sums (P, n) float64 of maps (P, 1, H, W) over masks (P, n, H, W)."""
+    """The sum of a map over each part of an object.
+
+    Args:
+        maps: (P, 1, H, W), any real dtype.
+        masks: (P, n, H, W) bool: the visible pixels of each part.
+
+    Returns:
+        (P, n) float64.
+
+    Examples:
+        >>> import torch
+        >>> from xaibench.functional import part_sums
+        >>> masks = torch.tensor([[[[True, True, False]], [[False, False, True]]]])
+        >>> part_sums(torch.tensor([[[[1.0, 2.0, 5.0]]]]), masks).tolist()
+        [[3.0, 5.0]]
+    """
     return torch.where(masks, maps.double(), 0.0).sum((2, 3))
 
 
 def part_deletion_score(sums: Tensor, drops: Tensor, visible: Tensor) -> Tensor:
-    """Spearman correlation (P,) in [-1, 1], higher is better, of sums and drops (P, n) over the visible parts (P, n).
+    """Spearman's correlation, over the visible parts, of the attribution in a part with what its removal costs.
 
-    NaN where the visible sums or drops are constant or not finite.
+    Args:
+        sums: (P, n), any real dtype: see `part_sums`.
+        drops: (P, n): f(x) - f(x drawn without the part).
+        visible: (P, n) bool: the parts that count.
+
+    Returns:
+        (P,) float64 in [-1, 1], higher is better; NaN where the visible sums or drops are constant or not finite, or no
+        part is visible. The published number is 0.5 x this + 0.5.
+
+    Examples:
+        >>> import torch
+        >>> from xaibench.functional import part_deletion_score
+        >>> sums, drops = torch.tensor([[3.0, 2.0, 1.0, 9.0]]), torch.tensor([[0.5, 0.2, 0.1, 0.0]])
+        >>> part_deletion_score(sums, drops, torch.tensor([[True, True, True, False]])).round(decimals=6).tolist()
+        [1.0]
+
+    Source: Hesse, Schaub-Meyer, Roth, FunnyBirds: A Synthetic Vision Dataset for a Part-Based Analysis of Explainable
+    AI Methods, ICCV 2023 (single deletion).
     """
     pairs = zip(sums, drops, visible, strict=True)
     return torch.stack([spearman(s[v], d[v]) if v.any() else s.new_tensor(torch.nan) for s, d, v in pairs])
@@ -51,22 +82,24 @@ def part_deletion_score(sums: Tensor, drops: Tensor, visible: Tensor) -> Tensor:
 
 def redraw_logits(e: Evidence, parts: list[list[str]]) -> list[Tensor]:
     """For each image of the batch the logits (n, K) of its scene without each of its n named parts."""
-    asked = [(image, part) for image, names in enumerate(parts) for part in names]
-    if not asked:
+    removals = [(image, part) for image, names in enumerate(parts) for part in names]
+    if not removals:
         return [torch.empty(0)] * len(parts)
 
     def inputs(index: Tensor) -> Tensor:
-        return torch.cat([e.annotations.redrawn(image, [(part,)]) for image, part in (asked[i] for i in index)]).to(
+        return torch.cat([e.annotations.redrawn(image, [(part,)]) for image, part in (removals[i] for i in index)]).to(
             e.images
         )
 
-    return list(e.runner.logits(len(asked), inputs).split([len(names) for names in parts]))
+    return list(e.runner.logits(len(removals), inputs).split([len(names) for names in parts]))
 
 
 def removed_parts(e: Evidence, output: str) -> Parts:
-    """The visible parts of each pair's labelled object, and what removing them does to the target's score."""
+    """The visible parts of each pair's labelled object, and how much the target's score drops without each."""
     if e.annotations is None:
-        raise XaibenchError("part deletion asks the data set for parts and for scenes without them; give it a data set")
+        raise XaibenchError(
+            "part deletion needs a data set with parts that can draw scenes without them; use `xaibench.run`"
+        )
     known = [e.annotations[image].parts for image in range(len(e.images))]
     names = [[name for name, mask in parts.items() if mask.any()] for parts in known]
     logits = e.once(("without parts",), lambda: redraw_logits(e, names), per_image=True)
@@ -128,6 +161,6 @@ class PartDeletion(Protocol):
 def _unrankable(values: Tensor, visible: Tensor) -> Tensor:
     """(P,) bool: true where the visible values (P, n) are all equal, not all finite, or none."""
     low, high = (torch.where(visible, values, end) for end in (torch.inf, -torch.inf))
-    none = values.new_full((len(values), 1), torch.inf)  # so that there is a lowest of no values too
+    none = values.new_full((len(values), 1), torch.inf)  # so that amin and amax are defined without any part
     equal = torch.cat([low, none], 1).amin(1) >= torch.cat([high, -none], 1).amax(1)
     return equal | ~torch.where(visible, values, 0.0).isfinite().all(1)

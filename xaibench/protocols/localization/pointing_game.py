@@ -10,14 +10,29 @@ from torch import Tensor
 
 from xaibench.attribution.evidence import Evidence
 from xaibench.protocols.base import Scores, status_of
-from xaibench.protocols.masks import Localisation, between, class_boxes, image_size, positive_part
+from xaibench.protocols.masks import Localisation, class_boxes, image_size, positive_part
+from xaibench.protocols.settings import check_between
 
 
 def pointing_hit(maps: Tensor, near: Tensor) -> Tensor:
-    """The share of a map's maximal pixels that lie in `near`: (P,) float64 in [0, 1], higher is better.
+    """The pointing game: the share of a map's maximal pixels that lie in `near`.
 
-    maps (P, 1, H, W); near (P, H, W) bool: where a maximum is a hit. Without ties the share is 0 or 1. NaN where the
-    map has no positive value or is not finite.
+    Args:
+        maps: (P, 1, H, W), any floating dtype.
+        near: (P, H, W) bool: where a maximum is a hit, such as the boxes of a class grown by a tolerance.
+
+    Returns:
+        (P,) float64 in [0, 1], higher is better; 0 or 1 where one pixel is maximal. NaN where the map has no positive
+        value or is not finite.
+
+    Examples:
+        >>> import torch
+        >>> from xaibench.functional import pointing_hit
+        >>> maps = torch.tensor([[[[4.0, 4.0], [1.0, 0.0]]]])
+        >>> pointing_hit(maps, torch.tensor([[[True, False], [True, False]]])).tolist()
+        [0.5]
+
+    Source: Zhang, Lin, Brandt, Shen, Sclaroff, Top-down Neural Attention by Excitation Backprop, ECCV 2016.
     """
     positive = positive_part(maps)
     top = positive.amax((1, 2), keepdim=True)
@@ -48,7 +63,7 @@ class PointingGame(Localisation):
 
     def __post_init__(self):
         super().__post_init__()
-        between("tolerance", self.tolerance, 0, 1)
+        check_between("tolerance", self.tolerance, 0, 1)
 
     @property
     def description(self) -> str:

@@ -1,4 +1,4 @@
-"""Max-sensitivity: how much a map can change when the image hardly does. Yeh et al., NeurIPS 2019."""
+"""Max-sensitivity: how much can a map change under a small change of the image? Yeh et al., NeurIPS 2019."""
 
 from __future__ import annotations
 
@@ -11,22 +11,54 @@ from torch import Tensor
 from xaibench.attribution.evidence import Evidence
 from xaibench.errors import XaibenchError
 from xaibench.protocols.base import Protocol, Scores, status_of
-from xaibench.protocols.curves import constant_or_not_finite
 from xaibench.protocols.settings import OUTPUTS, TARGETS, check_choices, check_positive, check_whole
+from xaibench.protocols.statistics import constant_or_not_finite
 
 OPPOSITE = 2.0  # the relative change from a map to its opposite
 
 
 def relative_change(maps: Tensor, changed: Tensor) -> Tensor:
-    """(P,) float64: Euclidean norm of changed - maps over that of maps, both (P, 1, H, W)."""
+    """The relative change of maps: the Euclidean norm of (changed - maps) over that of maps.
+
+    Args:
+        maps: (P, 1, H, W), any floating dtype.
+        changed: (P, 1, H, W): the maps of perturbed images.
+
+    Returns:
+        (P,) float64, at least 0.
+
+    Examples:
+        >>> import torch
+        >>> from xaibench.functional import relative_change
+        >>> maps = torch.tensor([[[[3.0, 4.0]]]])
+        >>> relative_change(maps, -maps).tolist()
+        [2.0]
+    """
     maps, changed = maps.flatten(1).double(), changed.flatten(1).double()
     return (changed - maps).norm(dim=1) / maps.norm(dim=1)
 
 
 def max_sensitivity_score(maps: Tensor, changed: Tensor) -> Tensor:
-    """(P,) in [0, 2], lower is better: the largest relative change among maps of perturbed images (n, P, 1, H, W).
+    """Max-sensitivity: the largest relative change of a map under perturbations of the image, at most 2.
 
-    2, the change to the opposite map, stands for anything above it. NaN where a changed map holds a NaN.
+    max over n of |changed[n] - maps| / |maps|. 2, the change to the opposite map, stands for anything above it.
+
+    Args:
+        maps: (P, 1, H, W), any floating dtype.
+        changed: (n, P, 1, H, W): the maps of n perturbed images.
+
+    Returns:
+        (P,) float64 in [0, 2], lower is better; NaN where a changed map holds a NaN.
+
+    Examples:
+        >>> import torch
+        >>> from xaibench.functional import max_sensitivity_score
+        >>> maps = torch.tensor([[[[3.0, 4.0]]]])
+        >>> max_sensitivity_score(maps, torch.stack([maps, 1.5 * maps])).tolist()
+        [0.5]
+
+    Source: Yeh, Hsieh, Suggala, Inouye, Ravikumar, On the (In)fidelity and Sensitivity of Explanations, NeurIPS 2019
+    (max-sensitivity; the division by the map's norm and the limit 2 are added here).
     """
     return torch.stack([relative_change(maps, one) for one in changed]).amax(0).clamp(max=OPPOSITE)
 

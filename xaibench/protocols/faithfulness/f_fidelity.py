@@ -1,7 +1,7 @@
-"""F-Fidelity: what removing random pixels of the explanation, or of the rest, does to a model that is used to that.
+"""F-Fidelity: how much does the confidence fall without random pixels of the explanation, or of the rest?
 
 Zheng et al., ICLR 2025. The model is fine-tuned on images without a random share of at most beta of their pixels, and
-no more than that share ever goes, so that no image is out of the model's domain.
+no more than that share is ever removed, so that no image is out of the model's domain.
 """
 
 from __future__ import annotations
@@ -15,26 +15,53 @@ from xaibench.attribution.evidence import Evidence
 from xaibench.cards import Alignment
 from xaibench.errors import XaibenchError
 from xaibench.protocols.base import Protocol, Scores, misaligned, status_of
-from xaibench.protocols.curves import constant_or_not_finite, pair_scores, ranks, stand_in, tie_order, tied_scores
+from xaibench.protocols.curves import pair_scores, removal_places, stand_in, tie_order, tied_scores
 from xaibench.protocols.patches import BASELINES
 from xaibench.protocols.settings import OUTPUTS, TARGETS, check_choices, check_whole
+from xaibench.protocols.statistics import constant_or_not_finite
 from xaibench.seeds import generator
 
 
-def removals(units: int, steps: int, alpha: float, beta: float) -> list[tuple[int, int, int]]:
-    """For each size s = 1/steps, ..., 1 - 1/steps of the explanation: its units, and how many go of it and of the rest.
+def f_fidelity_score(intact: Tensor, removed: Tensor) -> Tensor:
+    """FFid: how much the target's probability falls without random pixels, mean over sizes and draws.
 
-    Of a set of n units round(min(alpha n, beta units)) go, at least 1.
+    mean over sizes s and draws k of (intact - removed[s, k]). Where pixels of the explanation are removed this is FFid+
+    (higher is better), where pixels of the rest are removed FFid- (lower is better).
+
+    Args:
+        intact: (P,) floating: the target's probability on the image.
+        removed: (P, sizes, ..., samples): its probability without some pixels, for each size of the explanation and
+            each random draw; dimensions between the two stay.
+
+    Returns:
+        (P, ...) of the dtype of the probabilities, in [-1, 1].
+
+    Examples:
+        >>> import torch
+        >>> from xaibench.functional import f_fidelity_score
+        >>> f_fidelity_score(torch.tensor([1.0]), torch.tensor([[[0.5, 1.0], [0.25, 0.25]]]))
+        tensor([0.5000])
+
+    Source: Zheng et al., F-Fidelity: A Robust Framework for Faithfulness Evaluation of Explainable AI, ICLR 2025.
     """
-    found = []
+    return (intact.view(-1, *[1] * (removed.ndim - 1)) - removed).mean((1, -1))
+
+
+def removals(units: int, steps: int, alpha: float, beta: float) -> list[tuple[int, int, int]]:
+    """For each size s = 1/steps, ..., 1 - 1/steps of the explanation: its units, and how many of it and of the rest are
+    removed.
+
+    Of a set of n units round(min(alpha n, beta units)) are removed, at least 1.
+    """
+    rows = []
     for step in range(1, steps):
         top = max(1, min(units - 1, round(step * units / steps)))
-        going = [max(1, round(min(alpha * n, beta * units))) for n in (top, units - top)]
-        found.append((top, *going))
-    return found
+        removed = [max(1, round(min(alpha * n, beta * units))) for n in (top, units - top)]
+        rows.append((top, *removed))
+    return rows
 
 
-def chosen(places: Tensor, order: Tensor, low: int, high: int, count: int) -> Tensor:
+def first_in_range(places: Tensor, order: Tensor, low: int, high: int, count: int) -> Tensor:
     """(n, units) bool: the `count` units that come first in random orders among those with places in [low, high).
 
     places (n, units) int64 by a map, 0 for the most important; order (n, units) int64, a place in a random order.
@@ -46,12 +73,13 @@ def chosen(places: Tensor, order: Tensor, low: int, high: int, count: int) -> Te
 
 @dataclass(frozen=True)
 class FFidelity(Protocol):
-    """FFid+: how much the target's probability falls when random pixels of the explanation go, mean over its sizes.
+    """FFid+: how much the target's probability falls without random pixels of the explanation, mean over its sizes.
 
-    Settings: alpha, the share of the explanation that goes, or of the rest; beta, the largest share of all pixels that
-    goes, on which the model must have been fine-tuned; steps, which gives the sizes 1/steps to 1 - 1/steps of the
-    explanation; samples, random draws for each size (the paper has 50); baseline (zero, random, blur), target and
-    attribution_output. The further metric `ffid-minus` removes from the rest instead: lower is better.
+    Settings: alpha, the share of the explanation, or of the rest, that is removed; beta, the largest share of all
+    pixels that is removed, on which the model must have been fine-tuned; steps, which gives the sizes 1/steps to
+    1 - 1/steps of the explanation; samples, random draws for each size (the paper has 50); baseline (zero, random,
+    blur), target and attribution_output. The further metric `ffid-minus` removes from the rest instead; lower is
+    better.
     """
 
     alpha: float = 0.5
@@ -114,7 +142,7 @@ class FFidelity(Protocol):
     def _falls(self, e: Evidence, maps: Tensor) -> tuple[Tensor, Tensor]:
         """(P,) each: mean falls of the target's probability without pixels of the explanation, and of the rest."""
         size, units = tuple(maps.shape[-2:]), maps[0].numel()
-        places = ranks(maps.flatten(1), tie_order(e, units))
+        places = removal_places(maps.flatten(1), tie_order(e, units))
         cases = [
             (low, high, count, sample)
             for top, of_it, of_rest in removals(units, self.steps, self.alpha, self.beta)
@@ -124,17 +152,16 @@ class FFidelity(Protocol):
         orders, blank = self._orders(e), stand_in(e, self.baseline)
 
         def inputs(index: Tensor) -> Tensor:
-            made = []
+            images = []
             for number in index.tolist():
                 pair, case = divmod(number, len(cases))
                 low, high, count, sample = cases[case]
                 image = int(e.owner[pair])
-                gone = chosen(places[pair : pair + 1], orders[image, sample][None], low, high, count)
-                made.append(torch.where(gone.view(1, *size), blank[image], e.images[image]))
-            return torch.stack(made)
+                removed_pixels = first_in_range(places[pair : pair + 1], orders[image, sample][None], low, high, count)
+                images.append(torch.where(removed_pixels.view(1, *size), blank[image], e.images[image]))
+            return torch.stack(images)
 
         logits = e.runner.logits(len(maps) * len(cases), inputs).unflatten(0, (-1, len(cases)))
-        intact = e.scores(e.logits(), "probability").double()[:, None]
-        falls = intact - pair_scores(e, logits, "probability")
-        falls = falls.unflatten(1, (self.steps - 1, 2, self.samples)).mean((1, 3))
+        removed = pair_scores(e, logits, "probability").unflatten(1, (self.steps - 1, 2, self.samples))
+        falls = f_fidelity_score(e.scores(e.logits(), "probability").double(), removed)
         return falls[:, 0], falls[:, 1]

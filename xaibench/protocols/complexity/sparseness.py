@@ -9,16 +9,31 @@ from torch import Tensor
 
 from xaibench.attribution.evidence import Evidence
 from xaibench.protocols.base import Protocol, Scores, status_of
-from xaibench.protocols.curves import constant_or_not_finite
 from xaibench.protocols.settings import OUTPUTS, TARGETS, check_choices
+from xaibench.protocols.statistics import constant_or_not_finite
 
 
 def sparseness_score(maps: Tensor) -> Tensor:
-    """Gini index (P,) in [0, 1) of the absolute values of maps (P, 1, H, W): 0 where all are equal, near 1 where one
-    pixel has all; higher is sparser. NaN where all are 0.
+    """The Gini index of the absolute values of maps.
 
-    sum over i = 1..n of (2 i - n - 1) a_i / (n sum a), the a_i ascending: the mean absolute difference of two values,
+    sum over i = 1..n of (2 i - n - 1) a_i / (n sum a), the a_i ascending: the mean absolute difference of two values
     over twice their mean.
+
+    Args:
+        maps: (P, 1, H, W), any real dtype.
+
+    Returns:
+        (P,) float64 in [0, 1), higher is sparser: 0 where all values are equal, near 1 where one pixel has everything.
+        NaN where all values are 0.
+
+    Examples:
+        >>> import torch
+        >>> from xaibench.functional import sparseness_score
+        >>> sparseness_score(torch.tensor([[[[0.0, 0.0, 0.0, -8.0]]], [[[1.0, 1.0, 1.0, 1.0]]]])).tolist()
+        [0.75, 0.0]
+
+    Source: Chalasani, Chen, Chowdhury, Jha, Wu, Concise Explanations of Neural Networks using Adversarial Training,
+    ICML 2020.
     """
     values = maps.flatten(1).double().abs().sort(1).values
     n = values.shape[1]

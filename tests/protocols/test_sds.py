@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from xaibench.cards import Alignment
 from xaibench.errors import XaibenchError
 from xaibench.protocols.base import OK, UNDEFINED_MAP, UNDEFINED_REFERENCE
-from xaibench.protocols.single_deletion import SingleDeletion, deletion_drops, single_deletion_score
+from xaibench.protocols.faithfulness.sds import SingleDeletion, single_deletion_score
+from xaibench.protocols.single_deletion import deletion_drops
 from xaibench.seeds import generator
 
 SEED = 3
@@ -71,12 +72,12 @@ def loop_sums(attribution: np.ndarray, grid: int) -> list[float]:
 @pytest.mark.parametrize("output", ["logit", "probability"])
 def test_drops_and_scores_agree_with_a_plain_loop(grid, baseline, output, net, images, labels, maps, evidence):
     e = evidence(net, images, labels, seed=SEED, zero=ZERO, chunk=10)
-    judge = SingleDeletion(grid=grid, baseline=baseline, drop_output=output)
-    drops = judge.prepare(e)
+    protocol = SingleDeletion(grid=grid, baseline=baseline, drop_output=output)
+    drops = protocol.prepare(e)
     pairs = zip(images, labels.tolist(), e.image_ids, strict=True)
     expected = np.array([loop_drops(net, *pair, grid, baseline, output) for pair in pairs])
     np.testing.assert_allclose(drops.numpy(), expected, atol=1e-6 * np.abs(expected).max())
-    scores = judge.score(drops, maps)
+    scores = protocol.score(drops, maps)
     reference = [
         spearmanr(loop_sums(m, grid), d).statistic for m, d in zip(maps[:, 0].numpy(), drops.numpy(), strict=True)
     ]
@@ -117,33 +118,33 @@ def test_a_hand_computed_image_of_four_by_four_pixels(evidence):
     quadrants = torch.tensor([[1.0, 2.0], [3.0, 4.0]], dtype=torch.float64)
     image = quadrants.repeat_interleave(2, 0).repeat_interleave(2, 1).expand(1, 3, 4, 4)
     attribution = torch.tensor([[1.0, 1, 0, 9], [1, 1, 0, 0], [5, 0, 2, 1], [0, 0, 1, 1]])[None, None]
-    net, judge = BrightCells([1.0, 2.0, -1.0, 0.5]), SingleDeletion(grid=2)
-    drops = judge.prepare(evidence(net, image, torch.tensor([0]), ["x"]))
+    net, protocol = BrightCells([1.0, 2.0, -1.0, 0.5]), SingleDeletion(grid=2)
+    drops = protocol.prepare(evidence(net, image, torch.tensor([0]), ["x"]))
     assert drops.tolist() == [[1.0, 4.0, -3.0, 2.0]]
-    assert float(judge.score(drops, attribution).values) == pytest.approx(3 / (5 * 4.5) ** 0.5, abs=1e-12)
+    assert float(protocol.score(drops, attribution).values) == pytest.approx(3 / (5 * 4.5) ** 0.5, abs=1e-12)
 
 
 @pytest.mark.parametrize("baseline", ["zero", "random", "blur"])
 def test_the_oracle_scores_one_and_its_opposite_minus_one(baseline, net, images, labels, evidence):
-    judge = SingleDeletion(baseline=baseline)
-    assert judge.has_oracle
-    drops = judge.prepare(evidence(net, images, labels))
-    oracle = judge.oracle(drops, (16, 24))
+    protocol = SingleDeletion(baseline=baseline)
+    assert protocol.has_oracle
+    drops = protocol.prepare(evidence(net, images, labels))
+    oracle = protocol.oracle(drops, (16, 24))
     for dtype in (torch.float64, torch.float32):
-        assert torch.allclose(judge.score(drops, oracle.to(dtype)).values, torch.ones(6, dtype=torch.float64))
-    assert torch.allclose(judge.score(drops, -oracle).values, -torch.ones(6, dtype=torch.float64))
+        assert torch.allclose(protocol.score(drops, oracle.to(dtype)).values, torch.ones(6, dtype=torch.float64))
+    assert torch.allclose(protocol.score(drops, -oracle).values, -torch.ones(6, dtype=torch.float64))
 
 
 def test_maps_that_cannot_be_ranked_are_undefined(net, images, labels, maps, evidence):
-    judge = SingleDeletion()
+    protocol = SingleDeletion()
     maps = maps.clone()
     maps[0], maps[1] = 0.1, 0
     maps[2, 0, 3, 3] = NAN
     maps[3, 0, 0, 0] = float("inf")
-    scores = judge.score(judge.prepare(evidence(net, images, labels)), maps)
+    scores = protocol.score(protocol.prepare(evidence(net, images, labels)), maps)
     assert scores.status == [UNDEFINED_MAP] * 4 + [OK] * 2
     assert scores.values.isnan().tolist() == [True] * 4 + [False] * 2
-    assert judge.score(judge.prepare(evidence(net, images, labels)), maps.float()).status == scores.status
+    assert protocol.score(protocol.prepare(evidence(net, images, labels)), maps.float()).status == scores.status
 
 
 def test_a_map_that_differs_only_within_cells_is_undefined(net, images, labels, evidence):
@@ -164,15 +165,15 @@ def test_drops_that_cannot_be_ranked_are_the_references_fault(maps):
 def test_a_model_that_does_not_look_has_an_undefined_reference(evidence):
     images = torch.rand(2, 3, 4, 4, dtype=torch.float64)
     e = evidence(BrightCells([1.0, 2.0, 3.0, 4.0]), images, torch.tensor([1, 0]))
-    judge = SingleDeletion(grid=2)
-    assert judge.score(judge.prepare(e), torch.rand(2, 1, 4, 4)).status == [UNDEFINED_REFERENCE, OK]
+    protocol = SingleDeletion(grid=2)
+    assert protocol.score(protocol.prepare(e), torch.rand(2, 1, 4, 4)).status == [UNDEFINED_REFERENCE, OK]
 
 
 @pytest.mark.parametrize(("scale", "shift"), [(1e-6, 0.0), (300.0, -5.0), (0.5, 1e3)])
 def test_positive_affine_maps_of_an_attribution_change_nothing(scale, shift, net, images, labels, maps, evidence):
-    judge = SingleDeletion()
-    drops = judge.prepare(evidence(net, images, labels))
-    assert torch.equal(judge.score(drops, maps).values, judge.score(drops, scale * maps + shift).values)
+    protocol = SingleDeletion()
+    drops = protocol.prepare(evidence(net, images, labels))
+    assert torch.equal(protocol.score(drops, maps).values, protocol.score(drops, scale * maps + shift).values)
 
 
 @pytest.mark.parametrize("baseline", ["zero", "random", "blur"])
@@ -238,11 +239,11 @@ def test_sizes_that_do_not_divide_are_refused():
 
 
 def test_weights_fit_where_grid_and_baseline_are_those_of_the_alignment():
-    judge, alignment = SingleDeletion(), Alignment(grid=4, baseline="zero", probability=0.5)
-    assert judge.check_weights(alignment) is None
-    assert "grid 4" in replace(judge, grid=8).check_weights(alignment)
-    assert "zero baseline" in replace(judge, baseline="blur").check_weights(alignment)
-    assert "not trained on deletions" in judge.check_weights(None)
+    protocol, alignment = SingleDeletion(), Alignment(grid=4, baseline="zero", probability=0.5)
+    assert protocol.check_weights(alignment) is None
+    assert "grid 4" in replace(protocol, grid=8).check_weights(alignment)
+    assert "zero baseline" in replace(protocol, baseline="blur").check_weights(alignment)
+    assert "not trained on deletions" in protocol.check_weights(None)
 
 
 def test_settings_in_words_name_both_outputs_where_they_differ():

@@ -1,0 +1,29 @@
+"""Deletion: how fast does the model's score fall while the pixels that a map calls important go?
+
+Petsiuk, Das, Saenko, BMVC 2018.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from torch import Tensor
+
+from xaibench.attribution.evidence import Evidence
+from xaibench.protocols.base import Scores, status_of
+from xaibench.protocols.curves import tied_scores
+from xaibench.protocols.insertion_deletion import CurveProtocol
+
+
+@dataclass(frozen=True)
+class Deletion(CurveProtocol):
+    """The area under the curve from the image to a blank one (`zero`, `blur`), most important pixels first."""
+
+    baseline: str = "zero"
+    blanks: ClassVar[tuple[str, ...]] = ("baseline",)
+
+    def score(self, prepared: Evidence, maps: Tensor) -> Scores:
+        """Areas (P,), lower is better; `tied` is the share of pixels whose order was drawn."""
+        scores = status_of(*self.area(prepared, maps, self.baseline, insertion=False))
+        return replace(scores, also={"tied": tied_scores(maps.flatten(1))})
