@@ -22,6 +22,9 @@ _PUBLIC = {
     "model": "xaibench.plugins",
     "dataset": "xaibench.plugins",
     "protocol": "xaibench.plugins",
+    "guidance_loss": "xaibench.plugins",
+    "schedule": "xaibench.plugins",
+    "recipe": "xaibench.plugins",
     "Dataset": "xaibench.datasets.base",
     "Sample": "xaibench.datasets.base",
     "Annotation": "xaibench.datasets.base",
@@ -34,8 +37,8 @@ _PUBLIC = {
 
 __all__ = [
     "Annotation", "Dataset", "Evidence", "Explanation", "Leaderboard", "Protocol", "Results", "Sample", "Scores",
-    "XaibenchError", "__version__", "attribute", "dataset", "explain", "method", "model", "protocol", "run", "score",
-    "status_of",
+    "XaibenchError", "__version__", "attribute", "dataset", "explain", "guidance_loss", "method", "model", "protocol",
+    "recipe", "run", "schedule", "score", "status_of",
 ]  # fmt: skip
 
 

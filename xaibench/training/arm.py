@@ -13,6 +13,7 @@ from xaibench.errors import XaibenchError
 from xaibench.training.guidance.guided import Guided
 from xaibench.training.guidance.request import Search
 from xaibench.training.guidance.search import guide
+from xaibench.training.recipe import expand_recipe
 from xaibench.training.subject import Subject
 from xaibench.training.task import Task
 
@@ -50,7 +51,7 @@ def train_arm(
                 f"than 5 points of {outcome.score}; take a smaller lambda, or choose = score"
             )
         return Trained(outcome.weights, _seconds(outcome.runs[0].trainings[0].path))
-    start = (getattr(task, "recipe", {}) | subject.changes).get("start")
+    start = (getattr(task, "recipe", {}) | expand_recipe(subject.changes)).get("start")
     weights = subject.baseline(seed, say, **how) if start == "plain" else "plain"
     path = subject.plan(task, seed, weights).run(**how)
     return Trained(path, _seconds(path))

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from xaibench import registry
 from xaibench.cards import DatasetCard, ModelCard
+from xaibench.errors import XaibenchError
+from xaibench.training.registered import RegisteredFunction, find_function
+from xaibench.training.schedules import Progress
 
-LATER = ("optimizer", "gradient_clip", "accumulation", "labels", "class_weights", "head_epochs", "milestones")
-"""Fields that came after trainings had been keyed: facts leave them out where they are as usual."""
+LATER = (
+    "optimizer", "gradient_clip", "accumulation", "labels", "class_weights", "head_epochs", "milestones",
+    "schedule_options",
+)  # fmt: skip
+"""Fields that came after trainings had been keyed: keys leave them out where they have their defaults."""
 
 
 class Recipe(BaseModel):
@@ -22,7 +28,8 @@ class Recipe(BaseModel):
     the epochs of milestones, both counted from the beginning of each stage (that of the head, that of all layers);
     `one-cycle` warms up over a share of all steps and decays to zero (both by a cosine);
     `constant`; `cosine` decays to zero from the first step; `lico` is the rate eta0 cos(7 pi k / 16 K) of step k of K
-    (Lei et al. 2023). augmentation: `crop-flip` (a random resized crop and a flip), `flip` or `none`. optimizer: `sgd`,
+    (Lei et al. 2023); any other name of `xaibench ls schedules` is a plug-in, whose parameters are changed by
+    schedule_options. augmentation: `crop-flip` (a random resized crop and a flip), `flip` or `none`. optimizer: `sgd`,
     or `adam` and `adamw`, which have no use for momentum and nesterov. gradient_clip: the largest norm of a gradient
     (None: any). accumulation: batches whose gradients are averaged before a step; the last step of an epoch takes as
     many as are left. Rates are per step, and a step sees accumulation times batch_size images.
@@ -41,7 +48,7 @@ class Recipe(BaseModel):
     momentum: float = Field(0.9, ge=0, lt=1)
     nesterov: bool = False
     weight_decay: float = Field(1e-4, ge=0)
-    schedule: Literal["step", "one-cycle", "constant", "cosine", "lico"] = "step"
+    schedule: str = "step"
     step_epochs: int = Field(10, ge=1)
     step_factor: float = Field(0.1, gt=0)
     warmup: float = Field(0.3, ge=0, lt=1)
@@ -55,6 +62,16 @@ class Recipe(BaseModel):
     class_weights: bool = False
     head_epochs: int = Field(0, ge=0)
     milestones: tuple[Annotated[int, Field(ge=1)], ...] = ()
+    schedule_options: dict[str, Any] = {}
+
+    @field_validator("schedule")
+    @classmethod
+    def _registered(cls, value: str) -> str:
+        try:
+            registry.card("schedule", value)
+        except XaibenchError as error:
+            raise ValueError(str(error)) from None
+        return value
 
     @field_validator("milestones", mode="before")
     @classmethod
@@ -79,31 +96,37 @@ class Recipe(BaseModel):
             raise ValueError("milestones are epochs in order, such as milestones=[4,6]")
         if self.head_epochs > self.epochs:
             raise ValueError(f"head_epochs={self.head_epochs} are more than all epochs, which are {self.epochs}")
+        if self.schedule_options and not registry.source(registry.card("schedule", self.schedule)):
+            raise ValueError(
+                f"schedule {self.schedule} takes no schedule_options; its numbers are fields of the recipe, such as "
+                "warmup=0.1"
+            )
+        try:
+            self._schedule()
+        except XaibenchError as error:
+            raise ValueError(str(error)) from None
         return self
 
     @property
     def key_fields(self) -> dict[str, Any]:
-        """What keys and headers of weights hold; they take it for granted that fields of `LATER` are as usual."""
+        """What keys and headers of weights hold: the fields, without those of `LATER` that have their defaults.
+
+        Of a plug-in schedule also the source, and all its options.
+        """
         usual = {name for name in LATER if getattr(self, name) == type(self).model_fields[name].default}
-        return self.model_dump(mode="json", exclude=usual)
+        schedule = self._schedule()
+        plugged_in = schedule.key_fields("schedule") if schedule.source else {}
+        return self.model_dump(mode="json", exclude=usual) | plugged_in
 
     def rate_at(self, step: int, steps: int) -> float:
         """The learning rate of step 0..steps-1 of the whole training."""
-        if self.schedule == "constant":
-            return self.learning_rate
-        if self.schedule == "step":
-            return self.learning_rate * self.step_factor ** self._drops(step * self.epochs // steps)
-        if self.schedule == "lico":
-            return self.learning_rate * math.cos(7 * math.pi * step / (16 * steps))
-        warm = self.warmup * steps if self.schedule == "one-cycle" else 0
-        if step < warm:
-            return self.learning_rate * (0.04 + 0.96 * (1 - math.cos(math.pi * step / warm)) / 2)
-        return self.learning_rate * (1 + math.cos(math.pi * (step - warm) / (steps - warm))) / 2
+        return self.learning_rate * self._schedule()(Progress(step, steps, self.epochs, self.head_epochs))
 
-    def _drops(self, epoch: int) -> int:
-        """How often the rate has been lowered by this epoch (from 0) since its stage began."""
-        done = epoch - self.head_epochs if epoch >= self.head_epochs else epoch
-        return sum(done >= end for end in self.milestones) if self.milestones else done // self.step_epochs
+    def _schedule(self) -> RegisteredFunction:
+        """The schedule with its options: of those that ship they are fields of the recipe of the same names."""
+        card = registry.card("schedule", self.schedule)
+        own = {} if registry.source(card) else {name: getattr(self, name) for name in card.parameters}
+        return find_function("schedule", self.schedule, own | self.schedule_options)
 
 
 def recipe_for(
@@ -114,7 +137,7 @@ def recipe_for(
     A data set's label smoothing is left out where the loss is binary cross entropy and its recipe does not say so.
     Raises pydantic's ValidationError for what is no recipe.
     """
-    task, changes = task or {}, changes or {}
+    task, changes = task or {}, expand_recipe(changes or {})
     labels = (data.recipe | card.recipe | task | changes).get("labels", data.labels)
     loss = {"loss": "binary-cross-entropy"} if card.probability == "sigmoid" or labels == "several" else {}
     usual = loss | {"labels": labels} | data.recipe
@@ -124,6 +147,17 @@ def recipe_for(
         # what a network needs from scratch is no reason to fine-tune it otherwise
         recipe = Recipe.model_validate(_fields(usual, data, start, task, changes))
     return recipe
+
+
+def expand_recipe(changes: dict[str, Any]) -> dict[str, Any]:
+    """Changes of a recipe with the fields of the named recipe `base` below them, where they have a `base`.
+
+    Raises XaibenchError for an unknown name.
+    """
+    if "base" not in changes:
+        return changes
+    own = {name: value for name, value in changes.items() if name != "base"}
+    return _layered(registry.card("recipe", changes["base"]).fields, own)
 
 
 def _fields(usual: dict[str, Any], data: DatasetCard, *layers: dict[str, Any]) -> dict[str, Any]:

@@ -22,12 +22,12 @@ from xaibench.training.task import Task
 def guided(
     loss: str = "energy", attribution: str = "ixg", layer: str = INPUT, weight: float = 1e-3,
     annotations: str = "boxes", fraction: float = 1.0, dilate: float = 0.0, subset: int = 0, share_masks: float = 0.1,
-    alpha: float = 0.5, over: str = "annotated", match: str | None = None,
+    alpha: float = 0.5, over: str = "annotated", match: str | None = None, loss_option: dict[str, Any] | None = None,
 ) -> Guided:  # fmt: skip
     """Guidance at one lambda, which is `weight`."""
     guides = Annotations(annotations, fraction, dilate, subset, share_masks)
     stage = INPUT if layer.lower() == INPUT.lower() else layer
-    return Guided(loss, attribution, stage, weight, guides, alpha, over, match)
+    return Guided(loss, attribution, stage, weight, guides, alpha, over, match, loss_options=loss_option or {})
 
 
 def lico(

@@ -93,7 +93,10 @@ def _report(options: _Training, outcome: Outcome) -> None:
 
 @verb("guided", EPILOG, _carry_out)
 def guided(
-    loss: Annotated[str, typer.Option("--loss", help="energy, energy-star, l1, ppce or rrr.")] = "energy",
+    loss: Annotated[str, typer.Option("--loss", help="A name of `xaibench ls losses`.")] = "energy",
+    loss_option: Annotated[
+        list[str] | None, typer.Option("--loss-option", metavar="KEY=VALUE", help="Of the loss, such as floor=1e-3.")
+    ] = None,
     attribution: Annotated[
         str, typer.Option("--attribution", help="ixg, grad-cam, b-cos (of B-cos networks) or intgrad.")
     ] = "ixg",
@@ -128,6 +131,7 @@ def guided(
     measured on validation images (F1 or accuracy, EPG, IoU); the Pareto front over lambdas and epochs is measured on
     test images, and one model of it is exported. The same command after an interruption goes on from there.
     """
+    from xaibench.cli.arguments import parse_options
     from xaibench.errors import XaibenchError
     from xaibench.training.guidance.request import Search
     from xaibench.training.tasks import task_of
@@ -139,6 +143,6 @@ def guided(
     task = task_of("guided", {
         "loss": loss, "attribution": attribution, "layer": layer, "lambda": weights[0], "annotations": annotations,
         "fraction": fraction, "dilate": dilate, "subset": subset, "share_masks": share_masks, "alpha": alpha,
-        "over": over, "match": match,
+        "over": over, "match": match, "loss_option": parse_options(loss_option),
     })  # fmt: skip
     return Search(task, weights, repeats, subsets, choose, test_images)
