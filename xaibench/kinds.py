@@ -12,4 +12,4 @@ PLURALS = {
     "schedule": "schedules",
     "recipe": "recipes",
 }
-"""Of each kind: the folder is `registry/<plural>/`, the entry-point group `xaibench.<plural>`, the command `ls <plural>`."""
+"""Of each kind; the names of folders in `registry/`, of entry-point groups and of what `xaibench ls` lists."""

@@ -29,12 +29,10 @@ def _carry_out(options: _Training, search: Search) -> None:
 
     from xaibench.cli import arguments
     from xaibench.evaluation.resources import choose_device, choose_workers
-    from xaibench.plugins import add
     from xaibench.training.guidance.search import guide
     from xaibench.training.processes import first_process
     from xaibench.training.subject import Subject
 
-    add(options.plugin or (), options.cards or ())
     device = choose_device(options.device)
     subject = Subject(
         options.model, options.dataset, options.data_root, arguments.parse_options(options.dataset_option),

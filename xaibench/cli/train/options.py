@@ -76,12 +76,10 @@ class _Training:
         """Trains, and says where the weights are and what judges them."""
         from xaibench.cards import Alignment
         from xaibench.evaluation.resources import choose_device, choose_workers
-        from xaibench.plugins import add
         from xaibench.training.api import plan_training
         from xaibench.training.named import check_name, name_training
         from xaibench.training.processes import first_process
 
-        add(self.plugin or (), self.cards or ())
         alignment = purpose if isinstance(purpose, Alignment) else None
         device = choose_device(self.device)
         training = plan_training(
@@ -127,6 +125,9 @@ def verb(
         asked = [parameter.replace(annotation=hints[parameter.name]) for parameter in (*first, *mine.values(), *rest)]
 
         def command(**given: Any) -> None:
+            from xaibench.plugins import add
+
+            add(given["plugin"] or (), given["cards"] or ())  # first: a plug-in may define what `own` looks up
             purpose = own(**{key: given.pop(key) for key in mine})
             (carry_out or _Training.run)(_Training(**given), purpose)
 

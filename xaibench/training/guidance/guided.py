@@ -91,9 +91,9 @@ class Guided:
     def key_fields(self) -> dict[str, Any]:
         """Every parameter, with how the values of a batch become one."""
         own = {"alpha": self.alpha} if "energy-star" in (self.loss, self.match) else {}
-        more = self._find(self.loss).key_fields("loss")
+        more = find_loss(self.loss, self.loss_options).key_fields("loss")
         if self.match is not None:
-            more |= self._find(self.match, "--match").key_fields("match")
+            more |= find_loss(self.match).key_fields("match")
         return {
             "loss": self.loss, "attribution": self.attribution, "stage": self.stage, "lambda": self.weight,
             "annotations": self.annotations.key_fields, "match": self.match, "normalisation": "kept",

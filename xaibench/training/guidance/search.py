@@ -168,5 +168,5 @@ def _export(run: Run, found: Training, judge: WeightsEvaluator) -> None:
     }  # fmt: skip
     judge.load(point.path)
     save_state(
-        judge.model.net, found.path, found.header | {"metrics": metrics, "monitor": judge.score, "chosen": chosen}
+        judge.model.net, found.path, found.key_fields | {"metrics": metrics, "monitor": judge.score, "chosen": chosen}
     )
