@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
+from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from xaibench.cards import DatasetCard, ModelCard
 
 LATER = ("optimizer", "gradient_clip", "accumulation", "labels", "class_weights", "head_epochs", "milestones")
-"""Fields that came after trainings had been keyed: facts leave them out where they are as usual."""
+"""Fields that were added later: keys leave them out where they have their defaults, so earlier keys stay valid."""
 
 
 class Recipe(BaseModel):
@@ -23,13 +24,13 @@ class Recipe(BaseModel):
     `one-cycle` warms up over a share of all steps and decays to zero (both by a cosine);
     `constant`; `cosine` decays to zero from the first step; `lico` is the rate eta0 cos(7 pi k / 16 K) of step k of K
     (Lei et al. 2023). augmentation: `crop-flip` (a random resized crop and a flip), `flip` or `none`. optimizer: `sgd`,
-    or `adam` and `adamw`, which have no use for momentum and nesterov. gradient_clip: the largest norm of a gradient
+    or `adam` and `adamw`, which ignore momentum and nesterov. gradient_clip: the largest norm of a gradient
     (None: any). accumulation: batches whose gradients are averaged before a step; the last step of an epoch takes as
     many as are left. Rates are per step, and a step sees accumulation times batch_size images.
 
-    label_smoothing is that of cross entropy, and a recipe of binary cross entropy has none.
+    label_smoothing is for cross entropy; with binary cross entropy it must be 0.
 
-    labels: what is learnt of an image, its `single` label or all of `several`, as multi-hot targets of binary cross
+    labels: `single` learns one label an image, `several` all classes of an image, as multi-hot targets of binary cross
     entropy. class_weights: images count in the loss by the inverse number of training images of their class.
     """
 
@@ -60,7 +61,7 @@ class Recipe(BaseModel):
     @classmethod
     def _listed(cls, value: Any) -> Any:
         if not isinstance(value, (list, tuple)):
-            raise ValueError(f"{value!r} is no list of epochs; write it as milestones=[4,6]")
+            raise ValueError(f"{value!r} is not a list of epochs; write it as milestones=[4,6]")
         return value
 
     @model_validator(mode="after")
@@ -70,22 +71,22 @@ class Recipe(BaseModel):
                 "labels=several needs loss=binary-cross-entropy; or learn one label an image, labels=single"
             )
         if self.labels == "several" and self.class_weights:
-            raise ValueError("class_weights are for images of one class; leave them out, or say labels=single")
+            raise ValueError("class_weights are for images of one class; leave them out, or set labels=single")
         if self.label_smoothing and self.loss == "binary-cross-entropy":
-            raise ValueError("label_smoothing is of cross entropy; with binary-cross-entropy say label_smoothing=0")
+            raise ValueError("label_smoothing is for cross entropy; with binary-cross-entropy set label_smoothing=0")
         if self.milestones and self.schedule != "step":
             raise ValueError(f"milestones need schedule=step, not {self.schedule}; change one of the two")
         if list(self.milestones) != sorted(set(self.milestones)):
             raise ValueError("milestones are epochs in order, such as milestones=[4,6]")
         if self.head_epochs > self.epochs:
-            raise ValueError(f"head_epochs={self.head_epochs} are more than all epochs, which are {self.epochs}")
+            raise ValueError(f"head_epochs={self.head_epochs} is more than epochs={self.epochs}")
         return self
 
     @property
     def key_fields(self) -> dict[str, Any]:
-        """What keys and headers of weights hold; they take it for granted that fields of `LATER` are as usual."""
-        usual = {name for name in LATER if getattr(self, name) == type(self).model_fields[name].default}
-        return self.model_dump(mode="json", exclude=usual)
+        """What keys and headers of weights hold: all fields but those of `LATER` that have their defaults."""
+        defaults = {name for name in LATER if getattr(self, name) == type(self).model_fields[name].default}
+        return self.model_dump(mode="json", exclude=defaults)
 
     def rate_at(self, step: int, steps: int) -> float:
         """The learning rate of step 0..steps-1 of the whole training."""
@@ -112,7 +113,7 @@ def recipe_for(
     """The recipe of a model on a data set, with what is usual for a task, and changes.
 
     A data set's label smoothing is left out where the loss is binary cross entropy and its recipe does not say so.
-    Raises pydantic's ValidationError for what is no recipe.
+    Raises pydantic's ValidationError for fields and values that no recipe has.
     """
     task, changes = task or {}, changes or {}
     labels = (data.recipe | card.recipe | task | changes).get("labels", data.labels)
@@ -121,9 +122,21 @@ def recipe_for(
     start = {"start": "plain"} if card.plain and card.plain.file else {}
     recipe = Recipe.model_validate(_fields(usual, data, card.recipe, start, task, changes))
     if recipe.start != "scratch" and data.recipe.get("start") != "scratch":
-        # what a network needs from scratch is no reason to fine-tune it otherwise
+        # the model's own numbers are for training from scratch, not for fine-tuning
         recipe = Recipe.model_validate(_fields(usual, data, start, task, changes))
     return recipe
+
+
+def recipe_problem(error: ValidationError) -> str:
+    """The first mistake in a recipe, in one line, with the nearest field for an unknown one."""
+    first = error.errors()[0]
+    name = ": ".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        close = get_close_matches(name, Recipe.model_fields, n=1, cutoff=0.5)
+        hint = f"did you mean {close[0]}?" if close else f"it has {', '.join(Recipe.model_fields)}"
+        return f"it has no field {name!r}; {hint}"
+    problem = first["msg"].removeprefix("Value error, ")
+    return f"{name}: {problem}" if name else problem
 
 
 def _fields(usual: dict[str, Any], data: DatasetCard, *layers: dict[str, Any]) -> dict[str, Any]:

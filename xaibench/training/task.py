@@ -1,4 +1,4 @@
-"""What a model is trained for: one object per way of training, which gives the loop its loss, data and evaluation."""
+"""What a model is trained for: an object per task, which gives the training loop its loss, data and evaluation."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Objective:
 
 
 class Task(Protocol):
-    """A way of training, as a frozen dataclass of its parameters."""
+    """What a model is trained for, as a frozen dataclass of its parameters."""
 
     name: str
     """As in `xaibench train NAME`."""
