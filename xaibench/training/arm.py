@@ -9,9 +9,9 @@ import pyarrow.parquet as pq
 
 from xaibench.errors import XaibenchError
 from xaibench.training.api import plan_training
+from xaibench.training.guidance.options import GuidedOptions
 from xaibench.training.resources import Resources
 from xaibench.training.subject import Report, Subject, silent
-from xaibench.training.tasks import GuidedOptions
 
 
 class NoEpochChosen(XaibenchError):

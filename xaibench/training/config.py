@@ -9,7 +9,8 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from xaibench.configuration import Argument, Config
 from xaibench.errors import XaibenchError
-from xaibench.training.tasks import TASKS, TaskOptions, parse_options
+from xaibench.training.options import TaskOptions
+from xaibench.training.tasks import TASKS, parse_options
 
 if TYPE_CHECKING:
     from xaibench.training.task import Task

@@ -14,11 +14,10 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate import Accelerator, DataLoaderConfiguration, DistributedDataParallelKwargs
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import Sampler
 
 from xaibench.datasets.loading import batches, make_loader
@@ -32,9 +31,6 @@ from xaibench.training.recipe import Recipe
 from xaibench.training.resources import Resources
 from xaibench.training.steps import Means, check_finite, ids_in, make_optimizer, validate_terms
 from xaibench.training.task import Objective
-
-Loss = Callable[[nn.Module, Any], dict[str, Tensor]]
-Evaluate = Callable[[nn.Module], dict[str, float]]
 
 TIMES = ("seconds", "train_seconds")
 """Of an epoch, and of it without evaluation: metrics that differ from one machine to the next."""

@@ -6,15 +6,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from torch import nn
+from torch import Tensor, nn
 
 from xaibench.cards import Geometry
 from xaibench.datasets.base import Dataset
 
 if TYPE_CHECKING:
     from xaibench.models.base import Model
-    from xaibench.training.loop import Evaluate, Loss
     from xaibench.training.recipe import Recipe
+
+Loss = Callable[[nn.Module, Any], dict[str, Tensor]]
+"""A network and a batch to scalar terms, `loss` among them."""
+Evaluate = Callable[[nn.Module], dict[str, float]]
+"""A network to metrics by name."""
 
 
 @dataclass(frozen=True)
