@@ -10,8 +10,8 @@ from xaibench import registry
 from xaibench.errors import XaibenchError
 from xaibench.plugins import load_plugin
 from xaibench.training.api import plan_training
-from xaibench.training.arm import expand_recipe
-from xaibench.training.recipe import Recipe
+from xaibench.training.config import TrainingConfig
+from xaibench.training.recipe import Recipe, expand_recipe
 from xaibench.training.registered import find_function
 from xaibench.training.schedules import Progress
 
@@ -43,6 +43,10 @@ def mild():
         return {"epochs": 4, "learning_rate": 0.02, "schedule": "step", "milestones": [2]}
 
     return mild
+
+
+def planned(recipe):
+    return plan_training(TrainingConfig(model="resnet18", dataset="critters", recipe=recipe))
 
 
 def test_progress_by_hand():
@@ -87,11 +91,11 @@ def test_fields_beside_a_named_recipe_replace_its_own(mild):
     assert expand_recipe({"base": "mild", "epochs": 9}) == mild() | {"epochs": 9}
     assert expand_recipe({"base": "mild", "schedule": "cosine"}).keys() == mild().keys() - {"milestones"}
     assert expand_recipe({"epochs": 9}) == {"epochs": 9}
-    named = plan_training("resnet18", "critters", None, changes={"base": "mild", "learning_rate": 0.5})
-    given = plan_training("resnet18", "critters", None, changes=mild() | {"learning_rate": 0.5})
+    named = planned({"base": "mild", "learning_rate": 0.5})
+    given = planned(mild() | {"learning_rate": 0.5})
     assert named.recipe == given.recipe and named.recipe.learning_rate == 0.5 and named.path == given.path
     with pytest.raises(XaibenchError, match="unknown recipe 'mld'; did you mean mild"):
-        plan_training("resnet18", "critters", None, changes={"base": "mld"})
+        planned({"base": "mld"})
 
 
 @pytest.mark.parametrize("name", registry.names("recipe"))

@@ -22,7 +22,10 @@ from xaibench.models.state import StateFile, check_classes
 from xaibench.protocols.base import Protocol
 from xaibench.results.cells import Cell
 from xaibench.training.api import plan_training
+from xaibench.training.config import TrainingConfig
 from xaibench.training.find import WeightsRequest, find_weights, how_to_get_weights, missing_weights, own_file
+from xaibench.training.resources import Resources
+from xaibench.training.tasks import alignment_fields
 
 MODEL_ALONE = -1  # the number of the method in cells of protocols that judge none
 
@@ -166,18 +169,19 @@ def _weights(order: ResolvedRun, download: bool, workers: int, device: str, quie
             raise missing_weights(order.model, order.data, order.wanted)
         return path
     alignment = order.wanted.alignment if order.wanted.choice == "aligned" else None
-    training = plan_training(
-        order.model.name,
-        order.data.name,
-        alignment,
+    config = TrainingConfig(
+        model=order.model.name,
+        dataset=order.data.name,
         data_root=order.root,
-        options=order.options,
-        changes=order.recipe,
+        dataset_options=order.options,
+        recipe=order.recipe,
         download=download,
         seed=order.training_seed or 0,
         image_size=order.data.geometry.crop,
+        **alignment_fields(alignment),
     )
-    return training.run(workers=workers, device=device, quiet=quiet)
+    training = plan_training(config)
+    return training.run(resources=Resources(workers, device, quiet=quiet))
 
 
 def _unaligned(card: ProtocolCard, judge: Protocol, problem: str, order: ResolvedRun) -> XaibenchError:

@@ -1,12 +1,12 @@
-"""Model guidance as a way of training: a localisation loss on attributions beside the loss of classification.
+"""Model guidance: a localisation loss on attributions beside the loss of classification.
 
 Rao, Böhle, Parchami-Araghi, Schiele, ICCV 2023. A step minimises classification + lambda * 64 * the mean localisation
 loss of its annotated images; see `losses.weighted`.
 
-Normalisation layers keep the statistics of the baseline. Attributions are those of evaluation mode, so that no image's
-map depends on its batch; a classification loss in training mode would be that of another network, and the two drift
-apart: on the embedded data a network came out that got 97 % of its training images right by the statistics of batches,
-and 37 % by its own.
+Normalisation layers keep the statistics of the baseline. Attributions are taken in evaluation mode, so that no image's
+map depends on its batch. A classification loss in training mode would use other statistics than the attributions, and
+the two networks drift apart: on the embedded data one classified 97 % of its training images correctly with the
+statistics of batches, and 37 % with its own.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from xaibench.errors import XaibenchError
 from xaibench.models.base import Model
 from xaibench.training.classifier import MONITOR, classification_loss
 from xaibench.training.guidance.attributions import check_attribution, guided_maps
-from xaibench.training.guidance.evaluation import Evaluation
+from xaibench.training.guidance.evaluation import Evaluation, EvaluationBatches
 from xaibench.training.guidance.images import GuidedImages
 from xaibench.training.guidance.kept import keep_epoch
 from xaibench.training.guidance.localisation import LocalisationLoss, find_loss
@@ -61,7 +61,7 @@ class Guided:
     `energy-star`. over: what the mean of a step is over, `annotated` images or the whole `batch`. match: another loss,
     whose lambda `weight` then is; the lambda of `loss` is the one that has as large a gradient on the weights that
     training starts from. keep: a folder for the weights of the epochs on the Pareto front, which changes no result.
-    Raises XaibenchError for settings that are none.
+    Raises XaibenchError for settings that are out of range.
     """
 
     loss: str = "energy"
@@ -108,7 +108,7 @@ class Guided:
         )
         validation = Evaluation(
             model, split.validation, self.attribution, self.stage, several=recipe.labels == "several",
-            batch_size=recipe.batch_size, workers=workers,
+            batches=EvaluationBatches(recipe.batch_size, workers),
         )  # fmt: skip
         strength = self._strength(model, images)
         monitor = MONITOR[recipe.labels]
