@@ -7,9 +7,12 @@ import sys
 
 import pytest
 
+import xaibench
+import xaibench.cards
 from xaibench import registry
 from xaibench.cards import CARD_TYPES, KINDS, read_card
 from xaibench.errors import XaibenchError
+from xaibench.kinds import PLURALS
 
 METHODS = [
     "ixg", "ixg-sg", "ig", "ig-u", "ig-sg", "ixg-abs", "ixg-sg-abs", "ig-abs", "ig-u-abs", "ig-sg-abs", "ig-sg-sq",
@@ -49,7 +52,7 @@ def own_card(empty_home):
 def test_every_card_loads_and_its_target_imports(kind, name):
     card = registry.card(kind, name)
     assert card.name == name and card.kind == kind and card.title and not card.source
-    assert callable(registry.load(card)) if kind != "comparison" else not card.target
+    assert callable(registry.load(card)) if kind not in ("comparison", "recipe") else not card.target
 
 
 def test_the_papers_methods_and_the_issues_models_exist():
@@ -159,13 +162,17 @@ def test_cards_say_only_what_their_kind_may(kind, tmp_path):
         ("model", "resnet-50", "resnet50"),
         ("dataset", "criters", "critters"),
         ("protocol", "isds", "idsds or sds"),
+        ("loss", "engy", "energy"),
+        ("recipe", "zzzzzz", None),
     ],
 )
 def test_unknown_names_get_the_nearest(kind, name, near):
     with pytest.raises(XaibenchError) as caught:
         registry.card(kind, name)
     message = str(caught.value)
-    assert message.startswith(f"unknown {kind} {name!r}; ") and message.endswith(f"`xaibench ls {kind}s` lists all")
+    assert message.startswith(f"unknown {kind} {name!r}; ") and message.endswith(
+        f"`xaibench ls {PLURALS[kind]}` lists all"
+    )
     assert ("did you mean" in message) == (near is not None) and (near or "") in message
 
 
@@ -188,6 +195,73 @@ def test_a_name_defined_twice_is_an_error_that_names_both_places(own_card):
     with pytest.raises(XaibenchError, match="method 'ig' is defined twice") as caught:
         registry.card("method", "rise")
     assert str(path) in str(caught.value) and str(registry.shipped() / "methods" / "ig.toml") in str(caught.value)
+
+
+# Looked up once ------------------------------------------------------------------------------------------------------
+
+MINE = 'title = "{title}"\ntarget = "xaibench.attribution.gradients:gradient"\n'
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """The folders that are listed, the groups of entry points that are asked for and the cards that are read."""
+    for cached in (registry._shipped_cards, registry._installed, registry._card_in_file):
+        cached.cache_clear()
+    seen = {"listed": [], "asked": [], "read": []}
+    listing, asking, reading = registry._cards_in, registry.entry_points, xaibench.cards.read_card
+
+    def count(name, function, pick):
+        def counting(*arguments, **keywords):
+            seen[name].append(pick(*arguments, **keywords))
+            return function(*arguments, **keywords)
+
+        return counting
+
+    monkeypatch.setattr(registry, "_cards_in", count("listed", listing, lambda folder, kind: folder))
+    monkeypatch.setattr(registry, "entry_points", count("asked", asking, lambda group: group))
+    monkeypatch.setattr(xaibench.cards, "read_card", count("read", reading, lambda kind, path: path))
+    return seen
+
+
+def test_what_cannot_change_is_looked_up_once(counted):
+    names = registry.names("method")
+    assert len(names) >= 50
+    for name in names * 2:
+        registry.card("method", name)
+    assert counted["listed"].count(registry.shipped()) == 1
+    assert len(counted["asked"]) == len(set(counted["asked"])) == len(KINDS)
+    assert len(counted["read"]) == len(set(counted["read"])) == len(names)
+
+
+def test_a_card_is_read_again_when_its_file_has_changed(counted, own_card):
+    path = own_card("method", "mine", MINE.format(title="One"))
+    first = registry.card("method", "mine")
+    assert first.title == "One" and registry.card("method", "mine") is first
+    path.write_text(MINE.format(title="Another"))
+    assert registry.card("method", "mine").title == "Another"
+    other = path.with_name("other")
+    other.write_text(MINE.format(title="Replaced"))
+    other.replace(path)
+    assert registry.card("method", "mine").title == "Replaced" and len(counted["read"]) == 3
+
+
+def test_cards_that_appear_and_go_are_seen_at_once(own_card, tmp_path, monkeypatch):
+    assert registry.names("method", "new-*") == []
+    first, second = (own_card("method", f"new-{n}", MINE.format(title="x")) for n in (1, 2))
+    assert registry.names("method", "new-*") == ["new-1", "new-2"]
+    first.unlink()
+    assert registry.names("method", "new-*") == ["new-2"]
+    added = tmp_path / "added"
+    (added / "methods").mkdir(parents=True)
+    second.rename(added / "methods" / "new-3.toml")
+    assert registry.names("method", "new-*") == []
+    registry.add_folder(added)
+    xaibench.method("new-4")(lambda evidence: evidence.inputs)
+    assert registry.names("method", "new-*") == ["new-3", "new-4"]
+    assert all(registry.plugged_in(registry.card("method", name)) for name in ("new-3", "new-4"))
+    own_card("method", "new-5", MINE.format(title="x"))
+    monkeypatch.setenv("XAIBENCH_HOME", str(tmp_path / "elsewhere"))
+    assert registry.names("method", "new-*") == ["new-3", "new-4"]
 
 
 @pytest.mark.parametrize("target", ["no_such_module:x", "xaibench.seeds:no_such_name", "xaibench.seeds", ""])
@@ -221,9 +295,24 @@ class Data(xaibench.Dataset):
 @xaibench.protocol("packaged-score", metric="m", range=(0, 1), higher_is_better=True, undefined_cost=0)
 class Score(xaibench.Protocol):
     pass
+
+@xaibench.guidance_loss("packaged-loss")
+def loss(maps, masks):
+    return maps.sum((1, 2))
+
+@xaibench.schedule("packaged-schedule")
+def falling(progress):
+    return 1 - progress.fraction
+
+@xaibench.recipe("packaged-recipe")
+def quick():
+    return {"epochs": 1}
 """
-OTHER_KINDS = {"model": ("packaged-net", "net"), "dataset": ("packaged-data", "Data"),
-               "protocol": ("packaged-score", "Score")}  # fmt: skip
+OTHER_KINDS = {
+    "model": ("packaged-net", "net"), "dataset": ("packaged-data", "Data"), "protocol": ("packaged-score", "Score"),
+    "loss": ("packaged-loss", "loss"), "schedule": ("packaged-schedule", "falling"),
+    "recipe": ("packaged-recipe", "quick"),
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -234,7 +323,9 @@ def package(tmp_path, monkeypatch):
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: packaged-methods\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text(
         "[xaibench.methods]\npackaged-card = packaged_methods:card\npackaged = packaged_methods:packaged\n"
-        + "".join(f"[xaibench.{k}s]\n{name} = packaged_methods:{thing}\n" for k, (name, thing) in OTHER_KINDS.items())
+        + "".join(
+            f"[xaibench.{PLURALS[k]}]\n{name} = packaged_methods:{thing}\n" for k, (name, thing) in OTHER_KINDS.items()
+        )
     )
     (tmp_path / "site" / "packaged_methods.py").write_text(ENTRY_POINT)
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
@@ -274,8 +365,6 @@ def test_listing_names_imports_nothing_heavy():
 
 
 def test_public_names_are_there_and_others_are_not():
-    import xaibench
-
     for name in xaibench.__all__:
         assert getattr(xaibench, name)
     with pytest.raises(AttributeError, match="no attribute 'atribute'"):

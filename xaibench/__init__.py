@@ -24,6 +24,9 @@ _PUBLIC = {
     "model": "xaibench.plugins",
     "dataset": "xaibench.plugins",
     "protocol": "xaibench.plugins",
+    "guidance_loss": "xaibench.plugins",
+    "schedule": "xaibench.plugins",
+    "recipe": "xaibench.plugins",
     "Dataset": "xaibench.datasets.base",
     "Sample": "xaibench.datasets.base",
     "Annotation": "xaibench.datasets.base",
@@ -36,9 +39,8 @@ _PUBLIC = {
 
 __all__ = [
     "Annotation", "Dataset", "Evidence", "Explanation", "Leaderboard", "Protocol", "Results", "RunConfig", "Sample",
-    "Scores", "XaibenchError", "__version__", "attribute", "dataset", "explain", "functional", "method", "model", "named",
-    "protocol",
-    "run", "score", "status_of",
+    "Scores", "XaibenchError", "__version__", "attribute", "dataset", "explain", "functional", "guidance_loss",
+    "method", "model", "named", "protocol", "recipe", "run", "schedule", "score", "status_of",
 ]  # fmt: skip
 
 

@@ -98,7 +98,7 @@ class Config(BaseModel):
             if value is None or argument.hidden:
                 continue
             if argument.flag == "":
-                positional.append(",".join(value) if isinstance(value, list) else str(value))
+                positional.append(",".join(map(str, value)) if isinstance(value, list) else str(value))
             else:
                 options += list(_words(argument.flag or f"--{name.replace('_', '-')}", value, kind_of(info)))
         return [*positional, *options]
@@ -150,7 +150,7 @@ def _words(flag: str, value: Any, kind: str) -> Iterator[str]:
         for item in value:
             yield from (flag, str(item))
     else:
-        yield from (flag, ",".join(value) if kind == "names" else str(value))
+        yield from (flag, ",".join(map(str, value)) if kind == "names" else str(value))
 
 
 def _toml(value: Any) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from xaibench.kinds import PLURALS
+
 
 class XaibenchError(Exception):
     """A mistake or an obstacle that the user can act on.
@@ -28,4 +30,5 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> XaibenchError:
     known = list(known)
     close = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(close)}? " if close else ""
-    return XaibenchError(f"unknown {kind} {name!r}; {hint}`xaibench ls {kind}s` lists all")
+    plural = PLURALS.get(kind, f"{kind}s")
+    return XaibenchError(f"unknown {kind} {name!r}; {hint}`xaibench ls {plural}` lists all")

@@ -1,4 +1,5 @@
-"""Plug-ins: the decorators that register a method, model, data set or protocol, and the files that hold them.
+"""Plug-ins: decorators that register methods, models, data sets, protocols, and losses, schedules and recipes of
+trainings; and the files that hold them.
 
     import xaibench
 
@@ -6,9 +7,10 @@
     def my_saliency(evidence):
         return evidence.gradient()
 
-A file is named by `--plugin my_saliency.py`; a package names the decorated object as an entry point `xaibench.methods`
-(or `.models`, `.datasets`, `.protocols`). The digest of the code is part of every result's key (`sources.py`), so an
-edited plug-in never reuses old rows. Words of a decorator that are no fields of the card are parameters of the object.
+A file is named by `--plugin my_saliency.py`; a package names the decorated object as an entry point of the group
+`xaibench.methods`, or of another plural of `kinds.py`. The digest of the code is part of every key (`sources.py`), so
+an edited plug-in never reuses old results. Arguments of a decorator that are no fields of the card are parameters of
+the object.
 """
 
 from __future__ import annotations
@@ -41,8 +43,8 @@ def method(
     ... def my_saliency(evidence):
     ...     return evidence.gradient()
     """
-    words = {"title": title, "transform": transform, "needs": needs, "families": families}
-    return _registering("method", name, words, parameters)
+    card_fields = {"title": title, "transform": transform, "needs": needs, "families": families}
+    return _registering("method", name, card_fields, parameters)
 
 
 def model(
@@ -58,8 +60,11 @@ def model(
     probability is `softmax` or `sigmoid`. stages are paths of modules by the names that `--layer` takes: Mid1, Mid2,
     Mid3 and Final.
     """
-    words = {"title": title, "mean": mean, "std": std, "cam_layer": cam_layer, "family": family}
-    return _registering("model", name, words | {"probability": probability, "stages": stages or {}}, parameters)
+    card_fields = {
+        "title": title, "mean": mean, "std": std, "cam_layer": cam_layer, "family": family, "probability": probability,
+        "stages": stages or {},
+    }  # fmt: skip
+    return _registering("model", name, card_fields, parameters)
 
 
 def dataset(
@@ -74,12 +79,12 @@ def dataset(
     train_parameters and validation_parameters are those of the images that are learnt from and validated on. With a
     recipe (see `xaibench show dataset critters`) models are trained on first use.
     """
-    words = {
+    card_fields = {
         "title": title, "geometry": geometry, "needs_root": needs_root, "min_cam_grid": min_cam_grid,
         "train_parameters": train_parameters or {}, "validation_parameters": validation_parameters or {},
         "recipe": recipe or {},
     }  # fmt: skip
-    return _registering("dataset", name, words, parameters)
+    return _registering("dataset", name, card_fields, parameters)
 
 
 def protocol(
@@ -90,20 +95,67 @@ def protocol(
     """Registers a dataclass that inherits `xaibench.Protocol` as a protocol.
 
     Its fields are the settings (`--setting KEY=VALUE`), with their defaults unless given here. metric names the score,
-    range bounds it, undefined_cost is what a map counts as that cannot be scored: the score of knowing nothing. weights
-    are those it judges by default, `plain` or `aligned`. further says of each score in `Scores.also` its range,
-    higher_is_better (None: it only describes) and undefined_cost.
+    range bounds it, undefined_cost is the score of a map that cannot be scored: chance level. weights are those that it
+    evaluates by default, `plain` or `aligned`. further gives for each score in `Scores.also` its range,
+    higher_is_better (None: it has no direction and nothing is ranked by it) and undefined_cost.
     """
-    words = {
+    card_fields = {
         "title": title, "metric": metric, "range": range, "higher_is_better": higher_is_better,
         "undefined_cost": undefined_cost, "weights": weights, "comparable_across_models": comparable_across_models,
         "further": further or {},
     }  # fmt: skip
-    return _registering("protocol", name, words, parameters)
+    return _registering("protocol", name, card_fields, parameters)
 
 
-def _registering(kind: str, name: str, words: dict[str, Any], parameters: dict[str, Any]) -> Callable:
-    """The decorator that makes a card of these words for what it decorates, and registers both."""
+def guidance_loss(name: str, *, title: str = "", **parameters: Any) -> Callable:
+    """Registers a function of maps and masks as a localisation loss of model guidance (`--loss NAME`).
+
+    `loss(maps, masks, **parameters)` gets the attributions of N images, (N, H, W) signed, each of one class and summed
+    over channels, and the masks of that class, (N, H, W) bool. It returns the loss of each image, (N,), by torch
+    operations that a gradient passes through: no in-place changes, finite where a map or a mask is all zeros. The mean
+    over the images is taken, and weighted by --lambda, outside. parameters are defaults that `--loss-option KEY=VALUE`
+    overrides; they are part of the training's key, with the source of the code.
+
+    >>> import xaibench
+    >>> @xaibench.guidance_loss("my-outside", power=2)
+    ... def outside(maps, masks, power):
+    ...     return (maps.relu() * ~masks).pow(power).mean((1, 2))
+    """
+    return _registering("loss", name, {"title": title}, parameters)
+
+
+def schedule(name: str, *, title: str = "", **parameters: Any) -> Callable:
+    """Registers a function of progress as a schedule of the learning rate (`--recipe schedule=NAME`).
+
+    `schedule(progress, **parameters)` returns what the recipe's learning rate is multiplied by at a step, a float from
+    0. progress has `step` (from 0), `steps` and `fraction` (step / steps, in [0, 1)) of the whole training, `epoch`
+    (from 0), `epochs`, and `head_epochs`, the number of first epochs that train the head alone. parameters are defaults
+    that `--recipe "schedule_options={KEY=VALUE}"` overrides; they are part of the training's key, with the source.
+
+    >>> import xaibench
+    >>> @xaibench.schedule("my-decay", power=2)
+    ... def decay(progress, power):
+    ...     return (1 - progress.fraction) ** power
+    """
+    return _registering("schedule", name, {"title": title}, parameters)
+
+
+def recipe(name: str, *, title: str = "") -> Callable:
+    """Registers fields of a training's recipe under one name (`--recipe base=NAME`).
+
+    The decorated function takes nothing and returns the fields as a dict, once, when it is decorated. Fields that are
+    given beside `base` replace those of the named recipe; the key of a training holds the fields, not the name.
+
+    >>> import xaibench
+    >>> @xaibench.recipe("my-recipe")
+    ... def my_recipe():
+    ...     return {"optimizer": "adamw", "learning_rate": 3e-4, "schedule": "cosine"}
+    """
+    return _registering("recipe", name, {"title": title}, {})
+
+
+def _registering(kind: str, name: str, card_fields: dict[str, Any], parameters: dict[str, Any]) -> Callable:
+    """The decorator that makes a card of these fields for what it decorates, and registers both."""
 
     def decorate(thing: Any) -> Any:
         from pydantic import ValidationError
@@ -112,11 +164,14 @@ def _registering(kind: str, name: str, words: dict[str, Any], parameters: dict[s
         from xaibench.sources import source_of
 
         settings = {f.name: f.default for f in fields(thing) if f.default is not MISSING} if is_dataclass(thing) else {}
-        title = words["title"] or (thing.__doc__ or name).strip().splitlines()[0]
-        said = words | {"name": name, "title": title, "parameters": settings | parameters}
+        title = card_fields["title"] or (thing.__doc__ or name).strip().splitlines()[0]
         target = f"{thing.__module__}:{thing.__qualname__}"
+        fields_of_card = card_fields | {
+            "name": name, "title": title, "parameters": settings | parameters, "target": target,
+            "source": source_of(thing) or target,
+        } | ({"fields": thing()} if kind == "recipe" else {})  # fmt: skip
         try:
-            card = CARD_TYPES[kind].model_validate(said | {"target": target, "source": source_of(thing) or target})
+            card = CARD_TYPES[kind].model_validate(fields_of_card)
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(map(str, first["loc"]))

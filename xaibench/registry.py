@@ -1,17 +1,21 @@
 """The registry: cards by name, and the objects they name.
 
 Cards come from five places, in this order, and a name that appears twice is an error: the cards that ship with
-xaibench, the user's own (`XAIBENCH_HOME/cards/<kind>s/*.toml`), folders added for this process (`--cards DIR`, in the
-same layout), entry points `xaibench.<kind>s` of installed packages, and what `@xaibench.method` and its kin registered
-from a plug-in file (`plugins.py`). Listing names reads no card and imports nothing heavy; an object is imported when it
-is asked for.
+xaibench, the user's own (`XAIBENCH_HOME/cards/<plural>/*.toml`), folders added for this process (`--cards DIR`, in the
+same layout), entry points `xaibench.<plural>` of installed packages, and what `@xaibench.method` and the other
+decorators registered from a plug-in file (`plugins.py`). Plurals are those of `kinds.py`.
+
+What ships and what is installed is looked up once in a process. The user's folders are listed at each lookup, because
+a training adds models to them. A card is read again only when its file has changed. Listing names reads no card and
+imports nothing heavy; an object is imported when it is asked for.
 """
 
 from __future__ import annotations
 
 import importlib
+import sys
 from fnmatch import fnmatchcase
-from functools import cache
+from functools import cache, lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,9 +23,13 @@ from typing import TYPE_CHECKING, Any
 from xaibench.errors import XaibenchError, unknown
 from xaibench.home import home
 from xaibench.importing import load_file
+from xaibench.kinds import PLURALS
 
 if TYPE_CHECKING:
     from xaibench.cards import Card
+
+Place = Path | EntryPoint | None
+"""Where a card is defined: its file, its entry point, or None for what a decorator registered."""
 
 _decorated: dict[tuple[str, str], tuple[Card, Any]] = {}
 _folders: list[Path] = []
@@ -35,34 +43,78 @@ def shipped() -> Path:
     return inside if inside.is_dir() else package.parent / "registry"
 
 
-def _places(kind: str) -> dict[str, Path | EntryPoint | None]:
-    """Where each name of a kind is defined; None for what a decorator registered."""
-    places: dict[str, Path | EntryPoint | None] = {}
-    found: list[tuple[str, Path | EntryPoint | None]] = []
-    for folder in (shipped(), home() / "cards", *_folders):
-        found += [(path.name.removesuffix(".toml"), path) for path in sorted((folder / f"{kind}s").glob("*.toml"))]
-    found += [(entry.name, entry) for entry in entry_points(group=f"xaibench.{kind}s")]
+# Where names are defined ---------------------------------------------------------------------------------------------
+
+
+def _places(kind: str) -> dict[str, Place]:
+    """Where each name of a kind is defined; raises XaibenchError for a name that is defined twice."""
+    found: list[tuple[str, Place]] = [*_shipped_cards(kind)]
+    for folder in (home() / "cards", *_folders):
+        found += _cards_in(folder, kind)
+    found += [(entry.name, entry) for entry in _installed(tuple(sys.path)).get(kind, ())]
     found += [(name, None) for known, name in _decorated if known == kind]
-    for name, place in found:
-        if name in places:
-            raise XaibenchError(f"{kind} {name!r} is defined twice: {_where(places[name])} and {_where(place)}")
-        places[name] = place
+    places = dict(found)
+    if len(places) < len(found):
+        raise _defined_twice(kind, found)
     return places
 
 
-def _where(place: Path | EntryPoint | None) -> str:
+@cache
+def _shipped_cards(kind: str) -> tuple[tuple[str, Path], ...]:
+    return tuple(_cards_in(shipped(), kind))
+
+
+def _cards_in(folder: Path, kind: str) -> list[tuple[str, Path]]:
+    """Names and files of the cards of a kind in a folder of cards, sorted; none where there is no such folder."""
+    return [(path.name.removesuffix(".toml"), path) for path in sorted((folder / PLURALS[kind]).glob("*.toml"))]
+
+
+@lru_cache(maxsize=1)
+def _installed(search_path: tuple[str, ...]) -> dict[str, tuple[EntryPoint, ...]]:
+    """The entry points of installed packages by kind of card; looked up again when sys.path has changed."""
+    return {kind: tuple(entry_points(group=f"xaibench.{plural}")) for kind, plural in PLURALS.items()}
+
+
+def _defined_twice(kind: str, found: list[tuple[str, Place]]) -> XaibenchError:
+    names = [name for name, _ in found]
+    twice = next(name for name in names if names.count(name) > 1)
+    first, second, *_ = (_where(place) for name, place in found if name == twice)
+    return XaibenchError(f"{kind} {twice!r} is defined twice: {first} and {second}")
+
+
+def _where(place: Place) -> str:
     if place is None:
         return "a plug-in"
     return str(place) if isinstance(place, Path) else f"entry point {place.value}"
 
 
+def add_folder(folder: Path) -> None:
+    """Adds a folder of cards for this process: `methods/*.toml`, `models/`, `datasets/`, ... in it.
+
+    Raises XaibenchError where it has none of these.
+    """
+    if not any((folder / plural).is_dir() for plural in PLURALS.values()):
+        raise XaibenchError(
+            f"--cards {folder} is no folder of cards; it holds methods/NAME.toml, models/, datasets/, protocols/ or "
+            "comparisons/"
+        )
+    if folder.resolve() not in _folders:
+        _folders.append(folder.resolve())
+
+
+# Cards ---------------------------------------------------------------------------------------------------------------
+
+
 def names(kind: str, pattern: str = "*") -> list[str]:
-    """The names of all cards of a kind (method, model, dataset, protocol, comparison) that match a glob, sorted."""
+    """The names of all cards of a kind (one of `kinds.PLURALS`) that match a glob, sorted."""
     return sorted(name for name in _places(kind) if fnmatchcase(name, pattern))
 
 
 def card(kind: str, name: str) -> Any:
-    """The card of a name (MethodCard, ModelCard, ...); raises XaibenchError with the nearest names."""
+    """The card of a name (MethodCard, ModelCard, ...); raises XaibenchError with the nearest names.
+
+    The same card is returned until its file changes: change a copy of it, never its dicts in place.
+    """
     places = _places(kind)
     if name not in places:
         raise unknown(kind, name, places)
@@ -71,25 +123,16 @@ def card(kind: str, name: str) -> Any:
         return _decorated[kind, name][0]
     if isinstance(place, EntryPoint):
         return _entry_card(kind, place)
+    state = place.stat()
+    return _card_in_file(kind, place, (state.st_mtime_ns, state.st_size, state.st_ino))
+
+
+@cache
+def _card_in_file(kind: str, path: Path, state: tuple[int, int, int]) -> Card:
+    """The card in a file; state (time of change, size, inode) tells an edited file from the one that was read."""
     from xaibench.cards import read_card
 
-    return read_card(kind, place)
-
-
-def add_folder(folder: Path) -> None:
-    """Adds a folder of cards for this process: `methods/*.toml`, `models/`, `datasets/`, ... in it.
-
-    Raises XaibenchError where it has none of these.
-    """
-    from xaibench.cards import KINDS
-
-    if not any((folder / f"{kind}s").is_dir() for kind in KINDS):
-        raise XaibenchError(
-            f"--cards {folder} is no folder of cards; it holds methods/NAME.toml, models/, datasets/, protocols/ or "
-            "comparisons/"
-        )
-    if folder.resolve() not in _folders:
-        _folders.append(folder.resolve())
+    return read_card(kind, path)
 
 
 def _entry_card(kind: str, entry: EntryPoint) -> Card:
@@ -101,6 +144,9 @@ def _entry_card(kind: str, entry: EntryPoint) -> Card:
     if found is None or found.kind != kind:
         raise XaibenchError(f"entry point {entry.value} gives neither a {kind} card nor a decorated {kind}")
     return found
+
+
+# The objects of cards ------------------------------------------------------------------------------------------------
 
 
 def load(card: Card) -> Any:
@@ -121,15 +167,15 @@ def load(card: Card) -> Any:
 
 
 def source(card: Card) -> str:
-    """What names the code behind a card, for the keys of results; "" for what ships with xaibench.
+    """A text that identifies the code behind a card, for keys; "" for what ships with xaibench.
 
-    A plug-in or a target of somebody else's is named by its attribute and its files (see `sources.py`), a card of the
-    user's whose target is xaibench's own by that target.
+    For plug-ins and targets in other packages: the attribute and a digest of the files (see `sources.py`). For a
+    user's card whose target is in xaibench: that target.
     """
     if card.source or not card.target:
         return card.source
     if card.target.startswith("xaibench."):
-        return "" if (shipped() / f"{card.kind}s" / f"{card.name}.toml").is_file() else card.target
+        return "" if _has_card(shipped(), card) else card.target
     from xaibench.sources import file_source, source_of
 
     module, _, attribute = card.target.rpartition(":")
@@ -138,9 +184,14 @@ def source(card: Card) -> str:
 
 def plugged_in(card: Card) -> bool:
     """Whether a card came with the command, by a plug-in or a folder of cards: such methods run by default."""
-    if (card.kind, card.name) in _decorated:
-        return True
-    return any((folder / f"{card.kind}s" / f"{card.name}.toml").is_file() for folder in _folders)
+    return (card.kind, card.name) in _decorated or any(_has_card(folder, card) for folder in _folders)
+
+
+def _has_card(folder: Path, card: Card) -> bool:
+    return (folder / PLURALS[card.kind] / f"{card.name}.toml").is_file()
+
+
+# Registering ---------------------------------------------------------------------------------------------------------
 
 
 def register(card: Card, thing: Any) -> None:

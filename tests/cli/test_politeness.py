@@ -433,8 +433,9 @@ def test_two_runs_into_one_folder_at_once(slow):
 def test_two_trainings_of_the_same_at_once(home):
     from xaibench.locks import claim
     from xaibench.training.api import plan_training
+    from xaibench.training.config import TrainingConfig
 
-    training = plan_training("tiny", "mini", None, seed=3)
+    training = plan_training(TrainingConfig(model="tiny", dataset="mini", seed=3))
     words = ("train", "classifier", "--model", "tiny", "--dataset", "mini", "--seed", 3, "--quiet")
     with claim(training.path.parent, ["training"], "xaibench train it", ""):
         doing = (

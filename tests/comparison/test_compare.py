@@ -10,17 +10,23 @@ import pytest
 
 from xaibench import registry
 from xaibench.cards import ComparisonArm, ComparisonCard
+from xaibench.comparison.config import ComparisonConfig
 from xaibench.comparison.steps import Step, steps
 from xaibench.errors import XaibenchError
 
 CARD = {"name": "mine", "title": "t", "question": "q?"}
 
 
+def request(**fields):
+    """The request of a comparison by its models and number of trainings; steps take the card from elsewhere."""
+    return ComparisonConfig(comparison="any", **fields)
+
+
 def test_every_card_names_arms_that_exist():
     for name in registry.names("comparison"):
         card = registry.card("comparison", name)
-        todo, pairs = steps(card, None, 3)
-        assert {arm for pair in pairs for arm in pair} == {step.arm for step in todo}
+        todo, pairs = steps(card, request())
+        assert {arm for pair in pairs for arm in pair} == {step.name for step in todo}
         assert set(card.arms) <= {arm for pair in card.pairs for arm in pair} | {
             arm.start for arm in card.arms.values()
         }
@@ -28,36 +34,36 @@ def test_every_card_names_arms_that_exist():
 
 
 def test_the_first_training_of_every_arm_comes_first():
-    todo, pairs = steps(registry.card("comparison", "width"), None, 2)
-    assert [(step.arm, step.training) for step in todo] == [
+    todo, pairs = steps(registry.card("comparison", "width"), request(trainings=2))
+    assert [(step.name, step.number) for step in todo] == [
         ("resnet50", 0), ("wide_resnet50_2", 0), ("resnet50", 1), ("wide_resnet50_2", 1)
     ]  # fmt: skip
     assert pairs == [("resnet50", "wide_resnet50_2")]
-    assert todo[0].asked == {"model": "resnet50"} and todo[0].description == "resnet50, training 0"
+    assert todo[0].run_arguments == {"model": "resnet50"} and todo[0].description == "resnet50, training 0"
 
 
 def test_arms_without_a_model_are_of_each_model():
     card = registry.card("comparison", "softmax")
-    todo, pairs = steps(card, ["resnet18", "vgg11"], 1)
-    assert [step.asked["model"] for step in todo] == ["resnet18"] * 3 + ["vgg11"] * 3
+    todo, pairs = steps(card, request(models=("resnet18", "vgg11"), trainings=1))
+    assert [step.model for step in todo] == ["resnet18"] * 3 + ["vgg11"] * 3
     assert ("vgg11: logit", "vgg11: probability") in pairs and len(pairs) == 4
-    assert steps(card, None, 1)[1][0] == ("logit", "probability")
+    assert steps(card, request(trainings=1))[1][0] == ("logit", "probability")
 
 
 def test_an_arm_that_is_one_training_is_run_once():
-    todo, _ = steps(registry.card("comparison", "seed"), None, 3)
-    assert [step.training for step in todo] == [0, 1, 2]
+    todo, _ = steps(registry.card("comparison", "seed"), request())
+    assert [step.number for step in todo] == [0, 1, 2]
 
 
 def test_mistakes_are_one_line():
     with pytest.raises(XaibenchError, match="names its models itself"):
-        steps(registry.card("comparison", "depth"), ["vgg11"], 1)
+        steps(registry.card("comparison", "depth"), request(models=("vgg11",)))
     open_card = ComparisonCard(**CARD, pairs=(("x", "y"),), arms={"x": ComparisonArm(), "y": ComparisonArm()})
     with pytest.raises(XaibenchError, match="needs --model"):
-        steps(open_card, None, 1)
+        steps(open_card, request())
     with pytest.raises(XaibenchError, match="resnet50"):
-        steps(ComparisonCard(**CARD, pairs=(("resnet5", "resnet18"),)), None, 1)
-    assert Step("a", 1, {}).description == "a, training 1"
+        steps(ComparisonCard(**CARD, pairs=(("resnet5", "resnet18"),)), request())
+    assert Step("a", 1, ComparisonArm(), "resnet18").description == "a, training 1"
 
 
 OWN = """

@@ -1,4 +1,4 @@
-"""Comparisons whose arms are trained in ways of their own: the same weights and scores as command by command."""
+"""Comparisons whose arms are trained for tasks of their own: the same weights and scores as command by command."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import pytest
 
 from xaibench import registry
 from xaibench.cards import ComparisonProtocol
+from xaibench.comparison.config import ComparisonConfig
 from xaibench.comparison.steps import steps
-from xaibench.training.tasks import task_of
+from xaibench.errors import XaibenchError
 
 OWN = """
 title = "Guidance"
@@ -54,15 +55,16 @@ def own(home):
     data.write_text(without)
 
 
-def test_every_way_of_every_card_is_one():
+def test_every_task_of_every_card_is_one():
     for name in registry.names("comparison"):
         card = registry.card("comparison", name)
-        ways = [step for step in steps(card, None, 1)[0] if step.way]
-        assert all(task_of(step.way, {k: v for k, v in step.options.items() if k != "choose"}) for step in ways)
+        todo, _ = steps(card, ComparisonConfig(comparison=name, trainings=1))
+        assert [step for step in todo if step.arm.way] == [step for step in todo if step.training]
+        assert all(step.training.make_task() for step in todo if step.training)
         for method in card.methods:
             registry.card("method", method)
-        for judge in card.judges:
-            assert registry.card("protocol", judge.protocol).parameters.keys() >= judge.settings.keys()
+        for one in card.judges:
+            assert registry.card("protocol", one.protocol).parameters.keys() >= one.settings.keys()
 
 
 def test_arms_are_the_trainings_that_commands_make(own, command):
@@ -103,9 +105,48 @@ def test_each_training_starts_from_the_baseline_of_its_seed_and_none_is_made_twi
     from xaibench.models.state import file_digest, read_header
 
     starts = {file_digest(path): read_header(path) for path in made if not read_header(path).get("task")}
-    trained = [fact for fact in map(read_header, made - before) if fact.get("task")]
-    assert 1 in {fact["seed"] for fact in trained}
-    assert all(starts[fact["start"]]["seed"] == fact["seed"] for fact in trained)
+    trained = [header for header in map(read_header, made - before) if header.get("task")]
+    assert 1 in {header["seed"] for header in trained}
+    assert all(starts[header["start"]]["seed"] == header["seed"] for header in trained)
+
+
+def test_an_arm_holds_the_request_of_its_training(own, home):
+    path = home / "cards" / "comparisons" / "ownways.toml"
+    path.write_text(OWN.replace('way = "adversarial"', 'way = "adversarial"\nstart = "baseline"').replace(
+        "[arms.baseline]", "[arms.baseline]\nrecipe = { epochs = 3 }"))  # fmt: skip
+    config = ComparisonConfig(comparison="ownways", trainings=2, recipe={"epochs": 7}, device="cpu", download=True)
+    todo, _ = steps(registry.card("comparison", "ownways"), config)
+    one = next(step for step in todo if step.description == "attacked, training 1")
+    assert one.training.to_toml() == (
+        'task = "adversarial"\nmodel = "tiny"\ndataset = "mini"\ndownload = true\ndevice = "cpu"\nseed = 1\n\n'
+        "[task_options]\nsteps = 1\n\n[recipe]\nepochs = 7\n"
+    )
+    assert one.baseline_recipe == {"epochs": 3} and one.run_arguments == {"model": "tiny"}
+    plain = next(step for step in todo if step.name == "baseline")
+    assert plain.training is None and plain.run_arguments == {"model": "tiny", "recipe": {"epochs": 3}}
+
+
+def test_weights_are_looked_up_once_for_all_protocols(own, home, monkeypatch):
+    from xaibench.comparison import run as module
+    from xaibench.training import arm
+    from xaibench.training.arm import TrainedArm
+
+    calls = []
+
+    def train_arm(subject, resources, report):
+        calls.append(("train", subject.config.task_options.get("loss", "energy"), subject.config.seed))
+        return TrainedArm(Path("w.safetensors"), 1.0)
+
+    def run_arms(card, protocol, prepared, arguments, report):
+        calls.append(("run", protocol.metric, [one.arguments.get("weights") for one in prepared]))
+        return {}, ["nothing ran"]
+
+    monkeypatch.setattr(arm, "train_arm", train_arm)
+    monkeypatch.setattr(module, "_run_arms", run_arms)
+    with pytest.raises(XaibenchError, match="no pair of arms left to compare: nothing ran"):
+        list(module.run_comparison(ComparisonConfig(comparison="ownways", trainings=1, device="cpu")))
+    assert [call[0] for call in calls] == ["train"] * 3 + ["run"]
+    assert calls[-1] == ("run", "", [None] + ["w.safetensors"] * 3)
 
 
 def test_a_model_with_weights_is_its_own_baseline(own, command, home):
@@ -149,6 +190,6 @@ def test_a_training_that_loses_too_much_is_left_out_and_said(own, command, home,
 
 def test_asked_for_by_name_a_protocol_keeps_the_settings_of_the_card():
     card = registry.card("comparison", "guidance")
-    judges = card.judged_by(["box-iou", "sds"])
-    assert judges[0] == card.judges[1] and judges[1] == ComparisonProtocol(protocol="sds")
-    assert card.judged_by(None) == list(card.judges)
+    chosen = card.choose_protocols(["box-iou", "sds"])
+    assert chosen[0] == card.judges[1] and chosen[1] == ComparisonProtocol(protocol="sds")
+    assert card.choose_protocols(None) == list(card.judges)

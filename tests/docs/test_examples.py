@@ -14,9 +14,15 @@ from pathlib import Path
 
 import pytest
 
+from xaibench.models.state import read_header
+
 DOCS = Path(__file__).parents[2] / "docs"
 BLOCK = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
-SMALL = {"--model resnet50": "--model tiny --dataset mini", "--model resnet18": "--model tiny"}
+SMALL = {
+    "--model resnet50": "--model tiny --dataset mini",
+    "--model resnet18": "--model tiny",
+    "--model critters_cnn --dataset critters-spurious": "--model tiny --dataset mini",
+}
 
 
 @pytest.fixture
@@ -92,3 +98,18 @@ def test_a_new_data_set_is_shown_and_judged(follow, tmp_path):
     assert "at 64 pixels" in card and "no contact sheet" in card
     assert (tmp_path / "stripes.png").is_file() and "contact sheet" in sheet
     assert "stripes (32 px)" in run and set(ranked(run)) == {"ig", "grad-cam"}
+
+
+def test_a_new_loss_schedule_and_recipe_are_trained_with(follow, home):
+    listed, card, guided, tests, recipe, trained = [text for _, text in follow("new-loss.md")]
+    assert "outside" in listed.split() and "power = 2" in card
+    assert "outside at Input" in guided and "2 passed" in tests
+    (header,) = [
+        read_header(p)
+        for p in (home / "models").glob("tiny-mini-guided-*/weights.safetensors")
+        if read_header(p)["task"].get("loss_options") == {"power": 1} and "chosen" not in read_header(p)
+    ]
+    assert header["task"]["loss"] == "outside" and header["task"]["loss_source"]
+    assert "adamw" in recipe
+    header = read_header(Path(re.search(r"weights: (.*)", trained).group(1)))
+    assert header["recipe"]["schedule_options"] == {"power": 3} and header["recipe"]["optimizer"] == "adamw"

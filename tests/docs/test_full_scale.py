@@ -61,9 +61,11 @@ def plan(monkeypatch):
     from xaibench import registry
     from xaibench.cli.app import app
     from xaibench.models.open import model_card
-    from xaibench.training import api, ways
+    from xaibench.training import api
+    from xaibench.training.classifier import Classification
     from xaibench.training.guidance import search
-    from xaibench.training.lico.clip import TextSource
+    from xaibench.training.lico import clip
+    from xaibench.training.lico.text import TextSource
     from xaibench.training.recipe import recipe_for
 
     program = typer.main.get_command(app)
@@ -76,15 +78,17 @@ def plan(monkeypatch):
         def card(name: str):
             return model_card(named.get(name, name))
 
-        def one(model, dataset, alignment, *, changes=None, task=None, **more):
-            planned(card(model), dataset, task, changes)
+        def one(config):
+            task = None if config.make_task() == Classification() else config.make_task()
+            planned(card(config.model), config.dataset, task, config.recipe)
 
-        def several(subject, asked, **more):
-            planned(card(subject.model), subject.dataset, asked.tasks(0)[-1], subject.changes)
+        def several(subject, request, *more):
+            config = subject.config
+            planned(card(config.model), config.dataset, request.tasks(0)[-1], config.recipe)
 
         monkeypatch.setattr(api, "plan_training", one)
         monkeypatch.setattr(search, "guide", several)
-        monkeypatch.setattr(ways, "text_source", lambda encoder, weights, download: TextSource())
+        monkeypatch.setattr(clip, "text_source", lambda encoder, weights, download: TextSource())
         if words[0] != "train":
             found, rest = program, list(words)
             while hasattr(found, "commands"):

@@ -17,7 +17,7 @@ from xaibench.models.bcos_nets import build, patch_norms
 from xaibench.models.open import build_model, encoding_of
 from xaibench.models.tokens import layout_of
 from xaibench.training.guidance.attributions import guided_maps
-from xaibench.training.guidance.losses import LOCALISATION
+from xaibench.training.guidance.localisation import find_loss
 
 pytest.importorskip("bcos")
 pytest.importorskip("einops")
@@ -114,7 +114,7 @@ def test_guidance_at_a_stage_of_the_transformer_reaches_every_parameter(stage, s
     region[:, 16:40, 8:32] = True
     targets = torch.tensor([1, 3])
     maps, logits = guided_maps(model, seen, targets, "b-cos", stage, (64, 64))
-    (LOCALISATION["energy"](maps, region).mean() + logits.square().mean()).backward()
+    (find_loss("energy")(maps, region).mean() + logits.square().mean()).backward()
     without = [name for name, p in model.net.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     assert not without and maps.abs().amax((1, 2)).min() > 0
     assert all(p.grad.isfinite().all() for p in model.net.parameters())

@@ -23,7 +23,14 @@ from xaibench.models.disconnected import Disconnected, cut
 from xaibench.models.download import address
 from xaibench.models.open import build_model, model_card
 from xaibench.training.api import plan_training
+from xaibench.training.config import TrainingConfig
 from xaibench.training.recipe import Recipe
+
+
+def plan(model, dataset, given=None, **fields):
+    """The training of a request; given: an object in the place of its task."""
+    return plan_training(TrainingConfig(model=model, dataset=dataset, **fields), given)
+
 
 LARGE = ["vit_base_patch16_224", "vit_small_patch16_224", "deit_small_patch16_224"]
 SMALL, PHOTOS = Geometry(resize=64, crop=64), Geometry(resize=256, crop=224)
@@ -159,12 +166,12 @@ def test_only_an_unusual_enlargement_is_part_of_the_key():
 
 def test_a_models_recipe_is_over_that_of_the_data():
     data, own = registry.card("dataset", "critters").recipe, registry.card("model", "vit_tiny_patch8_64").recipe
-    training = plan_training("vit_tiny_patch8_64", "critters", None)
+    training = plan("vit_tiny_patch8_64", "critters")
     assert training.recipe == Recipe(**{**data, **own}) and training.recipe.optimizer == "adamw"
     assert training.key_fields["recipe"]["optimizer"] == "adamw" and training.recipe.batch_size == data["batch_size"]
-    changed = plan_training("vit_tiny_patch8_64", "critters", None, changes={"epochs": 1, "optimizer": "sgd"}).recipe
+    changed = plan("vit_tiny_patch8_64", "critters", recipe={"epochs": 1, "optimizer": "sgd"}).recipe
     assert (changed.epochs, changed.optimizer, changed.learning_rate) == (1, "sgd", own["learning_rate"])
-    assert "optimizer" not in plan_training("resnet18", "critters", None).key_fields["recipe"], "keys are as they were"
+    assert "optimizer" not in plan("resnet18", "critters").key_fields["recipe"], "keys are as they were"
 
 
 # Class activation maps -----------------------------------------------------------------------------------------------

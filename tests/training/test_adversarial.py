@@ -18,9 +18,16 @@ from xaibench.models.state import read_header
 from xaibench.seeds import generator
 from xaibench.training.adversarial import Adversarial, Attacked, in_evaluation, pixels_of, summed_loss
 from xaibench.training.api import plan_training
+from xaibench.training.config import TrainingConfig
 from xaibench.training.pgd import attack, lengths, project, random_change, steepest
 from xaibench.training.recipe import Recipe
 from xaibench.training.task import Split
+
+
+def plan(model, dataset, given=None, **fields):
+    """The training of a request; given: an object in the place of its task."""
+    return plan_training(TrainingConfig(model=model, dataset=dataset, **fields), given)
+
 
 ENCODING = Encoding((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 COMPLEMENT = Encoding((0, 0, 0), (1, 1, 1), complement=True)
@@ -251,7 +258,7 @@ def test_command_trains_on_from_plain_weights(start, command):
     status, out, err = command("train", "adversarial", *words, "--epsilon", "8/255", "--steps", "2")
     assert status == 0, err
     assert out.startswith("validation robust accuracy ") and "%, validation accuracy " in out
-    recipe = plan_training("tiny", "mini", None, weights=start[1], task=Adversarial()).recipe
+    recipe = plan("tiny", "mini", weights=start[1], given=Adversarial()).recipe
     assert (recipe.start, recipe.optimizer, recipe.epochs, recipe.learning_rate) == ("plain", "adam", 10, 1e-4)
     assert [recipe.rate_at(epoch, 10) for epoch in range(10)] == pytest.approx([1e-4] * 4 + [1e-5] * 2 + [1e-6] * 4)
     for wrong in ("--epsilon=two", "--epsilon=1/0", "--step-size=x"):

@@ -17,8 +17,9 @@ from xaibench.models.base import Encoding, Model
 from xaibench.models.state import read_state
 from xaibench.training.cgc import Cgc, ThreeViews, ViewImages, contrast, draw_move, positional_cam
 from xaibench.training.recipe import Recipe
+from xaibench.training.resources import Resources
 from xaibench.training.task import Split
-from xaibench.training.train import train
+from xaibench.training.train import TrainingJob, train
 
 RECIPE = Recipe(start="scratch", epochs=2, batch_size=8, learning_rate=0.05, augmentation="flip")
 SPLIT = Split(Critters("train", 24, 32), Critters("val", 8, 32), Geometry(resize=32, crop=32))
@@ -176,7 +177,7 @@ def test_the_contrast_falls_and_trainings_repeat(tmp_path):
     for number in range(2):
         model = network()
         torch.manual_seed(number)
-        path = train(model, SPLIT, Cgc(weight=1.0), RECIPE, tmp_path / str(number), {}, title="tiny", quiet=True)
+        path = train(model, SPLIT, TrainingJob(Cgc(weight=1.0), RECIPE, tmp_path / str(number)), Resources(quiet=True))
         kept.append(read_state(path))
     assert kept[0].tensors.keys() == network().net.state_dict().keys()
     assert all(torch.equal(kept[0].tensors[key], kept[1].tensors[key]) for key in kept[0].tensors)

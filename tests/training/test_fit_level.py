@@ -13,10 +13,17 @@ from xaibench.datasets.critters import Critters
 from xaibench.errors import XaibenchError
 from xaibench.models.base import Encoding, Model
 from xaibench.training.api import plan_training
+from xaibench.training.config import TrainingConfig
 from xaibench.training.data import TrainingImages
 from xaibench.training.fit_level import FitLevel, class_share
 from xaibench.training.recipe import Recipe
 from xaibench.training.task import Split
+
+
+def plan(model, dataset, given=None, **fields):
+    """The training of a request; given: an object in the place of its task."""
+    return plan_training(TrainingConfig(model=model, dataset=dataset, **fields), given)
+
 
 ENCODING = Encoding((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
 DATA = Critters("train", 200, 32)
@@ -75,15 +82,13 @@ def test_overfitting_keeps_the_epoch_that_knows_its_own_images_best(model):
 def test_underfitting_is_one_plain_epoch_of_all_images(model):
     made = objective("under", model)
     assert len(made.data) == 200 and made.monitor == "accuracy" and set(made.evaluate(model.net)) == {"accuracy"}
-    recipe = plan_training("critters_cnn", "critters", None, task=FitLevel("under")).recipe
-    usual = plan_training("critters_cnn", "critters", None).recipe
+    recipe = plan("critters_cnn", "critters", given=FitLevel("under")).recipe
+    usual = plan("critters_cnn", "critters").recipe
     assert recipe.epochs == 1 and {recipe.rate_at(step, 70) for step in range(70)} == {usual.learning_rate}
 
 
 def test_keys_tell_levels_apart_and_normal_is_the_plain_training():
-    plans = [
-        plan_training("critters_cnn", "critters", None, task=t) for t in (None, FitLevel("over"), FitLevel("under"))
-    ]
+    plans = [plan("critters_cnn", "critters", given=t) for t in (None, FitLevel("over"), FitLevel("under"))]
     assert len({plan.path for plan in plans}) == 3
     assert plans[1].key_fields["task"] == {"name": "overfitted", "share": 0.1, "passes": 2}
     assert plans[1].recipe == plans[0].recipe

@@ -13,6 +13,7 @@ from torch.utils.data import TensorDataset
 from xaibench.errors import XaibenchError
 from xaibench.training.loop import EpochOrder, fit
 from xaibench.training.recipe import Recipe
+from xaibench.training.resources import Resources
 from xaibench.training.task import Objective
 
 RECIPE = Recipe(epochs=4, batch_size=8, learning_rate=0.1, nesterov=True, schedule="one-cycle")
@@ -20,6 +21,8 @@ ADAM = Recipe(
     epochs=4, batch_size=8, learning_rate=0.02, optimizer="adam", schedule="lico", gradient_clip=0.1, accumulation=3
 )
 TIMES = ("seconds", "train_seconds")
+
+QUIET = Resources(quiet=True)
 
 
 def points(count=64):
@@ -45,7 +48,7 @@ def right(net):
 
 def train(folder, evaluate=right, loss=loss, recipe=RECIPE):
     net = network()
-    return net, fit(Objective(net, loss, points(), evaluate), recipe, folder, title="points", quiet=True)
+    return net, fit(Objective(net, loss, points(), evaluate), recipe, folder, title="points", resources=QUIET)
 
 
 def test_training_learns_and_writes_a_row_per_epoch(tmp_path):
@@ -89,11 +92,11 @@ def test_a_result_that_could_not_be_kept_is_not_lost(tmp_path):
         raise OSError("no space")
 
     with pytest.raises(OSError, match="no space"):
-        fit(Objective(network(), loss, points(), right), RECIPE, tmp_path, title="points", quiet=True, keep=full)
+        fit(Objective(network(), loss, points(), right), RECIPE, tmp_path, title="points", resources=QUIET, keep=full)
     kept, again = [], network()
     fit(
         Objective(again, lambda net, batch: pytest.fail("trained again"), points(), right), RECIPE, tmp_path,
-        title="points", quiet=True, keep=lambda net, trained: kept.append(trained.epoch),
+        title="points", resources=QUIET, keep=lambda net, trained: kept.append(trained.epoch),
     )  # fmt: skip
     assert len(kept) == 1 and right(again)["accuracy"] > 0.9
 
@@ -148,14 +151,14 @@ def test_what_is_not_finite_names_its_images_and_ruins_no_checkpoint(tmp_path, w
 
     place = 5 if what == "loss" or accumulation == 1 else 6
     with pytest.raises(XaibenchError, match=rf"{what} is nan in epoch 2, batch {place} \(images photo") as caught:
-        fit(Objective(network(), odd, data, right), recipe, tmp_path / "odd", title="points", quiet=True)
+        fit(Objective(network(), odd, data, right), recipe, tmp_path / "odd", title="points", resources=QUIET)
     blamed = seen[-3:] if place == 6 else seen[-1:]
     named = [word for ids in blamed for word in ids]
     assert ", ".join(named[:8]) in str(caught.value) and ("and 16 more" in str(caught.value)) == (place == 6)
     broken.clear()
     whole, mended = network(), network()
-    fit(Objective(mended, odd, data, right), recipe, tmp_path / "odd", title="points", quiet=True)
-    fit(Objective(whole, odd, data, right), recipe, tmp_path / "whole", title="points", quiet=True)
+    fit(Objective(mended, odd, data, right), recipe, tmp_path / "odd", title="points", resources=QUIET)
+    fit(Objective(whole, odd, data, right), recipe, tmp_path / "whole", title="points", resources=QUIET)
     for a, b in zip(whole.parameters(), mended.parameters(), strict=True):
         assert torch.equal(a, b)
 
@@ -201,7 +204,7 @@ def test_gradients_are_averaged_over_batches_and_clipped_in_norm(tmp_path, accum
         last.append({k: v.clone() for k, v in plain.state_dict().items()})
 
     objective = Objective(net, loss, points(), right, after_epoch=kept)
-    fit(objective, recipe, tmp_path, title="points", quiet=True)
+    fit(objective, recipe, tmp_path, title="points", resources=QUIET)
     for name, value in expected.state_dict().items():
         torch.testing.assert_close(last[-1][name], value, rtol=1e-4, atol=1e-6)
     steps = math.ceil(8 / accumulation)

@@ -19,8 +19,17 @@ from xaibench.models.open import build_model, load_weights
 from xaibench.models.state import file_digest, read_header, read_state
 from xaibench.results.store import Store
 from xaibench.training.api import plan_training
+from xaibench.training.config import TrainingConfig
 from xaibench.training.find import WeightsRequest, find_weights
 from xaibench.training.named import toml_value
+from xaibench.training.resources import Resources
+from xaibench.training.tasks import alignment_fields
+
+
+def plan(model, dataset, given=None, **fields):
+    """The training of a request; given: an object in the place of its task."""
+    return plan_training(TrainingConfig(model=model, dataset=dataset, **fields), given)
+
 
 CELLS = Alignment(grid=4, baseline="zero", probability=0.5)
 TRAIN = ("--model", "tiny", "--dataset", "mini", "--epochs", 1, "--device", "cpu", "--quiet")
@@ -107,11 +116,11 @@ def test_a_fine_tuning_starts_from_the_file(home, named):
     path = home / registry.card("model", "mine").plain.file
     assert registry.card("dataset", "mini").recipe["start"] == "scratch"
     for alignment in (CELLS, None):
-        training = plan_training("mine", "mini", alignment)
+        training = plan("mine", "mini", **alignment_fields(alignment))
         assert training.start == path and training.start_digest == file_digest(path)
         assert training.recipe.start == "plain" and training.recipe.loss == "binary-cross-entropy"
         assert training.recipe.learning_rate == registry.card("dataset", "mini").recipe["learning_rate"]
-    assert plan_training("mine", "mini", None, changes={"start": "scratch"}).start is None
+    assert plan("mine", "mini", recipe={"start": "scratch"}).start is None
 
 
 def test_aligned_trainings_are_what_idsds_asks_for(home, command):
@@ -183,8 +192,8 @@ def test_values_of_cards_survive_toml(value):
 
 
 def test_metrics_of_every_epoch_have_their_times(home):
-    training = plan_training("tiny", "mini", None, changes={"epochs": 2}, seed=91)
-    training.run(quiet=True)
+    training = plan("tiny", "mini", recipe={"epochs": 2}, seed=91)
+    training.run(Resources(quiet=True))
     rows = pq.read_table(training.path.with_name("metrics.parquet")).to_pylist()
     assert all(0 < row["train_seconds"] < row["seconds"] for row in rows)
     assert not any("seconds" in key for key in read_header(training.path)["metrics"])

@@ -33,8 +33,9 @@ from xaibench.training.guidance.targets import Annotations
 from xaibench.training.lico.task import Lico
 from xaibench.training.processes import check_shares, mean_values, process_count, process_mean
 from xaibench.training.recipe import Recipe
+from xaibench.training.resources import Resources
 from xaibench.training.task import Split
-from xaibench.training.train import train
+from xaibench.training.train import TrainingJob, train
 
 CHECKOUT = Path(xaibench.__file__).parents[1]
 RECIPE = Recipe(epochs=2, batch_size=8, learning_rate=0.02, augmentation="flip", weight_decay=1e-3)
@@ -66,10 +67,9 @@ def trained(name: str, folder: Path) -> Path:
     """Trains a case and returns the path of its weights."""
     task, changes = (SAME | OTHER)[name]
     split = Split(Critters("train", 29, 32), Critters("val", 12, 32), Geometry(resize=32, crop=32))
-    return train(
-        small_model(), split, task, RECIPE.model_copy(update=changes), folder / name, {}, title=name, quiet=True,
-        head=("3.weight", "3.bias"),
-    )  # fmt: skip
+    recipe = RECIPE.model_copy(update=changes)
+    job = TrainingJob(task, recipe, folder / name, title=name, head=("3.weight", "3.bias"))
+    return train(small_model(), split, job, Resources(quiet=True))
 
 
 def work(folder: Path) -> None:
@@ -124,7 +124,7 @@ def fail(folder: Path) -> None:
 
     split = Split(Broken("train", 32, 32), Critters("val", 4, 32), Geometry(resize=32, crop=32))
     recipe = RECIPE.model_copy(update={"epochs": 50})
-    train(small_model(), split, Classification(), recipe, folder, {}, title="broken", quiet=True)
+    train(small_model(), split, TrainingJob(Classification(), recipe, folder, title="broken"), Resources(quiet=True))
 
 
 def launch(what: str, folder: Path) -> subprocess.CompletedProcess:

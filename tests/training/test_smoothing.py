@@ -9,7 +9,14 @@ from xaibench import registry
 from xaibench.errors import XaibenchError
 from xaibench.training.api import plan_training
 from xaibench.training.classifier import label_loss
+from xaibench.training.config import TrainingConfig
 from xaibench.training.recipe import Recipe, recipe_for
+
+
+def plan(model, dataset, given=None, **fields):
+    """The training of a request; given: an object in the place of its task."""
+    return plan_training(TrainingConfig(model=model, dataset=dataset, **fields), given)
+
 
 BINARY = {"loss": "binary-cross-entropy"}
 
@@ -24,9 +31,9 @@ def test_smoothing_moves_a_share_of_each_label_to_all_classes():
 @pytest.mark.parametrize("model", ["resnet18", "bcos_resnet18", "bcos_critters_cnn"])
 def test_binary_cross_entropy_leaves_out_that_of_the_data_set(model):
     assert registry.card("dataset", "critters").recipe["label_smoothing"] == 0.05
-    recipe = plan_training(model, "critters", None, changes=BINARY).recipe
+    recipe = plan(model, "critters", recipe=BINARY).recipe
     assert (recipe.loss, recipe.label_smoothing) == ("binary-cross-entropy", 0.0)
-    plain = plan_training("resnet18", "critters", None).recipe
+    plain = plan("resnet18", "critters").recipe
     assert (plain.loss, plain.label_smoothing) == ("cross-entropy", 0.05)
 
 
@@ -39,12 +46,12 @@ def test_cross_entropy_keeps_it_whatever_the_model_is_used_to():
 
 def test_smoothing_that_is_asked_for_is_refused():
     words = (
-        "^recipe of resnet18 on critters: label_smoothing is of cross entropy; with binary-cross-entropy say label_s"
+        "^recipe of resnet18 on critters: label_smoothing is for cross entropy; with binary-cross-entropy set label_s"
     )
     with pytest.raises(XaibenchError, match=words) as caught:
-        plan_training("resnet18", "critters", None, changes=BINARY | {"label_smoothing": 0.1})
+        plan("resnet18", "critters", recipe=BINARY | {"label_smoothing": 0.1})
     assert "\n" not in str(caught.value)
     data = registry.card("dataset", "critters")
     said = data.model_copy(update={"recipe": data.recipe | BINARY})
-    with pytest.raises(ValueError, match="label_smoothing is of cross entropy"):
+    with pytest.raises(ValueError, match="label_smoothing is for cross entropy"):
         recipe_for(registry.card("model", "resnet18"), said)

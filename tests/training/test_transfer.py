@@ -21,11 +21,21 @@ from xaibench.models.state import file_digest, read_header, read_state, save_sta
 from xaibench.seeds import derive
 from xaibench.training.adversarial import Adversarial
 from xaibench.training.api import plan_training
+from xaibench.training.config import TrainingConfig
 from xaibench.training.head import HeadStage, head_of
 from xaibench.training.loop import fit
 from xaibench.training.recipe import Recipe
+from xaibench.training.resources import Resources
 from xaibench.training.task import Objective
 from xaibench.training.transfer import load_start, transferred_weights
+
+QUIET = Resources(quiet=True)
+
+
+def plan(model, dataset, given=None, **fields):
+    """The training of a request; given: an object in the place of its task."""
+    return plan_training(TrainingConfig(model=model, dataset=dataset, **fields), given)
+
 
 ENCODING = Encoding((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
 HEADS = {
@@ -150,39 +160,37 @@ def test_published_weights_of_any_data_set_are_taken_where_they_are_here(home, m
     with pytest.raises(
         XaibenchError, match=r"published plain weights of resnet18 on imagenet .* by --download"
     ) as caught:
-        plan_training("resnet18", "critters", None, changes={"start": "transfer"})
+        plan("resnet18", "critters", recipe={"start": "transfer"})
     assert "\n" not in str(caught.value)
     path = stored_at(address(card.plain)[0])
     path.parent.mkdir(parents=True)
     path.write_bytes(b"any")
-    training = plan_training("resnet18", "critters", None, changes={"start": "transfer"})
+    training = plan("resnet18", "critters", recipe={"start": "transfer"})
     assert training.start == path and training.key_fields["start"] == file_digest(path)
     assert training.key_fields["recipe"]["start"] == "transfer"
     with pytest.raises(XaibenchError, match="critters_cnn has no published plain weights to transfer; name a file"):
         transferred_weights(registry.card("model", "critters_cnn"), "plain", True)
     with pytest.raises(XaibenchError, match=r"--weights nowhere\.pth is neither"):
-        plan_training("resnet18", "critters", None, changes={"start": "transfer"}, weights="nowhere.pth")
+        plan("resnet18", "critters", recipe={"start": "transfer"}, weights="nowhere.pth")
     with pytest.raises(XaibenchError, match="start=transfer for weights of other classes"):
-        plan_training("resnet18", "imagefolder", None)
+        plan("resnet18", "imagefolder")
 
 
 def test_what_a_model_needs_from_scratch_is_left_out(tmp_path):
     (tmp_path / "w.pth").write_bytes(b"any")
     changes = {"start": "transfer", "milestones": [4, 6]}
-    found = plan_training("x_resnet50", "imagenet", None, weights=str(tmp_path / "w.pth"), changes=changes).recipe
+    found = plan("x_resnet50", "imagenet", weights=str(tmp_path / "w.pth"), recipe=changes).recipe
     assert found == Recipe(**changes)
 
 
 def test_milestones_go_with_their_schedule():
     def recipe(**changes):
-        return plan_training(
-            "critters_cnn", "critters", None, task=Adversarial(), changes={"start": "scratch"} | changes
-        ).recipe
+        return plan("critters_cnn", "critters", given=Adversarial(), recipe={"start": "scratch"} | changes).recipe
 
     assert recipe().milestones == (4, 6) and recipe(milestones=[2]).milestones == (2,)
     assert recipe(schedule="cosine").milestones == () and recipe(step_epochs=3).milestones == ()
     with pytest.raises(XaibenchError, match="milestones need schedule=step, not one-cycle"):
-        plan_training("critters_cnn", "critters", None, changes={"milestones": [2]})
+        plan("critters_cnn", "critters", recipe={"milestones": [2]})
 
 
 def test_command_says_what_is_fresh(home, command, tmp_path):
@@ -204,7 +212,7 @@ def test_command_says_what_is_fresh(home, command, tmp_path):
             assert not torch.equal(value, fresh[name]) and (value - fresh[name]).abs().max() < 0.3, "learnt from there"
         else:
             assert torch.equal(value, given[name]), name
-    moved = plan_training("moved", "critters", None, changes={"start": "transfer"})
+    moved = plan("moved", "critters", recipe={"start": "transfer"})
     assert moved.start == type(home)(path), "a named model on other data, too"
 
 
@@ -213,10 +221,8 @@ def test_with_the_same_classes_transfer_is_plain(home, tmp_path):
     save_state(build_network(registry.card("model", "tiny"), 10), tmp_path / "w.safetensors", {})
     results = []
     for start in ("plain", "transfer"):
-        training = plan_training(
-            "tiny", "mini", None, weights=str(tmp_path / "w.safetensors"), changes={"start": start, "epochs": 1}
-        )
-        results.append(read_state(training.run(quiet=True)))
+        training = plan("tiny", "mini", weights=str(tmp_path / "w.safetensors"), recipe={"start": start, "epochs": 1})
+        results.append(read_state(training.run(resources=QUIET)))
     assert "fresh" not in results[1].header and results[0].path != results[1].path
     assert all(torch.equal(v, results[1].tensors[k]) for k, v in results[0].tensors.items())
 
@@ -259,7 +265,7 @@ def train(folder, recipe, loss=loss, net=None):
         return {"accuracy": 0.0}  # the last epoch is kept
 
     stage = HeadStage(net, HEAD, recipe.head_epochs)
-    fit(Objective(net, loss, points(), evaluate), recipe, folder, title="points", quiet=True, before_epoch=stage)
+    fit(Objective(net, loss, points(), evaluate), recipe, folder, title="points", resources=QUIET, before_epoch=stage)
     return net, states
 
 
@@ -286,8 +292,8 @@ def test_the_stage_is_logistic_regression_on_fixed_features(tmp_path):
     features = body.eval()(points().tensors[0]).detach().double()
     stage = HeadStage(net, ("3.weight", "3.bias"), 2)
     fit(
-        Objective(net, loss, points(), lambda net: {"accuracy": 0.0}), recipe, tmp_path, title="points", quiet=True,
-        before_epoch=stage,
+        Objective(net, loss, points(), lambda net: {"accuracy": 0.0}), recipe, tmp_path, title="points",
+        resources=QUIET, before_epoch=stage,
     )  # fmt: skip
     for _ in range(2):
         head.zero_grad()

@@ -1,4 +1,4 @@
-"""What a card may say: one pydantic model per kind of card."""
+"""Cards describe what the registry knows: one pydantic model per kind of card."""
 
 from xaibench.cards.comparison import ComparisonArm, ComparisonCard, ComparisonProtocol
 from xaibench.cards.dataset import MIN_SIDE, DatasetCard, Geometry, Profile
@@ -7,6 +7,7 @@ from xaibench.cards.model import Alignment, ModelCard, PublishedWeights
 from xaibench.cards.part import Card, Paper, Part
 from xaibench.cards.protocol import FurtherMetric, ProtocolCard
 from xaibench.cards.read import CARD_TYPES, KINDS, read_card
+from xaibench.cards.training import LossCard, RecipeCard, ScheduleCard
 
 __all__ = [
     "CARD_TYPES",
@@ -20,6 +21,7 @@ __all__ = [
     "DatasetCard",
     "FurtherMetric",
     "Geometry",
+    "LossCard",
     "MethodCard",
     "ModelCard",
     "Paper",
@@ -27,5 +29,7 @@ __all__ = [
     "Profile",
     "ProtocolCard",
     "PublishedWeights",
+    "RecipeCard",
+    "ScheduleCard",
     "read_card",
 ]

@@ -16,23 +16,23 @@ class ComparisonArm(Part):
     model: str = ""
     """The model; empty: each of the comparison's models."""
     weights: str = ""
-    """`plain` or `aligned`; empty: what the protocol asks for."""
+    """`plain` or `aligned`; empty: what the protocol needs."""
     settings: dict[str, Any] = {}
     """Settings of the protocol."""
     recipe: dict[str, Any] = {}
-    """How the model is trained otherwise than usual."""
+    """Fields of the recipe by which the model is trained that differ from the data set's."""
     way: str = ""
-    """A way of training, as in `xaibench train WAY`; empty: by the data set's recipe."""
+    """What the arm is trained for, as in `xaibench train TASK`; empty: classification, by the data set's recipe."""
     start: str = ""
-    """The arm from whose weights it is trained further, where that is trained otherwise than usual."""
+    """The arm from whose weights it is trained further, where that arm has a recipe of its own."""
     options: dict[str, Any] = {}
-    """Those of the way; of a guided one also `choose`, the epoch that is judged: `epg` or `score`."""
+    """The options of that task, as of its command, with `_` for `-`."""
     training: int | None = Field(None, ge=0)
-    """The seed of its one training; none: as many trainings as are asked for."""
+    """The seed of its one training; none: as many trainings as `--trainings` says."""
 
 
 class ComparisonProtocol(Part):
-    """What judges the arms of a comparison."""
+    """A protocol that evaluates the arms of a comparison."""
 
     protocol: str
     settings: dict[str, Any] = {}
@@ -54,7 +54,7 @@ class ComparisonCard(Card):
 
     kind: ClassVar[str] = "comparison"
     question: str
-    """What it asks."""
+    """The question that it answers."""
     claim: str = ""
     """What the paper says of it."""
     pairs: tuple[tuple[str, str], ...] = Field(min_length=1)
@@ -64,22 +64,21 @@ class ComparisonCard(Card):
     models: tuple[str, ...] = ()
     """The models of arms that name none, if --model does not."""
     judges: tuple[ComparisonProtocol, ...] = Field((ComparisonProtocol(protocol="idsds"),), min_length=1)
-    """What judges the arms, if --protocol does not say."""
+    """The protocols that evaluate the arms, if --protocol does not say."""
     dataset: str = "critters"
-    """On what, if --dataset does not say."""
+    """The data set, if --dataset does not say."""
     methods: tuple[str, ...] = ()
-    """By which methods, if --methods does not say; those that do not fit a model are left out. Empty: the paper's list
+    """The methods, if --methods does not say; those that do not fit a model are left out. Empty: the paper's list
     and the controls."""
 
     def arm(self, name: str) -> ComparisonArm:
         """What the arm of a name is."""
         return self.arms.get(name) or ComparisonArm(model=name)
 
-    def judged_by(self, protocols: Sequence[str] | None) -> list[ComparisonProtocol]:
-        """Protocols that are asked for, with the settings that the card has for them; by default the card's judges."""
-        if not protocols:
+    def choose_protocols(self, names: Sequence[str] | None) -> list[ComparisonProtocol]:
+        """The protocols of these names, with the settings that the card has for them; by default all of the card's."""
+        if not names:
             return list(self.judges)
-        known = [judge for judge in self.judges if judge.protocol in protocols]
-        return known + [
-            ComparisonProtocol(protocol=name) for name in protocols if name not in {j.protocol for j in known}
-        ]
+        known = [one for one in self.judges if one.protocol in names]
+        others = [name for name in names if name not in {one.protocol for one in known}]
+        return known + [ComparisonProtocol(protocol=name) for name in others]

@@ -1,4 +1,4 @@
-"""Cards are TOML files in `registry/<kind>s/`: from a file to a card, or to one line that says what is wrong in it."""
+"""Reads cards, TOML files in `registry/<plural of the kind>/`; a mistake is one line with file, line and field."""
 
 from __future__ import annotations
 
@@ -14,12 +14,16 @@ from xaibench.cards.method import MethodCard
 from xaibench.cards.model import ModelCard
 from xaibench.cards.part import Card
 from xaibench.cards.protocol import ProtocolCard
+from xaibench.cards.training import LossCard, RecipeCard, ScheduleCard
 from xaibench.errors import XaibenchError
 
-KINDS = ("method", "model", "dataset", "protocol", "comparison")
 CARD_TYPES: dict[str, type[Card]] = {
-    c.kind: c for c in (MethodCard, ModelCard, DatasetCard, ProtocolCard, ComparisonCard)
-}
+    card.kind: card
+    for card in (
+        MethodCard, ModelCard, DatasetCard, ProtocolCard, ComparisonCard, LossCard, ScheduleCard, RecipeCard,
+    )
+}  # fmt: skip
+KINDS = tuple(CARD_TYPES)
 
 
 def read_card(kind: str, path: Path) -> Card:

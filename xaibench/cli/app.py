@@ -1,16 +1,82 @@
-"""The verbs, put together. Verb files import what is heavy inside their functions, so this stays quick."""
+"""The verbs of the command line. A verb's file is imported when the verb is given, so that the others stay quick."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from xaibench._version import __version__
-from xaibench.cli import compare, data, explain, leaderboard, ls, masks, run, show, status, train, validate
+
+VERBS = {
+    "run": "Evaluate attribution methods on a model, and rank them.",
+    "compare": "Compare designs of models by how they can be explained.",
+    "explain": "Draw explanations of photos.",
+    "leaderboard": "Rank the methods of one board, with 95 % intervals.",
+    "status": "Show the boards and runs of a results folder.",
+    "validate": "Check a results folder for damage.",
+    "ls": "List the names of methods, models, data sets, ...",
+    "show": "Show one card in full, a data set's images, or a run.",
+    "train": "Train or fine-tune a model.",
+    "masks": "Make masks of all objects.",
+    "data": "Check a data set.",
+}
+"""Each verb with its line in `xaibench --help`; its file is `cli/VERB.py`, or the folder of that name."""
+
+
+class Verbs(Mapping):
+    """The commands of the verbs by name; each is imported and made when it is first looked up."""
+
+    def __init__(self):
+        self._made: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in VERBS:
+            raise KeyError(name)
+        if name not in self._made:
+            self._made[name] = _command_of(name)
+        return self._made[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in VERBS
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(VERBS)
+
+    def __len__(self) -> int:
+        return len(VERBS)
+
+
+def _command_of(name: str) -> Any:
+    """The command of a verb, or the group of commands where its module has an `app`."""
+    module = import_module(f"xaibench.cli.{name}")
+    parent = typer.Typer(add_completion=False, rich_markup_mode=None)
+    if hasattr(module, "app"):
+        parent.add_typer(module.app, name=name)
+        return typer.main.get_command(parent).commands[name]
+    parent.command(name, epilog=module.EPILOG)(module.command)
+    return typer.main.get_command(parent)
+
+
+class _Root(TyperGroup):
+    """The command `xaibench`, whose help imports no verb."""
+
+    def __init__(self, **settings: Any):
+        super().__init__(**settings)
+        self.commands = Verbs()
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Writes the lines of `VERBS` into the help."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(VERBS.items()))
+
 
 app = typer.Typer(
     name="xaibench",
+    cls=_Root,
     help="Which attribution method explains this vision model best?",
     epilog="Start with:  xaibench run idsds --model resnet50",
     no_args_is_help=True,
@@ -18,12 +84,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for verb in (run, compare, explain, leaderboard, status, validate, ls):
-    app.command(verb.__name__.rpartition(".")[2], epilog=verb.EPILOG)(verb.command)
-app.add_typer(show.app, name="show")
-app.add_typer(train.app, name="train")
-app.add_typer(masks.app, name="masks")
-app.add_typer(data.app, name="data")
 
 
 def _version(wanted: bool) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from xaibench.cli import arguments
+from xaibench.cli.config_options import ConfigFile, PrintConfig, command_of, merged, option
 from xaibench.cli.leaderboard import Format
+from xaibench.comparison.config import ComparisonConfig
+from xaibench.errors import XaibenchError
 
 if TYPE_CHECKING:
     from xaibench.analysis.study import Study
@@ -33,98 +35,45 @@ Examples:
 """
 
 
-def command(
-    comparison: Annotated[str, typer.Argument(metavar="NAME", help="A name of `xaibench ls comparisons`.")],
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model",
-            metavar="NAME,...",
-            help="The models, where the comparison names none.",
-            show_default="the card's",
-        ),
-    ] = None,
-    trainings: Annotated[
-        int, typer.Option("--trainings", min=1, help="Of each arm, with the seeds 0, 1, ...; claims need 3.")
-    ] = 3,
-    protocol: Annotated[
-        str | None,
-        typer.Option(
-            "--protocol",
-            metavar="NAME,...",
-            help="Of `xaibench ls protocols`; a table each.",
-            show_default="the card's",
-        ),
-    ] = None,
-    dataset: Annotated[
-        str | None,
-        typer.Option("--dataset", help="One that models are trained on first use.", show_default="the card's"),
-    ] = None,
-    data_root: Annotated[
-        Path | None, typer.Option("--data-root", metavar="DIR", help="The folder of its images, where it has one.")
-    ] = None,
-    methods: Annotated[
-        str | None,
-        typer.Option(
-            "--methods",
-            metavar="NAME,...",
-            help="Or `all`.",
-            show_default="the card's, or the paper's and the controls",
-        ),
-    ] = None,
-    images: Annotated[
-        int | None, typer.Option("--images", min=1, help="How many.", show_default="the card's, or the profile's")
-    ] = None,
-    recipe: Annotated[
-        list[str] | None,
-        typer.Option("--recipe", metavar="KEY=VALUE", help="Of arms that are trained in a way of their own."),
-    ] = None,
-    download: Annotated[bool, typer.Option("--download", help="Allow published weights to be fetched.")] = False,
-    profile: Annotated[str | None, typer.Option("--profile", help="As of `xaibench run`.")] = None,
-    setting: Annotated[
-        list[str] | None, typer.Option("--setting", metavar="KEY=VALUE", help="Of the protocol, in every arm.")
-    ] = None,
-    dataset_option: Annotated[
-        list[str] | None, typer.Option("--dataset-option", metavar="KEY=VALUE", help="Such as rule=one:beak.")
-    ] = None,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The results folder.")] = Path("results"),
-    format_: Annotated[Format, typer.Option("--format", help="table, md, csv or json.")] = Format.table,
-    plugin: arguments.Plugins = None,
-    cards: arguments.Cards = None,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, ...")] = "auto",
-    workers: Annotated[str, typer.Option("--workers", metavar="auto|N", help="Processes that load images.")] = "auto",
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of noise, masks and baselines.")] = 0,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
-) -> None:
-    """Train and judge what a comparison of designs lacks, and print what the choice changes, method by method.
+def _compare(given: dict[str, Any], config: Path | None, print_config: bool, format_: Format, quiet: bool) -> None:
+    """Train and evaluate what a comparison of designs lacks, and print what the choice changes, method by method.
 
     Several protocols are a table each, and one of all arms at the end. Everything is kept: the same command after an
     interruption goes on, and another comparison takes what it shares. Figures are drawn beside the rows, in
     OUT/figures.
     """
-    from xaibench import registry
-    from xaibench.comparison.run import carry_out
-    from xaibench.plugins import add
+    fields = merged(ComparisonConfig, config, given)
+    if "comparison" not in fields:
+        raise XaibenchError("no comparison is named; `xaibench ls comparisons` lists them")
+    request = ComparisonConfig.parse(fields, f"--config {config}" if config else "")
+    if print_config:
+        typer.echo(request.to_toml(), nl=False)
+        return
+    from xaibench.comparison.run import run_comparison
     from xaibench.report.board_text import clean
 
-    add(plugin or (), cards or ())
-    card = registry.card("comparison", comparison)
     studies = []
-    for judge in card.judged_by(arguments.parse_names(protocol)):
-        study = carry_out(
-            card, judge, models=arguments.parse_names(model), trainings=trainings, settings=arguments.parse_options(setting),
-            recipe=arguments.parse_options(recipe), say=lambda step: None if quiet else typer.echo(step, err=True),
-            dataset=dataset, data_root=data_root, methods=arguments.parse_names(methods), images=images, profile=profile,
-            out=out, device=device, workers=workers, dataset_options=arguments.parse_options(dataset_option), seed=seed,
-            download=download, plugins=plugin or (), cards=cards or (), quiet=quiet,
-        )  # fmt: skip
+    report = lambda step: None if quiet else typer.echo(step, err=True)  # noqa: E731
+    for study in run_comparison(request, quiet, report):
         studies.append(study)
         if format_ is Format.table:
             typer.echo(study.to_text(_width(), colour=sys.stdout.isatty()) + "\n")
         for note in study.notes:
             typer.echo(clean(note), err=format_ is not Format.table)
-        _draw(study, out / "figures", format_)
+        _draw(study, request.out / "figures", format_)
     _print_all(studies, format_)
+
+
+command = command_of(
+    ComparisonConfig,
+    _compare,
+    [
+        option("config", ConfigFile),
+        option("print_config", PrintConfig, False),
+        option("format_", Annotated[Format, typer.Option("--format", help="table, md, csv or json.")], Format.table),
+        option("quiet", Annotated[bool, typer.Option("--quiet", help="No progress.")], False),
+    ],
+)
 
 
 def _print_all(studies: list[Study], format_: Format) -> None:

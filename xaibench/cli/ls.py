@@ -1,4 +1,4 @@
-"""`xaibench ls`: what the registry knows."""
+"""`xaibench ls`: the names of the cards of a kind."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from xaibench.cli.arguments import Cards, Plugins
+from xaibench.kinds import PLURALS
 
 EPILOG = """
 \b
@@ -19,18 +20,12 @@ Examples:
 """
 
 
-class Kind(StrEnum):
-    """What can be listed."""
-
-    methods = "methods"
-    models = "models"
-    datasets = "datasets"
-    protocols = "protocols"
-    comparisons = "comparisons"
+Plural = StrEnum("Plural", PLURALS)
+"""What can be listed; the name of a member is the kind of card."""
 
 
 def command(
-    kind: Annotated[Kind, typer.Argument(help="methods, models, datasets, protocols or comparisons.")],
+    kind: Annotated[Plural, typer.Argument(help="methods, models, datasets, protocols, comparisons, losses, ...")],
     pattern: Annotated[str, typer.Argument(metavar="GLOB", help="Only names that match, such as 'resnet*'.")] = "*",
     plugin: Plugins = None,
     cards: Cards = None,
@@ -40,7 +35,7 @@ def command(
     from xaibench.plugins import add
 
     add(plugin or (), cards or ())
-    single = kind.value.removesuffix("s")
+    single = kind.name
     names = registry.names(single, pattern)
     if not sys.stdout.isatty():
         typer.echo("\n".join(names), nl=bool(names))

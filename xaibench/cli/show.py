@@ -14,7 +14,9 @@ from xaibench.cli.explain import STYLE_HELP, Style
 if TYPE_CHECKING:
     from xaibench.cards import Card
 
-app = typer.Typer(help="Show a method, model, data set or protocol.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="Show one card in full, a data set's images, or a run.", no_args_is_help=True, rich_markup_mode=None
+)
 
 
 @app.command("method", epilog="Example:  xaibench show method ig-u")
@@ -62,6 +64,27 @@ def protocol(
 
     add(plugin or (), cards or ())
     _print(registry.card("protocol", name))
+
+
+def _card_command(kind: str, text: str, example: str) -> None:
+    """Adds `xaibench show KIND` for a kind of card that has nothing to show beside its fields."""
+
+    @app.command(kind, help=text, epilog=f"Example:  xaibench show {kind} {example}")
+    def command(
+        name: Annotated[str, typer.Argument(help="A name of `xaibench ls`.")],
+        plugin: Plugins = None,
+        cards: Cards = None,
+    ) -> None:
+        from xaibench import registry
+        from xaibench.plugins import add
+
+        add(plugin or (), cards or ())
+        _print(registry.card(kind, name))
+
+
+_card_command("loss", "What a localisation loss of guidance computes, and its options.", "energy-star")
+_card_command("schedule", "How a schedule changes the learning rate, and its options.", "one-cycle")
+_card_command("recipe", "The fields of a named recipe of training.", "guidance-baseline")
 
 
 @app.command("dataset", epilog="Example:  xaibench show dataset critters --out critters.png")

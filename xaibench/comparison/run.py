@@ -1,8 +1,8 @@
-"""Carrying out a comparison of designs: every arm and training is a run, and what is stored is not run again."""
+"""Runs a comparison of designs: every arm and training is a run, and what is stored is not run again."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,9 @@ from xaibench.analysis.comparison import Arm
 from xaibench.analysis.study import Study, make_study
 from xaibench.attribution.methods import incompatibility
 from xaibench.cards import ComparisonCard, ComparisonProtocol
-from xaibench.comparison.steps import Step, steps
+from xaibench.comparison.config import ComparisonConfig
+from xaibench.comparison.steps import steps
+from xaibench.comparison.weights import Prepared, prepare
 from xaibench.datasets.open import open_dataset
 from xaibench.errors import XaibenchError
 from xaibench.models.open import model_card
@@ -24,127 +26,96 @@ if TYPE_CHECKING:
 
     from xaibench.analysis.leaderboard import Leaderboard
     from xaibench.evaluation.api import Results
-    from xaibench.training.arm import Trained
-    from xaibench.training.task import Task
-
-
-def run(
-    card: ComparisonCard, judge: ComparisonProtocol, *, models: Sequence[str] | None = None, trainings: int = 3,
-    settings: dict[str, Any] | None = None, recipe: dict[str, Any] | None = None,
-    say: Callable[[str], None] = lambda words: None, **shared: Any,
-) -> Study:  # fmt: skip
-    """Runs what a comparison lacks, and compares.
-
-    settings and shared are given to every `xaibench.run`; those of an arm come first, those of the judge last, and
-    where shared has no methods, dataset or number of images the card's or the judge's are taken. recipe changes how
-    arms are trained that are trained in a way of their own. say is told of every step before it begins. A method that
-    fails is left out, and so is a guided training of which no epoch may be judged, and a note says so; anything else
-    that a run or a training raises is raised.
-    """
-    from xaibench.evaluation.api import MethodFailed, run
-    from xaibench.training.arm import NothingToJudge
-
-    todo, pairs = steps(card, models, trainings)
-    defaults = {"dataset": card.dataset, "images": judge.images}
-    shared |= {name: value for name, value in defaults.items() if shared.get(name) is None}
-    tasks = {step.arm: _task(step) for step in todo if step.way}  # mistakes are found before anything is trained
-    found: dict[str, list[Judged]] = {step.arm: [] for step in todo}
-    notes = []
-    for number, step in enumerate(todo, 1):
-        say(f"{card.name} {number}/{len(todo)}: {step.description}")
-        asked = shared | step.asked
-        asked["settings"] = judge.settings | (settings or {}) | step.asked.get("settings", {})
-        asked["methods"] = asked.get("methods") or _fitting(card.methods, step.asked["model"])
-        seconds = float("nan")
-        if step.arm in tasks:
-            try:
-                trained = _train(step, tasks[step.arm], recipe or {}, shared, say)
-            except NothingToJudge as error:
-                notes.append(f"{step.description} is left out: {error}")
-                continue
-            asked["weights"], seconds = str(trained.weights), trained.seconds
-        elif step.asked.get("weights", "plain") == "plain" and _given(card, step, shared):
-            if step.training:
-                continue  # the same weights again
-            asked.pop("recipe", None)
-        else:
-            asked["training_seed"] = step.training or None
-        try:
-            results = run(judge.protocol, **asked)
-        except MethodFailed as error:
-            results = error.results
-            notes.append(f"{step.description}: {error}")
-        found[step.arm].append(Judged(_board(results, judge), results, seconds))
-    groups = _groups(shared)
-    arms = {name: _arm(name, judged, groups) for name, judged in found.items() if judged}
-    boards = {name: [one.board for one in found[name]] for name in arms}
-    pairs = [pair for pair in pairs if set(pair) <= arms.keys()]
-    if not pairs:
-        raise XaibenchError(f"comparison {card.name} has no pair of arms left to compare: {'; '.join(notes)}")
-    return make_study(card, boards, arms, pairs, notes, judge.description)
-
-
-CHOOSE = "choose"
-"""An option of guided arms that is no part of the training: which epoch is judged."""
 
 
 @dataclass(frozen=True)
-class Judged:
-    """One training after its run; seconds of an epoch are NaN where it was not trained in a way of its own."""
+class ArmRun:
+    """One training of an arm after its run; seconds of an epoch, NaN where it was not trained for a task of its own."""
 
     board: Leaderboard
     results: Results
     seconds: float
 
     @property
-    def answers(self) -> pd.Series:
+    def correct(self) -> pd.Series:
         """Whether the model is right, by image id; null where that is not known."""
         return self.results.rows.groupby("image_id")["correct"].first()
 
 
-def _given(card: ComparisonCard, step: Step, shared: dict[str, Any]) -> bool:
-    """Whether a step is the start of others, of a model whose weights are given: it has no recipe and no seeds."""
-    from xaibench.training.subject import has_weights
+def run_comparison(
+    config: ComparisonConfig, quiet: bool = False, report: Callable[[str], None] = lambda line: None
+) -> Iterator[Study]:
+    """Trains and evaluates what a comparison lacks, and yields the study of each protocol as soon as it is there.
 
-    starts = {arm.start for arm in card.arms.values()}
-    return step.arm.rpartition(": ")[2] in starts and has_weights(step.asked["model"], shared["dataset"])
+    Weights are looked up or trained once, before the first protocol runs. report is given a line before each step. A
+    method that fails is left out, and so is a guided training in which no epoch can be chosen, and a note of the study
+    says so; anything else that a run or a training raises is raised. Raises XaibenchError where no pair is left.
+    """
+    from xaibench.evaluation.resources import choose_device, choose_workers
+    from xaibench.plugins import add
+    from xaibench.training.resources import Resources
+
+    add(config.plugins, config.cards)
+    card = registry.card("comparison", config.comparison)
+    protocols = card.choose_protocols(config.protocols)
+    todo, pairs = steps(card, config)
+    device = choose_device(config.device)
+    resources = Resources(choose_workers(config.workers, device), device, quiet=quiet)
+    prepared, notes = prepare(card, todo, config, resources, report)
+    order = list(dict.fromkeys(step.name for step in todo))
+    for protocol in protocols:
+        arguments = run_arguments(card, protocol, config, quiet)
+        runs, failed = _run_arms(card, protocol, prepared, arguments, report)
+        arms = {name: _arm(name, runs[name], _groups(card, config)) for name in order if name in runs}
+        left = [pair for pair in pairs if set(pair) <= arms.keys()]
+        if not left:
+            why = "; ".join([*notes, *failed])
+            raise XaibenchError(f"comparison {card.name} has no pair of arms left to compare: {why}")
+        boards = {name: [one.board for one in runs[name]] for name in arms}
+        yield make_study(card, boards, arms, left, [*notes, *failed], protocol.description)
 
 
-def _board(results: Results, judge: ComparisonProtocol) -> Leaderboard:
+def run_arguments(
+    card: ComparisonCard, protocol: ComparisonProtocol, config: ComparisonConfig, quiet: bool
+) -> dict[str, Any]:
+    """The arguments of `xaibench.run` that all steps share; those of the request come before those of the card."""
+    same = (
+        "data_root", "profile", "out", "device", "workers", "dataset_options", "seed", "download", "plugins", "cards",
+    )  # fmt: skip
+    return {name: getattr(config, name) for name in same} | {
+        "dataset": config.dataset or card.dataset, "images": config.images or protocol.images,
+        "methods": list(config.methods) or None, "settings": protocol.settings | config.settings, "quiet": quiet,
+    }  # fmt: skip
+
+
+def _run_arms(
+    card: ComparisonCard, protocol: ComparisonProtocol, prepared: Sequence[Prepared], shared: dict[str, Any],
+    report: Callable[[str], None],
+) -> tuple[dict[str, list[ArmRun]], list[str]]:  # fmt: skip
+    """The runs of each arm under a protocol, and notes on methods that failed."""
+    from xaibench.evaluation.api import MethodFailed, run
+
+    found: dict[str, list[ArmRun]] = {}
+    notes = []
+    for number, one in enumerate(prepared, 1):
+        report(f"{card.name} {number}/{len(prepared)}: {one.step.description}")
+        arguments = shared | one.arguments
+        arguments["settings"] = shared["settings"] | one.arguments.get("settings", {})
+        arguments["methods"] = arguments["methods"] or _fitting(card.methods, one.step.model)
+        try:
+            results = run(protocol.protocol, **arguments)
+        except MethodFailed as error:
+            results = error.results
+            notes.append(f"{one.step.description}: {error}")
+        found.setdefault(one.step.name, []).append(ArmRun(_board(results, protocol), results, one.seconds))
+    return found, notes
+
+
+def _board(results: Results, protocol: ComparisonProtocol) -> Leaderboard:
     from xaibench.analysis.leaderboard import open_leaderboard
 
-    board = results.boards[judge.protocol]
-    return open_leaderboard(results.path, judge.protocol, board=board, metric=judge.metric or None)
-
-
-def _task(step: Step) -> Task:
-    """What a step is trained for; B-cos networks are guided by their own attribution where the card names none."""
-    from xaibench.training.tasks import task_of
-
-    family = model_card(step.asked["model"]).family
-    usual = {"attribution": "b-cos"} if step.way == "guided" and family == "bcos" else {}
-    try:
-        return task_of(step.way, usual | {name: value for name, value in step.options.items() if name != CHOOSE})
-    except XaibenchError as error:
-        raise XaibenchError(f"arm {step.arm}: {error}") from None
-
-
-def _train(step: Step, task: Task, recipe: dict[str, Any], shared: dict[str, Any], say: Callable) -> Trained:
-    """The weights of a step, which are trained where they are not there."""
-    from xaibench.evaluation.resources import choose_device, choose_workers
-    from xaibench.training.arm import train_arm
-    from xaibench.training.subject import Subject
-
-    device = choose_device(shared.get("device", "auto"))
-    subject = Subject(
-        step.asked["model"], shared["dataset"], shared.get("data_root"), shared.get("dataset_options") or {},
-        step.recipe | recipe, download=shared.get("download", False), first=step.first,
-    )  # fmt: skip
-    workers = choose_workers(shared.get("workers", "auto"), device)
-    return train_arm(
-        subject, task, step.training, choose=step.options.get(CHOOSE, "epg"), say=say, workers=workers, device=device,
-        quiet=shared.get("quiet", False),
-    )  # fmt: skip
+    board = results.boards[protocol.protocol]
+    return open_leaderboard(results.path, protocol.protocol, board=board, metric=protocol.metric or None)
 
 
 def _fitting(methods: Sequence[str], model: str) -> list[str] | None:
@@ -154,28 +125,28 @@ def _fitting(methods: Sequence[str], model: str) -> list[str] | None:
     return [card.name for card in cards if not incompatibility(card, family, has_cam_layer=True)] or None
 
 
-def _groups(shared: dict[str, Any]) -> Callable[[str], str]:
-    """The group of an image id; "" for data sets whose groups are not said to matter (tag `groups`)."""
-    data = registry.card("dataset", shared["dataset"])
+def _groups(card: ComparisonCard, config: ComparisonConfig) -> Callable[[str], str]:
+    """The group of an image id; "" for data sets without the tag `groups`."""
+    data = registry.card("dataset", config.dataset or card.dataset)
     if "groups" not in data.tags:
         return lambda image_id: ""
-    return open_dataset(data, shared.get("data_root"), shared.get("dataset_options") or {}).group
+    return open_dataset(data, config.data_root, config.dataset_options).group
 
 
-def _arm(name: str, judged: Sequence[Judged], group: Callable[[str], str]) -> Arm:
+def _arm(name: str, runs: Sequence[ArmRun], group: Callable[[str], str]) -> Arm:
     """The trainings of an arm over the images and methods that all of them have."""
-    scores = [one.board.image_scores() for one in judged]
+    scores = [one.board.image_scores() for one in runs]
     whole = [frame.loc[:, frame.notna().all()] for frame in scores]
     methods = sorted(set.intersection(*(set(frame.columns) for frame in whole)))
     images = sorted(set.intersection(*(set(frame.index) for frame in whole)))
     if not methods or not images:
         raise XaibenchError(f"no method has a score for every image in the runs of {name}")
-    table = judged[0].board.table
+    table = runs[0].board.table
     kinds = dict(zip(table["method"], table["kind"], strict=True))
-    answers = [one.answers.reindex(images) for one in judged]
-    known = not any(each.isna().any() for each in answers)
+    correct = [one.correct.reindex(images) for one in runs]
+    known = not any(each.isna().any() for each in correct)
     groups = tuple(group(image) for image in images)
-    accuracies = [accuracy_of(one.results.manifest) for one in judged]
+    accuracies = [accuracy_of(one.results.manifest) for one in runs]
     return Arm(
         name,
         np.stack([frame.loc[images, methods].to_numpy(float) for frame in whole]),
@@ -184,7 +155,7 @@ def _arm(name: str, judged: Sequence[Judged], group: Callable[[str], str]) -> Ar
         tuple(images),
         tuple(value for value, _ in accuracies),
         accuracies[0][1],
-        np.stack([each.to_numpy(bool) for each in answers]) if known else None,
+        np.stack([each.to_numpy(bool) for each in correct]) if known else None,
         groups if any(groups) else (),
-        tuple(one.seconds for one in judged),
+        tuple(one.seconds for one in runs),
     )

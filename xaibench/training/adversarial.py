@@ -40,7 +40,7 @@ class Adversarial:
     norm: `linf` or `l2`, of the change of an image's pixels, which are in [0, 1]. epsilon: the largest change. steps
     and step_size: those of the attack; by default a step is 2.5 epsilon / steps long, as in Madry et al. 2018, so that
     an attack can cross the ball. The epoch with the highest robust accuracy is kept, which is that on validation images
-    under the same attack. Raises XaibenchError for numbers that are no attack.
+    under the same attack. Raises XaibenchError for numbers that are out of range.
     """
 
     norm: str = "linf"
@@ -54,8 +54,8 @@ class Adversarial:
             raise XaibenchError(f"--norm {self.norm} is none of {', '.join(NORMS)}")
         largest = 1.0 if self.norm == "linf" else float("inf")
         if not 0 <= self.epsilon <= largest:
-            words = "0 to 1" if self.norm == "linf" else "0 or more"
-            raise XaibenchError(f"--epsilon {self.epsilon:g} is out of range; pixels are in [0, 1], give {words}")
+            allowed = "0 to 1" if self.norm == "linf" else "0 or more"
+            raise XaibenchError(f"--epsilon {self.epsilon:g} is out of range; pixels are in [0, 1], give {allowed}")
         if self.steps < 1:
             raise XaibenchError(f"--steps {self.steps} is no attack; give 1 or more")
         if self.step_size is not None and not self.step_size > 0:

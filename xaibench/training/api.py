@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,65 +11,82 @@ from xaibench import registry
 from xaibench.cards import Alignment, DatasetCard, ModelCard
 from xaibench.datasets.open import drops_parts, open_dataset, parameters_of
 from xaibench.errors import XaibenchError
+from xaibench.files import make_folder, write_atomic
 from xaibench.models.build import brings_weights, build_network, own_state
 from xaibench.models.open import build_model, encoding_of, model_card
 from xaibench.models.state import file_digest
 from xaibench.models.trained import folder_of
+from xaibench.training.classifier import Classification
+from xaibench.training.config import TrainingConfig
 from xaibench.training.find import WeightsRequest, find_weights, missing_weights
 from xaibench.training.processes import first_process
-from xaibench.training.recipe import Recipe, recipe_for
+from xaibench.training.recipe import Recipe, recipe_for, recipe_problem
+from xaibench.training.resources import Resources
 from xaibench.training.transfer import load_start, transferred_weights
 
 if TYPE_CHECKING:
+    from xaibench.models.base import Model
     from xaibench.training.task import Task
 
 
 @dataclass(frozen=True)
 class Training:
-    """A training that can be looked up or carried out: everything that decides its result."""
+    """A training that can be looked up or run: its request, and what the names in it stand for.
 
+    start: the file of the weights that it starts from. start_digest: that of the file, or of the weights that the
+    model's builder brings; None for a training from scratch.
+    """
+
+    config: TrainingConfig
     model: ModelCard
     dataset: DatasetCard
-    alignment: Alignment | None
     recipe: Recipe
-    root: Path | None = None
-    options: dict[str, Any] = field(default_factory=dict)
-    seed: int = 0
-    start: Path | None = None  # the weights that it starts from
-    start_digest: str | None = None  # of these, or of those that the model's builder brings
-    task: Task | None = None  # None: classification, with the alignment
+    task: Task
+    start: Path | None = None
+    start_digest: str | None = None
+
+    @property
+    def alignment(self) -> Alignment | None:
+        """The deletions that the model is trained on; None for intact images."""
+        return self.task.alignment if isinstance(self.task, Classification) else None
 
     @property
     def key_fields(self) -> dict[str, Any]:
         """What the result's key hashes and its header holds."""
-        card, data = self.model, self.dataset
-        return {
+        card, data, alignment = self.model, self.dataset, self.alignment
+        fields = {
             "model": card.name,
             "model_card": {"version": card.version, "source": registry.source(card), "parameters": card.parameters},
             "encoding": encoding_of(card).key_fields,
             "dataset": data.name,
             "dataset_version": data.version,
             "train": self._train_options,
-            "validation": parameters_of(data, self.options, "validation"),
+            "validation": parameters_of(data, self.config.dataset_options, "validation"),
             "geometry": data.geometry.key_fields,
             "min_cam_grid": data.min_cam_grid,
             "recipe": self.recipe.key_fields,
-            "alignment": self.alignment.key_fields if self.alignment else None,
-            "seed": self.seed,
+            "alignment": alignment.key_fields if alignment else None,
+            "seed": self.config.seed,
             "start": self.start_digest,
-        } | ({"task": {"name": self.task.name} | self.task.key_fields} if self.task else {})
+        }
+        if not isinstance(self.task, Classification):
+            fields["task"] = {"name": self.task.name} | self.task.key_fields
+        return fields
 
     @property
     def _train_options(self) -> dict[str, Any]:
-        """The parameters of the images that are learnt from: dropped parts are the data set's own doing."""
-        dropped = self.alignment is not None and self.alignment.kind == "parts"
-        parameters = parameters_of(self.dataset, self.options, "train")
-        return parameters | ({"drop_parts": self.alignment.probability} if dropped else {})
+        """The parameters of the training images; where parts are dropped, the data set itself drops them."""
+        alignment = self.alignment
+        parameters = parameters_of(self.dataset, self.config.dataset_options, "train")
+        if alignment is not None and alignment.kind == "parts":
+            parameters = parameters | {"drop_parts": alignment.probability}
+        return parameters
 
     @property
     def title(self) -> str:
-        """The training in words, such as `aligned resnet18 on critters`."""
-        kind = self.task.name if self.task else "aligned" if self.alignment else "plain"
+        """What is trained, such as `aligned resnet18 on critters`."""
+        classified = isinstance(self.task, Classification)
+        kind = ("aligned" if self.alignment else "plain") if classified else self.task.name
         return f"{kind} {self.model.name} on {self.dataset.name}"
 
     @property
@@ -77,7 +94,7 @@ class Training:
         """Where the weights are once it is done."""
         return folder_of(self.key_fields) / "weights.safetensors"
 
-    def run(self, *, workers: int = 0, device: str = "cpu", precision: str = "float32", quiet: bool = False) -> Path:
+    def run(self, resources: Resources = Resources()) -> Path:  # noqa: B008
         """Trains, unless that is done already, and returns the path of the weights; resumes what was interrupted.
 
         Raises XaibenchError where another process is training the same right now, and where nothing can be written.
@@ -91,90 +108,98 @@ class Training:
         names = ["training"] if first_process() else []  # one for all
         with claim(folder, names, command_line(), f"the same {self.title} is being trained in {folder} right now"):
             if not self.path.is_file():  # another process may just have ended
-                self._train(workers, device, precision, quiet)
+                self._train(resources)
         return self.path
 
-    def _train(self, workers: int, device: str, precision: str, quiet: bool) -> None:
+    def write_config(self) -> None:
+        """Writes the request beside the weights, as `training.toml`; no key and no header of weights holds it."""
+        folder = self.path.parent
+        make_folder(folder)
+        write_atomic(folder / "training.toml", self.config.to_toml().encode())
+
+    def _train(self, resources: Resources) -> None:
         """Trains, and leaves the weights at `path`."""
         import torch
 
         from xaibench.seeds import derive
-        from xaibench.training.classifier import Classification
         from xaibench.training.head import head_of
         from xaibench.training.task import Split
-        from xaibench.training.train import train
+        from xaibench.training.train import TrainingJob, train
 
-        learnt = open_dataset(self.dataset, self.root, self._train_options, "train")
-        validation = open_dataset(self.dataset, self.root, self.options, "validation")
+        config, data = self.config, self.dataset
+        learnt = open_dataset(data, config.data_root, self._train_options, "train")
+        validation = open_dataset(data, config.data_root, config.dataset_options, "validation")
         if list(learnt.classes) != list(validation.classes):
-            raise XaibenchError(f"{self.dataset.name}: training and validation images have different classes")
-        torch.manual_seed(derive(self.seed, "initial weights"))
-        model = build_model(self.model, len(learnt.classes), self.dataset.geometry, self.dataset.min_cam_grid)
+            raise XaibenchError(f"{data.name}: training and validation images have different classes")
+        torch.manual_seed(derive(config.seed, "initial weights"))
+        model = build_model(self.model, len(learnt.classes), data.geometry, data.min_cam_grid)
         if model.classes != len(learnt.classes):
             raise XaibenchError(
-                f"{self.model.name} tells {model.classes} classes apart, {self.dataset.name} has "
-                f"{len(learnt.classes)}; give its builder the parameter num_classes"
+                f"{self.model.name} has {model.classes} classes, {data.name} has {len(learnt.classes)}; "
+                "give its builder the parameter num_classes"
             )
+        head = head_of(self.model, model) if self.recipe.start == "transfer" or self.recipe.head_epochs else ()
+        fresh = self._load_start(model, head, list(learnt.classes), resources.quiet)
+        if first_process() and self.config.make_task() == self.task:  # else the request does not describe the task
+            self.write_config()
+        header = self.key_fields | {"classes": list(learnt.classes)} | ({"fresh": fresh} if fresh else {})
+        job = TrainingJob(self.task, self.recipe, self.path.parent, header, self.title, config.seed, tuple(head))
+        train(model, Split(learnt, validation, data.geometry), job, resources)
+
+    def _load_start(self, model: Model, head: tuple[str, ...], classes: list[str], quiet: bool) -> list[str]:
+        """Loads the weights that the training starts from; the names of the tensors that keep their first values."""
+        if not self.start:
+            return []
         transfer = self.recipe.start == "transfer"
-        head = head_of(self.model, model) if transfer or self.recipe.head_epochs else ()
-        classes, fresh = list(learnt.classes), []
-        if self.start:
-            fresh = load_start(model, self.start, self.model, head if transfer else None, classes, self.dataset.name)
+        fresh = load_start(model, self.start, self.model, head if transfer else None, classes, self.dataset.name)
         if fresh and not quiet and first_process():
             print(f"new head: {', '.join(fresh)}", file=sys.stderr, flush=True)
-        header = self.key_fields | {"classes": classes} | ({"fresh": fresh} if fresh else {})
-        train(
-            model, Split(learnt, validation, self.dataset.geometry), self.task or Classification(self.alignment),
-            self.recipe, self.path.parent, header, title=self.title,
-            seed=self.seed, workers=workers, device=device, precision=precision, quiet=quiet, head=head,
-        )  # fmt: skip
+        return fresh
 
 
-def plan_training(
-    model: str,
-    dataset: str,
-    alignment: Alignment | None,
-    *,
-    data_root: Path | None = None,
-    options: dict[str, Any] | None = None,
-    changes: dict[str, Any] | None = None,
-    weights: str = "plain",
-    download: bool = False,
-    seed: int = 0,
-    image_size: int | None = None,
-    task: Task | None = None,
-) -> Training:
-    """The training of a model on a data set by the data set's recipe, what the model's says otherwise, and changes.
+def plan_training(config: TrainingConfig, task: Task | None = None) -> Training:
+    """The training that a request asks for; nothing is trained.
 
-    The model's recipe counts with numbers that are from scratch only; what is usual for the task counts more than both.
-    A named training is trained further by default. alignment None trains on intact images. A recipe that starts from
-    plain weights takes those of the model on this data set, or the file that `weights` names; one that starts by
-    transfer those of the model's card, whatever data set they are for, or that file. image_size is the side of the
-    images, where it is not the data set's. task is what it is trained for, where that is not classification alone.
-    Raises XaibenchError where there are no such weights and for changes that no recipe has.
+    The recipe is the data set's; the model's counts over it with numbers that are from scratch only; what is usual for
+    the task counts over both, and the recipe of the request over all. A recipe that starts from plain weights takes
+    those of the model on this data set, or the file that `config.weights` names; one that starts by transfer takes
+    those of the model's card, whatever data set they are for, or that file; a named training is trained further by
+    default. task: an object in the place of the task that the request names. Raises XaibenchError where there are no
+    such weights, and for a recipe or options that do not exist.
     """
-    from pydantic import ValidationError
-
-    card, data = model_card(model), registry.card("dataset", dataset).at_size(image_size)
+    card, data = model_card(config.model), registry.card("dataset", config.dataset).at_size(config.image_size)
+    task = config.make_task() if task is None else task
+    alignment = task.alignment if isinstance(task, Classification) else None
     if alignment is not None and alignment.kind == "parts" and not drops_parts(data):
         raise XaibenchError(
-            f"data set {dataset} cannot draw its training images without parts (it has no option drop_parts)"
+            f"data set {config.dataset} cannot draw its training images without parts (it has no option drop_parts)"
         )
-    try:
-        recipe = recipe_for(card, data, getattr(task, "recipe", {}), changes or {})
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = "".join(f"{part}: " for part in first["loc"])
-        problem = first["msg"].removeprefix("Value error, ")
-        raise XaibenchError(f"recipe of {model} on {dataset}: {field}{problem}") from None
-    start, own = None, brings_weights(card)
-    if recipe.start == "transfer" and not (own and weights == "plain"):
-        start = transferred_weights(card, weights, download)
-    elif recipe.start == "plain" and not (own and weights == "plain"):
-        wanted = WeightsRequest(weights)
-        start = find_weights(card, data, wanted, download, options)
-        if start is None:
-            ways = "--recipe start=scratch, or start=transfer for weights of other classes"
-            raise XaibenchError(f"{missing_weights(card, data, wanted)}; or start otherwise: {ways}")
+    recipe = _recipe(config, card, data, task)
+    own = brings_weights(card)
+    start = None if own and config.weights == "plain" else _start(config, card, data, recipe)
     digest = file_digest(start) if start else own_state(card, build_network(card, 1)).digest if own else None
-    return Training(card, data, alignment, recipe, data_root, options or {}, seed, start, digest, task)
+    return Training(config, card, data, recipe, task, start, digest)
+
+
+def _recipe(config: TrainingConfig, card: ModelCard, data: DatasetCard, task: Task) -> Recipe:
+    """The recipe of a request; raises XaibenchError for fields and values that no recipe has."""
+    from pydantic import ValidationError
+
+    try:
+        return recipe_for(card, data, getattr(task, "recipe", {}), config.recipe)
+    except ValidationError as error:
+        raise XaibenchError(f"recipe of {config.model} on {config.dataset}: {recipe_problem(error)}") from None
+
+
+def _start(config: TrainingConfig, card: ModelCard, data: DatasetCard, recipe: Recipe) -> Path | None:
+    """The file of weights that a recipe starts from, None from scratch; raises XaibenchError where it is not here."""
+    if recipe.start == "transfer":
+        return transferred_weights(card, config.weights, config.download)
+    if recipe.start != "plain":
+        return None
+    request = WeightsRequest(config.weights)
+    start = find_weights(card, data, request, config.download, config.dataset_options)
+    if start is None:
+        others = "--recipe start=scratch, or start=transfer for weights of other classes"
+        raise XaibenchError(f"{missing_weights(card, data, request)}; or start otherwise: {others}")
+    return start

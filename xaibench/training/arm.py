@@ -1,59 +1,62 @@
-"""The weights of an arm of a comparison that is trained in a way of its own."""
+"""The weights of an arm of a comparison that is trained for a task."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pyarrow.parquet as pq
 
 from xaibench.errors import XaibenchError
-from xaibench.training.guidance.guided import Guided
-from xaibench.training.guidance.request import Search
-from xaibench.training.guidance.search import guide
-from xaibench.training.subject import Subject
-from xaibench.training.task import Task
+from xaibench.training.api import plan_training
+from xaibench.training.guidance.options import GuidedOptions
+from xaibench.training.recipe import expand_recipe
+from xaibench.training.resources import Resources
+from xaibench.training.subject import Report, Subject, silent
 
 
-class NothingToJudge(XaibenchError):
-    """A guided training of which every epoch loses too much classification."""
+class NoEpochChosen(XaibenchError):
+    """A guided training in which every epoch loses too much classification."""
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedArm:
     """Weights, and the mean seconds of an epoch of their training, without evaluation."""
 
     weights: Path
     seconds: float
 
 
-def train_arm(
-    subject: Subject, task: Task, seed: int, *, choose: str = "epg", say: Callable[[str], None] = lambda words: None,
-    **how: Any,
-) -> Trained:  # fmt: skip
-    """Trains what is not trained yet, with a seed, from the baseline of the same seed where it does not start afresh.
+def train_arm(subject: Subject, resources: Resources, report: Report = silent) -> TrainedArm:
+    """Trains what a request asks for, unless that is done already, from the baseline of the same seed where its recipe
+    starts from plain weights.
 
-    choose: of a guided training, the epoch with the highest EPG on validation images that loses at most 5 points of F1
-    or accuracy against the baseline (`epg`), or the one with the best classification (`score`); of others the epoch
-    that they keep. how: workers, device, precision, quiet. Raises NothingToJudge where every epoch loses more, and
-    XaibenchError as `Training.carry_out` does.
+    Of a guided training the weights are those of the epoch that its option `choose` selects, of others those of the
+    epoch that the task keeps. Raises NoEpochChosen where no epoch can be selected, and XaibenchError as
+    `plan_training` and `Training.run` do.
     """
-    if isinstance(task, Guided):
-        outcome = guide(
-            replace(subject, seed=seed), Search(task, (task.weight,), choose=choose, test_images=0), say=say, **how
+    config = subject.config
+    options = config.options
+    if isinstance(options, GuidedOptions):
+        return _guided(subject, options, resources, report)
+    start = (getattr(config.make_task(), "recipe", {}) | expand_recipe(config.recipe)).get("start")
+    weights = subject.baseline(config.seed, resources, report) if start == "plain" else config.weights
+    path = plan_training(config.with_fields(weights=weights)).run(resources=resources)
+    return TrainedArm(path, _seconds(path))
+
+
+def _guided(subject: Subject, options: GuidedOptions, resources: Resources, report: Report) -> TrainedArm:
+    from xaibench.training.guidance.search import guide
+
+    search = replace(options.search(), test_images=0)  # a comparison evaluates the weights itself
+    outcome = guide(subject, search, resources, report)
+    if outcome.weights is None:
+        config, task = subject.config, search.task
+        raise NoEpochChosen(
+            f"{config.model} guided by {task.loss} at lambda {task.weight:g}, seed {config.seed}: every epoch loses "
+            f"more than 5 points of {outcome.score}; take a smaller lambda, or choose = score"
         )
-        if outcome.weights is None:
-            raise NothingToJudge(
-                f"{subject.model} guided by {task.loss} at lambda {task.weight:g}, seed {seed}: every epoch loses more "
-                f"than 5 points of {outcome.score}; take a smaller lambda, or choose = score"
-            )
-        return Trained(outcome.weights, _seconds(outcome.runs[0].trainings[0].path))
-    start = (getattr(task, "recipe", {}) | subject.changes).get("start")
-    weights = subject.baseline(seed, say, **how) if start == "plain" else "plain"
-    path = subject.plan(task, seed, weights).run(**how)
-    return Trained(path, _seconds(path))
+    return TrainedArm(outcome.weights, _seconds(outcome.runs[0].trainings[0].path))
 
 
 def _seconds(path: Path) -> float:

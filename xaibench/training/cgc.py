@@ -112,7 +112,7 @@ class ViewImages(TrainingImages):
 class Cgc:
     """Training with CGC: the sum of three classification losses + weight x `contrast`; with weight 0 the views alone.
 
-    crop: the smallest share of the area that a move keeps. Raises XaibenchError for settings that are none.
+    crop: the smallest share of the area that a move keeps. Raises XaibenchError for settings that are out of range.
     """
 
     weight: float = 0.5

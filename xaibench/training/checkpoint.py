@@ -53,9 +53,9 @@ def save_epoch(accelerator: Accelerator, net: nn.Module, history: list[dict], fo
     except OSError as error:
         raise obstacle(error, fresh) from error
     except (RuntimeError, SafetensorError) as error:  # what torch and safetensors make of a failure to write
-        words = one_line(error)
+        reason = one_line(error)
         raise XaibenchError(
-            f"the checkpoint of epoch {len(history)} cannot be written in {folder} (is the disk full?): {words}; "
+            f"the checkpoint of epoch {len(history)} cannot be written in {folder} (is the disk full?): {reason}; "
             "the one before it is kept, the same command goes on from there"
         ) from error
     finally:
@@ -63,7 +63,7 @@ def save_epoch(accelerator: Accelerator, net: nn.Module, history: list[dict], fo
 
 
 def resume(accelerator: Accelerator, folder: Path) -> list[dict[str, float]]:
-    """Loads the last whole checkpoint, if there is one, and returns the epochs it knows."""
+    """Loads the last whole checkpoint, if there is one, and returns the metrics of its epochs."""
     for kept in (folder / "checkpoint", folder / "checkpoint.old"):
         if (kept / "history.json").is_file():
             accelerator.load_state(str(kept))

@@ -33,7 +33,7 @@ class Classification:
 
     @property
     def key_fields(self) -> dict[str, Any]:
-        """Nothing beside the alignment, which every training has among its facts."""
+        """Nothing but the alignment, which is a key field of every training."""
         return {}
 
     def objective(self, model: Model, split: Split, recipe: Recipe, seed: int, workers: int) -> Objective:

@@ -1,4 +1,4 @@
-"""Which file of weights a model has for a data set: named, trained here, published, or how to come by one."""
+"""Which file of weights a model has for a data set: named, trained here or published; and how to get one."""
 
 from __future__ import annotations
 
@@ -19,46 +19,50 @@ DEFAULT_ALIGNMENT = Alignment(grid=4, baseline="zero", probability=0.5)
 
 @dataclass(frozen=True)
 class WeightsRequest:
-    """Which weights a run asks for: `plain`, `aligned` (then with which deletions), or a path."""
+    """Which weights are needed: `plain`, `aligned` (then with which deletions), or a path."""
 
     choice: str
     alignment: Alignment = DEFAULT_ALIGNMENT
 
     def fits(self, alignment: dict | None) -> bool:
-        """Whether weights with this alignment are what is asked for."""
+        """Whether weights with this alignment fit the request."""
         if self.choice == "plain":
             return alignment is None
         return alignment is not None and self.alignment.suits(Alignment(**alignment))
 
 
 def find_weights(
-    card: ModelCard, dataset: DatasetCard, wanted: WeightsRequest, download: bool, options: dict[str, Any] | None = None
+    card: ModelCard,
+    dataset: DatasetCard,
+    request: WeightsRequest,
+    download: bool,
+    options: dict[str, Any] | None = None,
 ) -> Path | None:
-    """The file of the weights that are wanted: trained here, or published and fetched (if download allows it).
+    """The file of the weights of a request: trained here, or published and fetched (if download allows it).
 
-    Of several trainings, those count that learnt from images with the same options of the data set, of these those by
-    the usual recipe, and of these that of seed 0, as in a run; what a task made is found by its path or name alone.
-    None where there are none yet. Raises XaibenchError where a path does not exist, where a file that the model's card
-    names is gone, and where several trainings fit.
+    Of several trainings those with the same options of the data set come first, of these those by the usual recipe, and
+    of these that of seed 0, as in a run; weights that were trained for another task than classification are found by
+    their path or name alone. None where there are none yet. Raises XaibenchError where a path does not exist, where a
+    file that the model's card names is gone, and where several trainings fit.
     """
-    if wanted.choice not in ("plain", "aligned"):
-        return named_file(wanted.choice)
-    if path := own_file(card, dataset, wanted):
+    if request.choice not in ("plain", "aligned"):
+        return named_file(request.choice)
+    if path := own_file(card, dataset, request):
         return path
     size = dataset.geometry.key_fields
     fitting = [
         w
         for w in trained_weights(card.name, dataset.name, registry.source(card))
-        if wanted.fits(w.header["alignment"]) and w.header.get("geometry", size) == size and not w.header.get("task")
+        if request.fits(w.header["alignment"]) and w.header.get("geometry", size) == size and not w.header.get("task")
     ]
     here = [w.path for w in _nearest(fitting, card, dataset, parameters_of(dataset, options or {}, "train"))]
     if len(here) > 1:
         raise XaibenchError(
-            f"several {wanted.choice} weights fit; choose one by --weights: {', '.join(map(str, here))}"
+            f"several {request.choice} weights fit; choose one by --weights: {', '.join(map(str, here))}"
         )
     if here:
         return here[0]
-    published = published_weights(card, dataset, wanted)
+    published = published_weights(card, dataset, request)
     if published is None:
         return None
     url, sha256 = address(published)
@@ -77,43 +81,43 @@ def named_file(choice: str) -> Path:
 def _nearest(
     trained: list[TrainedWeights], card: ModelCard, dataset: DatasetCard, parameters: dict[str, Any]
 ) -> list[TrainedWeights]:
-    """Those trainings that learnt from images of these parameters, of these those by the usual recipe, of these those
-    of seed 0; all, where none did."""
+    """Those trainings whose data set had these parameters, of these those by the usual recipe, of these those of seed
+    0; a condition that no training meets is left out."""
     from xaibench.training.recipe import recipe_for
 
-    unasked = {"drop_parts"} - parameters.keys()  # the alignment's doing
+    ignored = {"drop_parts"} - parameters.keys()  # set by the alignment
 
     def same_images(key_fields: dict) -> bool:
-        return {k: v for k, v in key_fields.get("train", {}).items() if k not in unasked} == parameters
+        return {k: v for k, v in key_fields.get("train", {}).items() if k not in ignored} == parameters
 
     def usual(key_fields: dict) -> bool:
         return key_fields.get("recipe") == recipe_for(card, dataset).key_fields
 
-    for wanted in (same_images, usual, lambda key_fields: key_fields.get("seed", 0) == 0):
-        trained = [w for w in trained if wanted(w.header)] or trained
+    for preferred in (same_images, usual, lambda key_fields: key_fields.get("seed", 0) == 0):
+        trained = [w for w in trained if preferred(w.header)] or trained
     return trained
 
 
-def own_file(card: ModelCard, dataset: DatasetCard, wanted: WeightsRequest) -> Path | None:
-    """The file that the card of a named training has for the weights that are wanted; None for other models.
+def own_file(card: ModelCard, dataset: DatasetCard, request: WeightsRequest) -> Path | None:
+    """The file that the card of a named training has for the weights of a request; None for other models.
 
     Raises XaibenchError where the file is gone, and where it is for another data set.
     """
-    said = card.aligned if wanted.choice == "aligned" else card.plain
-    if said is None or not said.file or not wanted.fits(said.alignment.key_fields if said.alignment else None):
+    own = card.aligned if request.choice == "aligned" else card.plain
+    if own is None or not own.file or not request.fits(own.alignment.key_fields if own.alignment else None):
         return None
-    path = file_of(card, said)
-    if said.dataset != dataset.name:
+    path = file_of(card, own)
+    if own.dataset != dataset.name:
         raise XaibenchError(
-            f"model {card.name} was trained on {said.dataset}, not on {dataset.name}; "
-            f"judge it there all the same by --weights {path}"
+            f"model {card.name} was trained on {own.dataset}, not on {dataset.name}; "
+            f"to evaluate it there all the same, give --weights {path}"
         )
     return path
 
 
-def file_of(card: ModelCard, said: PublishedWeights) -> Path:
+def file_of(card: ModelCard, published: PublishedWeights) -> Path:
     """The file of this machine that a model's card names; raises XaibenchError where it is gone."""
-    path = home() / said.file
+    path = home() / published.file
     if not path.is_file():
         raise XaibenchError(
             f"weights {path} of model {card.name} are gone; train it again, or name a file by --weights"
@@ -121,30 +125,30 @@ def file_of(card: ModelCard, said: PublishedWeights) -> Path:
     return path
 
 
-def published_weights(card: ModelCard, dataset: DatasetCard, wanted: WeightsRequest) -> PublishedWeights | None:
-    """What the model's card says of published weights for this data set that are what is wanted."""
-    published = card.aligned if wanted.choice == "aligned" else card.plain
+def published_weights(card: ModelCard, dataset: DatasetCard, request: WeightsRequest) -> PublishedWeights | None:
+    """The published weights of a model's card for this data set, where they fit the request; else None."""
+    published = card.aligned if request.choice == "aligned" else card.plain
     alignment = published.alignment.key_fields if published and published.alignment else None
-    return published if published and published.dataset == dataset.name and wanted.fits(alignment) else None
+    return published if published and published.dataset == dataset.name and request.fits(alignment) else None
 
 
-def missing_weights(card: ModelCard, dataset: DatasetCard, wanted: WeightsRequest) -> XaibenchError:
+def missing_weights(card: ModelCard, dataset: DatasetCard, request: WeightsRequest) -> XaibenchError:
     """The error where no weights were found: what to train, or what may be downloaded."""
-    name = f"{wanted.choice} weights of {card.name} on {dataset.name}"
-    return XaibenchError(f"no {name} here; {how_to_get_weights(card, dataset, wanted)}")
+    name = f"{request.choice} weights of {card.name} on {dataset.name}"
+    return XaibenchError(f"no {name} here; {how_to_get_weights(card, dataset, request)}")
 
 
-def how_to_get_weights(card: ModelCard, dataset: DatasetCard, wanted: WeightsRequest) -> str:
-    """How a user comes by the weights that are wanted, in words."""
+def how_to_get_weights(card: ModelCard, dataset: DatasetCard, request: WeightsRequest) -> str:
+    """How the weights of a request can be had, as a text."""
     made = f"--model {card.name} --dataset {dataset.name}{' --data-root DIR' if dataset.needs_root else ''}"
-    if wanted.choice == "aligned":
-        verb, deletions = training_command(wanted.alignment)
-        ways = [f"make them: xaibench train {verb} {made}{deletions}"]
+    if request.choice == "aligned":
+        verb, deletions = training_command(request.alignment)
+        steps = [f"make them: xaibench train {verb} {made}{deletions}"]
     else:
-        ways = [f"make them: xaibench train classifier {made}"]
-    if published := published_weights(card, dataset, wanted):
-        ways.insert(0, f"fetch the published ones ({address(published)[0]}) by --download")
-    return "; ".join([*ways, "or name a file by --weights PATH"])
+        steps = [f"make them: xaibench train classifier {made}"]
+    if published := published_weights(card, dataset, request):
+        steps.insert(0, f"fetch the published ones ({address(published)[0]}) by --download")
+    return "; ".join([*steps, "or name a file by --weights PATH"])
 
 
 def training_command(alignment: Alignment) -> tuple[str, str]:

@@ -1,4 +1,5 @@
-"""The head of a network, which alone knows the number of classes: what a transfer replaces and a head stage trains."""
+"""The head of a network, whose shapes alone depend on the number of classes: a transfer replaces it, and a head stage
+trains it alone."""
 
 from __future__ import annotations
 

@@ -1,9 +1,8 @@
 """The training loop of every trainer: devices and precision by Accelerate, a checkpoint each epoch, resume, metrics.
 
-It knows nothing of what is trained for: the loss is a function that it is given, the data a loader, the evaluation a
-function. Randomness is reseeded at each epoch from (seed, "epoch", number), so a training that was killed and resumed
-takes the same steps as one that was not. Several processes (`torchrun`) share each batch of the recipe, and so take the
-steps that one process takes.
+It does not depend on the task: loss, data and evaluation are given to it. Randomness is reseeded at each epoch from
+(seed, "epoch", number), so a training that was killed and resumed takes the same steps as one that was not. Several
+processes (`torchrun`) share each batch of the recipe, and so take the steps that one process takes.
 """
 
 from __future__ import annotations
@@ -15,11 +14,10 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate import Accelerator, DataLoaderConfiguration, DistributedDataParallelKwargs
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import Sampler
 
 from xaibench.datasets.loading import batches, make_loader
@@ -30,11 +28,9 @@ from xaibench.seeds import derive, generator
 from xaibench.training.checkpoint import best_epoch, resume, save_epoch
 from xaibench.training.processes import check_shares, mean_values
 from xaibench.training.recipe import Recipe
+from xaibench.training.resources import Resources
 from xaibench.training.steps import Means, check_finite, ids_in, make_optimizer, validate_terms
 from xaibench.training.task import Objective
-
-Loss = Callable[[nn.Module, Any], dict[str, Tensor]]
-Evaluate = Callable[[nn.Module], dict[str, float]]
 
 TIMES = ("seconds", "train_seconds")
 """Of an epoch, and of it without evaluation: metrics that differ from one machine to the next."""
@@ -68,10 +64,7 @@ def fit(
     *,
     title: str,
     seed: int = 0,
-    workers: int = 0,
-    device: str = "cpu",
-    precision: str = "float32",
-    quiet: bool = False,
+    resources: Resources = Resources(),  # noqa: B008
     keep: Callable[[nn.Module, Trained], None] | None = None,
     before_epoch: Callable[[int], None] | None = None,
 ) -> Trained:
@@ -90,17 +83,10 @@ def fit(
     cannot share a batch equally.
     """
     net, loss, data, monitor = objective.net, objective.loss, objective.data, objective.monitor
-    kinds = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
-    if precision not in kinds:
-        raise XaibenchError(f"cannot train in precision {precision!r}; it is one of {', '.join(kinds)}")
-    some = DistributedDataParallelKwargs(find_unused_parameters=before_epoch is not None)
-    shared = DataLoaderConfiguration(split_batches=True)
-    accelerator = Accelerator(
-        cpu=device == "cpu", mixed_precision=kinds[precision], dataloader_config=shared, kwargs_handlers=[some]
-    )
+    accelerator = _accelerator(resources, partly=before_epoch is not None)
     check_shares(recipe.batch_size, accelerator.num_processes)
     order = EpochOrder(len(data), seed)
-    loader = make_loader(data, workers, batch_size=recipe.batch_size, sampler=order, drop_last=True)
+    loader = make_loader(data, resources.workers, batch_size=recipe.batch_size, sampler=order, drop_last=True)
     if not len(loader):
         raise XaibenchError(
             f"{len(data)} training images do not fill one batch of {recipe.batch_size}; lower --batch-size"
@@ -112,7 +98,7 @@ def fit(
     per_epoch = len(loader)
     batch_count, first = per_epoch * recipe.epochs, len(history)
     groups = math.ceil(per_epoch / recipe.accumulation)  # steps an epoch
-    with bar(title, batch_count - first * per_epoch, quiet or not accelerator.is_main_process) as progress:
+    with bar(title, batch_count - first * per_epoch, resources.quiet or not accelerator.is_main_process) as progress:
         for epoch in range(first, recipe.epochs):
             began = time.monotonic()
             order.epoch = data.epoch = epoch
@@ -136,13 +122,13 @@ def fit(
                     for parameters in optimizer.param_groups:
                         parameters["lr"] = rate
                     norm = accelerator.clip_grad_norm_(net.parameters(), recipe.gradient_clip or math.inf)
-                    if precision != "float16":  # whose scaling leaves out steps that overflow
+                    if resources.precision != "float16":  # whose scaling leaves out steps that overflow
                         check_finite("the norm of the gradient", float(norm), where, seen)
                     optimizer.step()
                     optimizer.zero_grad()
-                words = ", ".join(f"{name} {value:.3g}" for name, value in means.values().items())
+                shown = ", ".join(f"{name} {value:.3g}" for name, value in means.values().items())
                 last = f"; validation {monitor} {history[-1][monitor]:.3f}" if history else ""
-                progress.advance(1, f"epoch {epoch + 1}/{recipe.epochs}, {words}{last}")
+                progress.advance(1, f"epoch {epoch + 1}/{recipe.epochs}, {shown}{last}")
             trained = time.monotonic() - began
             plain = accelerator.unwrap_model(net)
             learnt = mean_values(means.values(), accelerator.device)
@@ -166,3 +152,18 @@ def fit(
         shutil.rmtree(folder / "checkpoint", ignore_errors=True)
         path.unlink()
     return trained
+
+
+def _accelerator(resources: Resources, partly: bool) -> Accelerator:
+    """The accelerator of a device and a precision; partly: some parameters may get no gradient in a step.
+
+    Raises XaibenchError for a precision that nothing is trained in.
+    """
+    kinds = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
+    if resources.precision not in kinds:
+        raise XaibenchError(f"cannot train in precision {resources.precision!r}; it is one of {', '.join(kinds)}")
+    return Accelerator(
+        cpu=resources.device == "cpu", mixed_precision=kinds[resources.precision],
+        dataloader_config=DataLoaderConfiguration(split_batches=True),
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=partly)],
+    )  # fmt: skip

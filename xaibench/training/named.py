@@ -18,7 +18,7 @@ from xaibench.training.api import Training
 
 
 def check_name(name: str, path: Path) -> None:
-    """Raises XaibenchError for a name that no model may have, or that another model has than the one in this file."""
+    """Raises XaibenchError for a name that no model may have, and for the name of a model that is not in this file."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
         raise XaibenchError(f"--name {name!r}: a name is made of letters, digits, _ and -")
     if name not in registry.names("model"):
@@ -59,27 +59,27 @@ def name_training(name: str, training: Training) -> Path:
 
 
 def training_notes(key_fields: dict[str, Any]) -> str:
-    """The header of a file of weights in words: what was trained how, on what, and what came out."""
+    """The header of a file of weights as a text: what was trained how, on what data, and its metrics."""
     task = key_fields.get("task") or {}
     parts = [
-        f"{key_fields['model']} on {key_fields['dataset']} ({_words(key_fields['train'])})",
-        f"task: {_words(task)}" if task else "",
-        f"deletions: {_words(key_fields['alignment'])}" if key_fields["alignment"] else "",
-        f"recipe: {_words(key_fields['recipe'])}",
+        f"{key_fields['model']} on {key_fields['dataset']} ({_listed(key_fields['train'])})",
+        f"task: {_listed(task)}" if task else "",
+        f"deletions: {_listed(key_fields['alignment'])}" if key_fields["alignment"] else "",
+        f"recipe: {_listed(key_fields['recipe'])}",
         f"seed: {key_fields['seed']}",
-        f"metrics: {_words(key_fields['metrics'])}",
+        f"metrics: {_listed(key_fields['metrics'])}",
     ]
     return "Trained here. " + "; ".join(part for part in parts if part) + "."
 
 
 def toml_value(value: Any) -> str:
-    """A value of a card (words, numbers, booleans, lists and dicts of these) in TOML, on one line."""
+    """A value of a card (texts, numbers, booleans, lists and dicts of these) in TOML, on one line."""
     if isinstance(value, dict):
         inside = (f"{toml_value(str(key))} = {toml_value(item)}" for key, item in value.items() if item is not None)
         return f"{{ {', '.join(inside)} }}"
     if isinstance(value, (list, tuple)):
         return f"[{', '.join(map(toml_value, value))}]"
-    return json.dumps(value, ensure_ascii=False)  # words, booleans and finite numbers are the same in both
+    return json.dumps(value, ensure_ascii=False)  # texts, booleans and finite numbers are the same in both
 
 
 def _importable(card: ModelCard) -> str:
@@ -89,5 +89,5 @@ def _importable(card: ModelCard) -> str:
     return f"{Path(file).resolve()}:{attribute}" if file and module.startswith("xaibench_plugin_") else card.target
 
 
-def _words(key_fields: dict[str, Any]) -> str:
+def _listed(key_fields: dict[str, Any]) -> str:
     return ", ".join(f"{k} {f'{v:.4g}' if isinstance(v, float) else v}" for k, v in key_fields.items() if v is not None)

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-import math
+from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from xaibench import registry
 from xaibench.cards import DatasetCard, ModelCard
+from xaibench.errors import XaibenchError
+from xaibench.training.registered import RegisteredFunction, find_function
+from xaibench.training.schedules import Progress
 
-LATER = ("optimizer", "gradient_clip", "accumulation", "labels", "class_weights", "head_epochs", "milestones")
-"""Fields that came after trainings had been keyed: facts leave them out where they are as usual."""
+LATER = (
+    "optimizer", "gradient_clip", "accumulation", "labels", "class_weights", "head_epochs", "milestones",
+    "schedule_options",
+)  # fmt: skip
+"""Fields that were added later: keys leave them out where they have their defaults, so earlier keys stay valid."""
 
 
 class Recipe(BaseModel):
@@ -22,14 +29,15 @@ class Recipe(BaseModel):
     the epochs of milestones, both counted from the beginning of each stage (that of the head, that of all layers);
     `one-cycle` warms up over a share of all steps and decays to zero (both by a cosine);
     `constant`; `cosine` decays to zero from the first step; `lico` is the rate eta0 cos(7 pi k / 16 K) of step k of K
-    (Lei et al. 2023). augmentation: `crop-flip` (a random resized crop and a flip), `flip` or `none`. optimizer: `sgd`,
-    or `adam` and `adamw`, which have no use for momentum and nesterov. gradient_clip: the largest norm of a gradient
+    (Lei et al. 2023); any other name of `xaibench ls schedules` is a plug-in, whose parameters are changed by
+    schedule_options. augmentation: `crop-flip` (a random resized crop and a flip), `flip` or `none`. optimizer: `sgd`,
+    or `adam` and `adamw`, which ignore momentum and nesterov. gradient_clip: the largest norm of a gradient
     (None: any). accumulation: batches whose gradients are averaged before a step; the last step of an epoch takes as
     many as are left. Rates are per step, and a step sees accumulation times batch_size images.
 
-    label_smoothing is that of cross entropy, and a recipe of binary cross entropy has none.
+    label_smoothing is for cross entropy; with binary cross entropy it must be 0.
 
-    labels: what is learnt of an image, its `single` label or all of `several`, as multi-hot targets of binary cross
+    labels: `single` learns one label an image, `several` all classes of an image, as multi-hot targets of binary cross
     entropy. class_weights: images count in the loss by the inverse number of training images of their class.
     """
 
@@ -41,7 +49,7 @@ class Recipe(BaseModel):
     momentum: float = Field(0.9, ge=0, lt=1)
     nesterov: bool = False
     weight_decay: float = Field(1e-4, ge=0)
-    schedule: Literal["step", "one-cycle", "constant", "cosine", "lico"] = "step"
+    schedule: str = "step"
     step_epochs: int = Field(10, ge=1)
     step_factor: float = Field(0.1, gt=0)
     warmup: float = Field(0.3, ge=0, lt=1)
@@ -55,12 +63,22 @@ class Recipe(BaseModel):
     class_weights: bool = False
     head_epochs: int = Field(0, ge=0)
     milestones: tuple[Annotated[int, Field(ge=1)], ...] = ()
+    schedule_options: dict[str, Any] = {}
+
+    @field_validator("schedule")
+    @classmethod
+    def _registered(cls, value: str) -> str:
+        try:
+            registry.card("schedule", value)
+        except XaibenchError as error:
+            raise ValueError(str(error)) from None
+        return value
 
     @field_validator("milestones", mode="before")
     @classmethod
     def _listed(cls, value: Any) -> Any:
         if not isinstance(value, (list, tuple)):
-            raise ValueError(f"{value!r} is no list of epochs; write it as milestones=[4,6]")
+            raise ValueError(f"{value!r} is not a list of epochs; write it as milestones=[4,6]")
         return value
 
     @model_validator(mode="after")
@@ -70,40 +88,46 @@ class Recipe(BaseModel):
                 "labels=several needs loss=binary-cross-entropy; or learn one label an image, labels=single"
             )
         if self.labels == "several" and self.class_weights:
-            raise ValueError("class_weights are for images of one class; leave them out, or say labels=single")
+            raise ValueError("class_weights are for images of one class; leave them out, or set labels=single")
         if self.label_smoothing and self.loss == "binary-cross-entropy":
-            raise ValueError("label_smoothing is of cross entropy; with binary-cross-entropy say label_smoothing=0")
+            raise ValueError("label_smoothing is for cross entropy; with binary-cross-entropy set label_smoothing=0")
         if self.milestones and self.schedule != "step":
             raise ValueError(f"milestones need schedule=step, not {self.schedule}; change one of the two")
         if list(self.milestones) != sorted(set(self.milestones)):
             raise ValueError("milestones are epochs in order, such as milestones=[4,6]")
         if self.head_epochs > self.epochs:
-            raise ValueError(f"head_epochs={self.head_epochs} are more than all epochs, which are {self.epochs}")
+            raise ValueError(f"head_epochs={self.head_epochs} is more than epochs={self.epochs}")
+        if self.schedule_options and not registry.source(registry.card("schedule", self.schedule)):
+            raise ValueError(
+                f"schedule {self.schedule} takes no schedule_options; its numbers are fields of the recipe, such as "
+                "warmup=0.1"
+            )
+        try:
+            self._schedule()
+        except XaibenchError as error:
+            raise ValueError(str(error)) from None
         return self
 
     @property
     def key_fields(self) -> dict[str, Any]:
-        """What keys and headers of weights hold; they take it for granted that fields of `LATER` are as usual."""
-        usual = {name for name in LATER if getattr(self, name) == type(self).model_fields[name].default}
-        return self.model_dump(mode="json", exclude=usual)
+        """What keys and headers of weights hold: all fields but those of `LATER` that have their defaults.
+
+        Of a plug-in schedule also the source, and all its options.
+        """
+        defaults = {name for name in LATER if getattr(self, name) == type(self).model_fields[name].default}
+        schedule = self._schedule()
+        plugged_in = schedule.key_fields("schedule") if schedule.source else {}
+        return self.model_dump(mode="json", exclude=defaults) | plugged_in
 
     def rate_at(self, step: int, steps: int) -> float:
         """The learning rate of step 0..steps-1 of the whole training."""
-        if self.schedule == "constant":
-            return self.learning_rate
-        if self.schedule == "step":
-            return self.learning_rate * self.step_factor ** self._drops(step * self.epochs // steps)
-        if self.schedule == "lico":
-            return self.learning_rate * math.cos(7 * math.pi * step / (16 * steps))
-        warm = self.warmup * steps if self.schedule == "one-cycle" else 0
-        if step < warm:
-            return self.learning_rate * (0.04 + 0.96 * (1 - math.cos(math.pi * step / warm)) / 2)
-        return self.learning_rate * (1 + math.cos(math.pi * (step - warm) / (steps - warm))) / 2
+        return self.learning_rate * self._schedule()(Progress(step, steps, self.epochs, self.head_epochs))
 
-    def _drops(self, epoch: int) -> int:
-        """How often the rate has been lowered by this epoch (from 0) since its stage began."""
-        done = epoch - self.head_epochs if epoch >= self.head_epochs else epoch
-        return sum(done >= end for end in self.milestones) if self.milestones else done // self.step_epochs
+    def _schedule(self) -> RegisteredFunction:
+        """The schedule with its options: of those that ship they are fields of the recipe of the same names."""
+        card = registry.card("schedule", self.schedule)
+        own = {} if registry.source(card) else {name: getattr(self, name) for name in card.parameters}
+        return find_function("schedule", self.schedule, own | self.schedule_options)
 
 
 def recipe_for(
@@ -112,18 +136,41 @@ def recipe_for(
     """The recipe of a model on a data set, with what is usual for a task, and changes.
 
     A data set's label smoothing is left out where the loss is binary cross entropy and its recipe does not say so.
-    Raises pydantic's ValidationError for what is no recipe.
+    Raises pydantic's ValidationError for fields and values that no recipe has.
     """
-    task, changes = task or {}, changes or {}
+    task, changes = task or {}, expand_recipe(changes or {})
     labels = (data.recipe | card.recipe | task | changes).get("labels", data.labels)
     loss = {"loss": "binary-cross-entropy"} if card.probability == "sigmoid" or labels == "several" else {}
     usual = loss | {"labels": labels} | data.recipe
     start = {"start": "plain"} if card.plain and card.plain.file else {}
     recipe = Recipe.model_validate(_fields(usual, data, card.recipe, start, task, changes))
     if recipe.start != "scratch" and data.recipe.get("start") != "scratch":
-        # what a network needs from scratch is no reason to fine-tune it otherwise
+        # the model's own numbers are for training from scratch, not for fine-tuning
         recipe = Recipe.model_validate(_fields(usual, data, start, task, changes))
     return recipe
+
+
+def expand_recipe(changes: dict[str, Any]) -> dict[str, Any]:
+    """Changes of a recipe with the fields of the named recipe `base` below them, where they have a `base`.
+
+    Raises XaibenchError for an unknown name.
+    """
+    if "base" not in changes:
+        return changes
+    own = {name: value for name, value in changes.items() if name != "base"}
+    return _layered(registry.card("recipe", changes["base"]).fields, own)
+
+
+def recipe_problem(error: ValidationError) -> str:
+    """The first mistake in a recipe, in one line, with the nearest field for an unknown one."""
+    first = error.errors()[0]
+    name = ": ".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        close = get_close_matches(name, Recipe.model_fields, n=1, cutoff=0.5)
+        hint = f"did you mean {close[0]}?" if close else f"it has {', '.join(Recipe.model_fields)}"
+        return f"it has no field {name!r}; {hint}"
+    problem = first["msg"].removeprefix("Value error, ")
+    return f"{name}: {problem}" if name else problem
 
 
 def _fields(usual: dict[str, Any], data: DatasetCard, *layers: dict[str, Any]) -> dict[str, Any]:

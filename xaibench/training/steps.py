@@ -1,4 +1,4 @@
-"""Parts of a training step: the optimizer of a recipe, means of loss terms, and words about what is not finite."""
+"""Parts of a training step: the optimizer of a recipe, means of loss terms, errors for values that are not finite."""
 
 from __future__ import annotations
 
@@ -59,9 +59,9 @@ def check_finite(what: str, value: float, where: str, image_ids: Sequence[str]) 
 
 
 def ids_in(batch: Any) -> list[str]:
-    """The image ids in a batch: its first list of words; empty where there is none."""
+    """The image ids in a batch: its first list of texts; empty where there is none."""
     parts = batch.values() if isinstance(batch, dict) else batch if isinstance(batch, (list, tuple)) else ()
     for part in parts:
-        if isinstance(part, (list, tuple)) and part and all(isinstance(word, str) for word in part):
+        if isinstance(part, (list, tuple)) and part and all(isinstance(item, str) for item in part):
             return list(part)
     return []

@@ -1,18 +1,25 @@
-"""What is trained on what, and the plain weights that a training starts from."""
+"""The plain weights that a training starts from: found, or trained first."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from xaibench import registry
 from xaibench.models.build import brings_weights
 from xaibench.models.open import model_card
 from xaibench.training.api import Training, plan_training
+from xaibench.training.config import TrainingConfig
 from xaibench.training.find import WeightsRequest, published_weights
-from xaibench.training.task import Task
+from xaibench.training.resources import Resources
+
+Report = Callable[[str], None]
+"""Is given a line of text about what begins now."""
+
+
+def silent(line: str) -> None:
+    """A `Report` that nobody reads."""
 
 
 def has_weights(model: str, dataset: str) -> bool:
@@ -24,37 +31,26 @@ def has_weights(model: str, dataset: str) -> bool:
 
 @dataclass(frozen=True)
 class Subject:
-    """A model, its data and its recipe.
+    """The request of a training, and how the baseline that it may start from is trained.
 
-    The fields are those of `training.api.plan_training`, and `first`: what is changed in the recipe of the baseline,
-    for which `changes` are not.
+    baseline_recipe: what is changed in the baseline's recipe, to which the recipe of the request does not apply.
     """
 
-    model: str
-    dataset: str
-    data_root: Path | None = None
-    options: dict[str, Any] = field(default_factory=dict)
-    changes: dict[str, Any] = field(default_factory=dict)
-    weights: str = "plain"
-    download: bool = False
-    seed: int = 0
-    image_size: int | None = None
-    first: dict[str, Any] = field(default_factory=dict)
+    config: TrainingConfig
+    baseline_recipe: dict[str, Any] = field(default_factory=dict)
 
-    def plan(self, task: Task | None, seed: int, weights: str = "plain") -> Training:
-        """A training, or that of the baseline for no task."""
-        return plan_training(
-            self.model, self.dataset, None, data_root=self.data_root, options=self.options,
-            changes=self.changes if task else self.first,
-            weights=weights, download=self.download, seed=seed, image_size=self.image_size, task=task,
-        )  # fmt: skip
+    def plan_baseline(self, seed: int) -> Training:
+        """The training of the baseline, a classifier on intact images."""
+        fields = {"task": "classifier", "task_options": {}, "recipe": self.baseline_recipe, "weights": "plain"}
+        return plan_training(self.config.with_fields(**fields, seed=seed, name=None))
 
-    def baseline(self, seed: int, say: Callable[[str], None] = lambda words: None, **how: Any) -> str:
-        """The weights that a further training starts from: those that are named, published, or trained now with this
-        seed by the data set's recipe. how: as of `Training.carry_out`."""
-        if self.weights != "plain" or has_weights(self.model, self.dataset):
-            return self.weights
-        training = self.plan(None, seed)
+    def baseline(self, seed: int, resources: Resources, report: Report = silent) -> str:
+        """The weights that the training starts from, as `--weights` takes them: those of the request where it names
+        some or the model has some, else those of the baseline, which is trained now where that is not done."""
+        config = self.config
+        if config.weights != "plain" or has_weights(config.model, config.dataset):
+            return config.weights
+        training = self.plan_baseline(seed)
         if not training.path.is_file():
-            say(f"the baseline is not there yet: training {training.title} first, by the recipe of {self.dataset}")
-        return str(training.run(**how))
+            report(f"the baseline is not there yet: training {training.title} first, by the recipe of {config.dataset}")
+        return str(training.run(resources=resources))

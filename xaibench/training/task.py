@@ -1,4 +1,4 @@
-"""What a model is trained for: one object per way of training, which gives the loop its loss, data and evaluation."""
+"""What a model is trained for: an object per task, which gives the training loop its loss, data and evaluation."""
 
 from __future__ import annotations
 
@@ -6,15 +6,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from torch import nn
+from torch import Tensor, nn
 
 from xaibench.cards import Geometry
 from xaibench.datasets.base import Dataset
 
 if TYPE_CHECKING:
     from xaibench.models.base import Model
-    from xaibench.training.loop import Evaluate, Loss
     from xaibench.training.recipe import Recipe
+
+Loss = Callable[[nn.Module, Any], dict[str, Tensor]]
+"""A network and a batch to scalar terms, `loss` among them."""
+Evaluate = Callable[[nn.Module], dict[str, float]]
+"""A network to metrics by name."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ class Objective:
 
 
 class Task(Protocol):
-    """A way of training, as a frozen dataclass of its parameters."""
+    """What a model is trained for, as a frozen dataclass of its parameters."""
 
     name: str
     """As in `xaibench train NAME`."""

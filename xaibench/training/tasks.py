@@ -1,69 +1,73 @@
-"""Ways of training by name, with the options of `xaibench train`: what cards of comparisons ask for."""
+"""What a model can be trained for, by name, and the options class of each task."""
 
 from __future__ import annotations
 
 import difflib
-import inspect
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
-from xaibench.attribution.stages import INPUT
+from xaibench.cards import Alignment
 from xaibench.errors import XaibenchError
-from xaibench.training.adversarial import Adversarial
-from xaibench.training.cgc import Cgc
-from xaibench.training.fit_level import FitLevel
-from xaibench.training.guidance.guided import Guided
-from xaibench.training.guidance.targets import Annotations
-from xaibench.training.lico.clip import text_source
-from xaibench.training.lico.task import TERMS, Lico
-from xaibench.training.task import Task
+from xaibench.training.guidance.options import GuidedOptions
+from xaibench.training.lico.options import LicoOptions
+from xaibench.training.options import (
+    AdversarialOptions,
+    CgcOptions,
+    ClassifierOptions,
+    PartDeletionOptions,
+    PatchDeletionOptions,
+    RandomMasksOptions,
+    TaskOptions,
+)
 
+if TYPE_CHECKING:
+    from xaibench.training.task import Task
 
-def guided(
-    loss: str = "energy", attribution: str = "ixg", layer: str = INPUT, weight: float = 1e-3,
-    annotations: str = "boxes", fraction: float = 1.0, dilate: float = 0.0, subset: int = 0, share_masks: float = 0.1,
-    alpha: float = 0.5, over: str = "annotated", match: str | None = None,
-) -> Guided:  # fmt: skip
-    """Guidance at one lambda, which is `weight`."""
-    guides = Annotations(annotations, fraction, dilate, subset, share_masks)
-    stage = INPUT if layer.lower() == INPUT.lower() else layer
-    return Guided(loss, attribution, stage, weight, guides, alpha, over, match)
-
-
-def lico(
-    terms: tuple[str, ...] = TERMS, prompt: str = "shared", contexts: int = 12, alpha: float = 10.0, beta: float = 1.0,
-    epsilon: float = 0.1, iterations: int = 1000, text_encoder: str = "ViT-B-32", text_weights: str = "openai",
-    download: bool = False,
-) -> Lico:  # fmt: skip
-    """LICO beside the text encoder of two options."""
-    source = text_source(text_encoder, text_weights, download)
-    return Lico(tuple(terms), prompt, alpha, beta, contexts, epsilon, iterations, source)
-
-
-WAYS: dict[str, Callable[..., Task]] = {
-    "guided": guided, "lico": lico, "cgc": Cgc, "adversarial": Adversarial, "classifier": FitLevel,
+TASKS: dict[str, type[TaskOptions]] = {
+    "classifier": ClassifierOptions, "patch-deletion": PatchDeletionOptions, "random-masks": RandomMasksOptions,
+    "part-deletion": PartDeletionOptions, "guided": GuidedOptions, "lico": LicoOptions, "cgc": CgcOptions,
+    "adversarial": AdversarialOptions,
 }  # fmt: skip
-LAMBDA = {"guided": "weight", "cgc": "weight"}  # a word of Python's own
-"""What `lambda` is called, of the ways that have one."""
+"""The options of every task, by its name on the command line."""
 
 
-def task_of(way: str, options: dict[str, Any]) -> Task:
-    """The task of a way of training, `guided`, `lico`, `cgc`, `adversarial` or `classifier` (`fit`: over or under).
+def parse_options(task: str, options: Mapping[str, Any]) -> TaskOptions:
+    """The options of a task from a table of plain values.
 
-    options are those of the way's command, with `_` for `-`. Raises XaibenchError for a way or an option that there is
-    not, and for values that are none.
+    Raises XaibenchError, with the nearest name, for a task or an option that does not exist, and for values of another
+    type.
     """
-    if way not in WAYS:
-        raise XaibenchError(f"no way of training is called {way!r}; take {', '.join(WAYS)}")
-    renamed = {"lambda": LAMBDA.get(way)} | ({"fit": "level"} if way == "classifier" else {})
-    known = [n for n in inspect.signature(WAYS[way]).parameters if n not in (*renamed.values(), "name", "keep")]
-    known += [option for option, name in renamed.items() if name]
+    if task not in TASKS:
+        raise XaibenchError(f"no training task is called {task!r}; {_nearest(task, TASKS, 'take')}")
+    known = list(TASKS[task].keys().values())
     for option in options:
         if option not in known:
-            close = difflib.get_close_matches(option, known, n=1)
-            hint = f"did you mean {close[0]}? " if close else ""
-            raise XaibenchError(f"training {way} has no option {option!r}; {hint}it has {', '.join(known)}")
-    try:
-        return WAYS[way](**{renamed.get(option) or option: value for option, value in options.items()})
-    except (TypeError, AttributeError) as error:
-        raise XaibenchError(f"training {way} with {options}: {error}") from None
+            hint = _nearest(option, known, "it has")
+            raise XaibenchError(f"training task {task} has no option {option!r}; {hint}")
+    return TASKS[task].parse(options, f"training task {task}")
+
+
+def make_task(task: str, options: Mapping[str, Any], download: bool = False) -> Task:
+    """The task of a name with options; raises XaibenchError as `parse_options` and `TaskOptions.make_task` do."""
+    return parse_options(task, options).make_task(download)
+
+
+def alignment_fields(alignment: Alignment | None) -> dict[str, Any]:
+    """The fields `task` and `task_options` of a `TrainingConfig` that train on these deletions; None: on intact images.
+
+    A card's alignment without a field that the task's options have, such as a grid, cannot be made.
+    """
+    if alignment is None:
+        return {"task": "classifier"}
+    probability, baseline = alignment.probability, alignment.baseline
+    if alignment.kind == "parts":
+        return {"task": "part-deletion", "task_options": {"probability": probability}}
+    if alignment.kind == "pixels":
+        return {"task": "random-masks", "task_options": {"share": probability, "baseline": baseline}}
+    options = {"grid": alignment.grid, "baseline": baseline, "probability": probability}
+    return {"task": "patch-deletion", "task_options": options}
+
+
+def _nearest(name: str, known: Iterable[str], otherwise: str) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"did you mean {close[0]}?" if close else f"{otherwise} {', '.join(known)}"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -13,42 +14,44 @@ from xaibench.models.state import save_state
 from xaibench.training.head import HeadStage
 from xaibench.training.loop import TIMES, Trained, fit
 from xaibench.training.recipe import Recipe
+from xaibench.training.resources import Resources
 from xaibench.training.task import Split, Task
 
 
-def train(
-    model: Model,
-    split: Split,
-    task: Task,
-    recipe: Recipe,
-    folder: Path,
-    key_fields: dict,
-    *,
-    title: str,
-    seed: int = 0,
-    workers: int = 0,
-    device: str = "cpu",
-    precision: str = "float32",
-    quiet: bool = False,
-    head: Collection[str] = (),
-) -> Path:
-    """Trains model.net for a task and writes `folder/weights.safetensors`, whose header holds the facts and metrics.
+@dataclass(frozen=True)
+class TrainingJob:
+    """What a model is trained for and how, and where its weights go.
 
-    head names the tensors of model.net that the recipe's head_epochs train alone. Call again with the same folder to
-    resume. Returns the path of the weights.
+    folder receives `weights.safetensors` with key_fields and metrics in its header. title: for the progress bar. head:
+    names of the tensors of the network that the recipe's head_epochs train alone.
+    """
+
+    task: Task
+    recipe: Recipe
+    folder: Path
+    key_fields: dict[str, Any] = field(default_factory=dict)
+    title: str = "model"
+    seed: int = 0
+    head: tuple[str, ...] = ()
+
+
+def train(model: Model, split: Split, job: TrainingJob, resources: Resources = Resources()) -> Path:  # noqa: B008
+    """Trains model.net for a task and writes `weights.safetensors` in the folder of the job.
+
+    Call again with the same folder to resume. Returns the path of the weights.
     """
     model.net.requires_grad_(True).to(memory_format=torch.channels_last)
-    objective = task.objective(model, split, recipe, seed, workers)
-    path = folder / "weights.safetensors"
-    stage = HeadStage(model.net, head, recipe.head_epochs) if recipe.head_epochs else None
+    objective = job.task.objective(model, split, job.recipe, job.seed, resources.workers)
+    path = job.folder / "weights.safetensors"
+    stage = HeadStage(model.net, job.head, job.recipe.head_epochs) if job.recipe.head_epochs else None
 
     def keep(net: nn.Module, trained: Trained) -> None:
         chosen = {} if objective.monitor == "accuracy" else {"monitor": objective.monitor}
-        save_state(model.net, path, key_fields | {"metrics": _kept(trained)} | chosen)
+        save_state(model.net, path, job.key_fields | {"metrics": _kept(trained)} | chosen)
 
     fit(
-        objective, recipe, folder, title=f"training {title}", seed=seed, workers=workers, device=device,
-        precision=precision, quiet=quiet, keep=keep, before_epoch=stage,
+        objective, job.recipe, job.folder, title=f"training {job.title}", seed=job.seed, resources=resources, keep=keep,
+        before_epoch=stage,
     )  # fmt: skip
     return path
 

@@ -23,18 +23,18 @@ def transferred_weights(card: ModelCard, choice: str, download: bool) -> Path:
     """
     if choice not in ("plain", "aligned"):
         return named_file(choice)
-    said = card.aligned if choice == "aligned" else card.plain
-    if said is None:
+    published = card.aligned if choice == "aligned" else card.plain
+    if published is None:
         raise XaibenchError(
             f"model {card.name} has no published {choice} weights to transfer; name a file by --weights PATH"
         )
-    if said.file:
-        return file_of(card, said)
-    url, sha256 = address(said)
+    if published.file:
+        return file_of(card, published)
+    url, sha256 = address(published)
     path = stored_at(url)
     if not download and not path.is_file():
         raise XaibenchError(
-            f"the published {choice} weights of {card.name} on {said.dataset} are not here; "
+            f"the published {choice} weights of {card.name} on {published.dataset} are not here; "
             f"fetch them ({url}) by --download, or name a file by --weights PATH"
         )
     return fetch(url, path, sha256)

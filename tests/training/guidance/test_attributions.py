@@ -11,7 +11,7 @@ from xaibench.attribution.methods import method_maps
 from xaibench.errors import XaibenchError
 from xaibench.models.base import Encoding, Model
 from xaibench.training.guidance.attributions import ATTRIBUTIONS, check_attribution, guided_maps
-from xaibench.training.guidance.losses import LOCALISATION
+from xaibench.training.guidance.localisation import find_loss
 
 SIZE = (12, 12)
 TARGETS = torch.tensor([2, 0, 1])
@@ -137,10 +137,10 @@ def test_gradients_by_finite_differences(name, attribution, stage, network, evid
 
 
 @pytest.mark.parametrize("stage", ["Input", "Mid1", "Final"])
-@pytest.mark.parametrize("loss", sorted(LOCALISATION))
+@pytest.mark.parametrize("loss", registry.names("loss"))
 def test_every_parameter_of_a_b_cos_network_gets_a_gradient(loss, stage, bcos):
     maps, _ = guided_maps(bcos, IMAGES, TARGETS, "b-cos", stage, SIZE)
-    LOCALISATION[loss](maps, drawn(8, 3, *SIZE) > 0).sum().backward()
+    find_loss(loss)(maps, drawn(8, 3, *SIZE) > 0).sum().backward()
     for path, parameter in bcos.net.named_parameters():
         assert parameter.grad is not None and parameter.grad.isfinite().all() and parameter.grad.any(), path
 
@@ -152,7 +152,7 @@ def test_descent_raises_the_share_in_the_mask(name, attribution, network):
     steps, shares = torch.optim.Adam(model.net.parameters(), 0.01), []
     for _ in range(15):
         maps, _ = guided_maps(model, IMAGES, TARGETS, attribution, "Final", SIZE)
-        loss = LOCALISATION["energy"](maps, mask).mean()
+        loss = find_loss("energy")(maps, mask).mean()
         steps.zero_grad()
         loss.backward()
         steps.step()
@@ -273,7 +273,7 @@ def test_low_precision_gives_maps_in_float32(vanilla):
     with torch.autocast("cpu", dtype=torch.bfloat16):
         maps, _ = guided_maps(vanilla, IMAGES.float(), TARGETS, "ixg", "Final", SIZE)
     assert maps.dtype == torch.float32 and 0 < (maps - exact).abs().max() < 0.1 * exact.abs().max()
-    LOCALISATION["energy"](maps, drawn(8, 3, *SIZE) > 0).sum().backward()
+    find_loss("energy")(maps, drawn(8, 3, *SIZE) > 0).sum().backward()
     assert all(p.grad is None or p.grad.isfinite().all() for p in vanilla.net.parameters())
 
 

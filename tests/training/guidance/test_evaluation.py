@@ -12,7 +12,7 @@ from xaibench.models.base import Encoding, Model
 from xaibench.protocols.energy_pointing import energy_share
 from xaibench.protocols.localization.box_iou import best_threshold, box_iou
 from xaibench.training.guidance import evaluation
-from xaibench.training.guidance.evaluation import Evaluation, measured_stages
+from xaibench.training.guidance.evaluation import Evaluation, EvaluationBatches, measured_stages
 
 ENCODING = Encoding((0.4, 0.5, 0.6), (0.25, 0.2, 0.3))
 SIDE = 32
@@ -38,7 +38,8 @@ def small_model(normalised=True):
 
 
 def evaluate(model, dataset, stage="Input", several=False, thresholds=None, batch_size=7, **more):
-    return Evaluation(model, dataset, "ixg", stage, several=several, batch_size=batch_size, **more)(thresholds)
+    batches = EvaluationBatches(batch_size, **more)
+    return Evaluation(model, dataset, "ixg", stage, several=several, batches=batches)(thresholds)
 
 
 def pairs(model, dataset, ids, layer=None):
@@ -108,9 +109,9 @@ def test_several_labels_have_f1_and_map_instead():
 
 def test_batches_order_and_repetition_change_nothing(monkeypatch):
     model, dataset = small_model(), Grouped("val", 13, SIDE)
-    judge = Evaluation(model, dataset, "ixg", "Input", several=True, batch_size=3)
-    first = judge()
-    assert judge() == first  # from the batches that were kept
+    found = Evaluation(model, dataset, "ixg", "Input", several=True, batches=EvaluationBatches(3))
+    first = found()
+    assert found() == first  # from the batches that were kept
     monkeypatch.setattr(dataset, "on_disk", True, raising=False)
     other = evaluate(model, dataset, several=True, batch_size=50)
     assert other == {name: pytest.approx(value, abs=1e-6) for name, value in first.items()}
@@ -155,5 +156,7 @@ def test_data_without_regions_are_refused():
 
 
 def test_held_out_images_are_at_most_a_quarter():
-    judge = Evaluation(small_model(), Critters("val", 8, SIDE), "ixg", "Input", several=False, batch_size=4)
-    assert judge.held == 2 and evaluation.HELD_OUT == 32
+    found = Evaluation(
+        small_model(), Critters("val", 8, SIDE), "ixg", "Input", several=False, batches=EvaluationBatches(4)
+    )
+    assert found.held == 2 and evaluation.HELD_OUT == 32

@@ -9,9 +9,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from xaibench.cli.train.guided_tables import group_table
 from xaibench.training.guidance.groups import group_accuracies, group_metrics, mean_and_deviation, worst_group
 from xaibench.training.guidance.search import Outcome, Point, Run
-from xaibench.training.guidance.tables import group_table
 
 RIGHT = [True, True, False, True, False, False, True, True]
 GROUPS = ["G1", "G1", "G2", "G2", "G3", "G3", "G4", "G3"]
@@ -44,7 +44,7 @@ def test_overall_is_the_mean_over_images_not_over_groups():
 
 
 def test_a_group_too_many_is_an_error():
-    with pytest.raises(ValueError, match="2 answers for 3 groups"):
+    with pytest.raises(ValueError, match="2 predictions for 3 groups"):
         group_accuracies([True, False], ["a", "b", "c"])
 
 

@@ -25,6 +25,7 @@ from xaibench.training.guidance.losses import energy
 from xaibench.training.guidance.targets import Annotations
 from xaibench.training.loop import fit
 from xaibench.training.recipe import Recipe
+from xaibench.training.resources import Resources
 from xaibench.training.task import Split
 
 ENCODING = Encoding((0.4, 0.5, 0.6), (0.25, 0.2, 0.3))
@@ -32,6 +33,8 @@ PLAIN = Encoding((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 SIDE = 32
 GEOMETRY = Geometry(resize=SIDE, crop=SIDE)
 RECIPE = Recipe.model_validate(Guided.recipe | {"epochs": 3, "batch_size": 8, "learning_rate": 1e-2})
+
+QUIET = Resources(quiet=True)
 
 
 def small_model():
@@ -271,7 +274,7 @@ def train(folder, task, kill_after=None):
             return evaluate(net)
 
         objective = type(objective)(**{**objective.__dict__, "evaluate": killed})
-    return model, fit(objective, RECIPE, folder, title="test", quiet=True)
+    return model, fit(objective, RECIPE, folder, title="test", resources=QUIET)
 
 
 def test_guidance_raises_epg_and_what_was_killed_ends_the_same(tmp_path):

@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from xaibench import registry
 from xaibench.errors import XaibenchError
+from xaibench.training.guidance.localisation import find_loss
 from xaibench.training.guidance.losses import (
-    LOCALISATION,
     energy_star,
     gradient_norm,
     gradient_norm_lambda,
@@ -20,7 +21,7 @@ from xaibench.training.guidance.losses import (
 )
 
 SHAPE = (3, 4, 5)
-NAMES = sorted(LOCALISATION)
+NAMES = registry.names("loss")
 
 
 def drawn(seed: int, *shape: int) -> Tensor:
@@ -43,7 +44,7 @@ MAPS, MASKS = drawn(0, *SHAPE), drawn(1, *SHAPE) > 0
 def test_values_by_hand(name, value):
     """Of the positive part 4, 1 | 3, 0 the mask has the upper row."""
     maps, masks = torch.tensor([[[4.0, 1.0], [3.0, -2.0]]]), torch.tensor([[[True, True], [False, False]]])
-    assert LOCALISATION[name](maps, masks).tolist() == pytest.approx([value])
+    assert find_loss(name)(maps, masks).tolist() == pytest.approx([value])
 
 
 @pytest.mark.parametrize(
@@ -62,7 +63,7 @@ def test_values_where_nothing_is_positive(name, values):
     masks = torch.stack([upper, torch.zeros(2, 2), torch.ones(2, 2)] * 2)
     negative = torch.tensor([[-1.0, -5.0], [0.0, -4.0]])
     maps = torch.stack([negative] * 3 + [torch.zeros(2, 2)] * 3)
-    assert LOCALISATION[name](maps, masks).tolist() == pytest.approx(values)
+    assert find_loss(name)(maps, masks).tolist() == pytest.approx(values)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -71,7 +72,7 @@ def test_values_where_nothing_is_positive(name, values):
 def test_gradients_by_finite_differences(name, masks, maps):
     """A step that is small for the map; the gradients of small maps are large, so they are compared per unit of map."""
     unit = float(maps.abs().max())
-    assert torch.autograd.gradcheck(lambda m: LOCALISATION[name](unit * m, masks), (maps / unit).requires_grad_())
+    assert torch.autograd.gradcheck(lambda m: find_loss(name)(unit * m, masks), (maps / unit).requires_grad_())
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -84,18 +85,18 @@ def test_degenerate_maps_do_not_touch_the_others(name, dtype):
     maps = torch.stack([m.to(dtype) for m in (torch.zeros(4, 5), spike, -spike, small, MAPS[0])])
     for mask in (MASKS[0], MASKS[0] & False, MASKS[0] | True):
         whole = maps.clone().requires_grad_()
-        values = LOCALISATION[name](whole, mask.expand(5, 4, 5))
+        values = find_loss(name)(whole, mask.expand(5, 4, 5))
         values.sum().backward()
         assert values.isfinite().all() and whole.grad.isfinite().all()
         assert not whole.grad[[0, 3]].any(), "there is nothing to move"
         alone = maps[4:].clone().requires_grad_()
-        LOCALISATION[name](alone, mask[None]).sum().backward()
+        find_loss(name)(alone, mask[None]).sum().backward()
         assert torch.equal(whole.grad[4:], alone.grad)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_scale_changes_nothing_and_one_image_nothing_of_another(name):
-    loss = LOCALISATION[name]
+    loss = find_loss(name)
     values = loss(MAPS, MASKS)
     assert torch.allclose(loss(MAPS * torch.tensor([1e-4, 7, 1e5]).double()[:, None, None], MASKS), values)
     assert torch.allclose(torch.cat([loss(m[None], k[None]) for m, k in zip(MAPS, MASKS, strict=True)]), values)
@@ -104,7 +105,7 @@ def test_scale_changes_nothing_and_one_image_nothing_of_another(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_moving_attribution_into_the_mask_is_rewarded(name):
     inside, outside = MASKS.double() + 0.01, 1.01 - MASKS.double()
-    assert (LOCALISATION[name](inside, MASKS) < LOCALISATION[name](outside, MASKS)).all()
+    assert (find_loss(name)(inside, MASKS) < find_loss(name)(outside, MASKS)).all()
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -112,7 +113,7 @@ def test_a_map_that_is_not_finite_is_not_hidden(name):
     for wrong in (math.nan, math.inf):
         maps = MAPS.clone()
         maps[1, 0, 0] = wrong
-        assert LOCALISATION[name](maps, drawn(2, *SHAPE).sigmoid()).isfinite().tolist() == [True, False, True]
+        assert find_loss(name)(maps, drawn(2, *SHAPE).sigmoid()).isfinite().tolist() == [True, False, True]
 
 
 def test_ppce_trains_from_half_positive_maps():
@@ -137,13 +138,13 @@ def test_energy_star_at_any_exponent():
 
 def test_half_precision_does_not_overflow():
     maps = torch.full((1, 300, 300), 60000.0, dtype=torch.float16)
-    assert LOCALISATION["energy"](maps, torch.ones(1, 300, 300)).tolist() == [-1.0]
+    assert find_loss("energy")(maps, torch.ones(1, 300, 300)).tolist() == [-1.0]
 
 
 def test_shapes_are_checked():
     for maps, masks in ((MAPS, MASKS[:2]), (MAPS[None], MASKS[None]), (MAPS[:1], MASKS)):
         with pytest.raises(XaibenchError, match=r"both are \(N, H, W\)"):
-            LOCALISATION["energy"](maps, masks)
+            find_loss("energy")(maps, masks)
 
 
 # Of a batch ----------------------------------------------------------------------------------------------------------
@@ -200,7 +201,7 @@ def test_lambda_matched_in_gradient_norm():
 
     def value(name: str) -> Tensor:
         maps = MAPS * weights[0] + weights[1][:, None, None]
-        return weighted(LOCALISATION[name](maps, MASKS), torch.ones(3, dtype=torch.bool))
+        return weighted(find_loss(name)(maps, MASKS), torch.ones(3, dtype=torch.bool))
 
     norms = {name: gradient_norm(value(name), [*weights, unused]) for name in ("energy", "energy-star")}
     gradients = torch.autograd.grad(value("energy"), weights)

@@ -13,6 +13,7 @@ from safetensors.torch import save
 
 from xaibench.errors import XaibenchError
 from xaibench.models.state import read_header, save_state
+from xaibench.training.lico.encoders import load_encoder
 
 open_clip = pytest.importorskip("open_clip", reason="the extra lico is not installed")
 CONFIG = {
@@ -105,7 +106,7 @@ def test_weights_are_fetched_once(hub, tmp_path):
 def test_the_features_are_those_that_open_clip_gives_with_the_file(hub):
     """With OpenAI's activation, and open_clip's own tokens of a name."""
     text = source(True)
-    encoder = text.load()
+    encoder = load_encoder(text)
     net = open_clip.create_model("mini-clip", pretrained=str(text.file), force_quick_gelu=True).eval()
     tokens = open_clip.get_tokenizer("mini-clip")(["grey tabby cat"])
     marks = encoder.marks()
@@ -149,7 +150,7 @@ def test_a_file_that_is_no_text_encoder_is_one_line(hub, tmp_path):
     hub.content = (tmp_path / "other.safetensors").read_bytes()
     hub.told = ""
     with pytest.raises(XaibenchError, match="do not fit this text encoder: missing"):
-        source(True).load()
+        load_encoder(source(True))
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::torch.jit.TracerWarning")

@@ -17,8 +17,9 @@ from xaibench.models.state import read_state
 from xaibench.training.lico.losses import mm_loss, ot_loss
 from xaibench.training.lico.task import Lico
 from xaibench.training.recipe import Recipe
+from xaibench.training.resources import Resources
 from xaibench.training.task import Split
-from xaibench.training.train import train
+from xaibench.training.train import TrainingJob, train
 
 RECIPE = Recipe(start="scratch", epochs=2, batch_size=8, learning_rate=0.05, augmentation="flip")
 SPLIT = Split(Critters("train", 24, 32), Critters("val", 8, 32), Geometry(resize=32, crop=32))
@@ -107,7 +108,7 @@ def test_the_scale_stays_in_its_bounds_and_can_come_back(value, bound):
 def trained(folder, task, global_seed=0):
     model = network()
     torch.manual_seed(global_seed)
-    return train(model, SPLIT, task, RECIPE, folder, {}, title="tiny", seed=0, quiet=True)
+    return train(model, SPLIT, TrainingJob(task, RECIPE, folder), Resources(quiet=True))
 
 
 @pytest.mark.parametrize("prompt", ["shared", "class-specific", "label-first"])
@@ -116,7 +117,7 @@ def test_only_the_image_model_is_kept_and_trainings_repeat(tmp_path, prompt):
     assert first.tensors.keys() == network().net.state_dict().keys()
     assert all(torch.equal(first.tensors[key], again.tensors[key]) for key in first.tensors)
     assert not torch.equal(first.tensors["0.weight"], network().net[0].weight)
-    assert {"train_mm", "train_ot", "train_ot_error", "accuracy"} <= first.key_fields["metrics"].keys()
+    assert {"train_mm", "train_ot", "train_ot_error", "accuracy"} <= first.header["metrics"].keys()
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
-"""`xaibench train`: make weights that the protocols can judge; one file per way of training."""
+"""`xaibench train`: make weights of models; one verb per task."""
 
-from xaibench.cli.train import adversarial, cgc, classifier, deletion, guided, lico
+from xaibench.cli.train import verbs
 from xaibench.cli.train.options import app
 
-__all__ = ["adversarial", "app", "cgc", "classifier", "deletion", "guided", "lico"]
+__all__ = ["app", "verbs"]

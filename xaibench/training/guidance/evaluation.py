@@ -32,7 +32,7 @@ HELD_OUT = 32
 
 
 @dataclass(frozen=True)
-class Looked:
+class RegionBatch:
     """A batch of images and every pair of an image and one of its classes that has a region.
 
     inputs (B, C, H, W); labels (B,) int64; several (B, K) float multi-hot; groups: a name per image; owner (P,) int64:
@@ -48,40 +48,50 @@ class Looked:
     regions: Tensor
 
 
+@dataclass(frozen=True)
+class EvaluationBatches:
+    """How images are loaded: size: of a batch. workers: processes that load. images: the first so many of the data
+    set's order, None for all."""
+
+    size: int
+    workers: int = 0
+    images: int | None = None
+
+
 class Evaluation:
-    """Evaluates a model on a data set, as often as it is asked: `evaluation(thresholds)` gives metrics by name.
+    """Evaluates a model on a data set, any number of times: `evaluation(thresholds)` gives metrics by name.
 
     Metrics, all in [0, 1]: `accuracy`, with `worst_group` and `accuracy_NAME` of groups where images have them, or `f1`
     and `map` where a recipe learns several labels an image; `epg`, `iou` and `threshold` at the stage that is guided;
     and `input_epg`, ... at Input, for guidance at depth. Regions are the boxes of a class, or its mask where an image
     has no boxes. IoU needs a threshold for each stage: it is chosen on the first HELD_OUT images of the data set's
     order, and IoU is then the mean over the others; thresholds that are given are taken as they are, for test images.
-    images: the first so many of the data set's order, None for all.
 
-    Raises XaibenchError for a data set that knows of no regions.
+    Raises XaibenchError for a data set without boxes and masks.
     """
 
     def __init__(
-        self, model: Model, dataset: Dataset, attribution: str, stage: str, *, several: bool, batch_size: int,
-        workers: int = 0, images: int | None = None,
-    ):  # fmt: skip
+        self, model: Model, dataset: Dataset, attribution: str, stage: str, *, several: bool, batches: EvaluationBatches
+    ):
         if not dataset.knows & {"boxes", "masks", "instances"}:
-            raise XaibenchError(f"data set {dataset.name} knows neither boxes nor masks, by which guidance is judged")
+            raise XaibenchError(
+                f"data set {dataset.name} has neither boxes nor masks, which the evaluation of guidance needs"
+            )
         self.model, self.dataset, self.attribution, self.several = model, dataset, attribution, several
         self.stages = measured_stages(attribution, stage)
-        self.batch_size = batch_size
-        ids = dataset.image_list(images)
+        self.batch_size = batch_size = batches.size
+        ids = dataset.image_list(batches.images)
         self.held = max(1, min(HELD_OUT, len(ids) // 4))
         cut = [(at, min(at + batch_size, self.held)) for at in range(0, self.held, batch_size)]
         cut += [(at, at + batch_size) for at in range(self.held, len(ids), batch_size)]
-        self._loader = load_groups(dataset, [ids[a:b] for a, b in cut], workers, self._collate)
-        self._drawn: list[Looked] | None = None if dataset.on_disk else []
+        self._loader = load_groups(dataset, [ids[a:b] for a, b in cut], batches.workers, self._collate)
+        self._drawn: list[RegionBatch] | None = None if dataset.on_disk else []
 
     def __call__(self, thresholds: dict[str, float] | None = None) -> dict[str, float]:
         """The metrics of the model as it is; it is left in evaluation mode. thresholds: by stage."""
         net, device = self.model.net.eval(), next(self.model.net.parameters()).device
         logits, labels, several, groups, seen = [], [], [], [], 0
-        found = {stage: _Found((thresholds or {}).get(stage)) for stage in self.stages}
+        found = {stage: _StageMetrics((thresholds or {}).get(stage)) for stage in self.stages}
         for batch in self._batches():
             with torch.no_grad():
                 logits.append(net(batch.inputs.to(device)).float().cpu())
@@ -94,11 +104,11 @@ class Evaluation:
                 inputs, targets = batch.inputs[batch.owner[part]].to(device), batch.targets[part].to(device)
                 for stage in self.stages:
                     found[stage].add(self._maps(inputs, targets, stage), batch.regions[part], held)
-        answers, truth = torch.cat(logits), torch.cat(several)
+        outputs, truth = torch.cat(logits), torch.cat(several)
         if self.several:
-            metrics = {"f1": f1(answers, truth), "map": mean_average_precision(answers, truth)[0]}
+            metrics = {"f1": f1(outputs, truth), "map": mean_average_precision(outputs, truth)[0]}
         else:
-            metrics = group_metrics((answers.argmax(1) == torch.cat(labels)).tolist(), groups)
+            metrics = group_metrics((outputs.argmax(1) == torch.cat(labels)).tolist(), groups)
         for stage in self.stages:
             prefix = "" if stage == self.stages[0] else f"{stage.lower()}_"
             metrics |= {prefix + name: value for name, value in found[stage].metrics().items()}
@@ -110,7 +120,7 @@ class Evaluation:
         maps, _ = guided_maps(self.model, inputs, targets, self.attribution, stage, size, graph=False)
         return maps.detach()[:, None].float().cpu()
 
-    def _batches(self) -> Iterator[Looked]:
+    def _batches(self) -> Iterator[RegionBatch]:
         if self._drawn:
             yield from self._drawn
             return
@@ -120,7 +130,7 @@ class Evaluation:
             yield batch
         self._drawn = kept if self._drawn is not None else None
 
-    def _collate(self, samples: Sequence[Sample]) -> Looked:
+    def _collate(self, samples: Sequence[Sample]) -> RegionBatch:
         size = samples[0].image.shape[:2]
         several = torch.zeros(len(samples), len(self.dataset.classes))
         owner, targets, regions = [], [], []
@@ -133,7 +143,7 @@ class Evaluation:
                 if region is not None:
                     owner, targets, regions = [*owner, number], [*targets, label], [*regions, region]
         stacked = torch.from_numpy(np.stack(regions)) if regions else torch.zeros(0, *size, dtype=torch.bool)
-        return Looked(
+        return RegionBatch(
             self.model.encoding(np.stack([s.image for s in samples])), torch.tensor([s.label for s in samples]),
             several, [self.dataset.group(s.image_id) for s in samples],
             torch.tensor(owner, dtype=torch.int64), torch.tensor(targets, dtype=torch.int64), stacked,
@@ -145,7 +155,7 @@ def measured_stages(attribution: str, stage: str) -> tuple[str, ...]:
     return (stage,) if stage == INPUT or attribution == "grad-cam" else (stage, INPUT)
 
 
-class _Found:
+class _StageMetrics:
     """EPG and IoU of the maps at one stage, a batch at a time; held-out maps wait until their threshold is chosen."""
 
     def __init__(self, threshold: float | None):

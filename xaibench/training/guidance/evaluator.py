@@ -1,4 +1,4 @@
-"""Weights on validation and test images by the one evaluation; what was found is kept in a file beside the weights."""
+"""Evaluates weights on validation and test images; the metrics are kept in a file beside the weights."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from xaibench.models.open import build_model, load_weights
 from xaibench.models.state import file_digest, read_state
 from xaibench.training.api import Training
 from xaibench.training.classifier import MONITOR
-from xaibench.training.guidance.evaluation import Evaluation
+from xaibench.training.guidance.evaluation import Evaluation, EvaluationBatches
+from xaibench.training.resources import Resources
 
 
 class WeightsEvaluator:
@@ -25,24 +26,26 @@ class WeightsEvaluator:
     test_images: the first so many of the test images, None for all; with 0 there are no metrics of test images.
     """
 
-    def __init__(self, training: Training, test_images: int | None, workers: int, device: str):
-        task, recipe, data = training.task, training.recipe, training.dataset
-        self.card, self.score, self.device = training.model, MONITOR[recipe.labels], device
-        parts = {part: open_dataset(data, training.root, training.options, part) for part in ("validation", "test")}
+    def __init__(self, training: Training, test_images: int | None, resources: Resources):
+        config, task, recipe, data = training.config, training.task, training.recipe, training.dataset
+        self.card, self.score, self.device = training.model, MONITOR[recipe.labels], resources.device
+        options = config.dataset_options
+        parts = {part: open_dataset(data, config.data_root, options, part) for part in ("validation", "test")}
         self.model: Model = build_model(self.card, len(parts["test"].classes), data.geometry, data.min_cam_grid)
-        self._told: dict[str, dict[str, float]] = {}  # runs share a baseline
+        self._metrics: dict[str, dict[str, float]] = {}  # by key; runs share a baseline
         self._own = copy.deepcopy(self.model.net.state_dict())
+        several, loaded = recipe.labels == "several", (recipe.batch_size, resources.workers)
         self._evaluations = {
             part: Evaluation(
-                self.model, dataset, task.attribution, task.stage, batch_size=recipe.batch_size,
-                several=recipe.labels == "several", workers=workers, images=test_images if part == "test" else None,
+                self.model, dataset, task.attribution, task.stage, several=several,
+                batches=EvaluationBatches(*loaded, test_images if part == "test" else None),
             )
             for part, dataset in parts.items() if part != "test" or test_images != 0
         }  # fmt: skip
         self._key_fields = {
             "attribution": task.attribution, "stage": task.stage, "score": self.score, "version": data.version,
             "geometry": data.geometry.key_fields, "test_images": test_images,
-        } | {part: parameters_of(data, training.options, part) for part in parts}  # fmt: skip
+        } | {part: parameters_of(data, options, part) for part in parts}  # fmt: skip
 
     def baseline(self, training: Training) -> tuple[dict[str, float], dict[str, float]]:
         """The weights that a training starts from: metrics on validation images, and on test images."""
@@ -65,7 +68,7 @@ class WeightsEvaluator:
     def _known(
         self, file: Path, path: Path | None, digest: str | None, part: str, row: dict[str, float] | None = None
     ) -> dict[str, float]:
-        """What a file says of these weights, or what the evaluation then writes into it."""
+        """The metrics of these weights that a file holds, or those of an evaluation now, which are written into it."""
         if part not in self._evaluations:
             return {}
         evaluation = self._evaluations[part]
@@ -75,9 +78,9 @@ class WeightsEvaluator:
         key = hashlib.blake2b(json.dumps(key_fields, sort_keys=True).encode(), digest_size=10).hexdigest()
         if file.is_file() and (found := read_json(file))["key"] == key:
             return found["metrics"]
-        if key not in self._told:
+        if key not in self._metrics:
             self.load(path)
-            self._told[key] = evaluation(thresholds)
+            self._metrics[key] = evaluation(thresholds)
         make_folder(file.parent)
-        write_json(file, {"key": key, "metrics": self._told[key]})
-        return self._told[key]
+        write_json(file, {"key": key, "metrics": self._metrics[key]})
+        return self._metrics[key]

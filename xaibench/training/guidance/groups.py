@@ -1,7 +1,7 @@
 """Accuracies by group, as Waterbirds has them: a model that looks at the background fails where that disagrees.
 
 Groups are names that a data set gives its images (`Dataset.group`): G1 to G4 of Waterbirds. Papers call G3, waterbirds
-on land, the worst group; which one it is differs from model to model, so both are told.
+on land, the worst group; which group that is differs from model to model, so both are given.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ def group_accuracies(right: Sequence[bool], groups: Sequence[str]) -> dict[str, 
 
     right and groups have one entry per image; images without a group ("") are in none.
     """
-    answers, names = np.asarray(right, dtype=bool), np.asarray(groups, dtype=object)
-    if answers.shape != names.shape:
-        raise ValueError(f"{len(answers)} answers for {len(names)} groups")
-    return {name: float(answers[names == name].mean()) for name in sorted(set(names.tolist()) - {""})}
+    correct, names = np.asarray(right, dtype=bool), np.asarray(groups, dtype=object)
+    if correct.shape != names.shape:
+        raise ValueError(f"{len(correct)} predictions for {len(names)} groups")
+    return {name: float(correct[names == name].mean()) for name in sorted(set(names.tolist()) - {""})}
 
 
 def worst_group(accuracies: dict[str, float]) -> str:

@@ -1,18 +1,17 @@
-"""Model guidance as a way of training: a localisation loss on attributions beside the loss of classification.
+"""Model guidance: a localisation loss on attributions beside the loss of classification.
 
 Rao, Böhle, Parchami-Araghi, Schiele, ICCV 2023. A step minimises classification + lambda * 64 * the mean localisation
 loss of its annotated images; see `losses.weighted`.
 
-Normalisation layers keep the statistics of the baseline. Attributions are those of evaluation mode, so that no image's
-map depends on its batch; a classification loss in training mode would be that of another network, and the two drift
-apart: on the embedded data a network came out that got 97 % of its training images right by the statistics of batches,
-and 37 % by its own.
+Normalisation layers keep the statistics of the baseline. Attributions are taken in evaluation mode, so that no image's
+map depends on its batch. A classification loss in training mode would use other statistics than the attributions, and
+the two networks drift apart: on the embedded data one classified 97 % of its training images correctly with the
+statistics of batches, and 37 % with its own.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
@@ -25,13 +24,12 @@ from xaibench.errors import XaibenchError
 from xaibench.models.base import Model
 from xaibench.training.classifier import MONITOR, classification_loss
 from xaibench.training.guidance.attributions import check_attribution, guided_maps
-from xaibench.training.guidance.evaluation import Evaluation
+from xaibench.training.guidance.evaluation import Evaluation, EvaluationBatches
 from xaibench.training.guidance.images import GuidedImages
 from xaibench.training.guidance.kept import keep_epoch
+from xaibench.training.guidance.localisation import LocalisationLoss, find_loss
 from xaibench.training.guidance.losses import (
-    LOCALISATION,
     OVER,
-    energy_star,
     gradient_norm,
     gradient_norm_lambda,
     reduction_key_fields,
@@ -57,12 +55,13 @@ RECIPE = {
 class Guided:
     """Training with guidance.
 
-    loss: a name of `losses.LOCALISATION`. attribution: a name of `attributions.ATTRIBUTIONS`. stage: Input, or a stage
-    of the model. weight: lambda; 0 is the control, the same training and evaluation without guidance. annotations:
-    which images guide, and by what. alpha: the exponent of `energy-star`. over: what the mean of a step is over,
-    `annotated` images or the whole `batch`. match: another loss, whose lambda `weight` then is; the lambda of `loss` is
-    the one that has as large a gradient on the weights that training starts from. keep: a folder for the weights of the
-    epochs on the Pareto front, which changes no result. Raises XaibenchError for settings that are none.
+    loss: a name of `xaibench ls losses`, with loss_options over the parameters of its card. attribution: a name of
+    `attributions.ATTRIBUTIONS`. stage: Input, or a stage of the model. weight: lambda; 0 is the control, the same
+    training and evaluation without guidance. annotations: which images guide, and by what. alpha: the exponent of
+    `energy-star`. over: what the mean of a step is over, `annotated` images or the whole `batch`. match: another loss,
+    whose lambda `weight` then is; the lambda of `loss` is the one that has as large a gradient on the weights that
+    training starts from. keep: a folder for the weights of the epochs on the Pareto front, which changes no result.
+    Raises XaibenchError for settings that are out of range.
     """
 
     loss: str = "energy"
@@ -74,13 +73,15 @@ class Guided:
     over: str = "annotated"
     match: str | None = None
     keep: Path | None = field(default=None, compare=False)
+    loss_options: dict[str, Any] = field(default_factory=dict, hash=False)
     name: str = "guided"
     recipe: ClassVar[dict[str, Any]] = RECIPE
 
     def __post_init__(self):
-        for option, value in (("loss", self.loss), ("match", self.match)):
-            if value is not None and value not in LOCALISATION:
-                raise XaibenchError(f"--{option} {value!r} is no localisation loss; take {', '.join(LOCALISATION)}")
+        self._take_alpha()
+        self._find(self.loss)
+        if self.match is not None:
+            self._find(self.match, "--match")
         if self.over not in OVER:
             raise XaibenchError(f"--over is {' or '.join(OVER)}, not {self.over!r}")
         if not 0 <= self.weight < float("inf"):
@@ -90,10 +91,13 @@ class Guided:
     def key_fields(self) -> dict[str, Any]:
         """Every parameter, with how the values of a batch become one."""
         own = {"alpha": self.alpha} if "energy-star" in (self.loss, self.match) else {}
+        more = find_loss(self.loss, self.loss_options).key_fields("loss")
+        if self.match is not None:
+            more |= find_loss(self.match).key_fields("match")
         return {
             "loss": self.loss, "attribution": self.attribution, "stage": self.stage, "lambda": self.weight,
             "annotations": self.annotations.key_fields, "match": self.match, "normalisation": "kept",
-        } | own | reduction_key_fields(self.over)  # fmt: skip
+        } | own | more | reduction_key_fields(self.over)  # fmt: skip
 
     def objective(self, model: Model, split: Split, recipe: Recipe, seed: int, workers: int) -> Objective:
         """Both losses on images that the recipe augments; after each epoch classification and localisation are measured
@@ -104,7 +108,7 @@ class Guided:
         )
         validation = Evaluation(
             model, split.validation, self.attribution, self.stage, several=recipe.labels == "several",
-            batch_size=recipe.batch_size, workers=workers,
+            batches=EvaluationBatches(recipe.batch_size, workers),
         )  # fmt: skip
         strength = self._strength(model, images)
         monitor = MONITOR[recipe.labels]
@@ -124,7 +128,7 @@ class Guided:
 
         Its term `silent` is the share of these whose map has no positive value: most losses have no gradient there.
         """
-        classify, values = classification_loss(recipe, images, None), self._values(self.loss)
+        classify, values = classification_loss(recipe, images, None), self._find(self.loss)
         norms = list(normalisations(model.net).values())
 
         def loss(net: nn.Module, batch: tuple) -> dict[str, Tensor]:
@@ -148,9 +152,20 @@ class Guided:
     def _maps(self, model: Model, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         return guided_maps(model, inputs, targets, self.attribution, self.stage, tuple(inputs.shape[2:]))
 
-    def _values(self, loss: str):
-        """A localisation loss, maps (N, H, W) and masks (N, H, W) to (N,)."""
-        return partial(energy_star, alpha=self.alpha) if loss == "energy-star" else LOCALISATION[loss]
+    def _find(self, loss: str, argument: str = "--loss") -> LocalisationLoss:
+        """A localisation loss with its options; those of `loss_options` are for the loss of the training."""
+        options = self.loss_options if loss == self.loss else {}
+        return find_loss(loss, options | ({"alpha": self.alpha} if loss == "energy-star" else {}), argument)
+
+    def _take_alpha(self) -> None:
+        """Moves the option alpha of energy-star into the field `alpha`, its older place."""
+        if self.loss != "energy-star" or "alpha" not in self.loss_options:
+            return
+        alpha = self.loss_options["alpha"]
+        if self.alpha not in (0.5, alpha):
+            raise XaibenchError(f"--alpha {self.alpha:g} and --loss-option alpha={alpha} disagree; give one of them")
+        object.__setattr__(self, "alpha", alpha)
+        object.__setattr__(self, "loss_options", {k: v for k, v in self.loss_options.items() if k != "alpha"})
 
     def _strength(self, model: Model, images: GuidedImages) -> float:
         """Lambda: `weight`, or what it is for this loss where it was given for another."""
@@ -163,7 +178,7 @@ class Guided:
         inputs, masks = torch.stack([item[0] for item in items]), torch.stack([item[3] for item in items])
         maps, _ = self._maps(model, inputs, torch.tensor([item[4] for item in items]))
         norms = [
-            gradient_norm(weighted(self._values(loss)(maps, masks), masks.flatten(1).any(1)), model.net.parameters())
+            gradient_norm(weighted(self._find(loss)(maps, masks), masks.flatten(1).any(1)), model.net.parameters())
             for loss in (self.match, self.loss)
         ]
         return gradient_norm_lambda(self.weight, *norms)

@@ -8,7 +8,7 @@ defined, the loss has the value that is written at it and no gradient: there is 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -67,15 +67,6 @@ def rrr(maps: Tensor, masks: Tensor) -> Tensor:
     """
     maps, masks = _checked(maps, masks)
     return ((1 - masks) * _quotient(maps, maps.abs().amax(SPACE, keepdim=True)) ** 2).sum(SPACE)
-
-
-LOCALISATION: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "energy": energy,
-    "energy-star": energy_star,
-    "l1": l1,
-    "ppce": ppce,
-    "rrr": rrr,
-}
 
 
 # Of a batch ----------------------------------------------------------------------------------------------------------

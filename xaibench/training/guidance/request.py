@@ -1,4 +1,4 @@
-"""What guided trainings are asked for: lambdas, seeds and subsets, and how one is chosen."""
+"""Which guided trainings are run: lambdas, seeds and subsets; and how one model is chosen."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Search:
     task: everything but lambda, which is each of `lambdas` in turn. repeats: seeds, from the training's on. subsets:
     draws of the annotated images, from the task's seed of them on. choose: `epg`, the highest EPG of those that lose at
     most 5 points of F1 or accuracy against the baseline; `score`, the highest F1 or accuracy. test_images: the first so
-    many test images, None for all, 0 where another command judges the chosen model. Raises XaibenchError for settings
-    that are none.
+    many test images, None for all, 0 where another command evaluates the chosen model. Raises XaibenchError for
+    settings that are out of range.
     """
 
     task: Guided

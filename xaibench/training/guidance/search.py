@@ -1,12 +1,12 @@
-"""Guided trainings with several lambdas: the baseline before, the Pareto front of all epochs, and the model that stands
-for it, on validation and on test images.
+"""Guided trainings with several lambdas: the baseline, the Pareto front of all epochs, and the model that is chosen of
+it, evaluated on validation and on test images.
 
 Each (seed, subset of annotated images) is a run of its own: one baseline, one training for each lambda, one front.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,8 +18,9 @@ from xaibench.errors import XaibenchError
 from xaibench.files import make_folder
 from xaibench.models.open import build_model, model_card
 from xaibench.models.state import save_state
-from xaibench.training.api import Training
+from xaibench.training.api import Training, plan_training
 from xaibench.training.classifier import MONITOR
+from xaibench.training.config import TrainingConfig
 from xaibench.training.guidance.attributions import check_attribution
 from xaibench.training.guidance.evaluator import WeightsEvaluator
 from xaibench.training.guidance.guided import Guided
@@ -29,7 +30,8 @@ from xaibench.training.guidance.request import Search
 from xaibench.training.loop import TIMES
 from xaibench.training.named import check_name, name_training
 from xaibench.training.processes import first_process
-from xaibench.training.subject import Subject
+from xaibench.training.resources import Resources
+from xaibench.training.subject import Report, Subject, silent
 
 
 @dataclass(frozen=True)
@@ -72,74 +74,74 @@ class Outcome:
     weights: Path | None
 
 
-def guide(
-    subject: Subject, search: Search, *, name: str | None = None, workers: int = 0, device: str = "cpu",
-    precision: str = "float32", quiet: bool = False, say: Callable[[str], None] = lambda words: None,
-) -> Outcome:  # fmt: skip
+def guide(subject: Subject, search: Search, resources: Resources, report: Report = silent) -> Outcome:
     """Trains what is not trained yet and evaluates it; the chosen model of the first run is exported.
 
-    name: what the exported model is called from then on. say is told what is being done. Raises XaibenchError where a
-    training cannot be planned or carried out.
+    Where the request has a `name`, the exported model is called so from then on. report is given a line before each
+    step. Raises XaibenchError where a training cannot be planned or run.
     """
-    how = {"workers": workers, "device": device, "quiet": quiet, "precision": precision}
-    _check(subject, search.task)
-    runs, judge, found = [], None, None
-    for seed in range(subject.seed, subject.seed + search.repeats):
-        weights = subject.baseline(seed, say, **how)
+    config = subject.config
+    _check(config, search.task)
+    runs, evaluator, exported = [], None, None
+    for seed in range(config.seed, config.seed + search.repeats):
+        weights = subject.baseline(seed, resources, report)
         for subset in range(search.subsets):
-            trainings = [subject.plan(task, seed, weights) for task in search.tasks(subset)]
-            trainings = [replace(t, task=replace(t.task, keep=t.path.parent / "front")) for t in trainings]
-            if found is None:
+            trainings = [_plan(config, task, seed, weights) for task in search.tasks(subset)]
+            if exported is None:
                 if (start := trainings[0].recipe.start) != "plain":
                     raise XaibenchError(f"guidance starts from the weights of the baseline; leave out start={start}")
-                found = replace(trainings[0], task=search)
-                judge = WeightsEvaluator(trainings[0], search.test_images, workers, device)
-                if name:
-                    check_name(name, found.path)
+                exported = replace(trainings[0], config=config, task=search)
+                evaluator = WeightsEvaluator(trainings[0], search.test_images, resources)
+                if config.name:
+                    check_name(config.name, exported.path)
             for training in trainings:
-                words = f", seed {seed}, subset {subset}" if search.repeats * search.subsets > 1 else ""
-                say(f"{training.title}: lambda {training.task.weight:g}{words}")
-                training.run(**how)
-            runs.append(_run(trainings, seed, subset, search, judge, say))
-    make_folder(found.path.parent)
-    exported = runs[0].chosen is not None
-    if exported:
-        _export(runs[0], found, judge)
-        if name and first_process():
-            name_training(name, found)
-    return Outcome(runs, judge.score, found.path.parent, found.path if exported else None)
+                which = f", seed {seed}, subset {subset}" if search.repeats * search.subsets > 1 else ""
+                report(f"{training.title}: lambda {training.task.weight:g}{which}")
+                training.run(resources=resources)
+            report("evaluating the baseline and the front")
+            runs.append(_run(trainings, seed, subset, search.choose, evaluator))
+    make_folder(exported.path.parent)
+    found = runs[0].chosen is not None
+    if found:
+        _export(runs[0], exported, evaluator)
+        if config.name and first_process():
+            name_training(config.name, exported)
+    return Outcome(runs, evaluator.score, exported.path.parent, exported.path if found else None)
 
 
-def _check(subject: Subject, task: Guided) -> None:
+def _plan(config: TrainingConfig, task: Guided, seed: int, weights: str) -> Training:
+    """The training of one lambda, seed and subset, which keeps the weights of the epochs on its front."""
+    one = {"lambda": [task.weight], "subset": task.annotations.seed, "subsets": 1, "repeats": 1}
+    fields = {"seed": seed, "weights": weights, "name": None}
+    if config.task == "guided":
+        fields["task_options"] = config.task_options | one
+    training = plan_training(config.with_fields(**fields), task)
+    return replace(training, task=replace(task, keep=training.path.parent / "front"))
+
+
+def _check(config: TrainingConfig, task: Guided) -> None:
     """Raises XaibenchError where the model or the data set cannot be guided so, before anything is trained."""
-    card, data = model_card(subject.model), registry.card("dataset", subject.dataset).at_size(subject.image_size)
-    dataset = open_dataset(data, subject.data_root, subject.options, "train")
+    card, data = model_card(config.model), registry.card("dataset", config.dataset).at_size(config.image_size)
+    dataset = open_dataset(data, config.data_root, config.dataset_options, "train")
     task.annotations.check(dataset)
     model = build_model(card, len(dataset.classes), data.geometry, data.min_cam_grid)
     check_attribution(model, task.attribution, task.stage)
 
 
-def _run(
-    trainings: Sequence[Training],
-    seed: int,
-    subset: int,
-    search: Search,
-    judge: WeightsEvaluator,
-    say: Callable[[str], None],
-) -> Run:
+def _run(trainings: Sequence[Training], seed: int, subset: int, choose: str, evaluator: WeightsEvaluator) -> Run:
     """The front of all lambdas and epochs, evaluated on test images, and what is chosen of it."""
-    say("evaluating the baseline and the front")
-    baseline = Point(None, 0, *judge.baseline(trainings[0]))
+    score = evaluator.score
+    baseline = Point(None, 0, *evaluator.baseline(trainings[0]))
     points = [point for training in trainings for point in _points(training)]
     rows = [point.row for point in points]
-    on_front = set(front(rows, (judge.score, "epg", "iou")))
+    on_front = set(front(rows, (score, "epg", "iou")))
     points = [
-        replace(point, on_front=True, test=judge.test(point.path, point.row)) if number in on_front else point
+        replace(point, on_front=True, test=evaluator.test(point.path, point.row)) if number in on_front else point
         for number, point in enumerate(points)
     ]
-    chosen = representative(rows, judge.score, baseline.row[judge.score])
-    if search.choose == "score":
-        chosen = max(on_front, key=lambda n: (rows[n][judge.score], rows[n]["epg"], rows[n]["iou"], -n))
+    chosen = representative(rows, score, baseline.row[score])
+    if choose == "score":
+        chosen = max(on_front, key=lambda n: (rows[n][score], rows[n]["epg"], rows[n]["iou"], -n))
     return Run(seed, subset, baseline, points, chosen, list(trainings))
 
 
@@ -157,8 +159,8 @@ def _points(training: Training) -> list[Point]:
     return [Point(training.task.weight, row["epoch"], row, path=kept.get(row["epoch"])) for row in rows]
 
 
-def _export(run: Run, found: Training, judge: WeightsEvaluator) -> None:
-    """Writes the chosen weights of a run, with a header that says what they are."""
+def _export(run: Run, exported: Training, evaluator: WeightsEvaluator) -> None:
+    """Writes the chosen weights of a run, with a header that says what they are, and the request beside them."""
     point = run.points[run.chosen]
     metrics = {name: value for name, value in point.row.items() if name not in TIMES}
     chosen = {
@@ -166,7 +168,8 @@ def _export(run: Run, found: Training, judge: WeightsEvaluator) -> None:
         "points_lost": POINTS_LOST, "test": point.test, "baseline": run.baseline.row,
         "baseline_test": run.baseline.test,
     }  # fmt: skip
-    judge.load(point.path)
-    save_state(
-        judge.model.net, found.path, found.header | {"metrics": metrics, "monitor": judge.score, "chosen": chosen}
-    )
+    evaluator.load(point.path)
+    if first_process():
+        exported.write_config()
+    fields = exported.key_fields | {"metrics": metrics, "monitor": evaluator.score, "chosen": chosen}
+    save_state(evaluator.model.net, exported.path, fields)

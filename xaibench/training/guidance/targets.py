@@ -1,5 +1,4 @@
-"""What guides a model: which training images are annotated, by boxes or by masks, and which class of an image is asked
-about.
+"""What guides a model: which training images are annotated, by boxes or by masks, and which class of an image guides.
 
 Rao et al. 2023 guide by boxes of 1, 10 or 100 % of the images, drawn without replacement, also by boxes that are
 dilated; the study of their results adds sparse segmentation masks.
@@ -31,7 +30,7 @@ class Annotations:
     kind: the `boxes` of a class, its `masks`, or a `mixture`: masks of a share of the annotated images, drawn one by
     one, boxes of the others and of those that have no mask. fraction: the share of images that is annotated. dilate:
     the share of its width and height by which a box grows on each side. seed: the annotated images of a fraction are
-    among those of a larger one of the same seed. Raises XaibenchError for settings that are none.
+    among those of a larger one of the same seed. Raises XaibenchError for settings that are out of range.
     """
 
     kind: str = "boxes"

@@ -64,7 +64,7 @@ def _package() -> ModuleType:
         return importlib.import_module("open_clip")
     except ImportError as error:
         raise XaibenchError(
-            "CLIP's text encoder needs a package more: pip install 'xaibench[lico]'; or take --text-encoder words"
+            "CLIP's text encoder needs one more package: pip install 'xaibench[lico]'; or take --text-encoder words"
         ) from error
 
 

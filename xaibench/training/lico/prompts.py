@@ -56,7 +56,7 @@ class Prompts(nn.Module):
 
 
 def _embedded(encoder: TextEncoder, name: str) -> Tensor:
-    words = " ".join(name.replace("_", " ").split())
-    if not words:
+    text = " ".join(name.replace("_", " ").split())
+    if not text:
         raise XaibenchError("a class without a name has no prompt; LICO needs the names of all classes")
-    return encoder.embed(words)
+    return encoder.embed(text)

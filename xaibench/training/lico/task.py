@@ -1,4 +1,4 @@
-"""LICO as a way of training: cross entropy + alpha x manifold matching + beta x optimal transport.
+"""LICO: cross entropy + alpha x manifold matching + beta x optimal transport.
 
 Lei et al., NeurIPS 2023; numbers, normalisation and the bounded scale of Bartak et al., TMLR 2024.
 """
@@ -17,6 +17,7 @@ from xaibench.models.base import Model
 from xaibench.seeds import generator
 from xaibench.training.classifier import classification_metrics, label_loss, validation_batches
 from xaibench.training.data import TrainingImages, class_counts
+from xaibench.training.lico.encoders import load_encoder
 from xaibench.training.lico.losses import mm_loss, ot_loss
 from xaibench.training.lico.network import LicoNet
 from xaibench.training.lico.prompts import PROMPTS
@@ -37,7 +38,7 @@ class Lico:
     terms: `mm`, `ot` or both. prompt: one of PROMPTS; contexts: how many trainable vectors it has. alpha and beta weigh
     the terms. epsilon and iterations are those of Sinkhorn's algorithm; the marginal error is reported as `ot_error`
     (published: 1e-4 and 100, which do not converge). text: the frozen encoder. Raises XaibenchError for settings that
-    are none.
+    are out of range.
     """
 
     terms: tuple[str, ...] = TERMS
@@ -81,14 +82,15 @@ class Lico:
         return {"start": "scratch", "schedule": "lico", "gradient_clip": 0.5}
 
     def objective(self, model: Model, split: Split, recipe: Recipe, seed: int, workers: int) -> Objective:
-        """Trains the model beside what is dropped; the epoch with the highest validation accuracy is kept."""
+        """Trains the model with prompts and a projection, which are dropped afterwards; the epoch with the highest
+        validation accuracy is kept."""
         if recipe.labels == "several":
             raise XaibenchError("LICO has a text for one class an image; train with --recipe labels=single")
         if "mm" in self.terms:
             check_shares(recipe.batch_size, process_count(), 2, "manifold matching compares the images of a batch")
         images = TrainingImages(split.train, model.encoding, split.geometry, recipe.augmentation, seed)
         validation = validation_batches(split.validation, model, recipe.batch_size, workers)
-        encoder = self.text.load()
+        encoder = load_encoder(self.text)
         net = LicoNet(model, encoder, split.train.classes, self.prompt, self.contexts, "mm" in self.terms, seed)
         return Objective(
             net, self._loss(recipe, images, seed), images, lambda net: classification_metrics(net.net, validation)

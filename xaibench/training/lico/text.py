@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from xaibench.models.state import file_digest
-from xaibench.seeds import derive, generator
+from xaibench.seeds import generator
 
 WORDS = "words"
 
@@ -34,7 +34,7 @@ class TextEncoder(Protocol):
 
 
 class Words(nn.Module):
-    """A stand-in that knows no language and needs no file: a word is a fixed random direction, derived from the word.
+    """A stand-in without a language model and without a file: each word has a fixed random direction, derived from it.
 
     The feature of a token is the mean of the embeddings of itself and of all before it, brought to mean 0 and variance
     1, as the last normalisation of CLIP does.
@@ -64,7 +64,7 @@ class Words(nn.Module):
 class TextSource:
     """Which text encoder, `words` or a name of open_clip, and its weights: `none` (random), a name, or a file.
 
-    file is where the weights are, None for random ones. Make it by `clip.text_source`, which finds the file.
+    file is where the weights are, None for random ones. `clip.text_source` makes it, `encoders.load_encoder` loads it.
     """
 
     encoder: str = WORDS
@@ -80,16 +80,3 @@ class TextSource:
     def description(self) -> str:
         """Such as `ViT-B-32 (openai)`."""
         return f"{self.encoder} ({self.weights})" if self.encoder != WORDS else "words (random directions)"
-
-    def load(self) -> TextEncoder:
-        """The encoder, frozen; raises XaibenchError for weights that do not fit, and where a package is missing."""
-        if self.encoder == WORDS:
-            return Words()
-        from xaibench.training.lico.clip import ClipText, build_clip, load_weights
-
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derive(0, "text encoder", self.encoder))
-            net, tokenizer = build_clip(self.encoder, self.weights)
-        if self.file:
-            load_weights(net, self.file)
-        return ClipText(net, tokenizer)

@@ -1,0 +1,80 @@
+"""The weights of the steps of a comparison: looked up or trained once, before any protocol runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from xaibench.cards import ComparisonCard
+from xaibench.comparison.config import ComparisonConfig
+from xaibench.comparison.steps import Step
+from xaibench.errors import XaibenchError
+
+if TYPE_CHECKING:
+    from xaibench.training.resources import Resources
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A step whose weights are there, or which a run finds or trains.
+
+    arguments: those of `xaibench.run` in which it differs from other steps. seconds: of an epoch of its training,
+    without evaluation; NaN where it was not trained for a task of its own.
+    """
+
+    step: Step
+    arguments: dict[str, Any]
+    seconds: float = float("nan")
+
+
+def prepare(
+    card: ComparisonCard, todo: Sequence[Step], config: ComparisonConfig, resources: Resources,
+    report: Callable[[str], None],
+) -> tuple[list[Prepared], list[str]]:  # fmt: skip
+    """The steps with weights, and notes on those that are left out.
+
+    A guided training in which no epoch can be chosen is left out; anything else that a training raises is raised, and
+    mistakes in any arm before the first training begins.
+    """
+    from xaibench.training.arm import NoEpochChosen, train_arm
+    from xaibench.training.subject import Subject
+
+    for step in todo:
+        if step.training:
+            _check(step)
+    found, notes = [], []
+    trained = [step for step in todo if step.training]
+    for step in todo:
+        arguments = step.run_arguments
+        if step.training:
+            report(f"{card.name}, weights {trained.index(step) + 1}/{len(trained)}: {step.description}")
+            try:
+                weights = train_arm(Subject(step.training, step.baseline_recipe), resources, report)
+            except NoEpochChosen as error:
+                notes.append(f"{step.description} is left out: {error}")
+                continue
+            found.append(Prepared(step, arguments | {"weights": str(weights.weights)}, weights.seconds))
+        elif arguments.get("weights", "plain") == "plain" and _is_given(card, step, config):
+            arguments.pop("recipe", None)
+            if step.number == 0:  # every other number would be the same weights again
+                found.append(Prepared(step, arguments))
+        else:
+            found.append(Prepared(step, arguments | {"training_seed": step.number or None}))
+    return found, notes
+
+
+def _check(step: Step) -> None:
+    """Raises XaibenchError where the options of an arm make no task."""
+    try:
+        step.training.make_task()
+    except XaibenchError as error:
+        raise XaibenchError(f"arm {step.name}: {error}") from None
+
+
+def _is_given(card: ComparisonCard, step: Step, config: ComparisonConfig) -> bool:
+    """Whether other arms start from this one, of a model that has weights: then it has no recipe and no seeds."""
+    from xaibench.training.subject import has_weights
+
+    starts = {arm.start for arm in card.arms.values()}
+    return step.name.rpartition(": ")[2] in starts and has_weights(step.model, config.dataset or card.dataset)
