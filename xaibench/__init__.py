@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import Any
 
 from xaibench._version import __version__
+from xaibench.presentation import lay_out_with
 
 _PUBLIC = {
     "attribute": "xaibench.attribution.api",
@@ -37,6 +38,13 @@ __all__ = [
     "XaibenchError", "__version__", "attribute", "dataset", "explain", "method", "model", "protocol", "run", "score",
     "status_of",
 ]  # fmt: skip
+
+
+def _page_of(result: Any) -> Any:
+    return import_module("xaibench.report.pages").page_of(result)
+
+
+lay_out_with(_page_of)
 
 
 def __getattr__(name: str) -> Any:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-from xaibench import registry
 from xaibench.errors import XaibenchError
 from xaibench.results.cells import Cell, describe
 from xaibench.results.manifest import RunManifest, load_runs
@@ -112,13 +111,6 @@ def accuracy_of(run: RunManifest | None) -> tuple[float, str]:
     if seen and seen["images"]:
         return seen["correct"] / seen["images"], "evaluated images"
     return float("nan"), ""
-
-
-def comparable_across_models(context: dict[str, Any]) -> bool:
-    """Whether scores of a context's protocol may be compared across models, as its card says; not where there is none,
-    such as that of a plug-in that this command does not name."""
-    name = context["protocol"]["name"]
-    return name in registry.names("protocol") and registry.card("protocol", name).comparable_across_models
 
 
 def _fits(part: Any, name: str | None) -> bool:

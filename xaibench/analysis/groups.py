@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
+from xaibench.analysis.scored_board import Source
 from xaibench.analysis.scores import NO_CLASS, pair_index
 from xaibench.errors import XaibenchError
-
-if TYPE_CHECKING:
-    from xaibench.analysis.leaderboard import Source
 
 ALL, CORRECT, INCORRECT = "all", "correct", "incorrect"
 

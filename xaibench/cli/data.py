@@ -65,12 +65,12 @@ def check(
     error.
     """
     from xaibench import registry
+    from xaibench.cli.check_text import check_csv, check_json, check_text, problem_lines
     from xaibench.datasets.check import check_dataset
     from xaibench.plugins import add
     from xaibench.progress import bar
-    from xaibench.report.board_text import clean
-    from xaibench.report.check_text import check_csv, check_json, check_text, problem_lines
     from xaibench.report.contact_sheet import dataset_sheet, sheet_path
+    from xaibench.report.text import clean
 
     add(plugin or (), cards or ())
     card, path = registry.card("dataset", name), sheet_path(out or Path(f"{name}.png"))

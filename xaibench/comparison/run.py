@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xaibench import registry
+from xaibench.analysis.arm import Arm
 from xaibench.analysis.boards import accuracy_of
-from xaibench.analysis.comparison import Arm
 from xaibench.analysis.study import Study, make_study
 from xaibench.attribution.methods import incompatibility
 from xaibench.cards import ComparisonCard, ComparisonProtocol
@@ -81,7 +81,8 @@ def run(
     pairs = [pair for pair in pairs if set(pair) <= arms.keys()]
     if not pairs:
         raise XaibenchError(f"comparison {card.name} has no pair of arms left to compare: {'; '.join(notes)}")
-    return make_study(card, boards, arms, pairs, notes, judge.description)
+    comparable = registry.card("protocol", judge.protocol).comparable_across_models
+    return make_study(card, boards, arms, pairs, notes, judge.description, comparable=comparable)
 
 
 CHOOSE = "choose"

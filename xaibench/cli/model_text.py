@@ -1,4 +1,4 @@
-"""A model in words: its size, what it sees, where its maps are, and which methods fit it."""
+"""The description of a model: its size, its preprocessing, the sizes of its maps, and which methods fit it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from xaibench.models.dilate import sample_input
 from xaibench.models.open import build_model
 from xaibench.models.probe import look
 from xaibench.models.tokens import layout_of, transformer_in
-from xaibench.report.board_text import clean
+from xaibench.report.text import clean
 
 CLASSES = 1000  # where a model does not say for how many
 KINDS = ("cam", "gradient", "perturbation", "attention", "intrinsic")
