@@ -143,12 +143,3 @@ class Table:
 def html_list(items: Sequence[str]) -> str:
     """Texts as a list in HTML, escaped."""
     return "\n".join(["<ul>", *(f"<li>{html_text(item)}</li>" for item in items), "</ul>"])
-
-
-def columns_of(rows: pd.DataFrame, known: Iterable[Column]) -> tuple[Column, ...]:
-    """A column for each of a data frame, in its order: the known one of that name, or a plain one."""
-    by_name = {column.name: column for column in known}
-    return tuple(
-        by_name.get(name) or Column(name, align="right" if pd.api.types.is_numeric_dtype(rows[name]) else "left")
-        for name in rows
-    )
