@@ -62,7 +62,7 @@ def across_models(
     store: Store | str | Path, protocol: str, *, model: str | None = None, dataset: str | None = None,
     board: str | None = None, metric: str | None = None, comparable: bool,
 ) -> AcrossModels:  # fmt: skip
-    """The boards of a results folder that differ from the one asked for in nothing but the model, as one.
+    """The boards of a results folder that differ from the selected one only in the model, as one.
 
     Args as for `open_leaderboard`; model is a wildcard. comparable: whether the protocol's scores may be compared
     across models, as its card says. Raises XaibenchError where fewer than two boards are left.

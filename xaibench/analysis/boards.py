@@ -19,7 +19,7 @@ class Board:
     """Methods that may be compared with each other, because everything else is the same.
 
     cells: one per method, the newest. older: cells of the same methods that a newer one replaced, such as those of a
-    plug-in file before it was edited. runs: those that asked for a cell of this board, oldest first.
+    plug-in file before it was edited. runs: those that computed or used a cell of this board, oldest first.
     """
 
     key: str
@@ -41,7 +41,7 @@ class Board:
 
     @property
     def newest(self) -> str:
-        """When the board was last worked at (ISO, UTC)."""
+        """When the newest run of the board started, or its newest cell was registered (ISO, UTC)."""
         return max([run.started for run in self.runs] or [cell.registered or "" for cell in self.cells])
 
     def image_list(self, store: Store) -> list[str] | None:
@@ -104,7 +104,7 @@ def short_key(board: Board, others: Iterable[Board]) -> str:
 
 def accuracy_of(run: RunManifest | None) -> tuple[float, str]:
     """A model's accuracy in [0, 1], on the validation images of its training where it was trained here, else on those
-    that were evaluated, and which of the two in words; NaN where neither is known."""
+    that were evaluated, and which of the two images these are; NaN and "" where neither is known."""
     training, seen = (run.training, run.accuracy) if run else (None, None)
     if training and "accuracy" in training.get("metrics", {}):
         return training["metrics"]["accuracy"], "validation images"

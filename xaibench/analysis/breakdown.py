@@ -1,7 +1,7 @@
 """A board by groups of what it explains: where the model is right and where it is wrong, or class by class.
 
 After the breakdowns of ObEy (Schulze et al. 2023), for every protocol. Each explained class of an image counts once, so
-that a model of several labels is judged prediction by prediction.
+that a model of several labels is evaluated prediction by prediction.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class Breakdown(Presentable):
     classes of images) with a defined reference, n_reference pairs left out for all methods, accuracy of the model on
     the pairs (NaN where nothing is right or wrong). table: one row per group and method, in the order of groups and of
     the board, with `COLUMNS`: mean over pairs, ci_low and ci_high over images (NaN without a pair), n_images in the
-    mean, n_undefined of them with a map that counts at the undefined cost. shown: whether the classes are those that
-    match a pattern. notes: the board's, how images fall into groups, and which are in none.
+    mean, n_undefined of them with a map that counts at the undefined cost. notes: the board's, how images fall into
+    groups, and which are in none.
     """
 
     layout: ClassVar[str] = "breakdown"
@@ -59,13 +59,13 @@ def breakdown(
     """The methods of a board by group.
 
     Args:
-        by: `correctness` of what the model says (column `correct` of the rows), or `class`: the labelled class that is
-            explained, the image's own where the protocol explains predictions.
+        by: `correctness` of the model's prediction (column `correct` of the rows), or `class`: the labelled class that
+            is explained, the image's own where the protocol explains predictions.
         classes: which classes to show, by name or wildcard; `all` is always of all.
         order: of classes, by `name`, or by `count`, the largest group first.
 
-    Raises XaibenchError for another word, classes that match none, and where the rows do not say to which group any
-    image belongs: they were stored before that was recorded, or the model's classes are not the data's.
+    Raises XaibenchError for another value of `by` or `order`, for classes that match none, and where the group of no
+    image is known: rows were stored before that was recorded, or the model's classes are not those of the data.
     """
     source = board.require_source()
     for name, value, known in (("by", by, BY), ("sort", order, ORDERS)):
@@ -147,8 +147,8 @@ def _counts(
     images = dict(zip(groups["group"], groups["n_images"], strict=True))
     total = images.pop(ALL)
     if by == "correctness":
-        said = ", ".join(f"{name} {number}" for name, number in images.items())
-        notes = [f"images by correctness: {said}, of {total}"]
+        sizes = ", ".join(f"{name} {number}" for name, number in images.items())
+        notes = [f"images by correctness: {sizes}, of {total}"]
     else:
         few, many = min(images.values()), max(images.values())
         span = f"{few}" if few == many else f"{few} to {many}"

@@ -1,4 +1,4 @@
-"""How much one score of a protocol says only what another does: Pearson's r over rows, such as EPG with box sizes.
+"""Pearson's correlation of two scores of a protocol over rows, such as that of EPG with the sizes of boxes.
 
 Rao et al., ICCV 2023, report it for EPG and the pixels of the boxes.
 """

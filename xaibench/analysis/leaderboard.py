@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -13,19 +13,20 @@ from xaibench.analysis.boards import Board, choose, short_key
 from xaibench.analysis.breakdown import Breakdown, breakdown
 from xaibench.analysis.correlation import Correlation, correlation
 from xaibench.analysis.ranking import RANKED, statistics_of
-from xaibench.analysis.scored_board import ScoredBoard, Source, image_scores
+from xaibench.analysis.scored_board import RecordedRun, ScoredBoard, Source, image_scores
 from xaibench.analysis.scores import of_metric
 from xaibench.results.cells import Cell, metric_declaration
 from xaibench.results.store import Store
 
 COLUMNS = ("rank", "method", "mean", "ci_low", "ci_high", "n_images", "n_undefined",
            "rank_low", "rank_high", "coverage", "kind")  # fmt: skip
+UNRECORDED = RecordedRun()
 READ = ("cell", "image_id", "target", "unit", "metric", "score", "status", "label", "correct")
 
 
 @dataclass(frozen=True)
 class Leaderboard(ScoredBoard):
-    """One board's table and all that must be said with it.
+    """One board's table, its context, and notes on it.
 
     table: one row per method, best first, with `COLUMNS`: rank, rank_low, rank_high (Int64, null for controls, oracles
     and incomplete methods); mean, ci_low, ci_high (float64, in the protocol's unit, NaN without an image); n_images in
@@ -61,7 +62,7 @@ def open_leaderboard(
     resamples: int = 2000,
     seed: int = 0,
 ) -> Leaderboard:
-    """The leaderboard of a results folder: the board asked for, or the one that was worked at last.
+    """The leaderboard of a results folder: the selected board, or the one that was computed last.
 
     Args:
         protocol, model, dataset, board: as for `xaibench.analysis.boards.boards`.
@@ -85,10 +86,8 @@ def open_leaderboard(
         notes.append(f"also stored: {other.title} (--board {short_key(other, every)})")
     rows = store.rows([cell.key for cell in taken.cells], columns=READ)
     return leaderboard(
-        rows, taken.cells, images, metric=metric, accuracy=taken.run.accuracy if taken.run else None,
-        notes=notes, classes=_class_names(taken), command=taken.run.command if taken.run else "",
-        resamples=resamples, seed=seed,
-    )  # fmt: skip
+        rows, taken.cells, images, metric=metric, run=_recorded(taken), notes=notes, resamples=resamples, seed=seed
+    )
 
 
 def leaderboard(
@@ -97,10 +96,8 @@ def leaderboard(
     images: Collection[str] | None = None,
     *,
     metric: str | None = None,
-    accuracy: dict[str, int] | None = None,
+    run: RecordedRun = UNRECORDED,
     notes: Iterable[str] = (),
-    classes: Sequence[str] = (),
-    command: str = "",
     resamples: int = 2000,
     seed: int = 0,
 ) -> Leaderboard:
@@ -114,7 +111,8 @@ def leaderboard(
         rows: columns `READ`, as from `Store.rows`; rows of other cells and images are ignored.
         cells: one per method, all with the same context.
         images: the list that each method is to have; by default every image in `rows`.
-        classes: names of the data set's classes, and command: the run's; both for what is said about groups.
+        run: accuracy for the caption; classes and command for boards in groups.
+        notes: what else a reader must know; further ones are added.
 
     Raises ValueError for cells of several boards or two of one method; XaibenchError for an unknown metric, and for
     undefined maps of a protocol that declares no cost for them.
@@ -162,11 +160,14 @@ def leaderboard(
     return Leaderboard(
         table, cells[0].board, cells[0].context, metric, higher, len(listed),
         len(set(rows["image_id"]) - set(scores.index)),
-        protocol.get("undefined_cost"), accuracy, tuple(notes),
-        Source(every, tuple(cells), tuple(listed), tuple(classes), command),
+        protocol.get("undefined_cost"), run.accuracy, tuple(notes),
+        Source(every, tuple(cells), tuple(listed), run.classes, run.command),
     )  # fmt: skip
 
 
-def _class_names(board: Board) -> Sequence[str]:
-    """The names of the classes, as the newest run says that recorded them; a board has one list of classes."""
-    return next((run.classes for run in reversed(board.runs) if run.classes), ())
+def _recorded(board: Board) -> RecordedRun:
+    """Accuracy and command of the board's run, and the names of the classes from the newest run that recorded them."""
+    classes = next((run.classes for run in reversed(board.runs) if run.classes), ())
+    if board.run is None:
+        return RecordedRun(classes=tuple(classes))
+    return RecordedRun(board.run.accuracy, tuple(classes), board.run.command)

@@ -25,6 +25,16 @@ class Source:
 
 
 @dataclass(frozen=True)
+class RecordedRun:
+    """What a leaderboard takes from the record of its run: {"correct", "images"} of the model, the names of the data
+    set's classes by index, and the command; each may be unknown."""
+
+    accuracy: dict[str, int] | None = None
+    classes: tuple[str, ...] = ()
+    command: str = ""
+
+
+@dataclass(frozen=True)
 class ScoredBoard(Presentable):
     """One board's table and its context; the fields are those of `leaderboard.Leaderboard`."""
 

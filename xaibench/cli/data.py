@@ -1,4 +1,4 @@
-"""`xaibench data`: whether a data set is whole, and what is in it."""
+"""`xaibench data`: whether a data set is complete, and what is in it."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def check(
     cards: arguments.Cards = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
 ) -> None:
-    """Say what a data set holds and lacks, read every image, and draw a contact sheet of the first ones.
+    """List what a data set holds and lacks, read every image, and draw a contact sheet of the first ones.
 
     The exit status is 1 if anything is broken. For csv and json, problems and the path of the sheet are on standard
     error.
@@ -92,7 +92,7 @@ def check(
 
 
 def _opened(card: DatasetCard, root: Path | None, options: dict[str, Any], download: bool) -> Dataset:
-    """The data set, fetched before if that is wished; what its folder should hold is said before an error."""
+    """The data set, fetched first with --download; where it cannot be opened, the layout of its folder is printed."""
     from xaibench.datasets.open import fetch_dataset, open_dataset
     from xaibench.errors import XaibenchError
 

@@ -22,7 +22,7 @@ Examples:
   xaibench leaderboard epg --by class --class 'bird*' --sort count
   # every method of every model in one
   xaibench leaderboard idsds --by model --figure models.png
-  # how much EPG says only how large the boxes are
+  # how much EPG depends on the sizes of the boxes
   xaibench leaderboard epg --correlate box-pixels
 """
 
@@ -64,7 +64,7 @@ def command(
         str | None,
         typer.Option("--metric", help="Another score that the protocol stores.", show_default="its main one"),
     ] = None,
-    by: Annotated[By | None, typer.Option("--by", help="Correctness of what the model says, class, or model.")] = None,
+    by: Annotated[By | None, typer.Option("--by", help="Correctness of the prediction, class, or model.")] = None,
     class_: Annotated[
         str, typer.Option("--class", metavar="GLOB", help="With --by class: only classes that match, such as 'bird*'.")
     ] = "*",
@@ -82,7 +82,7 @@ def command(
 ) -> None:
     """Rank the methods of one board, with 95 % intervals over images.
 
-    Without --board it is the board worked at last. Below the table stands which one was taken and which others exist,
+    Without --board it is the board computed last. Below the table stands which one was taken and which others exist,
     or on standard error for the other formats.
     """
     from xaibench import registry

@@ -1,4 +1,4 @@
-"""`xaibench ls`: what the registry knows."""
+"""`xaibench ls`: the names in the registry."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ def gallery_of(selection: Selection, replay: Replay) -> Gallery:
     """What to draw of a selection of a board, from stored rows and the replayed photos and maps."""
     context, run = selection.board.context, selection.board.run
     settings = context["protocol"].get("settings") or {}
-    # Only predictions may be explained by a model of other classes, and then its run knows no accuracy.
+    # Only predictions may be explained by a model of other classes, and then its run has no accuracy.
     comparable = settings.get("target") != "prediction" or bool(run and run.accuracy)
     names = replay.dataset.classes
     groups: dict[str, list[Entry]] = {}

@@ -101,7 +101,7 @@ def dataset(
 RUN_EPILOG = """
 \b
 Examples:
-  # the board worked at last, its best methods and the oracle
+  # the board computed last, its best methods and the oracle
   xaibench show run results
   xaibench show run results --protocol sds --methods grad-cam,ig,random --images 2 --out gallery.pdf
 """

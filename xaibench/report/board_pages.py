@@ -47,7 +47,7 @@ def leaderboard_caption(board: Board) -> str:
 
 
 def board_header(board: Board) -> dict[str, Any]:
-    """What JSON says of a board beside its rows."""
+    """What JSON has of a board besides its rows."""
     return {
         "board": board.board, "title": board.title, "metric": board.metric,
         "higher_is_better": board.higher_is_better, "undefined_cost": board.undefined_cost,
@@ -89,7 +89,7 @@ def breakdown_caption(found: Breakdown) -> str:
     over = count(int(every["n_images"]), "image")
     if every["n_pairs"] != every["n_images"]:
         over = f"{every['n_pairs']} explained classes of {over}"
-    kind = "what the model says is correct or not" if found.by == "correctness" else "the class"
+    kind = "whether the prediction is correct" if found.by == "correctness" else "the class"
     parts = [
         f"Mean {clean(board.metric)} ({direction(board)}) by {kind}, over {over}; each explained class of an image "
         "counts once, with 95 % bootstrap intervals over images, for this fixed model."

@@ -26,7 +26,7 @@ WRONG = "#b2182b"
 @dataclass(frozen=True)
 class Entry:
     """One image of a gallery: image (H, W, 3) uint8; names of its label and of the model's prediction; right says
-    whether they agree (None: cannot be said); maps (H, W) and scores (None: undefined) by method."""
+    whether they agree (None: unknown); maps (H, W) and scores (None: undefined) by method."""
 
     image: np.ndarray
     label: str

@@ -1,4 +1,4 @@
-"""From a result to its page, by the name of the layout that the result asks for."""
+"""From a result to its page, by the name of its layout."""
 
 from __future__ import annotations
 

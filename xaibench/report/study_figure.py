@@ -82,7 +82,7 @@ def changes_figure(study: Study, path: Path) -> Path:
 
 
 def accuracy_figure(study: Study, path: Path) -> Path:
-    """The best score of every training against its accuracy, one colour and mark per arm, the best method beside it.
+    """The best score of every training against its accuracy, a colour and mark per arm, labelled with the best method.
 
     Where images are in groups it is the accuracy of the worst group.
     """
