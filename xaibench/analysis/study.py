@@ -152,21 +152,18 @@ def _warnings(
         fewest = min(min(each) for each in poor)
         few = "one training" if fewest == 1 else f"{fewest} trainings"
         notes.append(
-            f"{few} an arm: this describes these networks, and not the design; a claim about a design "
-            f"needs at least {ENOUGH} trainings (--trainings {ENOUGH})"
+            f"{few} an arm: this describes these networks, and says nothing of the design; a claim about a design "
+            f"rests on at least {ENOUGH} trainings (--trainings {ENOUGH})"
         )
     elif poor:
-        notes.append("each arm is one training: intervals are over other images for these networks")
+        notes.append("each arm is one training: intervals speak of other images for these networks")
     if _across_models(card) and not comparable:
         notes.append(f"{board.context['protocol']['name']} is not made for comparing models: its scale is the model's")
     weak = [
         f"{arm.name} {min(arm.accuracies):.1%}" for arm in arms.values() if arm.accuracies and min(arm.accuracies) < 0.5
     ]
     if weak:
-        notes.append(
-            f"less than half of the images right: {', '.join(weak)}; the scores of such a network say little about its "
-            "design"
-        )
+        notes.append(f"less than half of the images right: {', '.join(weak)}; such a network says little of its design")
     for pair in pairs:
         if pair.missing:
             notes.append(f"{pair.before} and {pair.after}: only one has {', '.join(pair.missing)}")
