@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import Any
 
 from xaibench._version import __version__
+from xaibench.presentation import lay_out_with
 
 _PUBLIC = {
     "attribute": "xaibench.attribution.api",
@@ -42,6 +43,13 @@ __all__ = [
     "Scores", "XaibenchError", "__version__", "attribute", "dataset", "explain", "functional", "guidance_loss",
     "method", "model", "named", "protocol", "recipe", "run", "schedule", "score", "status_of",
 ]  # fmt: skip
+
+
+def _page_of(result: Any) -> Any:
+    return import_module("xaibench.report.pages").page_of(result)
+
+
+lay_out_with(_page_of)
 
 
 def __getattr__(name: str) -> Any:

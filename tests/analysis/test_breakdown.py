@@ -14,6 +14,7 @@ import pytest
 from xaibench.analysis.breakdown import COLUMNS
 from xaibench.analysis.groups import class_names
 from xaibench.analysis.leaderboard import leaderboard, open_leaderboard
+from xaibench.analysis.scored_board import RecordedRun
 from xaibench.errors import XaibenchError
 from xaibench.results.schema import VERSION_KEY
 
@@ -54,7 +55,7 @@ def predictions(kit):
         frame(kit, cell, [(*k, s) for k, s in zip(known, own, strict=True)])
         for cell, own in zip((good, poor), scores, strict=True)
     ]
-    return leaderboard(pd.concat(rows), [good, poor], ["a", "b", "c", "d"], classes=NAMES)
+    return leaderboard(pd.concat(rows), [good, poor], ["a", "b", "c", "d"], run=RecordedRun(classes=NAMES))
 
 
 def test_each_prediction_counts_once_by_hand(predictions):
@@ -86,7 +87,7 @@ def test_predictions_belong_to_the_image_s_own_class_and_labels_to_the_explained
     assert np.isnan(cells_of(found)["crane (3)", "good"]["mean"])
     cell = kit.cell("x", context=explaining(kit, "labels"))
     rows = [("a", 0, 0, True, 0.2), ("a", 1, 0, True, 0.6), ("b", 1, 1, False, 1.0)]
-    found = leaderboard(frame(kit, cell, rows), [cell], classes=NAMES).breakdown("class")
+    found = leaderboard(frame(kit, cell, rows), [cell], run=RecordedRun(classes=NAMES)).breakdown("class")
     assert cells_of(found)["cat", "x"]["mean"] == pytest.approx(0.8)
     assert cells_of(found)["bird", "x"]["n_images"] == 1
     assert found.groups.set_index("group")["accuracy"].to_dict() == pytest.approx({"all": 2 / 3, "bird": 1, "cat": 0.5})
@@ -95,9 +96,9 @@ def test_predictions_belong_to_the_image_s_own_class_and_labels_to_the_explained
 def test_a_protocol_that_says_no_target_goes_by_its_unit(kit):
     """A plug-in without settings: the image's own class where it scores images, the explained one where classes."""
     cell, rows = kit.cell("x"), [("a", 0, 2, True, 0.2), ("b", 1, 2, True, 0.6)]
-    image = leaderboard(frame(kit, cell, rows, unit="image"), [cell], classes=NAMES).breakdown("class")
+    image = leaderboard(frame(kit, cell, rows, unit="image"), [cell], run=RecordedRun(classes=NAMES)).breakdown("class")
     assert image.groups["group"].tolist() == ["all", "crane (2)"]
-    each = leaderboard(frame(kit, cell, rows), [cell], classes=NAMES).breakdown("class")
+    each = leaderboard(frame(kit, cell, rows), [cell], run=RecordedRun(classes=NAMES)).breakdown("class")
     assert each.groups["group"].tolist() == ["all", "bird", "cat"]
 
 
@@ -155,7 +156,7 @@ def test_one_method_that_recorded_it_is_enough(kit):
 def test_classes_are_chosen_and_sorted(kit):
     cell = kit.cell("x", context=explaining(kit, "label"))
     rows = [(str(i), label, label, True, 0.5) for i, label in enumerate([1, 1, 1, 0, 0, 2])]
-    board = leaderboard(frame(kit, cell, rows), [cell], classes=["ibis", "ape", "blackbird"])
+    board = leaderboard(frame(kit, cell, rows), [cell], run=RecordedRun(classes=("ibis", "ape", "blackbird")))
     assert board.breakdown("class").groups["group"].tolist() == ["all", "ape", "blackbird", "ibis"]
     assert board.breakdown("class", order="count").groups["group"].tolist() == ["all", "ape", "ibis", "blackbird"]
     found = board.breakdown("class", "*b*")
@@ -174,7 +175,7 @@ def test_names_of_classes():
 
 def test_a_model_of_other_classes_is_neither_right_nor_wrong(kit):
     cell = kit.cell("x", context=explaining(kit, "prediction"))
-    board = leaderboard(frame(kit, cell, [("a", 700, 1, None, 0.5)]), [cell], classes=NAMES)
+    board = leaderboard(frame(kit, cell, [("a", 700, 1, None, 0.5)]), [cell], run=RecordedRun(classes=NAMES))
     with pytest.raises(XaibenchError, match="by correctness: 1 image in no group: the model's classes are not those"):
         board.breakdown("correctness")
     assert board.breakdown("class").groups["group"].tolist() == ["all", "cat"]
@@ -191,10 +192,10 @@ def older(kit, store):
     return store
 
 
-def test_rows_of_before_are_told_with_the_way_out(older, command, kit):
+def test_rows_stored_before_are_reported_with_the_command_that_helps(older, command, kit):
     status, out, err = command("leaderboard", "idsds", "--out", older.root, "--by", "correctness")
     assert (status, out, len(err.splitlines())) == (2, "", 1)
-    assert "2 images in no group: rows were stored before labels and the model's answers were recorded" in err
+    assert "2 images in no group: rows were stored before labels and correctness were recorded" in err
     assert "`xaibench run idsds --model resnet50` with another --out computes them again" in err
     assert command("leaderboard", "idsds", "--out", older.root)[0] == 0
     cell = kit.cell("ig", context=explaining(kit, "prediction"))
@@ -222,7 +223,7 @@ def test_every_format_says_the_same(predictions):
     assert "poor" in text and "\x1b[" in found.to_text(80, colour=True)
 
 
-def test_words_that_do_not_go_together(command, tmp_path):
+def test_options_that_do_not_go_together(command, tmp_path):
     for words, message in (
         (("--by", "class", "--correlate", "x"), "--by and --correlate make different tables"),
         (("--by", "correctness", "--class", "a*"), "--class and --sort choose among classes; they need --by class"),

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from xaibench.analysis.comparison import Arm, compare, nested_differences, spread
+from xaibench.analysis.arm import Arm
+from xaibench.analysis.bootstrap import nested_differences
+from xaibench.analysis.comparison import compare, spread
 
 METHODS, KINDS = ("a", "b", "noise"), ("method", "variant", "control")
 

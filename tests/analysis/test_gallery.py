@@ -58,7 +58,7 @@ def test_an_undefined_map_counts_at_its_cost_and_an_undefined_reference_leaves_t
     assert groups.total == 3 and groups.best == ("y",) and set(groups.images) == {"u", "x", "y"}
 
 
-def test_images_that_lack_a_method_are_left_out_and_none_left_is_told(kit):
+def test_images_that_lack_a_method_are_left_out_and_none_left_is_an_error(kit):
     scores, cells = table(kit, {"a": {"x": 0.1, "y": 0.2}, "b": {"y": 0.3}})
     assert pick_images(scores, cells).images == ["y"] and pick_images(scores, cells).typical == ("y",)
     with pytest.raises(XaibenchError, match="no image has a score of every method"):
@@ -87,7 +87,7 @@ def test_default_methods_are_the_best_four_ranked_and_the_oracle(kit):
     assert [c.method_name for c in choose_cells(cells, scores, ["o", "m1", "o"])] == ["o", "m1"]
     with pytest.raises(XaibenchError, match=r"no method 'ig'; it has c, m1, m2"):
         choose_cells(cells, scores, ["ig"])
-    with pytest.raises(XaibenchError, match="judges no attribution maps"):
+    with pytest.raises(XaibenchError, match="evaluates no attribution maps"):
         choose_cells([], scores)
 
 

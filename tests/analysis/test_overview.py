@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from xaibench.analysis.comparison import Arm
+from xaibench.analysis.arm import Arm
 from xaibench.analysis.overview import overview
-from xaibench.report.overview_text import in_words, to_markdown, to_text
+from xaibench.report.overview_page import formatted
 
 CARD = SimpleNamespace(title="Guidance")
 ACCURACY = {"plain": [0.5, 0.7], "guided": [1.0]}
@@ -26,7 +26,7 @@ def study(judge, scores, higher=True, seconds=False):
         {"arm": name, "training": n, "accuracy": ACCURACY[name][n]} | ({"epoch_seconds": 2.0 + n} if seconds else {})
         for name, arm in arms.items() for n in range(arm.trainings)
     ]  # fmt: skip
-    return SimpleNamespace(card=CARD, judge=judge, arms=arms, summary=pd.DataFrame(rows), dataset="critters",
+    return SimpleNamespace(card=CARD, protocol_label=judge, arms=arms, summary=pd.DataFrame(rows), dataset="critters",
                            higher_is_better=higher)  # fmt: skip
 
 
@@ -48,10 +48,10 @@ def test_means_over_trainings_and_their_deviation(found):
 
 
 def test_words_say_shares_in_per_cent_and_deviations_where_there_are_some(found):
-    words = in_words(found).to_dict("records")
+    words = formatted(found).to_dict("records")
     assert words[0]["accuracy"] == "60.0 ± 14.1 %" and words[1]["accuracy"] == "100.0 %"
     assert words[0]["epg"] == "0.300 ± 0.141" and words[1]["deletion"] == "3.000"
-    text, markdown = to_text(found, None, False), to_markdown(found)
+    text, markdown = found.to_text(), found.to_markdown()
     assert "lower is better in deletion" in " ".join(text.split()) and "| plain | ixg | 2 |" in markdown
 
 
@@ -60,5 +60,5 @@ def test_a_judge_that_lacks_a_method_leaves_its_place_empty():
     first, second = study("epg", scores), study("sch", scores)
     lacking = second.arms["guided"]
     second.arms["guided"] = Arm("guided", lacking.scores[..., 1:], ("random",), ("control",), ("a", "b"))
-    words = in_words(overview([first, second]))
+    words = formatted(overview([first, second]))
     assert words["sch"].tolist() == ["0.200 ± 0.000", ""] and words["epg"].tolist() == ["0.200 ± 0.000", "0.600"]

@@ -112,7 +112,7 @@ def test_leaderboard_table(run, whole):
     assert result.stderr == ""
 
 
-@pytest.mark.parametrize("form", ["csv", "json", "md"])
+@pytest.mark.parametrize("form", ["csv", "json", "md", "html"])
 def test_leaderboard_for_machines_keeps_notes_off_stdout(run, whole, form):
     result = run("leaderboard", "idsds", "--out", whole.root, "--format", form)
     assert result.stderr.startswith("board ")
@@ -120,6 +120,9 @@ def test_leaderboard_for_machines_keeps_notes_off_stdout(run, whole, form):
         assert [row["method"] for row in csv.DictReader(io.StringIO(result.stdout))] == ["rise", "ig", "random"]
     elif form == "json":
         assert json.loads(result.stdout)["rows"][0]["method"] == "rise"
+    elif form == "html":
+        assert result.stdout.startswith("<section>\n<h2>idsds") and result.stdout.endswith("</section>\n")
+        assert result.stdout.count('<th scope="row"') == 3
     else:
         assert result.stdout.startswith("**idsds")
 

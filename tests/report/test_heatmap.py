@@ -43,7 +43,7 @@ def test_limits_are_symmetric_and_one_pixel_does_not_hide_the_rest():
     assert (scale.norm.vmin, scale.norm.vmax) == (-scale.limit, scale.limit)
     assert scale.limit == pytest.approx(np.percentile(np.abs(values), PERCENTILE)) and scale.limit < 5
     assert scale.extend == "both" and scale_of(-np.abs(values)).extend == "min"
-    assert scale_of(np.abs(values)).extend == "max" and scale_of(np.where(values < 3, values, 3)).word == ""
+    assert scale_of(np.abs(values)).extend == "max" and scale_of(np.where(values < 3, values, 3)).note == ""
     assert heatmap(values, scale)[3, 4].tolist() == palette(1.0).tolist()
 
 
@@ -72,7 +72,7 @@ def test_the_faint_photo_shows_where_the_map_is_zero_and_not_where_it_is_strong(
 )  # fmt: skip
 def test_maps_that_show_nothing_are_drawn_and_named(values, word):
     scale = scale_of(values)
-    assert scale.word == word and np.isfinite(scale.limit) and scale.limit > 0
+    assert scale.note == word and np.isfinite(scale.limit) and scale.limit > 0
     pixels = heatmap(values, scale, np.zeros((4, 4, 3), dtype=np.uint8))
     assert pixels.shape == (4, 4, 3) and pixels.dtype == np.uint8
     assert (pixels[~np.isfinite(values)] == round(NOT_FINITE * 255)).all()

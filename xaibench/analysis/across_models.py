@@ -1,27 +1,29 @@
-"""One leaderboard across models: every method of every model, on the images that all of them were judged on."""
+"""One leaderboard across models: every method of every model, on the images that all models were evaluated on."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd
 
-from xaibench.analysis.boards import Board, accuracy_of, boards, choose, comparable_across_models
+from xaibench.analysis.boards import Board, accuracy_of, boards, choose
 from xaibench.analysis.leaderboard import Leaderboard, open_leaderboard
 from xaibench.analysis.ranking import RANKED, statistics_of
 from xaibench.errors import XaibenchError
 from xaibench.hashing import digest
+from xaibench.presentation import Presentable
 from xaibench.results.store import Store
 
 COLUMNS = ("rank", "model", "method", "mean", "ci_low", "ci_high", "n_images", "rank_low", "rank_high", "kind")
 MODEL_COLUMNS = ("model", "accuracy", "accuracy_on", "best_method", "best", "ci_low", "ci_high", "mean", "n_methods")
-OF_A_MODEL = ("model", "weights", "reference")
+OF_A_MODEL = ("model", "weights", "reference")  # parts of a context that differ between models
+RESAMPLES = 2000
 
 
 @dataclass(frozen=True)
-class AcrossModels:
+class AcrossModels(Presentable):
     """The boards of several models as one.
 
     table: one row per model and method, best first, with `COLUMNS`; ranks are among the ranked methods of all models,
@@ -29,6 +31,8 @@ class AcrossModels:
     ranked method (chosen on these images), with `MODEL_COLUMNS`: accuracy in [0, 1] or NaN and on what, mean over its
     ranked methods. titles: of each model's board. n_images: images that all models have.
     """
+
+    layout: ClassVar[str] = "across-models"
 
     table: pd.DataFrame
     models: pd.DataFrame
@@ -53,66 +57,45 @@ class AcrossModels:
         order = found.mean(axis=1).sort_values(ascending=not self.higher_is_better).index
         return found.loc[order]
 
-    def to_text(self, width: int | None = None, colour: bool = False) -> str:
-        """Models, the first pairs of model and method, and caption, for a terminal of `width` columns."""
-        from xaibench.report.across_text import to_text
-
-        return to_text(self, width, colour)
-
-    def to_markdown(self) -> str:
-        """Models, means of all methods on all models, and caption in Markdown."""
-        from xaibench.report.across_text import to_markdown
-
-        return to_markdown(self)
-
-    def to_csv(self) -> str:
-        """The table with full precision, empty where there is no value."""
-        return self.table.to_csv(index=False, lineterminator="\n")
-
-    def to_json(self) -> str:
-        """Everything as one JSON object; null where there is no value."""
-        from xaibench.report.across_text import to_json
-
-        return to_json(self)
-
 
 def across_models(
     store: Store | str | Path, protocol: str, *, model: str | None = None, dataset: str | None = None,
-    board: str | None = None, metric: str | None = None, resamples: int = 2000, seed: int = 0,
+    board: str | None = None, metric: str | None = None, comparable: bool,
 ) -> AcrossModels:  # fmt: skip
-    """The boards of a results folder that differ from the one asked for in nothing but the model, as one.
+    """The boards of a results folder that differ from the selected one only in the model, as one.
 
-    Args as for `open_leaderboard`; model is a wildcard. Raises XaibenchError where fewer than two boards are left.
+    Args as for `open_leaderboard`; model is a wildcard. comparable: whether the protocol's scores may be compared
+    across models, as its card says. Raises XaibenchError where fewer than two boards are left.
     """
     store = store if isinstance(store, Store) else Store.open(store)
     taken, others = choose(store, protocol, model=model, dataset=dataset, board=board)
     every = boards(store, protocol, model=model, dataset=dataset)
     alike: list[Board] = []
-    for first in [taken, *([] if board else others)]:  # the newest that has company
+    for first in [taken, *([] if board else others)]:  # the newest board that another model has too
         alike = [other for other in every if _rest(other) == _rest(first)]
         if len(alike) > 1:
             taken = first
             break
     else:
         raise XaibenchError(
-            f"only one model was judged like {taken.title}; run others: xaibench run {protocol} --model A,B,C"
+            f"only one model was evaluated like {taken.title}; run others: xaibench run {protocol} --model A,B,C"
         )
     named = _named(alike)
     found = {name: open_leaderboard(store, protocol, board=each.key, metric=metric) for name, each in named.items()}
     right = {name: accuracy_of(each.run) for name, each in named.items()}
-    return _joined(found, right, taken.context, resamples, seed)
+    return _joined(found, right, taken.context, comparable)
 
 
 def _rest(board: Board) -> str:
-    """What names all of a board's context but its model."""
+    """A digest of a board's context without its model."""
     return digest({
-        part: {k: v for k, v in said.items() if k != "label"} if isinstance(said, dict) else said
-        for part, said in board.context.items() if part not in OF_A_MODEL
+        part: {k: v for k, v in value.items() if k != "label"} if isinstance(value, dict) else value
+        for part, value in board.context.items() if part not in OF_A_MODEL
     })  # fmt: skip
 
 
 def _named(alike: list[Board]) -> dict[str, Board]:
-    """Boards by the model's name, with what tells its weights from its usual ones; the oldest first."""
+    """Boards by the model's name, with its weights where they are not its usual ones; the oldest first."""
     ordered = sorted(alike, key=lambda board: board.newest)
     labels: dict[str, list[str]] = {}
     for board in ordered:
@@ -132,9 +115,8 @@ def _weights(board: Board) -> str:
 
 
 def _joined(
-    found: dict[str, Leaderboard], right: dict[str, tuple[float, str]], context: dict[str, Any], resamples: int,
-    seed: int,
-) -> AcrossModels:  # fmt: skip
+    found: dict[str, Leaderboard], right: dict[str, tuple[float, str]], context: dict[str, Any], comparable: bool
+) -> AcrossModels:
     frames = {name: board.image_scores() for name, board in found.items()}
     images = sorted(set.intersection(*(set(frame.index) for frame in frames.values())))
     if not images:
@@ -143,10 +125,9 @@ def _joined(
     first = next(iter(found.values()))
     kinds = [board.table.set_index("method")["kind"] for board in found.values()]
     kind = pd.concat(dict(zip(found, kinds, strict=True))).loc[scores.columns].to_numpy()
-    comparable = comparable_across_models(context)
     ranked = pd.Series(kind).isin(RANKED).to_numpy()
     complete = scores.notna().all().to_numpy()
-    numbers, _ = statistics_of(scores, complete, ranked & comparable, first.higher_is_better, resamples, seed)
+    numbers, _ = statistics_of(scores, complete, ranked & comparable, first.higher_is_better, RESAMPLES, seed=0)
     table = pd.DataFrame({
         "model": scores.columns.get_level_values(0), "method": scores.columns.get_level_values(1),
         "n_images": scores.notna().sum().to_numpy(), "kind": kind,

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-from xaibench import registry
 from xaibench.errors import XaibenchError
 from xaibench.results.cells import Cell, describe
 from xaibench.results.manifest import RunManifest, load_runs
@@ -20,7 +19,7 @@ class Board:
     """Methods that may be compared with each other, because everything else is the same.
 
     cells: one per method, the newest. older: cells of the same methods that a newer one replaced, such as those of a
-    plug-in file before it was edited. runs: those that asked for a cell of this board, oldest first.
+    plug-in file before it was edited. runs: those that computed or used a cell of this board, oldest first.
     """
 
     key: str
@@ -42,7 +41,7 @@ class Board:
 
     @property
     def newest(self) -> str:
-        """When the board was last worked at (ISO, UTC)."""
+        """When the newest run of the board started, or its newest cell was registered (ISO, UTC)."""
         return max([run.started for run in self.runs] or [cell.registered or "" for cell in self.cells])
 
     def image_list(self, store: Store) -> list[str] | None:
@@ -105,20 +104,13 @@ def short_key(board: Board, others: Iterable[Board]) -> str:
 
 def accuracy_of(run: RunManifest | None) -> tuple[float, str]:
     """A model's accuracy in [0, 1], on the validation images of its training where it was trained here, else on those
-    that were evaluated, and which of the two in words; NaN where neither is known."""
+    that were evaluated, and which of the two images these are; NaN and "" where neither is known."""
     training, seen = (run.training, run.accuracy) if run else (None, None)
     if training and "accuracy" in training.get("metrics", {}):
         return training["metrics"]["accuracy"], "validation images"
     if seen and seen["images"]:
         return seen["correct"] / seen["images"], "evaluated images"
     return float("nan"), ""
-
-
-def comparable_across_models(context: dict[str, Any]) -> bool:
-    """Whether scores of a context's protocol may be compared across models, as its card says; not where there is none,
-    such as that of a plug-in that this command does not name."""
-    name = context["protocol"]["name"]
-    return name in registry.names("protocol") and registry.card("protocol", name).comparable_across_models
 
 
 def _fits(part: Any, name: str | None) -> bool:

@@ -87,3 +87,20 @@ def paired_difference(
     difference = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)
     low, high = percentile_interval(bootstrap_means(difference[:, None], resamples, seed), level)
     return Difference(float(difference.mean()), float(low[0]), float(high[0]))
+
+
+def nested_differences(first: np.ndarray, second: np.ndarray, resamples: int, seed: int) -> np.ndarray:
+    """Resampled mean differences second - first, (resamples, methods) float64.
+
+    Args:
+        first, second: (trainings, images, methods), the same images and methods; trainings may differ in number.
+        resamples, seed: how many, and what they are drawn from; neither methods nor their number change the draws.
+    """
+    rng = np.random.default_rng(seed)
+    images = first.shape[1]
+    differences = np.empty((resamples, first.shape[2]))
+    for number in range(resamples):
+        weights = np.bincount(rng.integers(images, size=images), minlength=images) / images
+        drawn = [arm[rng.integers(len(arm), size=len(arm))].mean(axis=0) for arm in (first, second)]
+        differences[number] = weights @ (drawn[1] - drawn[0])
+    return differences

@@ -1,26 +1,25 @@
 """A board by groups of what it explains: where the model is right and where it is wrong, or class by class.
 
 After the breakdowns of ObEy (Schulze et al. 2023), for every protocol. Each explained class of an image counts once, so
-that a model of several labels is judged prediction by prediction.
+that a model of several labels is evaluated prediction by prediction.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
 
 from xaibench.analysis.bootstrap import LEVEL, bootstrap_means, percentile_interval
 from xaibench.analysis.groups import ALL, by_class, by_correctness, known_pairs, no_class, ordered, reasons
+from xaibench.analysis.scored_board import ScoredBoard, Source
 from xaibench.analysis.scores import pair_index, scored
 from xaibench.errors import XaibenchError
+from xaibench.presentation import Presentable
 from xaibench.results.cells import metric_declaration
-
-if TYPE_CHECKING:
-    from xaibench.analysis.leaderboard import Leaderboard, Source
 
 BY = ("correctness", "class")
 ORDERS = ("name", "count")
@@ -29,21 +28,23 @@ COLUMNS = ("group", "method", "mean", "ci_low", "ci_high", "n_images", "n_undefi
 
 
 @dataclass(frozen=True)
-class Breakdown:
+class Breakdown(Presentable):
     """The methods of a board in groups.
 
     groups: one row per group, the first is `all`, with `GROUP_COLUMNS`: n_images and n_pairs (images, and explained
     classes of images) with a defined reference, n_reference pairs left out for all methods, accuracy of the model on
     the pairs (NaN where nothing is right or wrong). table: one row per group and method, in the order of groups and of
     the board, with `COLUMNS`: mean over pairs, ci_low and ci_high over images (NaN without a pair), n_images in the
-    mean, n_undefined of them with a map that counts at the undefined cost. shown: whether the classes are those that
-    match a pattern. notes: the board's, how images fall into groups, and which are in none.
+    mean, n_undefined of them with a map that counts at the undefined cost. notes: the board's, how images fall into
+    groups, and which are in none.
     """
+
+    layout: ClassVar[str] = "breakdown"
 
     by: str
     groups: pd.DataFrame
     table: pd.DataFrame
-    board: Leaderboard
+    board: ScoredBoard
     notes: tuple[str, ...]
 
     @property
@@ -51,51 +52,22 @@ class Breakdown:
         """The board's context and what it is broken down by, in one line."""
         return f"{self.board.title} · by {self.by}"
 
-    @property
-    def caption(self) -> str:
-        """What the numbers mean, in a few sentences."""
-        from xaibench.report.board_groups import breakdown_caption
-
-        return breakdown_caption(self)
-
-    def to_text(self, width: int | None = None, colour: bool = False) -> str:
-        """Title, one block per group and caption for a terminal of `width` columns (default: as wide as needed)."""
-        from xaibench.report.board_groups import breakdown_text
-
-        return breakdown_text(self, width, colour)
-
-    def to_markdown(self) -> str:
-        """Title, groups, table and caption in Markdown."""
-        from xaibench.report.board_groups import breakdown_markdown
-
-        return breakdown_markdown(self)
-
-    def to_csv(self) -> str:
-        """The table with full precision, empty where there is no value."""
-        return self.table.to_csv(index=False, lineterminator="\n")
-
-    def to_json(self) -> str:
-        """Everything, context included, as one JSON object; null where there is no value."""
-        from xaibench.report.board_groups import breakdown_json
-
-        return breakdown_json(self)
-
 
 def breakdown(
-    board: Leaderboard, by: str, classes: str = "*", order: str = "name", resamples: int = 2000, seed: int = 0
+    board: ScoredBoard, by: str, classes: str = "*", order: str = "name", resamples: int = 2000, seed: int = 0
 ) -> Breakdown:
     """The methods of a board by group.
 
     Args:
-        by: `correctness` of what the model says (column `correct` of the rows), or `class`: the labelled class that is
-            explained, the image's own where the protocol explains predictions.
+        by: `correctness` of the model's prediction (column `correct` of the rows), or `class`: the labelled class that
+            is explained, the image's own where the protocol explains predictions.
         classes: which classes to show, by name or wildcard; `all` is always of all.
         order: of classes, by `name`, or by `count`, the largest group first.
 
-    Raises XaibenchError for another word, classes that match none, and where the rows do not say to which group any
-    image belongs: they were stored before that was recorded, or the model's classes are not the data's.
+    Raises XaibenchError for another value of `by` or `order`, for classes that match none, and where the group of no
+    image is known: rows were stored before that was recorded, or the model's classes are not those of the data.
     """
-    source = _source(board)
+    source = board.require_source()
     for name, value, known in (("by", by, BY), ("sort", order, ORDERS)):
         if value not in known:
             raise XaibenchError(f"{name} is {' or '.join(known)}, not {value!r}")
@@ -116,14 +88,8 @@ def breakdown(
     return Breakdown(by, groups, table, board, (*board.notes, *_counts(by, pairs, groups, names, missing, source)))
 
 
-def _source(board: Leaderboard) -> Source:
-    if board.source is None:
-        raise ValueError("this leaderboard was made without rows")
-    return board.source
-
-
 def _tables(
-    board: Leaderboard, source: Source, pairs: pd.DataFrame, rows: pd.DataFrame, members: dict[str, pd.MultiIndex],
+    board: ScoredBoard, source: Source, pairs: pd.DataFrame, rows: pd.DataFrame, members: dict[str, pd.MultiIndex],
     resamples: int, seed: int,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:  # fmt: skip
     """One row per group and method, and one per group."""
@@ -181,8 +147,8 @@ def _counts(
     images = dict(zip(groups["group"], groups["n_images"], strict=True))
     total = images.pop(ALL)
     if by == "correctness":
-        said = ", ".join(f"{name} {number}" for name, number in images.items())
-        notes = [f"images by correctness: {said}, of {total}"]
+        sizes = ", ".join(f"{name} {number}" for name, number in images.items())
+        notes = [f"images by correctness: {sizes}, of {total}"]
     else:
         few, many = min(images.values()), max(images.values())
         span = f"{few}" if few == many else f"{few} to {many}"

@@ -1,4 +1,4 @@
-"""What a design choice changes: two arms, each one or several trainings, judged on the same images.
+"""What a design choice changes: two arms, each of one or several trainings, evaluated on the same images.
 
 Images are paired; trainings are not, since a seed means nothing to a network of another design. The interval is a
 nested bootstrap: of each arm trainings are drawn with replacement, and images for both together. With one training an
@@ -13,50 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from xaibench.analysis.answers import compare_answers
-from xaibench.analysis.bootstrap import LEVEL, percentile_interval
+from xaibench.analysis.accuracy import compare_accuracies
+from xaibench.analysis.arm import Arm
+from xaibench.analysis.bootstrap import LEVEL, nested_differences, percentile_interval
 from xaibench.analysis.ranking import RANKED
 
 COLUMNS = ("method", "before", "after", "change", "ci_low", "ci_high", "better", "clear", "kind")
 ENOUGH = 3  # trainings an arm, for a claim about a design
-
-
-@dataclass(frozen=True)
-class Arm:
-    """One side of a comparison.
-
-    scores: (trainings, images, methods) float64, methods and images in the order of their names. methods and kinds: of
-    the last axis. accuracies: of each training, in [0, 1] or NaN where unknown. accuracy_of: on what, in words.
-    answers: (trainings, images) bool, whether a training is right about an image; None where that is not known. groups:
-    the name of each image's group, "" for none; empty where images have none. seconds: of an epoch of each training,
-    without evaluation, NaN where unknown.
-    """
-
-    name: str
-    scores: np.ndarray
-    methods: tuple[str, ...]
-    kinds: tuple[str, ...]
-    images: tuple[str, ...]
-    accuracies: tuple[float, ...] = ()
-    accuracy_of: str = ""
-    answers: np.ndarray | None = None
-    groups: tuple[str, ...] = ()
-    seconds: tuple[float, ...] = ()
-
-    @property
-    def trainings(self) -> int:
-        """How many."""
-        return len(self.scores)
-
-    def best(self, higher: bool = True) -> list[tuple[str, float]]:
-        """Of each training the best method that is ranked and its mean over images."""
-        ranked = [m for m, kind in enumerate(self.kinds) if kind in RANKED]
-        found = []
-        for scores in self.scores:
-            means = scores.mean(axis=0)[ranked]
-            place = int(means.argmax() if higher else means.argmin())
-            found.append((self.methods[ranked[place]], float(means[place])))
-        return found
 
 
 @dataclass(frozen=True)
@@ -68,8 +31,9 @@ class Comparison:
     interval leaves out 0). change, low, high: of the mean over ranked methods, with the interval of the same bootstrap.
     improved: how many of the `count` ranked methods get better; clearly, worsened: how many get better, or worse, with
     an interval that leaves out 0. agreement: Kendall's tau-b of the two arms' orders of ranked methods, NaN for fewer
-    than two. missing: methods that only one arm has. answers: what changes in accuracy, as
-    `answers.compare_answers` gives it. enough: whether both arms have three trainings.
+    than two. missing: methods that only one arm has. images: the number of images that both arms have. trainings: the
+    number of trainings of each arm. accuracy_changes: what changes in accuracy, as `accuracy.compare_accuracies` gives
+    it; None where that is not known.
     """
 
     before: str
@@ -86,11 +50,11 @@ class Comparison:
     missing: tuple[str, ...]
     images: int
     trainings: tuple[int, int]
-    answers: pd.DataFrame | None = None
+    accuracy_changes: pd.DataFrame | None = None
 
     @property
     def enough(self) -> bool:
-        """Whether this can rest a claim about the design: three trainings an arm."""
+        """Whether there are enough trainings for a claim about the design: three an arm."""
         return min(self.trainings) >= ENOUGH
 
 
@@ -127,25 +91,8 @@ def compare(before: Arm, after: Arm, higher: bool = True, resamples: int = 2000,
         float(ends[0]), float(ends[1]), int(better[ranked].sum()), int((better & clear)[ranked].sum()),
         int((~better & clear)[ranked].sum()),
         int(ranked.sum()), float(tau), tuple(sorted(set(before.methods) ^ set(after.methods))), len(images),
-        (before.trainings, after.trainings), compare_answers(before, after, resamples, seed),
+        (before.trainings, after.trainings), compare_accuracies(before, after, resamples, seed),
     )  # fmt: skip
-
-
-def nested_differences(first: np.ndarray, second: np.ndarray, resamples: int, seed: int) -> np.ndarray:
-    """Resampled mean differences second - first, (resamples, methods) float64.
-
-    Args:
-        first, second: (trainings, images, methods), the same images and methods; trainings may differ in number.
-        resamples, seed: how many, and what they are drawn from; neither methods nor their number change the draws.
-    """
-    rng = np.random.default_rng(seed)
-    images = first.shape[1]
-    differences = np.empty((resamples, first.shape[2]))
-    for number in range(resamples):
-        weights = np.bincount(rng.integers(images, size=images), minlength=images) / images
-        drawn = [arm[rng.integers(len(arm), size=len(arm))].mean(axis=0) for arm in (first, second)]
-        differences[number] = weights @ (drawn[1] - drawn[0])
-    return differences
 
 
 def spread(arms: Sequence[Arm]) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""How much one score of a protocol says only what another does: Pearson's r over rows, such as EPG with box sizes.
+"""Pearson's correlation of two scores of a protocol over rows, such as that of EPG with the sizes of boxes.
 
 Rao et al., ICCV 2023, report it for EPG and the pixels of the boxes.
 """
@@ -6,24 +6,23 @@ Rao et al., ICCV 2023, report it for EPG and the pixels of the boxes.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
 
 from xaibench.analysis.bootstrap import LEVEL, bootstrap_means
+from xaibench.analysis.scored_board import ScoredBoard
 from xaibench.analysis.scores import NO_CLASS, of_metric
 from xaibench.errors import XaibenchError
-
-if TYPE_CHECKING:
-    from xaibench.analysis.leaderboard import Leaderboard
+from xaibench.presentation import Presentable
 
 COLUMNS = ("method", "r", "ci_low", "ci_high", "n_rows", "n_images", "n_undefined", "kind")
 PAIRED = ("cell", "image_id", "target", "unit", "instance")
 
 
 @dataclass(frozen=True)
-class Correlation:
+class Correlation(Presentable):
     """Pearson's r of the board's metric with another, per method.
 
     table: one row per method, in the order of the board, with `COLUMNS`: r in [-1, 1] with ci_low and ci_high (NaN
@@ -31,44 +30,17 @@ class Correlation:
     of, n_undefined rows left out as either score is undefined. notes: the board's, and resamples without an r.
     """
 
+    layout: ClassVar[str] = "correlation"
+
     metric: str
     table: pd.DataFrame
-    board: Leaderboard
+    board: ScoredBoard
     notes: tuple[str, ...]
 
     @property
     def title(self) -> str:
         """The board's context and the two scores, in one line."""
         return f"{self.board.title} · {self.board.metric} with {self.metric}"
-
-    @property
-    def caption(self) -> str:
-        """What the numbers mean, in a few sentences."""
-        from xaibench.report.board_groups import correlation_caption
-
-        return correlation_caption(self)
-
-    def to_text(self, width: int | None = None, colour: bool = False) -> str:
-        """Title, table and caption for a terminal of `width` columns (default: as wide as the table needs)."""
-        from xaibench.report.board_groups import correlation_text
-
-        return correlation_text(self, width, colour)
-
-    def to_markdown(self) -> str:
-        """Title, table and caption in Markdown."""
-        from xaibench.report.board_groups import correlation_markdown
-
-        return correlation_markdown(self)
-
-    def to_csv(self) -> str:
-        """The table with full precision, empty where there is no value."""
-        return self.table.to_csv(index=False, lineterminator="\n")
-
-    def to_json(self) -> str:
-        """Everything, context included, as one JSON object; null where there is no value."""
-        from xaibench.report.board_groups import correlation_json
-
-        return correlation_json(self)
 
 
 def pearson(x: np.ndarray, y: np.ndarray) -> float:
@@ -85,16 +57,14 @@ def pearson(x: np.ndarray, y: np.ndarray) -> float:
     return float(np.clip(x @ y / np.sqrt((x @ x) * (y @ y)), -1, 1))
 
 
-def correlation(board: Leaderboard, metric: str, resamples: int = 2000, seed: int = 0) -> Correlation:
+def correlation(board: ScoredBoard, metric: str, resamples: int = 2000, seed: int = 0) -> Correlation:
     """Pearson's r of the board's metric with another one that the protocol stores, per method.
 
     An undefined map has no score here, whatever it costs on the board: its rows are left out and counted. Intervals:
     images are resampled with all their rows, the same for every method. Raises XaibenchError for a metric that is not
     stored, and for the board's own.
     """
-    source = board.source
-    if source is None:
-        raise ValueError("this leaderboard was made without rows")
+    source = board.require_source()
     metric = of_metric(source.rows, board.context["protocol"], metric)
     if metric == board.metric:
         raise XaibenchError(f"{metric} is the board's own metric; correlate it with another one")

@@ -1,4 +1,4 @@
-"""Which images of a board are worth looking at: the best, the worst and typical ones, by the scores of some methods."""
+"""Which images a gallery shows: the best, the worst and typical ones, by the mean score of some methods."""
 
 from __future__ import annotations
 
@@ -57,10 +57,10 @@ def select(
     methods: Sequence[str] | None = None,
     count: int = 3,
 ) -> Selection:
-    """The cells and images to show of the board that fits, or of the one that was worked at last.
+    """The cells and images to show of the board that fits, or of the one that was computed last.
 
     protocol, model, dataset, board: as for `xaibench.analysis.boards.choose`; run: the beginning of a run's name, whose
-    list of images is taken. methods and count: as for `choose_cells` and `pick_images`, which say what is an error.
+    list of images is taken. methods and count: as for `choose_cells` and `pick_images`, with their errors.
     """
     taken = _board(store, protocol, model, dataset, board, run)
     listed = taken.image_list(store)
@@ -80,7 +80,7 @@ def select(
 def _board(
     store: Store, protocol: str | None, model: str | None, dataset: str | None, key: str | None, run: str | None
 ) -> Board:
-    """The board that fits all that is asked for, and of its runs the one that is named."""
+    """The board that fits all options, with only the named run where one is named."""
     if protocol is None:
         fitting = boards(store, model=model, dataset=dataset, board=key)
         if not fitting:
@@ -120,7 +120,7 @@ def choose_cells(cells: Sequence[Cell], scores: pd.DataFrame, names: Sequence[st
     """
     by_name = {cell.method_name: cell for cell in cells if cell.method is not None}
     if not by_name:
-        raise XaibenchError("this board judges no attribution maps; there is nothing to show")
+        raise XaibenchError("this board evaluates no attribution maps; there is nothing to show")
     if names is not None:
         missing = [name for name in names if name not in by_name]
         if missing:
@@ -128,9 +128,9 @@ def choose_cells(cells: Sequence[Cell], scores: pd.DataFrame, names: Sequence[st
         return [by_name[name] for name in dict.fromkeys(names)]
     means, complete = scores.mean(), scores.notna().sum().eq(len(scores))
     sign = -1 if _higher(cells[0].context) else 1
-    judged = [cell for cell in by_name.values() if cell.kind != "oracle" and scores[cell.key].notna().any()]
+    scored = [cell for cell in by_name.values() if cell.kind != "oracle" and scores[cell.key].notna().any()]
     ordered = sorted(
-        judged,
+        scored,
         key=lambda c: (c.kind not in RANKED, not complete[c.key], sign * means[c.key], c.method_name),
     )
     oracles = [cell for cell in by_name.values() if cell.kind == "oracle"]
@@ -140,12 +140,12 @@ def choose_cells(cells: Sequence[Cell], scores: pd.DataFrame, names: Sequence[st
 def pick_images(scores: pd.DataFrame, cells: Sequence[Cell], count: int = 3) -> Groups:
     """The images with the highest and the lowest mean score over the cells, and those around the median.
 
-    The oracle's score tells nothing about an image and does not enter, unless it stands alone. Images that lack a score
+    The oracle's score does not depend on the image and is left out, unless it is the only one. Images that lack a score
     are left out, equal ones are ordered by their id. Each group has `count` images, or a third of what there is. Raises
     XaibenchError where no image has all scores.
     """
-    judged = [cell.key for cell in cells if cell.kind != "oracle"] or [cell.key for cell in cells]
-    means = scores[judged].dropna().mean(axis=1)
+    counted = [cell.key for cell in cells if cell.kind != "oracle"] or [cell.key for cell in cells]
+    means = scores[counted].dropna().mean(axis=1)
     if means.empty:
         raise XaibenchError("no image has a score of every method that is to be shown; name others by --methods")
     sign = -1 if _higher(cells[0].context) else 1

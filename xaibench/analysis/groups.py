@@ -1,26 +1,24 @@
-"""Which group each explained class of an image belongs to: by what the model says of it, or by class."""
+"""Which group each explained class of an image belongs to: by whether the prediction is correct, or by class."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
+from xaibench.analysis.scored_board import Source
 from xaibench.analysis.scores import NO_CLASS, pair_index
 from xaibench.errors import XaibenchError
-
-if TYPE_CHECKING:
-    from xaibench.analysis.leaderboard import Source
 
 ALL, CORRECT, INCORRECT = "all", "correct", "incorrect"
 
 
 def known_pairs(rows: pd.DataFrame) -> pd.DataFrame:
-    """What is known of each (image, explained class), from whichever method's row says it: label, correct."""
+    """label and correct of each (image, explained class), from the row of any method that has them."""
     known = rows[["label", "correct"]].set_axis(pair_index(rows)).sort_index()
-    return known.groupby(level=[0, 1]).first()  # null where no row says it
+    return known.groupby(level=[0, 1]).first()  # null where no row has it
 
 
 def by_correctness(pairs: pd.DataFrame) -> pd.Series:
@@ -73,9 +71,12 @@ def reasons(pairs: pd.DataFrame, source: Source) -> list[str]:
     before, idle = none["label"].isna(), none.index.get_level_values(1) == NO_CLASS
     again = f"; `{source.command}` with another --out computes them again" if source.command else ""
     known = (
-        (before, f"rows were stored before labels and the model's answers were recorded (row schema 1){again}"),
+        (before, f"rows were stored before labels and correctness were recorded (row schema 1){again}"),
         (~before & idle, "nothing is explained in them: the model predicts no class, or none is labelled"),
-        (~before & ~idle, "the model's classes are not those of the data, so nothing it says is right or wrong"),
+        (
+            ~before & ~idle,
+            "the model's classes are not those of the data, so its predictions are neither right nor wrong",
+        ),
     )
-    counts = [(none[which].index.get_level_values(0).nunique(), words) for which, words in known]
-    return [f"{n} image{'' if n == 1 else 's'} in no group: {words}" for n, words in counts if n]
+    counts = [(none[which].index.get_level_values(0).nunique(), reason) for which, reason in known]
+    return [f"{n} image{'' if n == 1 else 's'} in no group: {reason}" for n, reason in counts if n]

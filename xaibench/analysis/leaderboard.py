@@ -2,43 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import ClassVar
 
 import pandas as pd
 
 from xaibench.analysis.boards import Board, choose, short_key
+from xaibench.analysis.breakdown import Breakdown, breakdown
+from xaibench.analysis.correlation import Correlation, correlation
 from xaibench.analysis.ranking import RANKED, statistics_of
-from xaibench.analysis.scores import of_metric, scored
-from xaibench.results.cells import Cell, describe, metric_declaration
+from xaibench.analysis.scored_board import RecordedRun, ScoredBoard, Source, image_scores
+from xaibench.analysis.scores import of_metric
+from xaibench.results.cells import Cell, metric_declaration
 from xaibench.results.store import Store
-
-if TYPE_CHECKING:
-    from xaibench.analysis.breakdown import Breakdown
-    from xaibench.analysis.correlation import Correlation
 
 COLUMNS = ("rank", "method", "mean", "ci_low", "ci_high", "n_images", "n_undefined",
            "rank_low", "rank_high", "coverage", "kind")  # fmt: skip
+UNRECORDED = RecordedRun()
 READ = ("cell", "image_id", "target", "unit", "metric", "score", "status", "label", "correct")
 
 
 @dataclass(frozen=True)
-class Source:
-    """What a leaderboard was made from: rows (`READ`, every metric) of its cells and images, the names of the data
-    set's classes by index (none where no run recorded them), and the command of its run."""
-
-    rows: pd.DataFrame
-    cells: tuple[Cell, ...]
-    images: tuple[str, ...]
-    classes: tuple[str, ...] = ()
-    command: str = ""
-
-
-@dataclass(frozen=True)
-class Leaderboard:
-    """One board's table and all that must be said with it.
+class Leaderboard(ScoredBoard):
+    """One board's table, its context, and notes on it.
 
     table: one row per method, best first, with `COLUMNS`: rank, rank_low, rank_high (Int64, null for controls, oracles
     and incomplete methods); mean, ci_low, ci_high (float64, in the protocol's unit, NaN without an image); n_images in
@@ -46,76 +34,20 @@ class Leaderboard:
     n_list: images on the list; n_reference: those of them excluded for all methods, as the reference is undefined.
     accuracy: {"correct", "images"} of the model, or None. notes: which board this is, what else there is. source:
     what it was made from, for `breakdown` and `correlation`.
+
+    `title` is the context in one line and `caption` what the numbers mean. `to_text(width, colour)`, `to_markdown()`,
+    `to_csv()`, `to_json()` and `to_html()` give the board as text; `image_scores()` the scores behind the means, one
+    row per image and one column per method.
     """
 
-    table: pd.DataFrame
-    board: str
-    context: dict[str, Any]
-    metric: str
-    higher_is_better: bool
-    n_list: int
-    n_reference: int
-    undefined_cost: float | None = None
-    accuracy: dict[str, int] | None = None
-    notes: tuple[str, ...] = field(default=())
-    source: Source | None = field(default=None, repr=False, compare=False)
-
-    @property
-    def title(self) -> str:
-        """The context in one line."""
-        return describe(self.context)
-
-    @property
-    def caption(self) -> str:
-        """What the numbers mean, in a few sentences."""
-        from xaibench.report.board_text import caption
-
-        return caption(self)
-
-    def to_text(self, width: int | None = None, colour: bool = False) -> str:
-        """Title, table and caption for a terminal of `width` columns (default: as wide as the table needs)."""
-        from xaibench.report.board_text import to_text
-
-        return to_text(self, width, colour)
-
-    def to_markdown(self) -> str:
-        """Title, table and caption in Markdown."""
-        from xaibench.report.board_text import to_markdown
-
-        return to_markdown(self)
-
-    def to_csv(self) -> str:
-        """The table with full precision, empty where there is no value."""
-        return self.table.to_csv(index=False, lineterminator="\n")
-
-    def to_json(self) -> str:
-        """Everything, context included, as one JSON object; null where there is no value."""
-        from xaibench.report.board_text import to_json
-
-        return to_json(self)
-
-    def image_scores(self) -> pd.DataFrame:
-        """The scores behind the means: one row per image with a defined reference, one column per method of the table,
-        NaN where nothing is stored."""
-        if self.source is None:
-            raise ValueError("this leaderboard was made without rows")
-        cells = {cell.method_name: cell.key for cell in self.source.cells}
-        protocol = self.context["protocol"] | metric_declaration(self.context["protocol"], self.metric)
-        rows = self.source.rows[self.source.rows["metric"] == self.metric]
-        methods = self.table["method"].tolist()
-        scores, _ = _image_scores(rows, [cells[name] for name in methods], protocol)
-        return scores.set_axis(methods, axis=1)
+    layout: ClassVar[str] = "leaderboard"
 
     def breakdown(self, by: str, classes: str = "*", order: str = "name", **bootstrap: int) -> Breakdown:
         """The same methods by group of images: by `correctness` or `class`; see `analysis.breakdown.breakdown`."""
-        from xaibench.analysis.breakdown import breakdown
-
         return breakdown(self, by, classes, order, **bootstrap)
 
     def correlation(self, metric: str, **bootstrap: int) -> Correlation:
         """Pearson's r of the board's metric with another one, per method; see `analysis.correlation.correlation`."""
-        from xaibench.analysis.correlation import correlation
-
         return correlation(self, metric, **bootstrap)
 
 
@@ -130,7 +62,7 @@ def open_leaderboard(
     resamples: int = 2000,
     seed: int = 0,
 ) -> Leaderboard:
-    """The leaderboard of a results folder: the board asked for, or the one that was worked at last.
+    """The leaderboard of a results folder: the selected board, or the one that was computed last.
 
     Args:
         protocol, model, dataset, board: as for `xaibench.analysis.boards.boards`.
@@ -154,10 +86,8 @@ def open_leaderboard(
         notes.append(f"also stored: {other.title} (--board {short_key(other, every)})")
     rows = store.rows([cell.key for cell in taken.cells], columns=READ)
     return leaderboard(
-        rows, taken.cells, images, metric=metric, accuracy=taken.run.accuracy if taken.run else None,
-        notes=notes, classes=_class_names(taken), command=taken.run.command if taken.run else "",
-        resamples=resamples, seed=seed,
-    )  # fmt: skip
+        rows, taken.cells, images, metric=metric, run=_recorded(taken), notes=notes, resamples=resamples, seed=seed
+    )
 
 
 def leaderboard(
@@ -166,10 +96,8 @@ def leaderboard(
     images: Collection[str] | None = None,
     *,
     metric: str | None = None,
-    accuracy: dict[str, int] | None = None,
+    run: RecordedRun = UNRECORDED,
     notes: Iterable[str] = (),
-    classes: Sequence[str] = (),
-    command: str = "",
     resamples: int = 2000,
     seed: int = 0,
 ) -> Leaderboard:
@@ -183,7 +111,8 @@ def leaderboard(
         rows: columns `READ`, as from `Store.rows`; rows of other cells and images are ignored.
         cells: one per method, all with the same context.
         images: the list that each method is to have; by default every image in `rows`.
-        classes: names of the data set's classes, and command: the run's; both for what is said about groups.
+        run: accuracy for the caption; classes and command for boards in groups.
+        notes: what else a reader must know; further ones are added.
 
     Raises ValueError for cells of several boards or two of one method; XaibenchError for an unknown metric, and for
     undefined maps of a protocol that declares no cost for them.
@@ -203,7 +132,7 @@ def leaderboard(
     listed = sorted(set(rows["image_id"]) if images is None else set(images))
     every = rows[rows["image_id"].isin(listed)]
     rows = every[every["metric"] == metric]
-    scores, undefined = _image_scores(rows, keys, protocol)
+    scores, undefined = image_scores(rows, keys, protocol)
     stored = rows.groupby("cell")["image_id"].nunique().reindex(keys, fill_value=0)
     coverage = stored / len(listed) if listed else stored * 0.0
 
@@ -231,19 +160,14 @@ def leaderboard(
     return Leaderboard(
         table, cells[0].board, cells[0].context, metric, higher, len(listed),
         len(set(rows["image_id"]) - set(scores.index)),
-        protocol.get("undefined_cost"), accuracy, tuple(notes),
-        Source(every, tuple(cells), tuple(listed), tuple(classes), command),
+        protocol.get("undefined_cost"), run.accuracy, tuple(notes),
+        Source(every, tuple(cells), tuple(listed), run.classes, run.command),
     )  # fmt: skip
 
 
-def _class_names(board: Board) -> Sequence[str]:
-    """The names of the classes, as the newest run says that recorded them; a board has one list of classes."""
-    return next((run.classes for run in reversed(board.runs) if run.classes), ())
-
-
-def _image_scores(rows: pd.DataFrame, keys: list[str], protocol: dict[str, Any]) -> tuple[pd.DataFrame, pd.Series]:
-    """Scores (images with a defined reference, cells), NaN where not stored, and images with an undefined map."""
-    rows = scored(rows, protocol)
-    scores = rows.groupby(["image_id", "cell"])["score"].mean().unstack("cell").reindex(columns=keys)
-    undefined = rows[rows["broken"]].groupby("cell")["image_id"].nunique().reindex(keys, fill_value=0)
-    return scores, undefined
+def _recorded(board: Board) -> RecordedRun:
+    """Accuracy and command of the board's run, and the names of the classes from the newest run that recorded them."""
+    classes = next((run.classes for run in reversed(board.runs) if run.classes), ())
+    if board.run is None:
+        return RecordedRun(classes=tuple(classes))
+    return RecordedRun(board.run.accuracy, tuple(classes), board.run.command)

@@ -7,7 +7,7 @@ import pandas as pd
 
 from xaibench.analysis.bootstrap import LEVEL, bootstrap_means, percentile_interval, rank_intervals, ranks
 
-RANKED = ("method", "variant")  # kinds of cells; controls and oracles stand beside them
+RANKED = ("method", "variant")  # kinds of cells; controls and oracles have no rank
 
 
 def statistics_of(

@@ -12,7 +12,7 @@ NO_CLASS = -1  # the target of rows that explain none
 
 
 def of_metric(rows: pd.DataFrame, protocol: dict[str, Any], metric: str | None) -> str:
-    """The metric that is asked for, by default the protocol's main one; XaibenchError where no row has it."""
+    """The given metric, by default the protocol's main one; XaibenchError where no row has it."""
     stored = sorted(rows["metric"].unique())
     metric = metric or protocol.get("metric") or (stored[0] if stored else protocol["name"])
     if stored and metric not in stored:
@@ -26,7 +26,7 @@ def pair_index(rows: pd.DataFrame) -> pd.MultiIndex:
 
 
 def scored(rows: pd.DataFrame, protocol: dict[str, Any]) -> pd.DataFrame:
-    """The rows of one metric that count, with a boolean column `broken`: an undefined map counts as its protocol says.
+    """The rows of one metric that count, with a boolean column `broken`: an undefined map has the protocol's cost.
 
     A question (image, class, unit) whose reference is undefined for one method is left out for all. Raises
     XaibenchError for undefined maps of a protocol that declares no cost for them.

@@ -1,24 +1,20 @@
-"""A comparison of designs that was carried out: its pairs, its arms, and all that must be said with them."""
+"""The result of a comparison of designs: its pairs, its arms, and notes on them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar, Protocol
 
 import pandas as pd
 
-from xaibench.analysis.answers import worst_groups
-from xaibench.analysis.boards import comparable_across_models
-from xaibench.analysis.comparison import ENOUGH, Arm, Comparison, compare, spread
+from xaibench.analysis.accuracy import worst_groups
+from xaibench.analysis.arm import Arm
+from xaibench.analysis.comparison import ENOUGH, Comparison, compare, spread
 from xaibench.analysis.ranking import RANKED
-from xaibench.cards import ComparisonCard
+from xaibench.analysis.scored_board import ScoredBoard
+from xaibench.presentation import Presentable
 from xaibench.results.cells import metric_declaration
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from xaibench.analysis.leaderboard import Leaderboard
 
 ARM_COLUMNS = ("arm", "training", "accuracy", "best_method", "best", "mean", "n_images", "n_methods")
 SOMETIMES = ("worst_group", "epoch_seconds")
@@ -26,18 +22,42 @@ SOMETIMES = ("worst_group", "epoch_seconds")
 without evaluation, where arms are trained differently."""
 
 
+class DesignArm(Protocol):
+    """The fields of an arm that are read here; see `cards.ComparisonArm`."""
+
+    model: str
+    way: str
+    training: int | None
+
+
+class Design(Protocol):
+    """What is compared: the fields that are read here; `cards.ComparisonCard` has them."""
+
+    name: str
+    title: str
+    question: str
+    claim: str
+    pairs: Sequence[tuple[str, str]]
+
+    @property
+    def arms(self) -> Mapping[str, DesignArm]: ...
+    def arm(self, name: str) -> DesignArm: ...
+
+
 @dataclass(frozen=True)
-class Study:
+class Study(Presentable):
     """What `xaibench compare` found.
 
     pairs: the comparisons, in the order of the card. arms: by name. summary: one row per training, with `ARM_COLUMNS`:
     accuracy in [0, 1] or NaN, the best method that is ranked with its mean over images, the mean over all such methods;
     and those of `SOMETIMES` that any training has. spread: how scores vary between trainings of the arms that are
     single trainings of one design, None elsewhere. titles: those of the arms' boards. protocol, dataset, metric,
-    higher_is_better: as on the boards. judge: the protocol with its settings, in words.
+    higher_is_better: as on the boards. protocol_label: the protocol with its settings.
     """
 
-    card: ComparisonCard
+    layout: ClassVar[str] = "study"
+
+    card: Design
     pairs: tuple[Comparison, ...]
     arms: dict[str, Arm]
     summary: pd.DataFrame
@@ -48,12 +68,12 @@ class Study:
     metric: str
     higher_is_better: bool
     notes: tuple[str, ...]
-    judge: str
+    protocol_label: str
 
     @property
     def title(self) -> str:
         """The card's title with what was measured on what."""
-        return f"{self.card.title} · {self.judge} · {self.dataset}"
+        return f"{self.card.title} · {self.protocol_label} · {self.dataset}"
 
     @property
     def across_models(self) -> bool:
@@ -69,62 +89,35 @@ class Study:
     def table(self) -> pd.DataFrame:
         """One row per pair and method."""
         return pd.concat([
-            pair.table.assign(pair=f"{pair.before} -> {pair.after}", judge=self.judge) for pair in self.pairs
+            pair.table.assign(pair=f"{pair.before} -> {pair.after}", judge=self.protocol_label) for pair in self.pairs
         ], ignore_index=True)  # fmt: skip
-
-    def to_text(self, width: int | None = None, colour: bool = False) -> str:
-        """Everything for a terminal of `width` columns (default: as wide as needed)."""
-        from xaibench.report.study_text import to_text
-
-        return to_text(self, width, colour)
-
-    def to_markdown(self) -> str:
-        """Everything in Markdown."""
-        from xaibench.report.study_text import to_markdown
-
-        return to_markdown(self)
-
-    def to_csv(self) -> str:
-        """The table of all pairs with full precision."""
-        return self.table.to_csv(index=False, lineterminator="\n")
-
-    def to_json(self) -> str:
-        """Everything as one JSON object; null where there is no value."""
-        from xaibench.report.study_text import to_json
-
-        return to_json(self)
-
-    def figures(self, stem: Path) -> list[Path]:
-        """Draws the changes to `stem`.png, and the best score against accuracy to `stem`-accuracy.png, where arms are
-        models or are trained in ways of their own."""
-        from xaibench.report.study_figure import accuracy_figure, changes_figure
-
-        drawn = [changes_figure(self, stem.with_name(f"{stem.name}.png"))]
-        if (self.across_models or self.trained) and self.summary["accuracy"].notna().any():
-            drawn.append(accuracy_figure(self, stem.with_name(f"{stem.name}-accuracy.png")))
-        return drawn
 
 
 def make_study(
-    card: ComparisonCard,
-    boards: Mapping[str, Sequence[Leaderboard]],
+    card: Design,
+    boards: Mapping[str, Sequence[ScoredBoard]],
     arms: dict[str, Arm],
     pairs: Iterable[tuple[str, str]],
     notes: Iterable[str] = (),
-    judge: str = "",
+    protocol_label: str = "",
+    *,
+    comparable: bool,
 ) -> Study:
-    """The study of a card: boards (one per training) and scores of each arm, which arms are compared, and the protocol
-    with its settings in words, by default its name."""
+    """The study of a card: boards (one per training) and scores of each arm, and which arms are compared.
+
+    protocol_label: the protocol with its settings, by default its name. comparable: whether its scores may be compared
+    across models, as its card says.
+    """
     first = next(iter(boards.values()))[0]
     higher = first.higher_is_better
     found = tuple(compare(arms[before], arms[after], higher) for before, after in pairs)
-    notes = [*notes, *_warnings(card, found, first, arms)]
+    notes = [*notes, *_warnings(card, found, first, arms, comparable)]
     single = [arm for name, arm in arms.items() if card.arms.get(name) and card.arms[name].training is not None]
     return Study(
         card, found, arms, _summary(arms, higher), spread(single) if len(single) > 1 else None,
         {name: each[0].title for name, each in boards.items()}, first.context["protocol"]["name"],
         first.context["dataset"].get("label", ""), first.metric, higher, tuple(notes),
-        judge or first.context["protocol"]["name"],
+        protocol_label or first.context["protocol"]["name"],
     )  # fmt: skip
 
 
@@ -145,12 +138,12 @@ def _summary(arms: Mapping[str, Arm], higher: bool) -> pd.DataFrame:
     return table.drop(columns=[name for name in SOMETIMES if table[name].isna().all()])
 
 
-def _across_models(card: ComparisonCard) -> bool:
+def _across_models(card: Design) -> bool:
     return len({card.arm(name).model for pair in card.pairs for name in pair}) > 1
 
 
 def _warnings(
-    card: ComparisonCard, pairs: Sequence[Comparison], board: Leaderboard, arms: Mapping[str, Arm]
+    card: Design, pairs: Sequence[Comparison], board: ScoredBoard, arms: Mapping[str, Arm], comparable: bool
 ) -> list[str]:
     """What a reader must know of these numbers."""
     notes = ["how many methods improve is a description: methods share evidence and are not independent"]
@@ -164,7 +157,7 @@ def _warnings(
         )
     elif poor:
         notes.append("each arm is one training: intervals speak of other images for these networks")
-    if _across_models(card) and not comparable_across_models(board.context):
+    if _across_models(card) and not comparable:
         notes.append(f"{board.context['protocol']['name']} is not made for comparing models: its scale is the model's")
     weak = [
         f"{arm.name} {min(arm.accuracies):.1%}" for arm in arms.values() if arm.accuracies and min(arm.accuracies) < 0.5

@@ -50,14 +50,15 @@ def _compare(given: dict[str, Any], config: Path | None, print_config: bool, for
         typer.echo(request.to_toml(), nl=False)
         return
     from xaibench.comparison.run import run_comparison
-    from xaibench.report.board_text import clean
+    from xaibench.report.pages import page_of
+    from xaibench.report.text import clean
 
     studies = []
     report = lambda step: None if quiet else typer.echo(step, err=True)  # noqa: E731
     for study in run_comparison(request, quiet, report):
         studies.append(study)
         if format_ is Format.table:
-            typer.echo(study.to_text(_width(), colour=sys.stdout.isatty()) + "\n")
+            typer.echo(page_of(study).to_text(_width(), colour=sys.stdout.isatty()) + "\n")
         for note in study.notes:
             typer.echo(clean(note), err=format_ is not Format.table)
         _draw(study, request.out / "figures", format_)
@@ -70,39 +71,46 @@ command = command_of(
     [
         option("config", ConfigFile),
         option("print_config", PrintConfig, False),
-        option("format_", Annotated[Format, typer.Option("--format", help="table, md, csv or json.")], Format.table),
+        option(
+            "format_", Annotated[Format, typer.Option("--format", help="table, md, csv, json or html.")], Format.table
+        ),
         option("quiet", Annotated[bool, typer.Option("--quiet", help="No progress.")], False),
     ],
 )
 
 
 def _print_all(studies: list[Study], format_: Format) -> None:
-    """Prints what is one text for all protocols; on a terminal that is the table of all arms under all of them."""
+    """Prints what is one text for all protocols; on a terminal that is the table of all arms under all protocols."""
     from xaibench.analysis.overview import overview
-    from xaibench.report import overview_text
+    from xaibench.report.pages import page_of
 
+    pages = [page_of(study) for study in studies]
+    together = [page_of(overview(studies))] if len(studies) > 1 else []
     if format_ is Format.json:
-        found = [study.to_json().rstrip("\n") for study in studies]
+        found = [page.to_json().rstrip("\n") for page in pages]
         typer.echo(found[0] if len(found) == 1 else f"[{', '.join(found)}]")
     elif format_ is Format.csv:
-        texts = [study.to_csv().rstrip("\n") for study in studies]
+        texts = [page.to_csv().rstrip("\n") for page in pages]
         typer.echo("\n".join([texts[0], *(text.partition("\n")[2] for text in texts[1:])]))
     elif format_ is Format.md:
-        first = [overview_text.to_markdown(overview(studies))] if len(studies) > 1 else []
-        typer.echo("\n".join([*first, *(study.to_markdown() for study in studies)]).rstrip("\n"))
-    elif len(studies) > 1:
-        typer.echo("\n" + overview_text.to_text(overview(studies), _width(), colour=sys.stdout.isatty()))
+        typer.echo("\n".join(page.to_markdown() for page in [*together, *pages]).rstrip("\n"))
+    elif format_ is Format.html:
+        typer.echo("\n".join(page.to_html() for page in [*together, *pages]).rstrip("\n"))
+    elif together:
+        typer.echo("\n" + together[0].to_text(_width(), colour=sys.stdout.isatty()))
 
 
 def _draw(study: Study, folder: Path, format_: Format) -> None:
-    """Draws the figures of a comparison, and says where they are."""
+    """Draws the figures of a comparison and prints their paths."""
     import re
 
     from xaibench.files import make_folder
-    from xaibench.report.board_text import clean
+    from xaibench.report.study_figure import study_figures
+    from xaibench.report.text import clean
 
     make_folder(folder)
-    for path in study.figures(folder / f"compare-{study.card.name}-{re.sub('[^a-zA-Z0-9]+', '-', study.judge)}"):
+    label = re.sub("[^a-zA-Z0-9]+", "-", study.protocol_label)
+    for path in study_figures(study, folder / f"compare-{study.card.name}-{label}"):
         typer.echo(f"figure: {clean(path)}", err=format_ is not Format.table)
 
 

@@ -1,4 +1,4 @@
-"""`xaibench data`: whether a data set is whole, and what is in it."""
+"""`xaibench data`: whether a data set is complete, and what is in it."""
 
 from __future__ import annotations
 
@@ -59,18 +59,18 @@ def check(
     cards: arguments.Cards = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
 ) -> None:
-    """Say what a data set holds and lacks, read every image, and draw a contact sheet of the first ones.
+    """List what a data set holds and lacks, read every image, and draw a contact sheet of the first ones.
 
     The exit status is 1 if anything is broken. For csv and json, problems and the path of the sheet are on standard
     error.
     """
     from xaibench import registry
+    from xaibench.cli.check_text import check_csv, check_json, check_text, problem_lines
     from xaibench.datasets.check import check_dataset
     from xaibench.plugins import add
     from xaibench.progress import bar
-    from xaibench.report.board_text import clean
-    from xaibench.report.check_text import check_csv, check_json, check_text, problem_lines
     from xaibench.report.contact_sheet import dataset_sheet, sheet_path
+    from xaibench.report.text import clean
 
     add(plugin or (), cards or ())
     card, path = registry.card("dataset", name), sheet_path(out or Path(f"{name}.png"))
@@ -92,7 +92,7 @@ def check(
 
 
 def _opened(card: DatasetCard, root: Path | None, options: dict[str, Any], download: bool) -> Dataset:
-    """The data set, fetched before if that is wished; what its folder should hold is said before an error."""
+    """The data set, fetched first with --download; where it cannot be opened, the layout of its folder is printed."""
     from xaibench.datasets.open import fetch_dataset, open_dataset
     from xaibench.errors import XaibenchError
 

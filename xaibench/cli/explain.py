@@ -81,7 +81,7 @@ def command(
     """
     from xaibench.errors import XaibenchError
     from xaibench.explanation.api import explain
-    from xaibench.report.board_text import clean
+    from xaibench.report.text import clean
 
     path = out or Path(f"{Path(photos[0]).stem}-explained.png")
     found = explain(

@@ -22,7 +22,7 @@ Examples:
   xaibench leaderboard epg --by class --class 'bird*' --sort count
   # every method of every model in one
   xaibench leaderboard idsds --by model --figure models.png
-  # how much EPG says only how large the boxes are
+  # how much EPG depends on the sizes of the boxes
   xaibench leaderboard epg --correlate box-pixels
 """
 
@@ -34,6 +34,7 @@ class Format(StrEnum):
     md = "md"
     csv = "csv"
     json = "json"
+    html = "html"
 
 
 class By(StrEnum):
@@ -63,7 +64,7 @@ def command(
         str | None,
         typer.Option("--metric", help="Another score that the protocol stores.", show_default="its main one"),
     ] = None,
-    by: Annotated[By | None, typer.Option("--by", help="Correctness of what the model says, class, or model.")] = None,
+    by: Annotated[By | None, typer.Option("--by", help="Correctness of the prediction, class, or model.")] = None,
     class_: Annotated[
         str, typer.Option("--class", metavar="GLOB", help="With --by class: only classes that match, such as 'bird*'.")
     ] = "*",
@@ -74,21 +75,23 @@ def command(
         str | None,
         typer.Option("--correlate", metavar="METRIC", help="Pearson's r of the score with another one, per method."),
     ] = None,
-    format_: Annotated[Format, typer.Option("--format", help="table, md, csv or json.")] = Format.table,
+    format_: Annotated[Format, typer.Option("--format", help="table, md, csv, json or html.")] = Format.table,
     figure: Annotated[
         Path | None, typer.Option("--figure", help="Also draw the board to this .png or .svg file.", metavar="PATH")
     ] = None,
 ) -> None:
     """Rank the methods of one board, with 95 % intervals over images.
 
-    Without --board it is the board worked at last. Which one was taken and which others exist is said below the table,
-    or on standard error for md, csv and json.
+    Without --board it is the board computed last. Below the table stands which one was taken and which others exist,
+    or on standard error for the other formats.
     """
+    from xaibench import registry
     from xaibench.analysis.across_models import across_models
     from xaibench.analysis.leaderboard import open_leaderboard
     from xaibench.errors import XaibenchError
-    from xaibench.report.board_text import clean
+    from xaibench.report.pages import page_of
     from xaibench.report.style import figure_kind
+    from xaibench.report.text import clean
 
     if by and correlate:
         raise XaibenchError("--by and --correlate make different tables; give one of them")
@@ -98,20 +101,28 @@ def command(
         raise XaibenchError("--correlate has no figure; leave out --figure")
     if figure is not None:
         figure_kind(figure, ("png", "svg"))
-    asked = {"model": model, "dataset": dataset, "board": board, "metric": metric}
-    found = across_models(out, protocol, **asked) if by is By.model else open_leaderboard(out, protocol, **asked)
+    selection = {"model": model, "dataset": dataset, "board": board, "metric": metric}
+    if by is By.model:
+        known = protocol in registry.names("protocol")  # not that of a plug-in, which this command does not load
+        comparable = known and registry.card("protocol", protocol).comparable_across_models
+        found = across_models(out, protocol, comparable=comparable, **selection)
+    else:
+        found = open_leaderboard(out, protocol, **selection)
     if by and by is not By.model:
         found = found.breakdown(by.value, class_, sort.value)
     elif correlate:
         found = found.correlation(correlate)
+    page = page_of(found)
     if format_ is Format.table:
         terminal = sys.stdout.isatty()
         width = shutil.get_terminal_size().columns if terminal else None
-        typer.echo(found.to_text(width, colour=terminal))
+        typer.echo(page.to_text(width, colour=terminal))
         typer.echo()
     else:
-        text = {Format.md: found.to_markdown, Format.csv: found.to_csv, Format.json: found.to_json}[format_]()
-        typer.echo(text.rstrip("\n"))
+        write = {
+            Format.md: page.to_markdown, Format.csv: page.to_csv, Format.json: page.to_json, Format.html: page.to_html,
+        }[format_]  # fmt: skip
+        typer.echo(write().rstrip("\n"))
     for note in found.notes:
         typer.echo(clean(note), err=format_ is not Format.table)
     if figure is not None:

@@ -65,7 +65,7 @@ def make(
     from xaibench.masks.make import make_masks
     from xaibench.masks.maker import Tools
     from xaibench.provenance import command_line
-    from xaibench.report.board_text import clean
+    from xaibench.report.text import clean
 
     made = make_masks(
         maker, dataset=dataset, data_root=data_root, dataset_options=arguments.parse_options(dataset_option),

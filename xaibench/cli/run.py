@@ -117,27 +117,28 @@ command = command_of(
 
 
 def report(results: Results) -> None:
-    """Prints the boards of a run, draws them beside the rows, and says what was skipped and where everything is."""
+    """Prints the boards of a run, draws them into its results folder, and lists what was skipped."""
     from xaibench.files import make_folder
     from xaibench.report.board_figure import board_figure
-    from xaibench.report.board_text import clean
+    from xaibench.report.pages import page_of
+    from xaibench.report.text import clean
 
     terminal = sys.stdout.isatty()
     width = shutil.get_terminal_size().columns if terminal else None
     manifest = results.manifest
     for protocol in results.boards:
         board = results.leaderboard(protocol)
-        typer.echo(board.to_text(width, colour=terminal) + "\n")
+        typer.echo(page_of(board).to_text(width, colour=terminal) + "\n")
         for note in board.notes[1:]:
             typer.echo(clean(note))
-        if board.table["mean"].notna().any():  # of MOSU there is no score where no image has two instances
+        if board.table["mean"].notna().any():  # MOSU has no score where no image has two instances
             make_folder(results.path / "figures")
             typer.echo(f"figure: {board_figure(board, results.path / 'figures' / f'{protocol}-{board.board}.png')}")
     if manifest.training:
         metrics, images = manifest.training["metrics"], manifest.training["validation"].get("count")
         unseen = f"{images} unseen images" if images else "the validation images"
-        told = f"accuracy {metrics['accuracy']:.1%}" if "accuracy" in metrics else f"F1 {metrics['f1']:.3f}"
-        typer.echo(f"model: trained by xaibench, {told} on {unseen}")
+        measured = f"accuracy {metrics['accuracy']:.1%}" if "accuracy" in metrics else f"F1 {metrics['f1']:.3f}"
+        typer.echo(f"model: trained by xaibench, {measured} on {unseen}")
     for name, reason in manifest.skipped.items():
         typer.echo(f"skipped: {clean(name)} {clean(reason)}")
     for warning in manifest.warnings:

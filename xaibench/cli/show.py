@@ -41,9 +41,9 @@ def model(
     cards: Cards = None,
 ) -> None:
     """A model's card, and what it is once built: parameters, preprocessing, sizes of its maps, methods that fit."""
+    from xaibench.cli.model_text import model_text
     from xaibench.models.open import model_card
     from xaibench.plugins import add
-    from xaibench.report.model_text import model_text
 
     add(plugin or (), cards or ())
     card = model_card(name)
@@ -124,7 +124,7 @@ def dataset(
 RUN_EPILOG = """
 \b
 Examples:
-  # the board worked at last, its best methods and the oracle
+  # the board computed last, its best methods and the oracle
   xaibench show run results
   xaibench show run results --protocol sds --methods grad-cam,ig,random --images 2 --out gallery.pdf
 """
@@ -169,9 +169,10 @@ def run(
     """
     from xaibench.analysis.boards import boards, short_key
     from xaibench.analysis.gallery import select
+    from xaibench.cli.run_gallery import gallery_of
     from xaibench.evaluation.replay import Places, replay
-    from xaibench.report.board_text import clean
-    from xaibench.report.gallery import check_gallery, draw_gallery, gallery_of
+    from xaibench.report.gallery import check_gallery, draw_gallery
+    from xaibench.report.text import clean
     from xaibench.results.store import Store
 
     store = Store.open(path)

@@ -46,7 +46,7 @@ def command(
 
 
 def _board_lines(store: Store, board: Board, key: str) -> list[str]:
-    from xaibench.report.board_text import clean, count
+    from xaibench.report.text import clean, count
 
     images = set(board.image_list(store) or [])
     done = store.done(cell.key for cell in board.cells)
@@ -65,7 +65,7 @@ def _board_lines(store: Store, board: Board, key: str) -> list[str]:
 
 
 def _run_line(item: Progress) -> str:
-    from xaibench.report.board_text import clean
+    from xaibench.report.text import clean
 
     # A killed process cannot write that it was killed.
     state = "running, or killed" if item.run.status == "running" and item.missing else item.run.status

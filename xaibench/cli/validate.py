@@ -19,7 +19,7 @@ def command(
     path: Annotated[Path, typer.Argument(help="The results folder; nothing in it is changed.", metavar="PATH")],
 ) -> None:
     """Check a results folder; print one problem a line and exit with 1 if there is any."""
-    from xaibench.report.board_text import clean, count
+    from xaibench.report.text import clean, count
     from xaibench.results.validate import inspect
 
     found = inspect(path)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xaibench import registry
+from xaibench.analysis.arm import Arm
 from xaibench.analysis.boards import accuracy_of
-from xaibench.analysis.comparison import Arm
 from xaibench.analysis.study import Study, make_study
 from xaibench.attribution.methods import incompatibility
 from xaibench.cards import ComparisonCard, ComparisonProtocol
@@ -72,7 +72,8 @@ def run_comparison(
             why = "; ".join([*notes, *failed])
             raise XaibenchError(f"comparison {card.name} has no pair of arms left to compare: {why}")
         boards = {name: [one.board for one in runs[name]] for name in arms}
-        yield make_study(card, boards, arms, left, [*notes, *failed], protocol.description)
+        comparable = registry.card("protocol", protocol.protocol).comparable_across_models
+        yield make_study(card, boards, arms, left, [*notes, *failed], protocol.description, comparable=comparable)
 
 
 def run_arguments(

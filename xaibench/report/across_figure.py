@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import textwrap
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xaibench.analysis.ranking import RANKED
-from xaibench.report.board_text import clean, count, share
+from xaibench.report.inputs import AcrossModels
 from xaibench.report.style import INK, QUIET, SOFT, STYLE, WIDTH, figure_kind, save_figure
-
-if TYPE_CHECKING:
-    from xaibench.analysis.across_models import AcrossModels
+from xaibench.report.text import UNRANKED_KINDS, clean, count, share
 
 ROW = 0.2  # inches per method
 
@@ -44,9 +40,9 @@ def across_figure(found: AcrossModels, path: str | Path) -> Path:
             0.02, 1 - 0.12 / height, "\n".join(top), va="top", weight="bold", linespacing=1.35, parse_math=False
         )
         over = f"over {count(found.n_images, 'image')}"
-        words = f"mean {clean(found.metric)} {over}; framed: the best ranked method of a model; (accuracy)"
+        subtitle = f"mean {clean(found.metric)} {over}; framed: the best ranked method of a model; (accuracy)"
         figure.text(
-            0.02, 1 - (0.17 + 0.19 * len(top)) / height, words, va="top", size=7.5, color=SOFT, parse_math=False
+            0.02, 1 - (0.17 + 0.19 * len(top)) / height, subtitle, va="top", size=7.5, color=SOFT, parse_math=False
         )
         left = 0.05 + 0.07 * max(map(len, names)) / WIDTH
         axes = figure.add_axes((left, below / height, 0.985 - left, tall / height))
@@ -68,7 +64,7 @@ def across_figure(found: AcrossModels, path: str | Path) -> Path:
         axes.set_xticklabels(labels, rotation=90, size=7, parse_math=False)
         axes.set_yticks(range(len(names)))
         for label, name in zip(axes.set_yticklabels(names, size=7.5, parse_math=False), matrix.index, strict=True):
-            label.set_color(INK if kinds[name] in RANKED else QUIET)
+            label.set_color(QUIET if kinds[name] in UNRANKED_KINDS else INK)
         axes.tick_params(length=0)
         for spine in axes.spines.values():
             spine.set_visible(False)

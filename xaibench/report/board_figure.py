@@ -10,16 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from xaibench.errors import XaibenchError
-from xaibench.report.board_text import clean, count, direction, share
+from xaibench.report.inputs import Board, Breakdown
 from xaibench.report.style import ACCENT, INK, QUIET, SOFT, STYLE, WIDTH, figure_kind, save_figure, text_width
+from xaibench.report.text import UNRANKED_KINDS, clean, count, direction, share
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-    from xaibench.analysis.breakdown import Breakdown
-    from xaibench.analysis.leaderboard import Leaderboard
 
 ROW = 0.235  # inches per method
 STEP = 0.11  # inches per group of a method
@@ -27,7 +25,7 @@ STEP = 0.11  # inches per group of a method
 GROUP_COLOURS = (INK, "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 
 
-def board_figure(board: Leaderboard, path: str | Path) -> Path:
+def board_figure(board: Board, path: str | Path) -> Path:
     """Draw a leaderboard to a .png or .svg file, whose path is returned.
 
     Methods stand best first, each with its mean and 95 % interval over images; controls, oracles and methods without
@@ -84,7 +82,7 @@ def breakdown_figure(found: Breakdown, path: str | Path) -> Path:
             height = centre + ((len(groups) - 1) / 2 - number) / (len(groups) + 1)
             axes.hlines(height, own["ci_low"], own["ci_high"], color=GROUP_COLOURS[number], linewidth=1.2, zorder=2)
             axes.plot(own["mean"], height, "o", color=GROUP_COLOURS[number], markersize=4, zorder=3)
-        _axis(axes, labels, (~rows["kind"].isin(("control", "oracle"))).to_numpy(), table["ci_low"], table["ci_high"])
+        _axis(axes, labels, (~rows["kind"].isin(UNRANKED_KINDS)).to_numpy(), table["ci_low"], table["ci_high"])
         axes.set_xlabel(f"{clean(found.board.metric)} ({direction(found.board)})", parse_math=False)
         return save_figure(figure, path)
 
@@ -108,25 +106,25 @@ def _framed(
     figure.text(0.02, 1 - (0.19 + 0.19 * len(top)) / height, "\n".join(below), va="top", size=8, color=SOFT,
                 linespacing=1.35, parse_math=False)  # fmt: skip
     start = 0.26 + 0.19 * len(top) + 0.165 * len(below)
-    for (x, line), words, colour in zip(places, legend, GROUP_COLOURS, strict=False):
-        figure.text(x / WIDTH, 1 - (start + 0.2 * line) / height, f"\u25cf {words}", va="top", size=8, color=colour,
+    for (x, line), entry, colour in zip(places, legend, GROUP_COLOURS, strict=False):
+        figure.text(x / WIDTH, 1 - (start + 0.2 * line) / height, f"\u25cf {entry}", va="top", size=8, color=colour,
                     parse_math=False)  # fmt: skip
     return figure, axes
 
 
-def _legend_places(words: Sequence[str]) -> tuple[list[tuple[float, int]], int]:
+def _legend_places(entries: Sequence[str]) -> tuple[list[tuple[float, int]], int]:
     """Where each entry of a legend stands, (inches from the left, line), and the number of lines."""
     places, x, line = [], 0.02 * WIDTH, 0
-    for entry in words:
+    for entry in entries:
         wide = text_width(f"\u25cf {entry}", 8) + 0.16
         if x + wide > 0.98 * WIDTH and places:
             x, line = 0.02 * WIDTH, line + 1
         places.append((x, line))
         x += wide
-    return places, line + 1 if words else 0
+    return places, line + 1 if entries else 0
 
 
-def _subtitle(board: Leaderboard) -> str:
+def _subtitle(board: Board) -> str:
     parts = [f"n = {count(board.n_list - board.n_reference, 'image')}"]
     if board.accuracy and board.accuracy.get("images"):
         parts.append(f"accuracy {board.accuracy['correct'] / board.accuracy['images']:.1%}")
@@ -173,7 +171,7 @@ def _axis(axes: Axes, names: list[str], dark: np.ndarray, low: np.ndarray, high:
 
 def _label(row: dict) -> str:
     name, kind = clean(row["method"]), clean(row["kind"])
-    mark = f" ({kind})" if kind in ("control", "oracle") and kind != name else ""
+    mark = f" ({kind})" if kind in UNRANKED_KINDS and kind != name else ""
     if row["coverage"] < 1:
         mark = f" ({share(row['coverage'])} of images)"
     return _short(name, 36 - len(mark)) + mark

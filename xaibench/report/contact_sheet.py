@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from xaibench.datasets.base import Annotation, Dataset, Sample
 from xaibench.errors import XaibenchError
 from xaibench.files import make_folder, write_atomic
+from xaibench.report.image_inputs import Annotation, ImageSource, Sample
 from xaibench.report.overlay import class_name, drawn_masks, fit, overlay, shorten
 
 PAPER, TEXT, FAINT = (250, 249, 246), (38, 40, 48), (132, 134, 142)
@@ -27,7 +27,9 @@ def sheet_path(path: str | Path) -> Path:
     return path
 
 
-def dataset_sheet(data: Dataset, name: str, count: int, path: str | Path, without: Collection[str] = ()) -> Path | None:
+def dataset_sheet(
+    data: ImageSource, name: str, count: int, path: str | Path, without: Collection[str] = ()
+) -> Path | None:
     """Writes the contact sheet of the first `count` images of a data set's list, and returns its path.
 
     name: what the title calls the data set. without: ids that are not drawn, as their images cannot be read; None, and
@@ -36,7 +38,7 @@ def dataset_sheet(data: Dataset, name: str, count: int, path: str | Path, withou
     ids = [image_id for image_id in data.image_list(count) if image_id not in without]
     if not ids:
         return None
-    annotations = [data.annotate(i) for i in ids] if data.knows - {"redraw"} else None
+    annotations = [data.annotate(i) for i in ids] if set(data.knows) - {"redraw"} else None
     title = f"{name}: {len(ids)} of {len(data.ids)} images"
     return contact_sheet([data.load(i) for i in ids], annotations, data.classes, title, path)
 

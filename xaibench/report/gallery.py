@@ -16,11 +16,8 @@ from xaibench.report.style import INK, QUIET, SOFT, STYLE, WIDTH, Page, figure_k
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from xaibench.analysis.gallery import Selection
-    from xaibench.evaluation.replay import Replay
-
 MOST = 8  # methods side by side
-MARGIN, WORDS, GAP, LARGEST = 0.08, 1.12, 0.06, 1.15  # inches
+MARGIN, LABELS, GAP, LARGEST = 0.08, 1.12, 0.06, 1.15  # inches
 HEADING, NAMES, SCORE, LINE = 0.24, 0.15, 0.17, 0.105  # inches
 TITLE, TEXT, SMALL = 8.5, 7.0, 6.0  # points
 WRONG = "#b2182b"
@@ -29,7 +26,7 @@ WRONG = "#b2182b"
 @dataclass(frozen=True)
 class Entry:
     """One image of a gallery: image (H, W, 3) uint8; names of its label and of the model's prediction; right says
-    whether they agree (None: cannot be said); maps (H, W) and scores (None: undefined) by method."""
+    whether they agree (None: unknown); maps (H, W) and scores (None: undefined) by method."""
 
     image: np.ndarray
     label: str
@@ -54,49 +51,6 @@ class Gallery:
     total: int
 
 
-def gallery_of(selection: Selection, replay: Replay) -> Gallery:
-    """What to draw of a selection of a board, from stored rows and the replayed photos and maps."""
-    context, run = selection.board.context, selection.board.run
-    settings = context["protocol"].get("settings") or {}
-    # Only predictions may be explained by a model of other classes, and then its run knows no accuracy.
-    comparable = settings.get("target") != "prediction" or bool(run and run.accuracy)
-    names = replay.dataset.classes
-    groups: dict[str, list[Entry]] = {}
-    for group, images in selection.groups:
-        for image_id in images:
-            rows = selection.rows[selection.rows["image_id"] == image_id].drop_duplicates("cell").set_index("cell")
-            sample, said = replay.samples[image_id], int(rows["prediction"].iloc[0])
-            maps, scores = {}, {}
-            for cell in selection.cells:
-                row, found = rows.loc[cell.key], replay.maps[cell.key][image_id]
-                maps[cell.method_name] = found[int(row["target"])].double().numpy()
-                scores[cell.method_name] = float(row["score"]) if row["status"] == "ok" else None
-            groups.setdefault(group, []).append(
-                Entry(
-                    image=sample.image,
-                    label=_name(names, sample.label),
-                    prediction=_name(names if comparable else (), said),
-                    right=said == sample.label if comparable else None,
-                    maps=maps,
-                    scores=scores,
-                    image_id=image_id,
-                )
-            )
-    return Gallery(
-        groups=groups,
-        methods=[cell.method_name for cell in selection.cells],
-        title=selection.board.title,
-        metric=context["protocol"].get("metric") or context["protocol"]["name"],
-        higher_is_better=bool(context["protocol"].get("higher_is_better", True)),
-        grid=int(settings.get("grid") or 0),
-        total=selection.groups.total,
-    )
-
-
-def _name(names: Sequence[str], index: int) -> str:
-    return names[index] if 0 <= index < len(names) else f"class {index}"
-
-
 def check_gallery(path: Path, methods: int, style: str = "overlay") -> None:
     """Raises XaibenchError where a gallery could not be drawn to a path: its suffix, its style, too many methods."""
     figure_kind(path)
@@ -109,8 +63,8 @@ def check_gallery(path: Path, methods: int, style: str = "overlay") -> None:
 def draw_gallery(gallery: Gallery, path: Path, *, style: str = "overlay") -> Path:
     """Draws a gallery to a .png, .svg or .pdf file, whose path is returned.
 
-    One line for each image: what it is and what the model says, the photo, then the map of each method with its score;
-    the protocol's cells are drawn as thin lines. Each map has its own scale, as in `xaibench explain`. Raises
+    One line for each image: its label and the model's prediction, the photo, then the map of each method with its
+    score; the protocol's cells are drawn as thin lines. Each map has its own scale, as in `xaibench explain`. Raises
     XaibenchError for another suffix or style, for too many methods, and for a file that cannot be written.
     """
     import matplotlib
@@ -118,7 +72,7 @@ def draw_gallery(gallery: Gallery, path: Path, *, style: str = "overlay") -> Pat
 
     check_gallery(path, len(gallery.methods), style)
     columns = 1 + len(gallery.methods)
-    side = min(LARGEST, (WIDTH - 2 * MARGIN - WORDS - GAP * columns) / columns)
+    side = min(LARGEST, (WIDTH - 2 * MARGIN - LABELS - GAP * columns) / columns)
     room = WIDTH - 2 * MARGIN
     title = wrap(gallery.title.split(" · "), room, TITLE, "bold")
     legend = wrap(_legend(gallery), room - 2.1, SMALL)
@@ -149,7 +103,7 @@ def draw_gallery(gallery: Gallery, path: Path, *, style: str = "overlay") -> Pat
 
 
 def _left(column: int, side: float) -> float:
-    return MARGIN + WORDS + GAP + column * (side + GAP)
+    return MARGIN + LABELS + GAP + column * (side + GAP)
 
 
 def _heading(name: str, gallery: Gallery) -> str:
@@ -161,7 +115,7 @@ def _heading(name: str, gallery: Gallery) -> str:
 
 def _entry(page: Page, entry: Entry, gallery: Gallery, top: float, side: float, style: str) -> None:
     """One line of the gallery, its upper edge at `top`."""
-    _words(page, entry, top)
+    _labels(page, entry, top)
     bottom = top - side
     axes = page.picture(_left(0, side), bottom, side, side, entry.image)
     _cells(axes, entry.image, gallery.grid, "white", 0.8)
@@ -172,24 +126,27 @@ def _entry(page: Page, entry: Entry, gallery: Gallery, top: float, side: float, 
         axes = page.picture(_left(column, side), bottom, side, side, pixels)
         _cells(axes, pixels, gallery.grid, INK, 0.3)
         score = entry.scores[method]
-        words = "undefined" if score is None else f"{round(score, 3) + 0.0:.3f}".replace("-", "\u2212")  # no -0.000
-        if scale.word:
-            words += f" ({scale.word})"
+        text = "undefined" if score is None else f"{round(score, 3) + 0.0:.3f}".replace("-", "\u2212")  # no -0.000
+        if scale.note:
+            text += f" ({scale.note})"
         size, colour = (TEXT, INK) if score is not None else (SMALL, SOFT)
-        words = shorten(words, side + GAP, size)
+        text = shorten(text, side + GAP, size)
         slant = "normal" if score is not None else "italic"
         middle = _left(column, side) + side / 2
-        page.text(middle, bottom - 0.035, words, size, colour, va="top", ha="center", style=slant)
+        page.text(middle, bottom - 0.035, text, size, colour, va="top", ha="center", style=slant)
 
 
-def _words(page: Page, entry: Entry, top: float) -> None:
-    """What an image shows and what the model says of it."""
-    page.text(MARGIN, top - 0.015, shorten(entry.label, WORDS, TEXT), TEXT, va="top")
+def _labels(page: Page, entry: Entry, top: float) -> None:
+    """The label of an image, the model's prediction, and the file's name."""
+    page.text(MARGIN, top - 0.015, shorten(entry.label, LABELS, TEXT), TEXT, va="top")
     mark = {True: " \u2713", False: " \u2717", None: ""}[entry.right]
-    lines = [("predicted", QUIET), (shorten(entry.prediction, WORDS, SMALL, mark), WRONG if mark == " \u2717" else INK)]
-    for number, (words, colour) in enumerate(lines):
-        page.text(MARGIN, top - 0.19 - LINE * number, words, SMALL, colour, va="top")
-    page.text(MARGIN, top - 0.23 - LINE * 2, shorten(Path(entry.image_id).name, WORDS, SMALL - 0.5), SMALL - 0.5,
+    lines = [
+        ("predicted", QUIET),
+        (shorten(entry.prediction, LABELS, SMALL, mark), WRONG if mark == " \u2717" else INK),
+    ]
+    for number, (text, colour) in enumerate(lines):
+        page.text(MARGIN, top - 0.19 - LINE * number, text, SMALL, colour, va="top")
+    page.text(MARGIN, top - 0.23 - LINE * 2, shorten(Path(entry.image_id).name, LABELS, SMALL - 0.5), SMALL - 0.5,
               QUIET, va="top")  # fmt: skip
 
 

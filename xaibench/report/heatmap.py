@@ -1,4 +1,4 @@
-"""How one attribution map becomes a picture: its colours, its limit, what is said of maps that show nothing.
+"""How one attribution map becomes a picture: its colours, its limit, and a note on maps that show nothing.
 
 A map with negative values is drawn in a diverging palette whose limits are symmetric about zero, any other in that
 palette's red half, from zero. Both are nearly white at zero, so the strength of a colour is the magnitude of an
@@ -31,14 +31,14 @@ class Scale:
     """How the values of a map become colours.
 
     limit > 0 is the value with the strongest colour; signed says whether the palette runs from -limit or from 0;
-    extend (`neither`, `min`, `max`, `both`) on which sides values lie beyond; word is "" or what keeps the map from
-    being read as a map: `not finite`, `zero` or `constant`.
+    extend (`neither`, `min`, `max`, `both`) on which sides values lie beyond; note is "" or why the map shows nothing:
+    `not finite`, `zero` or `constant`.
     """
 
     limit: float
     signed: bool
     extend: str = "neither"
-    word: str = ""
+    note: str = ""
 
     @property
     def palette(self) -> Colormap:
@@ -66,15 +66,15 @@ def scale_of(values: np.ndarray) -> Scale:
     values = np.asarray(values, dtype=np.float64)
     finite = values[np.isfinite(values)]
     if not finite.size:
-        return Scale(1.0, False, word="not finite")
+        return Scale(1.0, False, note="not finite")
     low, high = finite.min(), finite.max()
     sizes = np.abs(finite)
-    constant = low == high  # it has no scale: half the strength does not shout
+    constant = low == high  # it has no scale and gets half the strength
     limit = 2 * sizes.max() if constant else np.percentile(sizes, PERCENTILE) or sizes.max()
     beyond = (low < -limit, high > limit)
     extend = {(True, True): "both", (True, False): "min", (False, True): "max"}.get(beyond, "neither")
-    word = "not finite" if finite.size < values.size else "" if not constant else "constant" if high else "zero"
-    return Scale(float(limit) or 1.0, bool(low < 0), extend, word)
+    note = "not finite" if finite.size < values.size else "" if not constant else "constant" if high else "zero"
+    return Scale(float(limit) or 1.0, bool(low < 0), extend, note)
 
 
 def heatmap(values: np.ndarray, scale: Scale, photo: np.ndarray | None = None) -> np.ndarray:
@@ -105,7 +105,7 @@ def faint(photo: np.ndarray) -> np.ndarray:
 def colour_bar(axes: Axes, scale: Scale, size: float = 6, labels: Sequence[str] | None = None) -> None:
     """Fills axes, wide and low, with the colour bar of a scale: its ends and zero labelled in `size` points.
 
-    labels: words instead of the numbers at the two ends and zero, or at zero and the one end.
+    labels: texts instead of the numbers at the two ends and zero, or at zero and the one end.
     """
     from matplotlib.cm import ScalarMappable
 
@@ -134,8 +134,8 @@ def number(value: float) -> str:
     size = abs(value)
     if 0.001 <= size < 9999.5:
         digits = max(0, 1 - int(np.floor(np.log10(size))))
-        words = f"{size:.{digits}f}"
+        text = f"{size:.{digits}f}"
     else:
         mantissa, _, exponent = f"{size:.1e}".partition("e")
-        words = f"{mantissa}e{int(exponent)}"
-    return f"{'-' if value < 0 else ''}{words}".replace("-", "\u2212")
+        text = f"{mantissa}e{int(exponent)}"
+    return f"{'-' if value < 0 else ''}{text}".replace("-", "\u2212")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from xaibench.datasets.base import Annotation
+from xaibench.report.image_inputs import Annotation
 
 # Colours of instances, told apart by people with any colour vision (after the qualitative palette of Okabe and Ito).
 HUES = ((213, 94, 0), (0, 114, 178), (0, 158, 115), (204, 121, 167), (230, 159, 0), (86, 180, 233))

@@ -1,11 +1,11 @@
-"""The picture of an explanation: the photo, what the model says of it, and one heat map per method, fit for a paper."""
+"""The picture of an explanation: the image, the model's prediction, and one heat map per method, fit for a paper."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 
@@ -13,14 +13,44 @@ from xaibench.errors import XaibenchError
 from xaibench.report.heatmap import PERCENTILE, STYLES, colour_bar, heatmap, scale_of
 from xaibench.report.style import INK, QUIET, SOFT, STYLE, WIDTH, Page, figure_kind, save_figure, shorten, wrap
 
-if TYPE_CHECKING:
-    from xaibench.explanation.api import Explanation, Guess
-
 COLUMNS, LARGEST = 6, 2.1  # tiles side by side; inches
 MARGIN, GAP = 0.08, 0.09  # inches
 HEAD, BAR, FOOT, LINE = 0.17, 0.055, 0.2, 0.06  # inches: above a tile, its colour bar, below that, between lines
 TITLE, SMALL = 7.5, 6.0  # points
 BETWEEN = 0.06  # inches between photos, beyond that between lines
+
+
+class Guess(Protocol):
+    """A class of the model, with its probability as text."""
+
+    @property
+    def index(self) -> int: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def chance(self) -> str: ...
+
+
+class Explanation(Protocol):
+    """What a panel shows of one image; `xaibench.Explanation` is one.
+
+    image (H, W, 3) uint8; maps: attributions (H, W) by method, tensors or arrays; model and dataset: one line each.
+    """
+
+    @property
+    def image_id(self) -> str: ...
+    @property
+    def image(self) -> np.ndarray: ...
+    @property
+    def prediction(self) -> Guess: ...
+    @property
+    def target(self) -> Guess: ...
+    @property
+    def maps(self) -> Mapping[str, np.ndarray]: ...
+    @property
+    def model(self) -> str: ...
+    @property
+    def dataset(self) -> str: ...
 
 
 def check_figure(path: Path, style: str = "overlay") -> None:
@@ -77,28 +107,28 @@ def _explanation(page: Page, seen: Explanation, top: float, side: float, columns
         bottom = head - HEAD - side
         if name is None:
             page.picture(left, bottom, side, side, seen.image)
-            _photo_words(page, seen, left, head, bottom, side)
+            _photo_text(page, seen, left, head, bottom, side)
             continue
-        values = seen.maps[name].double().numpy()
+        values = np.asarray(seen.maps[name], dtype=np.float64)
         scale = scale_of(values)
         page.picture(left, bottom, side, side, heatmap(values, scale, seen.image if style == "overlay" else None))
         page.text(left, head - 0.12, shorten(name, side, TITLE), TITLE)
-        if scale.word:
-            page.text(left, bottom - 0.035, scale.word, SMALL, SOFT, va="top", style="italic")
-        if not scale.word or (scale.word == "not finite" and np.isfinite(values).any()):
-            shift = 0.1 if scale.word else 0.0
+        if scale.note:
+            page.text(left, bottom - 0.035, scale.note, SMALL, SOFT, va="top", style="italic")
+        if not scale.note or (scale.note == "not finite" and np.isfinite(values).any()):
+            shift = 0.1 if scale.note else 0.0
             colour_bar(page.axes(left, bottom - 0.03 - BAR - shift, side, BAR), scale, SMALL)
 
 
-def _photo_words(page: Page, seen: Explanation, left: float, head: float, bottom: float, side: float) -> None:
-    """What is said of a photo: the prediction above it, what is explained if that is another class, and its name."""
+def _photo_text(page: Page, seen: Explanation, left: float, head: float, bottom: float, side: float) -> None:
+    """The text around a photo: the prediction above it, the explained class if that is another one, and its name."""
     page.text(left, head - 0.12, _guess(seen.prediction, side, TITLE, "bold"), TITLE, weight="bold")
     lines = []
     if seen.target.index != seen.prediction.index:
         lines.append((f"for {_guess(seen.target, side - 0.2, SMALL)}", INK))
     lines.append((shorten(seen.image_id, side, SMALL), QUIET))
-    for number, (words, colour) in enumerate(lines):
-        page.text(left, bottom - 0.035 - 0.1 * number, words, SMALL, colour, va="top")
+    for number, (text, colour) in enumerate(lines):
+        page.text(left, bottom - 0.035 - 0.1 * number, text, SMALL, colour, va="top")
 
 
 def _guess(guess: Guess, room: float, size: float, weight: str = "normal") -> str:
@@ -107,7 +137,7 @@ def _guess(guess: Guess, room: float, size: float, weight: str = "normal") -> st
 
 def _footer(explanations: Sequence[Explanation]) -> list[str]:
     seen = explanations[0]
-    signed = {scale_of(values.numpy()).signed for one in explanations for values in one.maps.values()}
-    words = ["red speaks for the class, blue against it"] if True in signed else []
-    words += ["maps without negative values begin at 0"] if False in signed else []
-    return [seen.model, seen.dataset, *words, f"colours end at the {PERCENTILE:g}th percentile of |map|"]
+    signed = {scale_of(np.asarray(values)).signed for one in explanations for values in one.maps.values()}
+    notes = ["red speaks for the class, blue against it"] if True in signed else []
+    notes += ["maps without negative values begin at 0"] if False in signed else []
+    return [seen.model, seen.dataset, *notes, f"colours end at the {PERCENTILE:g}th percentile of |map|"]

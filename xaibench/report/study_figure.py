@@ -8,19 +8,26 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xaibench.analysis.ranking import RANKED
-from xaibench.report.board_text import clean, count
+from xaibench.report.inputs import Study
 from xaibench.report.style import ACCENT, INK, QUIET, SOFT, STYLE, WIDTH, save_figure
+from xaibench.report.text import UNRANKED_KINDS, clean, count
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from xaibench.analysis.study import Study
 
 ROW = 0.2  # inches per method
 ACROSS = 3  # pairs beside each other
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#1a1a1a", "#8c8c8c")
 MARKERS = "osD^vP*X"
+
+
+def study_figures(study: Study, stem: Path) -> list[Path]:
+    """Draws the changes to `stem`.png, and the best score against accuracy to `stem`-accuracy.png where arms are
+    models or are trained in ways of their own and their accuracies are known. Returns the paths."""
+    drawn = [changes_figure(study, stem.with_name(f"{stem.name}.png"))]
+    if (study.across_models or study.trained) and study.summary["accuracy"].notna().any():
+        drawn.append(accuracy_figure(study, stem.with_name(f"{stem.name}-accuracy.png")))
+    return drawn
 
 
 def changes_figure(study: Study, path: Path) -> Path:
@@ -50,7 +57,7 @@ def changes_figure(study: Study, path: Path) -> Path:
             axes = figure.add_axes((left + column * (each + gap), bottom / height, each, tall / height))
             for row in pair.table.to_dict("records"):
                 y = len(methods) - 1 - methods.index(row["method"])
-                ranked = row["kind"] in RANKED
+                ranked = row["kind"] not in UNRANKED_KINDS
                 colour = (ACCENT if row["better"] else "#b3331d") if row["clear"] and ranked else QUIET
                 axes.hlines(y, row["ci_low"], row["ci_high"], color=colour, linewidth=1.4)
                 axes.plot(
@@ -66,16 +73,16 @@ def changes_figure(study: Study, path: Path) -> Path:
             axes.locator_params(axis="x", nbins=4)
             axes.grid(axis="x", color="#e4e4e4", linewidth=0.7)
             axes.set_axisbelow(True)
-            words = textwrap.wrap(f"{clean(pair.before)} \u2192 {clean(pair.after)}", 30)
-            words.append(f"{pair.improved} of {pair.count} improve, mean {pair.change:+.3f}")
-            axes.set_title("\n".join(words), size=7.5, loc="left", parse_math=False)
+            title = textwrap.wrap(f"{clean(pair.before)} \u2192 {clean(pair.after)}", 30)
+            title.append(f"{pair.improved} of {pair.count} improve, mean {pair.change:+.3f}")
+            axes.set_title("\n".join(title), size=7.5, loc="left", parse_math=False)
             for side in ("top", "right", "left"):
                 axes.spines[side].set_visible(False)
         return save_figure(figure, path, small=True)
 
 
 def accuracy_figure(study: Study, path: Path) -> Path:
-    """The best score of every training against its accuracy, one colour and mark per arm, the best method beside it.
+    """The best score of every training against its accuracy, a colour and mark per arm, labelled with the best method.
 
     Where images are in groups it is the accuracy of the worst group.
     """
@@ -85,16 +92,16 @@ def accuracy_figure(study: Study, path: Path) -> Path:
     measure = "worst_group" if "worst_group" in study.summary else "accuracy"
     table = study.summary[study.summary[measure].notna()]
     with matplotlib.rc_context(STYLE):
-        top = textwrap.wrap(f"{clean(study.judge)} against accuracy · {clean(study.card.title)}", 88)
+        top = textwrap.wrap(f"{clean(study.protocol_label)} against accuracy · {clean(study.card.title)}", 88)
         height = 4.3 + 0.19 * len(top)
         figure = Figure(figsize=(WIDTH, height), facecolor="white")
         grouped = measure == "worst_group"
         known = next((arm.accuracy_of for arm in study.arms.values() if arm.accuracy_of), "")
-        words = "the worst group of these images" if grouped else known
+        measured_on = "the worst group of these images" if grouped else known
         alone = table["best_method"].iloc[0] if table["n_methods"].max() == 1 else ""
         images = count(int(table["n_images"].min()), "image")
         chosen = "" if alone else " with its best method, chosen"
-        below = f"one mark per training{chosen} on the same {images}; accuracy on {words}"
+        below = f"one mark per training{chosen} on the same {images}; accuracy on {measured_on}"
         _headings(figure, height, top, below)
         axes = figure.add_axes((0.09, 0.5 / height, 0.66, (height - 1.1 - 0.19 * len(top)) / height))
         for number, (name, rows) in enumerate(table.groupby("arm", sort=False)):

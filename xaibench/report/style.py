@@ -13,7 +13,7 @@ import numpy as np
 
 from xaibench.errors import XaibenchError
 from xaibench.files import write_atomic
-from xaibench.report.board_text import clean
+from xaibench.report.text import clean
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -59,9 +59,9 @@ class Page:
             spine.set_color(FRAME)
         return axes
 
-    def text(self, x: float, y: float, words: str, size: float, colour: str = INK, **more) -> None:
+    def text(self, x: float, y: float, text: str, size: float, colour: str = INK, **more) -> None:
         """A line of text that is taken as it is."""
-        self.figure.text(x / self.width, y / self.height, words, size=size, color=colour, parse_math=False, **more)
+        self.figure.text(x / self.width, y / self.height, text, size=size, color=colour, parse_math=False, **more)
 
 
 def figure_kind(path: Path, kinds: Sequence[str] = KINDS) -> str:
@@ -112,10 +112,10 @@ def shorten(text: object, room: float, size: float, tail: str = "", weight: str 
 
 
 def _cut(whole: str, room: float, size: float, tail: str, weight: str) -> str:
-    words = whole
-    while words and text_width(words + ("…" if words != whole else "") + tail, size, weight) > room:
-        words = words[:-1]
-    return (words.rstrip() + "…" if words != whole else whole) + tail
+    kept = whole
+    while kept and text_width(kept + ("…" if kept != whole else "") + tail, size, weight) > room:
+        kept = kept[:-1]
+    return (kept.rstrip() + "…" if kept != whole else whole) + tail
 
 
 def wrap(parts: Sequence[str], room: float, size: float, weight: str = "normal") -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from xaibench.report.board_text import text_table
+from xaibench.report.table import Table
 from xaibench.training.guidance.groups import OVERALL, PREFIX, WORST, mean_and_deviation
 from xaibench.training.guidance.search import Outcome, Point, Run
 
@@ -35,7 +35,7 @@ def front_table(run: Run, score: str, width: int | None = None, colour: bool = F
         numbers += [test[WORST]] if WORST in test else []
         lines.append([name, str(point.epoch or ""), *(f"{number:.3f}" for number in numbers)])
     quiet = [point.weight is None for point in shown]
-    return text_table(headers, lines, width, colour, quiet=quiet)
+    return Table.of_text(headers, lines, quiet).to_text(width, colour)
 
 
 def group_table(outcome: Outcome, width: int | None = None, colour: bool = False) -> str | None:
@@ -51,7 +51,7 @@ def group_table(outcome: Outcome, width: int | None = None, colour: bool = False
         "guided": [run.points[run.chosen] for run in runs],
     }
     lines = [[side, str(len(points)), *(_mean(points, name) for name in names)] for side, points in sides.items()]
-    return text_table(["test", "runs", *map(metric_title, names)], lines, width, colour, quiet=[True, False])
+    return Table.of_text(["test", "runs", *map(metric_title, names)], lines, [True, False]).to_text(width, colour)
 
 
 def epoch_rows(outcome: Outcome) -> list[dict[str, Any]]:

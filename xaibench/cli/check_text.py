@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from xaibench.report.board_text import clean, count, format_cell, json_of, records, text_table
+from xaibench.report.table import Column, Table
+from xaibench.report.text import clean, count, json_text
 
 if TYPE_CHECKING:
     from xaibench.datasets.check import Check
 
 MOST = 20  # problems that are listed
+COLUMNS = (
+    Column("class", "name of the class", align="left", wraps=True), Column("images", "images with this label"),
+    Column("boxes", "boxes of this class"), Column("masks", "masks of this class that have a pixel"),
+)  # fmt: skip
 
 
 def check_text(found: Check, width: int | None, colour: bool) -> str:
@@ -26,10 +31,9 @@ def check_text(found: Check, width: int | None, colour: bool) -> str:
         parts.append(f"boxes that the display cuts off altogether: {found.cut_off}")
     there = found.classes[(found.classes.drop(columns="class").fillna(0) > 0).any(axis=1)]
     parts.append(f"{len(there)} of {len(found.classes)} classes occur")
-    names = [name for name in found.classes.columns if found.classes[name].notna().any()]
-    lines = [[format_cell(row[name]) for name in names] for row in there.to_dict("records")]
-    if lines:
-        parts += ["", text_table(names, lines, width, colour, quiet=[False] * len(lines))]
+    known = tuple(column for column in COLUMNS if found.classes[column.name].notna().any())
+    if len(there):
+        parts += ["", Table(known, there).to_text(width, colour)]
     return "\n".join(parts)
 
 
@@ -44,13 +48,13 @@ def problem_lines(found: Check) -> list[str]:
 
 def check_csv(found: Check) -> str:
     """The table of all classes, empty where there is no value."""
-    return found.classes.to_csv(index=False, lineterminator="\n")
+    return Table(COLUMNS, found.classes).to_csv()
 
 
 def check_json(found: Check) -> str:
     """Everything as one JSON object, null where there is no value."""
-    return json_of({
+    return json_text({
         "dataset": found.name, "images": found.images, "read": found.read, "groups": found.groups,
         "without": found.without, "boxes_cut_off": found.cut_off, "problems": found.problems,
-        "pieces": [vars(piece) for piece in found.pieces], "classes": records(found.classes),
+        "pieces": [vars(piece) for piece in found.pieces], "classes": Table(COLUMNS, found.classes).records(),
     })  # fmt: skip

@@ -6,9 +6,9 @@ import pytest
 from torchvision.models import ResNet50_Weights
 
 from xaibench import registry
+from xaibench.cli.model_text import model_text
 from xaibench.errors import XaibenchError
 from xaibench.models.open import model_card
-from xaibench.report.model_text import model_text
 
 
 def lines(name: str, side: int | None = None) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""A model in words: its size, what it sees, where its maps are, and which methods fit it."""
+"""The description of a model: its size, its preprocessing, the sizes of its maps, and which methods fit it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from xaibench.models.dilate import sample_input
 from xaibench.models.open import build_model
 from xaibench.models.probe import look
 from xaibench.models.tokens import layout_of, transformer_in
-from xaibench.report.board_text import clean
+from xaibench.report.text import clean
 
-CLASSES = 1000  # where a model does not say for how many
+CLASSES = 1000  # where a model does not fix their number
 KINDS = ("cam", "gradient", "perturbation", "attention", "intrinsic")
 
 
@@ -38,8 +38,8 @@ def model_text(card: ModelCard, side: int | None = None) -> str:
 
 
 def _geometry(card: ModelCard, side: int | None) -> Geometry:
-    """How photos are cut for a model: as the data set of its weights says, at another size where one is given or where
-    its position embeddings ask for it."""
+    """How photos are cut for a model: as for the data set of its weights, at another size where one is given or where
+    its position embeddings need it."""
     published = card.plain or card.aligned
     usual = registry.card("dataset", published.dataset if published else "imagenet")
     if side is None and card.family == "vit":

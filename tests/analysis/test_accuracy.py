@@ -5,22 +5,23 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from xaibench.analysis.answers import ALL, compare_answers, worst_groups
-from xaibench.analysis.comparison import Arm, compare
+from xaibench.analysis.accuracy import ALL, compare_accuracies, worst_groups
+from xaibench.analysis.arm import Arm
+from xaibench.analysis.comparison import compare
 
 IMAGES, GROUPS = ("a", "b", "c", "d"), ("own", "other", "other", "")
 
 
-def arm(name, answers, images=IMAGES, groups=GROUPS):
-    answers = np.array(answers, dtype=bool)
-    scores = np.zeros((len(answers), len(images), 1))
-    return Arm(name, scores, ("ixg",), ("method",), images, answers=answers, groups=groups)
+def arm(name, correct, images=IMAGES, groups=GROUPS):
+    correct = np.array(correct, dtype=bool)
+    scores = np.zeros((len(correct), len(images), 1))
+    return Arm(name, scores, ("ixg",), ("method",), images, correct=correct, groups=groups)
 
 
 def test_accuracies_by_group_by_hand():
     before = arm("x", [[1, 0, 0, 1], [1, 1, 0, 0]])
     after = arm("y", [[1, 1, 1, 0]], images=("d", "c", "b", "a"), groups=("", "other", "other", "own"))
-    table = compare(before, after).answers.set_index("images")
+    table = compare(before, after).accuracy_changes.set_index("images")
     assert table.index.tolist() == [ALL, "other", "own"] and table["count"].tolist() == [4, 2, 1]
     assert table["before"].tolist() == pytest.approx([0.5, 0.25, 1.0])
     assert table["after"].tolist() == pytest.approx([0.75, 1.0, 0.0])
@@ -35,14 +36,14 @@ def test_accuracies_by_group_by_hand():
 def test_only_images_of_both_count():
     before = arm("x", [[1, 1, 0]], images=("a", "b", "z"), groups=("own", "own", "own"))
     after = arm("y", [[0, 1, 0]], images=("b", "a", "d"), groups=("own", "own", "own"))
-    table = compare_answers(before, after)
+    table = compare_accuracies(before, after)
     assert table["count"].tolist() == [2, 2] and table["change"].tolist() == pytest.approx([-0.5, -0.5])
 
 
-def test_without_answers_there_is_no_table_and_without_groups_one_row():
+def test_without_known_correctness_there_is_no_table_and_without_groups_one_row():
     known, unknown = arm("x", [[1, 0, 0, 1]], groups=()), Arm("y", np.zeros((1, 4, 1)), ("ixg",), ("method",), IMAGES)
-    assert compare(known, unknown).answers is None
-    assert compare(known, known).answers["images"].tolist() == [ALL]
+    assert compare(known, unknown).accuracy_changes is None
+    assert compare(known, known).accuracy_changes["images"].tolist() == [ALL]
 
 
 def test_the_worst_group_of_each_training():

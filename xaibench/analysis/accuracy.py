@@ -1,50 +1,45 @@
-"""What a design choice changes in a model's answers: accuracy over all images, and over each group of them.
+"""What a design choice changes in a model's accuracy: over all images, and over each group of them.
 
-Groups are names that a data set gives its images (`Dataset.group`), such as those whose background misleads.
+Groups are names that a data set gives its images (`Dataset.group`), such as those with a spuriously correlated
+background.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pandas as pd
 
-from xaibench.analysis.bootstrap import percentile_interval
-
-if TYPE_CHECKING:
-    from xaibench.analysis.comparison import Arm
+from xaibench.analysis.arm import Arm
+from xaibench.analysis.bootstrap import nested_differences, percentile_interval
 
 ALL = "all images"
 COLUMNS = ("images", "count", "before", "after", "change", "ci_low", "ci_high", "better", "clear")
 
 
 def group_names(arm: Arm) -> list[str]:
-    """The groups of an arm's images, in order; images without one are in none."""
+    """The groups of an arm's images, in order; images without a group are in none."""
     return sorted(set(arm.groups) - {""})
 
 
 def worst_groups(arm: Arm) -> list[float]:
-    """Of each training the accuracy in [0, 1] of its worst group; NaN where groups or answers are not known."""
-    if arm.answers is None or not group_names(arm):
+    """For each training the accuracy in [0, 1] on its worst group; NaN where groups or correctness are not known."""
+    if arm.correct is None or not group_names(arm):
         return [float("nan")] * arm.trainings
     groups = np.array(arm.groups, dtype=object)
-    return [min(float(right[groups == name].mean()) for name in group_names(arm)) for right in arm.answers]
+    return [min(float(right[groups == name].mean()) for name in group_names(arm)) for right in arm.correct]
 
 
-def compare_answers(before: Arm, after: Arm, resamples: int = 2000, seed: int = 0) -> pd.DataFrame | None:
+def compare_accuracies(before: Arm, after: Arm, resamples: int = 2000, seed: int = 0) -> pd.DataFrame | None:
     """The paired comparison of accuracies, with `COLUMNS`: a row for all images that both have and one for each group.
 
-    The interval is the nested bootstrap of `comparison.compare`, drawn within the group. None where the answers of an
-    arm are not known.
+    The interval is the nested bootstrap of `comparison.compare`, drawn within the group. None where it is not known
+    which predictions of an arm are right.
     """
-    from xaibench.analysis.comparison import nested_differences
-
-    if before.answers is None or after.answers is None:
+    if before.correct is None or after.correct is None:
         return None
     shared = sorted(set(before.images) & set(after.images))
     places = [[arm.images.index(image) for image in shared] for arm in (before, after)]
-    first, second = (arm.answers[:, rows, None] for arm, rows in zip((before, after), places, strict=True))
+    first, second = (arm.correct[:, rows, None] for arm, rows in zip((before, after), places, strict=True))
     groups = np.array([before.groups[row] for row in places[0]] if before.groups else [""] * len(shared), dtype=object)
     rows = []
     for name in [ALL, *sorted(set(groups.tolist()) - {""})]:

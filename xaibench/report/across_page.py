@@ -1,0 +1,53 @@
+"""The page of a leaderboard across models."""
+
+from __future__ import annotations
+
+from xaibench.report import columns
+from xaibench.report.inputs import AcrossModels
+from xaibench.report.page import Bullets, Page
+from xaibench.report.table import Column, Table
+from xaibench.report.text import clean, count
+
+FIRST = 25  # pairs of model and method that a terminal shows
+
+
+def across_models_page(found: AcrossModels) -> Page:
+    """The models; in a terminal the first pairs of model and method, in a document the means of all methods."""
+    rows, models = Table(columns.ACROSS_MODELS, found.table), Table(columns.MODELS, found.models)
+    caption = across_models_caption(found)
+    titles = [f"{name}: {title}" for name, title in found.titles.items()]
+    value = {
+        "title": found.title, "metric": found.metric, "higher_is_better": found.higher_is_better,
+        "comparable_across_models": found.comparable, "images": found.n_images, "caption": caption,
+        "notes": list(found.notes), "boards": found.titles, "models": models.records(), "rows": rows.records(),
+    }  # fmt: skip
+    document = [models, _matrix(found), caption, Bullets([*found.notes, *titles])]
+    return Page(found.title, caption, [models, *_first_pairs(found)], document, rows, value)
+
+
+def _first_pairs(found: AcrossModels) -> list[Table | str]:
+    """The first pairs, without oracles, which would be at the top of every model."""
+    pairs = found.table[found.table["kind"] != "oracle"]
+    shown = pairs.head(FIRST)
+    table = Table(columns.ACROSS_MODELS, shown, quiet=shown["rank"].isna().tolist())
+    if len(pairs) <= FIRST:
+        return [table]
+    return [table, f"... the first {FIRST} of {len(pairs)} pairs; --format csv has all, md all means"]
+
+
+def _matrix(found: AcrossModels) -> Table:
+    """The mean of every method on every model, a column for each model."""
+    matrix = found.matrix
+    models = (Column(name, "mean score on this model", foreign=True) for name in matrix.columns)
+    return Table((columns.METHOD, *models), matrix.reset_index())
+
+
+def across_models_caption(found: AcrossModels) -> str:
+    """What the numbers mean."""
+    end = "higher" if found.higher_is_better else "lower"
+    text = (
+        f"Mean {clean(found.metric)} ({end} is better) over the same {count(found.n_images, 'image')} for every model, "
+        "with 95 % bootstrap intervals over images, for these fixed models. best: of the ranked method that is best on "
+        "these images; mean: over the model's ranked methods."
+    )
+    return f"{text} Ranks are among all ranked pairs of model and method." if found.comparable else text

@@ -1,0 +1,115 @@
+"""Every column of every board, once: its name, what it means, and how it is shown. A new column is a new entry here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pandas as pd
+
+from xaibench.report.table import FOR_PEOPLE, FOR_PROGRAMS, ON_SCREEN, Column
+from xaibench.report.text import format_share, format_short
+
+
+def _name(name: str, explanation: str, **more: Any) -> Column:
+    """A column of names: on the left, on several lines where a terminal is narrow."""
+    return Column(name, explanation, align="left", wraps=True, **more)
+
+
+def rank_interval(row: Mapping[str, Any]) -> str:
+    """Best and worst rank of a row, such as `1-3`; "" without a rank."""
+    return "" if pd.isna(row["rank_low"]) else f"{row['rank_low']}-{row['rank_high']}"
+
+
+def verdict(row: Mapping[str, Any]) -> str:
+    """Whether a change is better or worse, or its interval has 0 in it."""
+    if not row["clear"]:
+        return "not told apart"
+    return "better" if row["better"] else "worse"
+
+
+METHOD = _name("method", "attribution method")
+MODEL = _name("model", "the explained model")
+KIND = Column("kind", "method, variant, control or oracle; the last two are not ranked", align="left", dropped=1)
+MEAN = Column("mean", "mean score over images")
+CI_LOW = Column("ci_low", "lower end of the 95 % bootstrap interval")
+CI_HIGH = Column("ci_high", "upper end of the 95 % bootstrap interval")
+RANK = Column("rank", "rank by the mean among methods and variants that have every image")
+RANKS = Column("ranks", "95 % bootstrap interval of the rank", value=rank_interval, outputs=ON_SCREEN, dropped=2)
+RANK_LOW = Column("rank_low", "best rank of the 95 % bootstrap interval", outputs=FOR_PROGRAMS | {"markdown"})
+RANK_HIGH = Column("rank_high", "worst rank of the 95 % bootstrap interval", outputs=FOR_PROGRAMS | {"markdown"})
+N_IMAGES = Column("n_images", "images in the mean")
+N_UNDEFINED = Column("n_undefined", "images with an undefined map, which count at the protocol's cost")
+COVERAGE = Column(
+    "coverage", "share of the image list that is stored", format=format_share, format_markdown=format_short,
+    hidden_if=lambda values: all(value == 1 for value in values),
+)  # fmt: skip
+ACCURACY = Column("accuracy", "accuracy of the model", format=format_share)
+ACCURACY_ON = _name("accuracy_on", "the images on which the accuracy was measured")
+BEST_METHOD = _name("best_method", "the ranked method with the best mean on these images")
+BEST = Column("best", "mean score of the best method")
+MEAN_OF_METHODS = Column("mean", "mean score over the ranked methods")
+N_METHODS = Column("n_methods", "number of ranked methods")
+
+LEADERBOARD = (
+    RANK, METHOD, MEAN, CI_LOW, CI_HIGH, N_IMAGES, N_UNDEFINED, RANKS, RANK_LOW, RANK_HIGH, COVERAGE, KIND,
+)  # fmt: skip
+
+GROUP = _name("group", "group of images; all: every image")
+GROUPS = (
+    GROUP, N_IMAGES, Column("n_pairs", "explained classes of images"),
+    Column("n_reference", "explained classes left out, as the reference is undefined"),
+    Column("accuracy", "accuracy of the model on the explained classes"),
+)  # fmt: skip
+BREAKDOWN = (
+    GROUP, METHOD, MEAN, CI_LOW, CI_HIGH, N_IMAGES, replace(N_UNDEFINED, hidden_if=lambda values: not any(values)),
+    KIND,
+)  # fmt: skip
+
+CORRELATION = (
+    METHOD, Column("r", "Pearson's correlation of the two scores"), CI_LOW, CI_HIGH,
+    Column("n_rows", "rows with both scores"), replace(N_IMAGES, explanation="images that these rows are of"),
+    Column("n_undefined", "rows left out, as one of the two scores is undefined"), KIND,
+)  # fmt: skip
+
+ACROSS_MODELS = (
+    replace(RANK, explanation="rank by the mean among all ranked pairs of model and method"), MODEL, METHOD, MEAN,
+    CI_LOW, CI_HIGH, replace(N_IMAGES, outputs=FOR_PROGRAMS), RANKS, replace(RANK_LOW, outputs=FOR_PROGRAMS),
+    replace(RANK_HIGH, outputs=FOR_PROGRAMS), KIND,
+)  # fmt: skip
+MODELS = (
+    MODEL, ACCURACY, replace(ACCURACY_ON, dropped=2), BEST_METHOD, BEST, CI_LOW, CI_HIGH, MEAN_OF_METHODS,
+    replace(N_METHODS, dropped=1),
+)  # fmt: skip
+
+BEFORE = Column("before", "mean of the first arm")
+AFTER = Column("after", "mean of the second arm")
+CHANGE = Column("change", "second arm - first arm")
+BETTER = Column("better", "whether the change is in the better direction", outputs=FOR_PROGRAMS)
+CLEAR = Column("clear", "whether the interval leaves out 0", outputs=FOR_PROGRAMS)
+VERDICT = _name(
+    "verdict", "better or worse where the interval leaves out 0", value=verdict, outputs=FOR_PEOPLE
+)  # fmt: skip
+CHANGES = (METHOD, BEFORE, AFTER, CHANGE, CI_LOW, CI_HIGH, BETTER, CLEAR, VERDICT, KIND)
+CHANGES_OF_PAIRS = (*CHANGES, Column("pair", "the two arms"), Column("judge", "the protocol with its settings"))
+ACCURACY_CHANGES = (
+    Column("images", "group of images"), Column("count", "number of images"), BEFORE, AFTER, CHANGE, CI_LOW, CI_HIGH,
+    BETTER, CLEAR, VERDICT,
+)  # fmt: skip
+SPREAD = (
+    METHOD, replace(MEAN, explanation="mean over trainings"),
+    Column("deviation", "standard deviation over trainings (n - 1)"), Column("lowest", "of the trainings' means"),
+    Column("highest", "of the trainings' means"), Column("trainings", "number of trainings"), KIND,
+)  # fmt: skip
+TRAININGS = (
+    _name("arm", "side of the comparison"), Column("training", "number of the training"), ACCURACY, BEST_METHOD, BEST,
+    MEAN_OF_METHODS, replace(N_IMAGES, explanation="images of the means"), N_METHODS,
+    Column("worst_group", "accuracy of the worst group of images"),
+    Column("epoch_seconds", "seconds of an epoch of training, without evaluation"),
+)  # fmt: skip
+OVERVIEW = (
+    _name("arm", "side of the comparison"), METHOD, Column("trainings", "number of trainings", dropped=1),
+    Column("accuracy", "mean accuracy of the trainings"), Column("worst_group", "mean accuracy of the worst group"),
+    Column("epoch_seconds", "mean seconds of an epoch of training, without evaluation"),
+)  # fmt: skip

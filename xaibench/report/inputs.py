@@ -1,0 +1,142 @@
+"""What pages and figures are given: the attributes that they read, whatever class has them.
+
+The classes of `xaibench.analysis` have them all. What each attribute holds is said there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import pandas as pd
+
+
+class Board(Protocol):
+    """A leaderboard: one row per method, with the columns of `columns.LEADERBOARD`."""
+
+    table: pd.DataFrame
+    board: str
+    context: dict[str, Any]
+    metric: str
+    higher_is_better: bool
+    n_list: int
+    n_reference: int
+    undefined_cost: float | None
+    accuracy: dict[str, int] | None
+    notes: tuple[str, ...]
+
+    @property
+    def title(self) -> str: ...
+    @property
+    def has_direction(self) -> bool: ...
+
+
+class Breakdown(Protocol):
+    """A board in groups: one row per group (`columns.GROUPS`), and per group and method (`columns.BREAKDOWN`)."""
+
+    by: str
+    groups: pd.DataFrame
+    table: pd.DataFrame
+    board: Board
+    notes: tuple[str, ...]
+
+    @property
+    def title(self) -> str: ...
+
+
+class Correlation(Protocol):
+    """The correlation of a board's metric with another one: a row per method (`columns.CORRELATION`)."""
+
+    metric: str
+    table: pd.DataFrame
+    board: Board
+    notes: tuple[str, ...]
+
+    @property
+    def title(self) -> str: ...
+
+
+class AcrossModels(Protocol):
+    """Boards of several models as one: rows per model and method, rows per model, means per method and model."""
+
+    table: pd.DataFrame
+    models: pd.DataFrame
+    titles: dict[str, str]
+    metric: str
+    higher_is_better: bool
+    comparable: bool
+    n_images: int
+    notes: tuple[str, ...]
+
+    @property
+    def title(self) -> str: ...
+    @property
+    def matrix(self) -> pd.DataFrame: ...
+
+
+class Design(Protocol):
+    """What is compared: the card of a comparison."""
+
+    name: str
+    title: str
+    question: str
+    claim: str
+
+
+class Pair(Protocol):
+    """Two arms of a comparison, method by method."""
+
+    before: str
+    after: str
+    table: pd.DataFrame
+    change: float
+    low: float
+    high: float
+    improved: int
+    clearly: int
+    worsened: int
+    count: int
+    agreement: float
+    missing: tuple[str, ...]
+    images: int
+    trainings: tuple[int, int]
+    accuracy_changes: pd.DataFrame | None
+
+
+class Arm(Protocol):
+    """One side of a comparison; figures read only on which images its accuracy is."""
+
+    accuracy_of: str
+
+
+class Study(Protocol):
+    """A comparison of designs that was run under one protocol."""
+
+    card: Design
+    pairs: Sequence[Pair]
+    arms: Mapping[str, Arm]
+    summary: pd.DataFrame
+    spread: pd.DataFrame | None
+    titles: dict[str, str]
+    metric: str
+    higher_is_better: bool
+    notes: tuple[str, ...]
+    protocol_label: str
+
+    @property
+    def title(self) -> str: ...
+    @property
+    def table(self) -> pd.DataFrame: ...
+    @property
+    def across_models(self) -> bool: ...
+    @property
+    def trained(self) -> bool: ...
+
+
+class Overview(Protocol):
+    """All arms of a comparison under several protocols: means, and deviations between trainings."""
+
+    title: str
+    table: pd.DataFrame
+    deviations: pd.DataFrame
+    lower: tuple[str, ...]

@@ -1,0 +1,26 @@
+"""From a result to its page, by the name of its layout."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from xaibench.report.across_page import across_models_page
+from xaibench.report.board_pages import breakdown_page, correlation_page, leaderboard_page
+from xaibench.report.overview_page import overview_page
+from xaibench.report.page import Page
+from xaibench.report.study_page import study_page
+
+LAYOUTS: dict[str, Callable[[Any], Page]] = {
+    "leaderboard": leaderboard_page,
+    "breakdown": breakdown_page,
+    "correlation": correlation_page,
+    "across-models": across_models_page,
+    "study": study_page,
+    "overview": overview_page,
+}
+
+
+def page_of(result: Any) -> Page:
+    """The page of a result, whose `layout` is one of `LAYOUTS`; what it must have else is in `report.inputs`."""
+    return LAYOUTS[result.layout](result)
