@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -137,6 +139,13 @@ def test_what_is_printed_can_be_given_back(file, command, tmp_path):
     status, again, err = command("train", "guided", "--config", tmp_path / "again.toml", "--print-config")
     assert (status, again) == (0, first)
     assert TrainingConfig.parse(tomllib.loads(first)).options.lambdas == (0.001, 0.5)
+
+
+def test_the_page_shows_what_its_command_prints(command):
+    page = (Path(__file__).parents[2] / "docs" / "training.md").read_text()
+    words = re.search(r"^xaibench train (.* --print-config)$", page, re.MULTILINE)[1].split()
+    shown = re.search(r"^```toml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)[1]
+    assert command("train", *words)[1] == shown
 
 
 @pytest.mark.parametrize(
