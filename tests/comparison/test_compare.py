@@ -81,7 +81,7 @@ def test_a_request_goes_to_a_file_and_back(command, tmp_path):
     assert tomllib.loads(other) == tomllib.loads(first) | {"comparison": "width", "images": 4}
     (tmp_path / "compare.toml").write_text("modles = ['a']")
     status, _, err = command("compare", "depth", "--config", tmp_path / "compare.toml")
-    assert status == 2 and "'modles' is no field of ComparisonConfig; did you mean models?" in err
+    assert status == 2 and "'modles' is no field of ComparisonConfig; did you mean models" in err
     status, _, err = command("compare")
     assert status == 2 and "`xaibench ls comparisons` lists them" in err and err.count("\n") == 1
 

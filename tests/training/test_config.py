@@ -16,6 +16,8 @@ from xaibench.models.state import read_header
 from xaibench.training.api import plan_training
 from xaibench.training.classifier import Classification
 from xaibench.training.config import TrainingConfig
+from xaibench.training.fit_level import FitLevel
+from xaibench.training.resources import Resources
 from xaibench.training.tasks import TASKS
 
 EVERY_TASK = [
@@ -206,3 +208,10 @@ def test_planning_trains_nothing(home, monkeypatch):
         )
         assert not plan_training(config).path.exists()
     assert set(home.glob("models/*")) == before
+
+
+def test_a_request_that_does_not_describe_the_task_is_not_written(home):
+    config = TrainingConfig(model="tiny", dataset="mini", seed=77, recipe={"epochs": 1})
+    training = plan_training(config, FitLevel("under"))
+    training.run(Resources(quiet=True))
+    assert training.path.is_file() and not training.path.with_name("training.toml").exists()
