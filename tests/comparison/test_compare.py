@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,25 @@ def test_mistakes_are_one_line():
     with pytest.raises(XaibenchError, match="resnet50"):
         steps(ComparisonCard(**CARD, pairs=(("resnet5", "resnet18"),)), request())
     assert Step("a", 1, ComparisonArm(), "resnet18").description == "a, training 1"
+
+
+def test_a_request_goes_to_a_file_and_back(command, tmp_path):
+    words = ("depth", "--model", "a,b", "--images", 3, "--setting", "grid=2", "--recipe", "milestones=[1,2]")
+    status, first, err = command("compare", *words, "--print-config")
+    assert status == 0, err
+    found = ComparisonConfig.parse(tomllib.loads(first))
+    assert found == ComparisonConfig(
+        comparison="depth", models=("a", "b"), images=3, settings={"grid": 2}, recipe={"milestones": [1, 2]}
+    )
+    (tmp_path / "compare.toml").write_text(first)
+    assert command("compare", "--config", tmp_path / "compare.toml", "--print-config")[1] == first
+    other = command("compare", "width", "--config", tmp_path / "compare.toml", "--images", 4, "--print-config")[1]
+    assert tomllib.loads(other) == tomllib.loads(first) | {"comparison": "width", "images": 4}
+    (tmp_path / "compare.toml").write_text("modles = ['a']")
+    status, _, err = command("compare", "depth", "--config", tmp_path / "compare.toml")
+    assert status == 2 and "'modles' is no field of ComparisonConfig; did you mean models" in err
+    status, _, err = command("compare")
+    assert status == 2 and "`xaibench ls comparisons` lists them" in err and err.count("\n") == 1
 
 
 OWN = """

@@ -18,7 +18,8 @@ pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="the pages'
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = ("train-guided.md", "train-lico.md", "train-obey.md", "training.md")
-BLOCK = re.compile(r"^```\w*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LANGUAGES = ("", "sh", "bash")
 SHELL = (
     "xaibench() { printf '%s\\x1f' \"$@\"; printf '\\x1e'; }\n"
     'torchrun() { while [ "$1" != xaibench ]; do shift; done; "$@"; }\n'
@@ -40,8 +41,8 @@ def commands(page: str, section: str = "") -> list[list[str]]:
     text, found = (DOCS / page).read_text(), []
     for block in BLOCK.finditer(text):
         heading = ["", *re.findall(r"^## (.*)$", text[: block.start()], re.MULTILINE)][-1]
-        if "xaibench" in block[1] and heading.startswith(section):
-            done = subprocess.run(["bash", "-euc", SHELL + block[1]], capture_output=True, text=True, check=True)
+        if block[1] in LANGUAGES and "xaibench" in block[2] and heading.startswith(section):
+            done = subprocess.run(["bash", "-euc", SHELL + block[2]], capture_output=True, text=True, check=True)
             found += [words.split("\x1f")[:-1] for words in done.stdout.split("\x1e")[:-1]]
     return found
 
@@ -89,7 +90,7 @@ def plan(monkeypatch):
         monkeypatch.setattr(api, "plan_training", one)
         monkeypatch.setattr(search, "guide", several)
         monkeypatch.setattr(clip, "text_source", lambda encoder, weights, download: TextSource())
-        if words[0] != "train":
+        if words[0] != "train" or {"--config", "--print-config"} & set(words):
             found, rest = program, list(words)
             while hasattr(found, "commands"):
                 found = found.commands[rest.pop(0)]

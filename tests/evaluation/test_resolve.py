@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from xaibench import registry
@@ -63,7 +65,7 @@ def test_a_run_from_a_file_and_what_the_command_line_says_instead(home, command)
     words = ("run", "sds,ids", "--model", "tiny", "--dataset", "mini", "--methods", "ixg", "--images", 4, "--quiet")
     status, toml, _ = command(*words, "--setting", "sds.grid=2", "--print-config")
     assert status == 0
-    with open("run.toml", "w") as file:
+    with Path("run.toml").open("w") as file:
         file.write(toml)
     assert command("run", "--config", "run.toml", "--out", "a")[0] == 0
     status, out, _ = command("run", "--config", "run.toml", "--out", "a", "--print-config")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +16,8 @@ from xaibench.models.state import read_header
 from xaibench.training.api import plan_training
 from xaibench.training.classifier import Classification
 from xaibench.training.config import TrainingConfig
+from xaibench.training.fit_level import FitLevel
+from xaibench.training.resources import Resources
 from xaibench.training.tasks import TASKS
 
 EVERY_TASK = [
@@ -139,6 +143,13 @@ def test_what_is_printed_can_be_given_back(file, command, tmp_path):
     assert TrainingConfig.parse(tomllib.loads(first)).options.lambdas == (0.001, 0.5)
 
 
+def test_the_page_shows_what_its_command_prints(command):
+    page = (Path(__file__).parents[2] / "docs" / "training.md").read_text()
+    words = re.search(r"^xaibench train (.* --print-config)$", page, re.MULTILINE)[1].split()
+    shown = re.search(r"^```toml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)[1]
+    assert command("train", *words)[1] == shown
+
+
 @pytest.mark.parametrize(
     ("text", "words", "message"),
     [
@@ -197,3 +208,10 @@ def test_planning_trains_nothing(home, monkeypatch):
         )
         assert not plan_training(config).path.exists()
     assert set(home.glob("models/*")) == before
+
+
+def test_a_request_that_does_not_describe_the_task_is_not_written(home):
+    config = TrainingConfig(model="tiny", dataset="mini", seed=77, recipe={"epochs": 1})
+    training = plan_training(config, FitLevel("under"))
+    training.run(Resources(quiet=True))
+    assert training.path.is_file() and not training.path.with_name("training.toml").exists()

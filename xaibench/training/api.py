@@ -111,6 +111,14 @@ class Training:
                 self._train(resources)
         return self.path
 
+    @property
+    def _is_described(self) -> bool:
+        """Whether the request makes this task; a task that was given as an object may be another one."""
+        try:
+            return self.config.make_task() == self.task
+        except XaibenchError:
+            return False
+
     def write_config(self) -> None:
         """Writes the request beside the weights, as `training.toml`; no key and no header of weights holds it."""
         folder = self.path.parent
@@ -140,7 +148,7 @@ class Training:
             )
         head = head_of(self.model, model) if self.recipe.start == "transfer" or self.recipe.head_epochs else ()
         fresh = self._load_start(model, head, list(learnt.classes), resources.quiet)
-        if first_process() and self.config.make_task() == self.task:  # else the request does not describe the task
+        if first_process() and self._is_described:
             self.write_config()
         header = self.key_fields | {"classes": list(learnt.classes)} | ({"fresh": fresh} if fresh else {})
         job = TrainingJob(self.task, self.recipe, self.path.parent, header, self.title, config.seed, tuple(head))

@@ -1,4 +1,4 @@
-"""What guided trainings found, as text, rows for Parquet, and JSON."""
+"""The results of guided trainings: tables of text, and rows for Parquet."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from xaibench.training.guidance.search import Outcome, Point, Run
 
 BASELINE = "baseline"
 SILENT = 0.25
-"""The share of maps without a positive value from which on it is said."""
+"""The share of maps without a positive value above which a note is printed."""
 
 
 def front_table(run: Run, score: str, width: int | None = None, colour: bool = False) -> str:
@@ -69,7 +69,7 @@ def epoch_rows(outcome: Outcome) -> list[dict[str, Any]]:
 
 
 def no_positive_note(run: Run) -> list[str]:
-    """What must be said of trainings that ended with many maps without a positive value, one sentence each."""
+    """Notes on trainings that ended with many maps without a positive value, one sentence each."""
     last = {point.weight: point.row for point in run.points}  # the last epoch of each lambda
     return [
         f"lambda {weight:g}: in the last epoch {row['train_silent']:.0%} of the guided maps had no positive value, so "
