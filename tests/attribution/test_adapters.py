@@ -14,9 +14,9 @@ from torch.nn import functional as F
 
 import xaibench
 from xaibench import registry
-from xaibench.attribution.adapters.trial import trial_of
 from xaibench.attribution.methods import check_parameters, choose_methods, method_maps
 from xaibench.attribution.runner import ModelRunner
+from xaibench.attribution.trial import trial_of
 from xaibench.cards import MethodCard
 from xaibench.errors import XaibenchError
 from xaibench.models.base import Encoding, Model

@@ -142,7 +142,7 @@ def weights(small_home, tmp_path_factory) -> Path:
         ("run sds --model tiny --dataset mino", "unknown dataset 'mino'; did you mean mini"),
         ("run sds --model tiny --dataset mini --methods gradcam", "unknown method 'gradcam'; did you mean grad-cam"),
         ("run sds --model tiny --dataset mini --methods rollout", "rollout needs a vision transformer; tiny is a CNN"),
-        ("run sds --dataset mini", "missing option '--model'; see `"),
+        ("run sds --dataset mini", "missing --model; see `xaibench run --help`"),
         ("show method igu", "unknown method 'igu'; did you mean ig-u"),
         ("run sds --model tiny --dataset imagefolder", "data set imagefolder needs --data-root"),
     ],
@@ -253,7 +253,7 @@ def test_maps_that_cannot_be_scored_are_rows_with_a_status_and_a_warning(untouch
     Path("plugin.py").write_text(PLUGIN + "return e.gradient() * float('nan')\n")
     said = call(*RUN, "--plugin", "plugin.py", "--methods", "mine,ixg", "--images", 4)
     assert said.status == 0 and "mine" in said.out
-    assert said.err == "warning: 4 maps of mine are constant or not finite: sds counts them as knowing nothing\n"
+    assert said.err == "warning: 4 maps of mine are constant or not finite: sds counts them at chance level\n"
     rows = table("results").query("method == 'mine'")
     assert set(rows["status"]) == {"undefined-map"} and rows["score"].isna().all() and len(rows) == 4
 
@@ -411,21 +411,27 @@ def waits() -> bool:
 
 def test_two_runs_into_one_folder_at_once(slow):
     before = whole()
-    first = start(*SLOWLY)
+    first, second = start(*SLOWLY), None
     try:
         wait_for(first, waits)
-        files = sorted(path for path in slow.rglob("*"))
-        polite(call(*SLOWLY), f"being computed in results right now by process {first.pid}, started 20",
-               "--methods slow,saliency", "wait until it ends", "or choose another --out")  # fmt: skip
-        assert sorted(path for path in slow.rglob("*")) == files, "nothing was changed"
-        other = call(*RUN, "--methods", "ixg", "--images", 6)  # other cells are computed at the same time
+        other = call(*RUN, "--methods", "ixg", "--images", 6)  # other results are computed at the same time
         assert (other.status, other.err) == (0, "")
-    finally:
-        first.kill()
+        stored = whole()
+        second = start(*SLOWLY)
+        line = second.stderr.readline()
+        assert "waiting for 6 images that are being computed by process" in line and f" {first.pid}, started 20" in line
+        assert "--methods slow,saliency" in line
+        assert whole() == stored, "what another process computes is left to it"
+        first.kill()  # the locks go with the process
         end(first)
-    Path("wait").unlink()
-    said = call(*SLOWLY)  # the locks went with the process
-    assert (said.status, said.err) == (0, "")
+        Path("wait").unlink()
+        said = end(second)
+        assert (said.status, said.err) == (0, "")
+    finally:
+        for process in (first, second):
+            if process and process.poll() is None:
+                process.kill()
+                end(process)
     assert before < whole() and len(table("results")) == 4 + 6 + 6 + 6
     assert "nothing is missing" in call("status").out
 

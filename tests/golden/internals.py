@@ -34,25 +34,30 @@ def planned_trainings() -> Iterator[list[str]]:
         Training.run = before
 
 
-def training_folder(way: str, options: dict[str, Any], weights: str = "plain", **words: Any) -> str:
-    """The folder of a training by the name of its way, for those that have no verb of their own; words as of
-    `plan_training`."""
+def training_folder(task: str, options: dict[str, Any], weights: str = "plain", **fields: Any) -> str:
+    """The folder of a training by the name of its task, for those that have no verb of their own; fields as of
+    `TrainingConfig`."""
     from xaibench.training.api import plan_training
-    from xaibench.training.tasks import task_of
+    from xaibench.training.config import TrainingConfig
 
-    task = task_of(way, options)
-    return plan_training("critters_cnn", "critters", None, weights=weights, task=task, **words).path.parent.name
+    config = TrainingConfig(
+        model="critters_cnn", dataset="critters", weights=weights, task=task, task_options=options, **fields
+    )
+    return plan_training(config).path.parent.name
 
 
 def search_folder(options: dict[str, Any], lambdas: tuple[float, ...], weights: str, **search: Any) -> str:
     """The folder of the model that `xaibench train guided` exports, which cards of named trainings point to."""
     from xaibench.training.api import plan_training
+    from xaibench.training.config import TrainingConfig
     from xaibench.training.guidance.request import Search
-    from xaibench.training.tasks import task_of
 
-    task = task_of("guided", options | {"lambda": lambdas[0]})
-    training = plan_training("critters_cnn", "critters", None, weights=weights, task=task)
-    return replace(training, task=Search(task, lambdas, **search)).path.parent.name
+    config = TrainingConfig(
+        model="critters_cnn", dataset="critters", weights=weights, task="guided",
+        task_options=options | {"lambda": lambdas[0]},
+    )  # fmt: skip
+    training = plan_training(config)
+    return replace(training, task=Search(training.task, lambdas, **search)).path.parent.name
 
 
 def network_shapes(model: str) -> dict[str, list[int]]:

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 import xaibench
 from xaibench import registry
 from xaibench.attribution import cam
-from xaibench.attribution.adapters.trial import trial_of
 from xaibench.attribution.evidence import Evidence
 from xaibench.attribution.methods import choose_methods, method_maps
 from xaibench.attribution.runner import ModelRunner
+from xaibench.attribution.trial import trial_of
 from xaibench.cards import Geometry
 from xaibench.errors import XaibenchError
 from xaibench.evaluation.keys import method_part

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -108,14 +108,13 @@ def run_config(
     from xaibench.masks.dataset import WithMasks
     from xaibench.results.store import Store
 
-    say: Callable[[str], None] = _silent if quiet else _say
     resolved = resolve(config)
     if isinstance(resolved.dataset, WithMasks):
         resolved.dataset.check(resolved.dataset.image_list(resolved.images))
     resources = Resources.of(config)
     store = Store.create(config.out)  # before hours are spent on what could not be stored
-    plan = make_plan(resolved, open_models(resolved, resources, quiet, say))
-    evaluator = Evaluator(config, plan, store, resources, command or config.to_command("run"), say, quiet, objects)
+    plan = make_plan(resolved, open_models(resolved, resources, quiet, _say))
+    evaluator = Evaluator(config, plan, store, resources, command or config.to_command("run"), _say, quiet, objects)
     manifest, tally = evaluator.evaluate()
     boards = {job.protocol.name: job.cell.board for job in plan.jobs}
     results = Results(store.root, boards, [job.key for job in plan.jobs], list(plan.images), manifest, tally.images)
@@ -152,10 +151,6 @@ def _config(protocols: Any, given: dict[str, Any]) -> RunConfig:
 
 def _say(text: str) -> None:
     print(f"xaibench: {' '.join(text.split())}", file=sys.stderr, flush=True)
-
-
-def _silent(text: str) -> None:
-    """Says nothing."""
 
 
 def _documented() -> str:

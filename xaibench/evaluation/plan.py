@@ -12,9 +12,9 @@ from functools import cached_property
 from typing import Any
 
 from xaibench.attribution.adapters.regions import method_regions, same_partition
-from xaibench.attribution.adapters.trial import trial_of
 from xaibench.attribution.methods import fitting_methods, incompatibility, is_default, merge_parameters
 from xaibench.attribution.stages import with_layer
+from xaibench.attribution.trial import trial_of
 from xaibench.cards import MethodCard, ProtocolCard
 from xaibench.datasets.base import Dataset
 from xaibench.evaluation.held_out import HeldOut, open_held_out

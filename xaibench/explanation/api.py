@@ -10,11 +10,11 @@ import numpy as np
 import torch
 
 from xaibench import registry
-from xaibench.attribution.adapters.trial import trial_of
 from xaibench.attribution.evidence import Evidence
 from xaibench.attribution.methods import choose_methods, incompatibility, merge_parameters, method_maps
 from xaibench.attribution.runner import ModelRunner
 from xaibench.attribution.stages import placed_name, validate_stage, with_layer
+from xaibench.attribution.trial import trial_of
 from xaibench.cards import DatasetCard, MethodCard, ModelCard
 from xaibench.errors import XaibenchError
 from xaibench.evaluation.plugin_errors import in_one_line
