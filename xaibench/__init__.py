@@ -14,6 +14,8 @@ _PUBLIC = {
     "attribute": "xaibench.attribution.api",
     "score": "xaibench.protocols.api",
     "run": "xaibench.evaluation.api",
+    "RunConfig": "xaibench.evaluation.config",
+    "named": "xaibench.evaluation.objects",
     "explain": "xaibench.explanation.api",
     "Results": "xaibench.evaluation.api",
     "Leaderboard": "xaibench.analysis.leaderboard",
@@ -33,9 +35,9 @@ _PUBLIC = {
 }
 
 __all__ = [
-    "Annotation", "Dataset", "Evidence", "Explanation", "Leaderboard", "Protocol", "Results", "Sample", "Scores",
-    "XaibenchError", "__version__", "attribute", "dataset", "explain", "method", "model", "protocol", "run", "score",
-    "status_of",
+    "Annotation", "Dataset", "Evidence", "Explanation", "Leaderboard", "Protocol", "Results", "RunConfig", "Sample",
+    "Scores", "XaibenchError", "__version__", "attribute", "dataset", "explain", "method", "model", "named", "protocol",
+    "run", "score", "status_of",
 ]  # fmt: skip
 
 

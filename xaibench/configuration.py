@@ -45,8 +45,8 @@ class Config(BaseModel):
 
     @classmethod
     def parse(cls, values: Mapping[str, Any], where: str = "") -> Self:
-        """The request that plain values make; raises XaibenchError with the field, what is wrong and, for a name that is
-        no field, the nearest ones. where: the file that the values are from, for the message."""
+        """The request that plain values make; raises XaibenchError with the field, what is wrong and, for a name that
+        is no field, the nearest ones. where: the file that the values are from, for the message."""
         try:
             return cls.model_validate(dict(values))
         except ValidationError as error:

@@ -17,31 +17,84 @@ from xaibench.errors import XaibenchError
 from xaibench.files import make_folder, obstacle, read_json, write_json
 
 
+class Busy(XaibenchError):
+    """Another process is at the same work; the message says which one, as far as that is known."""
+
+    def __init__(self, message: str, path: Path):
+        super().__init__(message)
+        self.path = path
+
+    def still_held(self) -> bool:
+        """Whether the lock that was in the way is held even now."""
+        with ExitStack() as held:
+            return not _acquire(self.path, held)
+
+
 @contextmanager
 def claim(folder: Path, names: Iterable[str], command: str, doing: str, otherwise: str = "") -> Iterator[None]:
     """Holds a lock for each name while the block runs: `folder/<name>.lock`, and one record of who holds them.
 
     The operating system frees the locks of a process that ends, however it ends; the empty files stay and mean nothing.
-    command: how this process was started. Raises XaibenchError at once where another process holds one of the names
-    (`<doing> by process ..., wait ... <otherwise>`), and where the folder cannot be written. A file system that knows
-    no locks is worked on without them.
+    command: how this process was started. Raises Busy at once where another process holds one of the names (`<doing> by
+    process ..., wait ... <otherwise>`), and XaibenchError where the folder cannot be written. On a file system without
+    lock support, locking is skipped.
     """
     names = sorted(names)
-    record = folder / f"owner-{secrets.token_hex(6)}.json"
     with ExitStack() as held:
         if names:
             make_folder(folder)
             for name in names:
-                if not _acquire(folder / f"{name}.lock", held):
-                    raise XaibenchError(
-                        f"{doing} by {_words(_owner(folder, name))}; "
-                        f"wait until it ends and give the same command again{otherwise}"
+                path = folder / f"{name}.lock"
+                if not _acquire(path, held):
+                    raise Busy(
+                        f"{doing} by {holder(folder, name)}; "
+                        f"wait until it ends and give the same command again{otherwise}",
+                        path,
                     )
             for stale in _records(folder, names):  # whoever wrote these has none of the locks any more
                 stale.unlink(missing_ok=True)
-            held.callback(_forget, record)
-            write_json(record, _me(command) | {"names": names})
+            held.enter_context(_recorded(folder, names, command))
         yield
+
+
+@contextmanager
+def announced(folder: Path, names: Iterable[str], command: str) -> Iterator[None]:
+    """One record of who may come to hold locks of these names, while the block runs; see `try_lock`."""
+    make_folder(folder)
+    for stale in _records(folder, names := sorted(names)):
+        if not _alive(stale):
+            stale.unlink(missing_ok=True)
+    with _recorded(folder, names, command):
+        yield
+
+
+def try_lock(folder: Path, names: Iterable[str]) -> ExitStack | None:
+    """Locks of all these names, to be closed by the caller; None, and no lock, where another process has one of them.
+
+    The folder exists. Raises XaibenchError where it cannot be written.
+    """
+    with ExitStack() as held:
+        for name in sorted(names):
+            if not _acquire(folder / f"{name}.lock", held):
+                return None
+        return held.pop_all()
+
+
+def holder(folder: Path, name: str, others: bool = False) -> str:
+    """Who holds the lock of a name, for a message: process, host, since when, and its command. others: this process
+    does not."""
+    return _description(_owner(folder, name, others))
+
+
+@contextmanager
+def _recorded(folder: Path, names: list[str], command: str) -> Iterator[None]:
+    """The record of this process, while the block runs."""
+    record = folder / f"owner-{secrets.token_hex(6)}.json"
+    try:
+        write_json(record, _me(command) | {"names": names})
+        yield
+    finally:
+        _forget(record)
 
 
 def _acquire(path: Path, held: ExitStack) -> bool:
@@ -86,13 +139,30 @@ def _records(folder: Path, names: Iterable[str]) -> dict[Path, dict[str, Any]]:
     return found
 
 
-def _owner(folder: Path, name: str) -> dict[str, Any] | None:
+def _alive(record: Path) -> bool:
+    """Whether the process of a record may be running; that of another host may."""
+    with suppress(XaibenchError):
+        content = read_json(record)
+        if content.get("host") == socket.gethostname():
+            try:
+                os.kill(int(content["process"]), 0)
+            except (ProcessLookupError, KeyError, TypeError, ValueError, OverflowError):
+                return False
+            except PermissionError:
+                return True
+    return True
+
+
+def _owner(folder: Path, name: str, others: bool = False) -> dict[str, Any] | None:
     """The record of whoever holds a name: the latest, since those of killed processes may lie beside it."""
-    return max(_records(folder, [name]).values(), key=lambda content: str(content.get("started")), default=None)
+    found = _records(folder, [name]).values()
+    here = (os.getpid(), socket.gethostname())
+    known = [each for each in found if not (others and (each.get("process"), each.get("host")) == here)]
+    return max(known, key=lambda content: str(content.get("started")), default=None)
 
 
-def _words(owner: dict[str, Any] | None) -> str:
-    """Who that is, in words for a message."""
+def _description(owner: dict[str, Any] | None) -> str:
+    """Who that is, for a message."""
     if owner is None:
         return "another process"
     where = "" if owner.get("host") == socket.gethostname() else f" on {owner.get('host')}"

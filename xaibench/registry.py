@@ -158,3 +158,8 @@ def forget(module: str) -> None:
     """Takes out what a module registered, before its file is run again in this process."""
     for key in [key for key, (_, thing) in _decorated.items() if getattr(thing, "__module__", "") == module]:
         del _decorated[key]
+
+
+def unregister(card: Card) -> None:
+    """Takes out what `register` added."""
+    _decorated.pop((card.kind, card.name), None)

@@ -16,7 +16,7 @@ from xaibench.attribution.adapters.regions import (
     window_size,
 )
 from xaibench.errors import XaibenchError
-from xaibench.evaluation.plan import Plan, ProtocolRun
+from xaibench.evaluation.plan import MethodRun, Plan, ProtocolRun
 from xaibench.protocols.single_deletion import SingleDeletion
 
 
@@ -94,9 +94,15 @@ def test_no_shipped_card_perturbs_a_protocols_own_cells(grid, side):
 def test_what_perturbs_the_protocols_cells_is_listed_as_its_oracle(name, parameters, kind):
     card = registry.card("method", name)
     plan = Plan(
-        dataset=None, model=SimpleNamespace(stages={}),
-        judges=[ProtocolRun(registry.card("protocol", "sds"), SingleDeletion(grid=4), {})],
-        methods=[(card, card.parameters | parameters)], images=[], skipped={}, training=None, side=32, comparable=True,
-    )  # fmt: skip
-    (cell,) = plan.cells().values()
-    assert cell.kind == kind
+        dataset=None,
+        model=SimpleNamespace(stages={}),
+        protocols=(ProtocolRun(registry.card("protocol", "sds"), SingleDeletion(grid=4), {}),),
+        methods=(MethodRun(card, card.parameters | parameters),),
+        images=(),
+        skipped={},
+        training=None,
+        side=32,
+        comparable=True,
+    )
+    (job,) = plan.jobs
+    assert job.cell.kind == kind

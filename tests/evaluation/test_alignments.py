@@ -44,7 +44,7 @@ def test_a_run_trains_the_weights_that_its_protocol_wants(name, alignment, words
     settings = {"steps": 3, "samples": 1} if name == "f-fidelity" else {}
     results = xaibench.run(name, model="tiny", dataset="mini", methods=["ixg", "random"], out="a", settings=settings)
     assert words in results.leaderboard(name).title
-    headers = [w.key_fields for w in trained_weights("tiny", "mini")]
+    headers = [w.header for w in trained_weights("tiny", "mini")]
     mine = next(key_fields for key_fields in headers if key_fields["alignment"] == alignment)
     assert mine["train"].get("drop_parts") == (0.2 if name == "part-deletion" else None)
     assert "drop_parts" not in mine["validation"], "epochs are chosen by intact images"

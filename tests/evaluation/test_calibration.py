@@ -49,7 +49,7 @@ def test_the_threshold_is_the_best_of_all_on_held_out_images(home):
 def fitted_weights() -> str:
     from xaibench.models.trained import trained_weights
 
-    return str(next(w.path for w in trained_weights("tiny", "mini") if w.key_fields["alignment"] is None))
+    return str(next(w.path for w in trained_weights("tiny", "mini") if w.header["alignment"] is None))
 
 
 def test_scores_are_those_of_the_threshold_that_was_fitted(home):

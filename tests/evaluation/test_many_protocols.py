@@ -129,7 +129,7 @@ def test_a_method_that_fails_at_one_protocols_images_goes_on_under_the_others(ho
     path = tmp_path / "picky.py"
     path.write_text(
         "import xaibench\n@xaibench.method('picky')\ndef picky(e):\n"
-        "    if e.scenes is None:\n        raise ValueError('another image')\n    return e.gradient()\n"
+        "    if e.annotations is None:\n        raise ValueError('another image')\n    return e.gradient()\n"
     )
     with pytest.raises(MethodFailed, match="method picky under ses failed: ValueError: another image") as caught:
         run("ses,sds,epg", plugins=[path], methods="ixg,picky")

@@ -101,7 +101,7 @@ def test_a_data_set_that_loads_something_else_is_told_in_one_line(home, tmp_path
     run(methods="ixg")  # so that there are weights for ten classes
     from xaibench.models.trained import trained_weights
 
-    weights = next(w.path for w in trained_weights("tiny", "mini") if w.key_fields["alignment"] is None)
+    weights = next(w.path for w in trained_weights("tiny", "mini") if w.header["alignment"] is None)
     with pytest.raises(XaibenchError, match=message):
         run(dataset="mine", plugins=[path], weights=str(weights))
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
 
 import xaibench
 from xaibench.errors import XaibenchError
-from xaibench.evaluation.recorded import Recorded
+from xaibench.evaluation.recorded import RecordedPlaces
 from xaibench.evaluation.replay import Places, replay
 from xaibench.models.state import save_state
-from xaibench.results.manifest import load_runs
+from xaibench.results.manifest import RunManifest, load_runs
 from xaibench.results.maps import MapStore
 from xaibench.results.store import Store
 
@@ -137,10 +138,20 @@ def test_an_edited_plug_in_is_refused_and_none_is_run_unasked(home, tmp_path):
         again("a", Places(plugins=[path]))
 
 
-def test_a_recorded_command_is_only_read():
-    said = Recorded.of("xaibench run sds --data-root 'my photos' --weights=a.pth --weights=b.pth")
-    assert (said.option("--data-root"), said.option("--weights"), said.option("--seed")) == ("my photos", "b.pth", None)
-    assert Recorded.of("xaibench run 'unclosed").description == ()
+def test_the_command_of_an_old_record_is_only_read():
+    old = RecordedPlaces.of_command("xaibench run sds --data-root 'my photos' --weights=a.pth --weights=b.pth")
+    assert old == RecordedPlaces(data_root=Path("my photos"), weights=Path("b.pth"))
+    assert RecordedPlaces.of_command("xaibench run 'unclosed") == RecordedPlaces()
+
+
+def test_the_request_in_a_record_counts_and_not_its_command(home, photos):
+    run = RunManifest("xaibench run sds --weights of-the-command.pth", {
+        "protocols": ["sds"], "model": "tiny", "data_root": str(photos), "weights": "of-the-request.pth",
+    })  # fmt: skip
+    assert RecordedPlaces.of(run) == RecordedPlaces(photos, None, Path("of-the-request.pth"))
+    run.config["imagess"] = 3
+    with pytest.raises(XaibenchError, match=rf"the record of run {run.run}: 'imagess' is no field of RunConfig"):
+        RecordedPlaces.of(run)
 
 
 def test_maps_of_several_images_are_found_at_once(tmp_path):

@@ -33,7 +33,7 @@ def table(results) -> pd.DataFrame:
 
 def aligned_file():
     """The weights that runs on `mini` with the default grid use."""
-    return next(w.path for w in trained_weights("tiny", "mini") if (w.key_fields["alignment"] or {}).get("grid") == 4)
+    return next(w.path for w in trained_weights("tiny", "mini") if (w.header["alignment"] or {}).get("grid") == 4)
 
 
 def test_one_row_per_image_and_method(home):
@@ -270,7 +270,7 @@ def test_another_image_size_has_weights_keys_and_maps_of_its_own(home):
     usual, large = (xaibench.run("sds", **options, image_size=side) for side in (None, 48))
     assert usual.leaderboard().board != large.leaderboard().board and "48 px" in large.leaderboard().title
     assert xaibench.run("sds", **options, image_size=32).computed == 0, "the usual size, said aloud"
-    sizes = {w.key_fields["geometry"]["crop"] for w in trained_weights("tiny", "mini") if not w.key_fields["alignment"]}
+    sizes = {w.header["geometry"]["crop"] for w in trained_weights("tiny", "mini") if not w.header["alignment"]}
     assert sizes == {32, 48}
     with pytest.raises(XaibenchError, match="--image-size 8: images have at least 16"):
         xaibench.run("sds", **options, image_size=8)

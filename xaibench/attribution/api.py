@@ -91,7 +91,7 @@ def attribute(
     torch.Size([2, 1, 64, 64])
     """
     net = model.net if isinstance(model, Model) else model
-    family = _family(model, family)
+    family = family_of(model, family)
     known = _known(model, family, inputs)
     card = registry.card("method", method).for_family(family)
     stage = None if LAYER in card.parameters else _stage(net, known["stages"], layer)
@@ -109,7 +109,7 @@ def attribute(
         return method_maps(card, e, with_layer(card, parameters, stage))
 
 
-def _family(model: nn.Module | Model, family: str | None) -> str:
+def family_of(model: nn.Module | Model, family: str | None = None) -> str:
     """The family that is named, a model's own, or the one that the modules of a network tell."""
     if family is not None:
         if family not in FAMILY_NAMES:

@@ -54,7 +54,7 @@ def smooth_grad_cam_plus_plus(e: Evidence, samples: int = 4, sigma: float = 0.3,
     space is where the noise is drawn: `encoded`, or `pixels`, in which sigma is that of pixels in [0, 1].
     """
     a = e.activations_and_gradients().activations
-    gradients = [e.stage(k, sigma, space).gradients for k in range(samples)]
+    gradients = [e.activations_and_gradients(k, sigma, space).gradients for k in range(samples)]
     first, second, third = (sum(g**power for g in gradients) / samples for power in (1, 2, 3))
     alpha = _ratio(second, 2 * second + third * _space_sum(a))
     return _weighted(_space_sum(alpha * torch.relu(first)), a)
@@ -62,8 +62,8 @@ def smooth_grad_cam_plus_plus(e: Evidence, samples: int = 4, sigma: float = 0.3,
 
 def smooth_grad_cam_plus_plus_torchcam(e: Evidence, samples: int = 4, sigma: float = 0.3) -> Tensor:
     """torchcam 0.4.0: alpha = g2 / (2 g2 + sum(g3 A) + 1e-8), gradient and activation of the LAST sample."""
-    a, last = e.activations_and_gradients().activations, e.stage(samples - 1, sigma)
-    gradients = [e.stage(k, sigma).gradients for k in range(samples)]
+    a, last = e.activations_and_gradients().activations, e.activations_and_gradients(samples - 1, sigma)
+    gradients = [e.activations_and_gradients(k, sigma).gradients for k in range(samples)]
     second, third = (sum(g**power for g in gradients) / samples for power in (2, 3))
     alpha = second / (2 * second + _space_sum(third * a) + 1e-8)
     return _weighted(_space_sum(alpha * torch.relu(last.gradients)), last.activations)

@@ -29,35 +29,63 @@ def incompatibility(card: MethodCard, family: str, has_cam_layer: bool, layer: s
     return off_stage(card) if layer else None
 
 
+def method_cards(names: Sequence[str] | None, family: str) -> list[MethodCard]:
+    """The cards of methods, as they are for models of a family, each looked up once.
+
+    names: None is the paper's list, the controls and whatever plug-ins registered in this process; `all` every method
+    there is. Raises XaibenchError for a name that is unknown.
+    """
+    listed = registry.names("method") if is_default(names) else list(dict.fromkeys(names))
+    cards = [registry.card("method", name).for_family(family) for name in listed]
+    if names is None:
+        cards = [c for c in cards if "paper" in c.tags or c.role in ("control", "oracle") or registry.plugged_in(c)]
+    return cards
+
+
+def is_default(names: Sequence[str] | None) -> bool:
+    """Whether methods were asked for by a list of xaibench, from which those that do not fit a model are left out."""
+    return names is None or list(names) == ["all"]
+
+
+def fitting_methods(
+    cards: Sequence[MethodCard],
+    default: bool,
+    model: str,
+    family: str,
+    reason_against: Callable[[MethodCard], str | None],
+) -> tuple[list[MethodCard], dict[str, str]]:
+    """Those methods that fit a model, and those left out with the reason.
+
+    reason_against says why a method cannot explain the model, None where it can. Under a default list methods that do
+    not fit are left out; asked for by name they raise XaibenchError.
+    """
+    reasons = {card.name: reason for card in cards if (reason := reason_against(card))}
+    if reasons and not default:
+        name, reason = next(iter(reasons.items()))
+        raise XaibenchError(
+            f"method {name} {reason}; {model} is {FAMILY_NAMES.get(family, family)}; leave it out of --methods"
+        )
+    return [card for card in cards if card.name not in reasons], reasons
+
+
 def choose_methods(
-    wanted: Sequence[str] | None,
+    names: Sequence[str] | None,
     model: str,
     family: str,
     has_cam_layer: bool,
     trial: Callable[[MethodCard], str | None] = lambda card: None,
     layer: str | None = None,
 ) -> tuple[list[MethodCard], dict[str, str]]:
-    """The cards of the methods of a run, as they are for the model's family, and those left out with the reason.
+    """`method_cards` of a model's family, and of these `fitting_methods` by card and by trial.
 
-    wanted: names; None is the paper's list, the controls and whatever plug-ins registered in this process; `all` every
-    method there is. Under a default list methods that do not fit the model are left out; asked for by name they raise
-    XaibenchError. trial says of a method that fits by its card why it cannot explain this network. layer is the stage
-    of the model at which maps are taken, None for its input.
+    trial says of a method that fits by its card why it cannot explain this network. layer is the stage of the model at
+    which maps are taken, None for its input.
     """
-    default = wanted is None or list(wanted) == ["all"]
-    names = registry.names("method") if default else list(dict.fromkeys(wanted))
-    cards = [registry.card("method", name).for_family(family) for name in names]
-    if wanted is None:
-        cards = [c for c in cards if "paper" in c.tags or c.role in ("control", "oracle") or registry.plugged_in(c)]
-    reasons = {
-        c.name: reason for c in cards if (reason := incompatibility(c, family, has_cam_layer, layer) or trial(c))
-    }
-    if reasons and not default:
-        name, reason = next(iter(reasons.items()))
-        raise XaibenchError(
-            f"method {name} {reason}; {model} is {FAMILY_NAMES.get(family, family)}; leave it out of --methods"
-        )
-    return [c for c in cards if c.name not in reasons], reasons
+
+    def reason_against(card: MethodCard) -> str | None:
+        return incompatibility(card, family, has_cam_layer, layer) or trial(card)
+
+    return fitting_methods(method_cards(names, family), is_default(names), model, family, reason_against)
 
 
 def merge_parameters(card: MethodCard, overrides: dict[str, Any]) -> dict[str, Any]:

@@ -43,9 +43,12 @@ def parse_options(options: Sequence[str] | None) -> dict[str, Any]:
         if not equals or not key:
             raise XaibenchError(f"{option!r} is not KEY=VALUE")
         try:
-            found[key] = tomllib.loads(f"value = {value}")["value"]
+            parsed = tomllib.loads(f"value = {value}")["value"]
         except tomllib.TOMLDecodeError:
-            found[key] = value
+            parsed = value
+        if key in found and found[key] != parsed:
+            raise XaibenchError(f"{key} is given twice: {key}={found[key]} and {key}={parsed}; leave one out")
+        found[key] = parsed
     return found
 
 

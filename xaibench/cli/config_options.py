@@ -18,7 +18,7 @@ from xaibench.configuration import Config, argument_of, kind_of
 from xaibench.errors import XaibenchError
 
 TYPES = {"flag": bool, "int": int, "float": float, "path": Path, "text": str, "names": str}
-METAVARS = {"path": "PATH", "names": "NAME,...", "paths": "PATH", "table": "KEY=VALUE"}
+METAVARS = {"int": "N", "text": "NAME", "path": "PATH", "names": "NAME,...", "paths": "PATH", "table": "KEY=VALUE"}
 
 ConfigFile = Annotated[
     Path | None,

@@ -85,9 +85,9 @@ def command(
 
     path = out or Path(f"{Path(photos[0]).stem}-explained.png")
     found = explain(
-        photos, model=model, methods=arguments.parse_names(methods), dataset=dataset, data_root=data_root, weights=weights,
-        target=target, layer=layer, profile=profile, out=path, style=style.value, device=device, seed=seed,
-        download=download, plugins=plugin or (), cards=cards or (), quiet=quiet,
+        photos, model=model, methods=arguments.parse_names(methods), dataset=dataset, data_root=data_root,
+        weights=weights, target=target, layer=layer, profile=profile, out=path, style=style.value, device=device,
+        seed=seed, download=download, plugins=plugin or (), cards=cards or (), quiet=quiet,
     )  # fmt: skip
     for seen in found:
         asked = "" if seen.target in seen.top else f"; explained: {seen.target}"

@@ -5,11 +5,13 @@ from __future__ import annotations
 import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from xaibench.cli import arguments
+from xaibench.cli.config_options import ConfigFile, PrintConfig, command_of, merged, option
+from xaibench.errors import XaibenchError
+from xaibench.evaluation.config import RunConfig
 
 if TYPE_CHECKING:
     from xaibench.evaluation.api import Results
@@ -35,125 +37,83 @@ Examples:
   # several models, and the board that compares them
   xaibench run idsds --model 'resnet18,vit_tiny*,bcos_resnet18'
   xaibench leaderboard idsds --by model
+  # one setting for one protocol; the same run from a file
+  xaibench run sds,idsds --model resnet18 --setting sds.grid=2
+  xaibench run sds,idsds --model resnet18 --setting sds.grid=2 --print-config > run.toml
+  xaibench run --config run.toml --images 64
+  # two processes, or two machines with one folder, share a run
+  xaibench run sds --model resnet18 --images 64 --shard 1/2 &
+  xaibench run sds --model resnet18 --images 64 --shard 2/2
   # two models: what fine-tuning on deletions changed
   xaibench run model-similarity --model resnet18 --weights aligned \\
       --reference-weights plain
 """
 
 
-def command(
-    protocols: Annotated[str, typer.Argument(metavar="PROTOCOL[,PROTOCOL]", help="Names of `xaibench ls protocols`.")],
-    model: Annotated[
-        str, typer.Option("--model", metavar="MODEL[,MODEL]", help=f"{arguments.MODEL} Several, or 'resnet*'.")
-    ],
-    dataset: Annotated[str, typer.Option("--dataset", help="A name of `xaibench ls datasets`.")] = "critters",
-    data_root: Annotated[
-        Path | None, typer.Option("--data-root", metavar="DIR", help="The folder with its images.")
-    ] = None,
-    weights: Annotated[
-        str | None,
-        typer.Option("--weights", metavar="aligned|plain|PATH", help="By default what the protocol asks for."),
-    ] = None,
-    reference_model: Annotated[
-        str | None,
-        typer.Option(
-            "--reference-model", help="The second model, where a protocol compares two.", show_default="--model"
-        ),
-    ] = None,
-    reference_weights: Annotated[
-        str | None,
-        typer.Option(
-            "--reference-weights", metavar="aligned|plain|PATH", help="Of the second model.", show_default="plain"
-        ),
-    ] = None,
-    masks: Annotated[
-        Path | None,
-        typer.Option("--masks", metavar="PATH", help="Masks of `xaibench masks make`: one more level of objects."),
-    ] = None,
-    methods: Annotated[
-        str | None,
-        typer.Option("--methods", metavar="NAME,...", help="Or `all`; by default the paper's list and the controls."),
-    ] = None,
-    layer: arguments.Layer = None,
-    images: Annotated[
-        int | None, typer.Option("--images", min=1, help="How many; by default what the profile says.")
-    ] = None,
-    image_size: arguments.ImageSize = None,
-    profile: Annotated[
-        str | None,
-        typer.Option(
-            "--profile", help="`paper`: the papers' parameters; the data set's card may have a lighter default."
-        ),
-    ] = None,
-    grid: Annotated[int | None, typer.Option("--grid", help="Cells a side: 2, 4 or 8.", show_default="4")] = None,
-    baseline: Annotated[
-        str | None,
-        typer.Option("--baseline", help="What replaces deleted cells: zero, random or blur.", show_default="zero"),
-    ] = None,
-    target: Annotated[
-        str | None, typer.Option("--target", help="What is explained: label or prediction.", show_default="label")
-    ] = None,
-    attribution_output: Annotated[
-        str | None, typer.Option("--attribution-output", help="logit or probability.", show_default="logit")
-    ] = None,
-    drop_output: Annotated[
-        str | None, typer.Option("--drop-output", help="logit or probability.", show_default="logit")
-    ] = None,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The results folder.")] = Path("results"),
-    training_seed: Annotated[
-        int | None,
-        typer.Option("--training-seed", min=0, help="Of weights that a run trains itself.", show_default="0"),
-    ] = None,
-    recipe: Annotated[
-        list[str] | None,
-        typer.Option("--recipe", metavar="KEY=VALUE", help="Train them otherwise, such as epochs=4."),
-    ] = None,
-    dataset_option: Annotated[
-        list[str] | None, typer.Option("--dataset-option", metavar="KEY=VALUE", help="Such as rule=one:beak.")
-    ] = None,
-    setting: Annotated[
-        list[str] | None,
-        typer.Option("--setting", metavar="KEY=VALUE", help="Any setting of `xaibench show protocol NAME`."),
-    ] = None,
-    plugin: arguments.Plugins = None,
-    cards: arguments.Cards = None,
-    download: Annotated[bool, typer.Option("--download", help="Allow published weights to be fetched.")] = False,
-    keep_maps: Annotated[bool, typer.Option("--keep-maps", help="Also keep the attribution maps.")] = False,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, ...")] = "auto",
-    precision: Annotated[str, typer.Option("--precision", help="float32, float64, bfloat16 or float16.")] = "float32",
-    batch_size: Annotated[
-        str, typer.Option("--batch-size", metavar="auto|N", help="Images that are worked on together.")
-    ] = "auto",
-    chunk_size: Annotated[
-        str, typer.Option("--chunk-size", metavar="auto|N", help="Inputs in one pass of the network.")
-    ] = "auto",
-    workers: Annotated[str, typer.Option("--workers", metavar="auto|N", help="Processes that load images.")] = "auto",
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of noise, masks and baselines.")] = 0,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+SHORT = {
+    "grid": (int | None, "Cells a side: 2, 4 or 8.", "4"),
+    "baseline": (str | None, "What replaces deleted cells: zero, random or blur.", "zero"),
+    "target": (str | None, "What is explained: label or prediction.", "label"),
+    "attribution_output": (str | None, "logit or probability.", "logit"),
+    "drop_output": (str | None, "logit or probability.", "logit"),
+}
+"""Settings that have an option of their own: short forms of `--setting NAME=VALUE`."""
+
+
+def run(
+    given: dict[str, Any],
+    *,
+    config: Path | None,
+    print_config: bool,
+    quiet: bool,
+    **short: Any,
 ) -> None:
     """Evaluate attribution methods on a model and print the ranked board.
 
     On the embedded data set the model is trained first, once. Everything computed is stored in --out, and never
     computed again: the same command after an interruption goes on where it stopped.
     """
+    fields = merged(RunConfig, config, with_short_forms(given, short))
+    for name, what in (("protocols", "PROTOCOL, a name of `xaibench ls protocols`"), ("model", "--model")):
+        if not fields.get(name):
+            raise XaibenchError(f"missing {what}; see `xaibench run --help`")
+    request = RunConfig.parse(fields)
+    if print_config:
+        typer.echo(request.to_toml(), nl=False)
+        return
     from xaibench.cli.several import expand, run_each
     from xaibench.provenance import command_line
 
-    settings = {
-        "grid": grid, "baseline": baseline, "target": target, "attribution_output": attribution_output,
-        "drop_output": drop_output,
-    }  # fmt: skip
-    run_each(
-        arguments.parse_names(protocols), expand(model, plugin or (), cards or ()), report, dataset=dataset,
-        data_root=data_root, images=images, image_size=image_size, methods=arguments.parse_names(methods), profile=profile,
-        weights=weights, out=out, device=device, reference_model=reference_model,
-        reference_weights=reference_weights, masks=masks, layer=layer, training_seed=training_seed,
-        recipe=arguments.parse_options(recipe),
-        settings={k: v for k, v in settings.items() if v is not None} | arguments.parse_options(setting),
-        dataset_options=arguments.parse_options(dataset_option), precision=precision, batch_size=batch_size,
-        chunk_size=chunk_size, workers=workers, seed=seed, keep_maps=keep_maps, download=download,
-        plugins=plugin or (), cards=cards or (), quiet=quiet, command=command_line(),
-    )  # fmt: skip
+    command = command_line() if config is None else None  # a file may change; then the record has the options
+    run_each(request, expand(request.model, request.plugins, request.cards), report, quiet=quiet, command=command)
+
+
+def with_short_forms(given: dict[str, Any], short: dict[str, Any]) -> dict[str, Any]:
+    """What was given, with the short forms among the settings; raises XaibenchError where the two disagree."""
+    settings = dict(given.get("settings", {}))
+    for name, value in short.items():
+        if value is None:
+            continue
+        if name in settings and settings[name] != value:
+            flag = f"--{name.replace('_', '-')}"
+            raise XaibenchError(f"{flag} {value} and --setting {name}={settings[name]} disagree; leave one out")
+        settings[name] = value
+    return given | ({"settings": settings} if settings else {})
+
+
+command = command_of(
+    RunConfig,
+    run,
+    [
+        option("config", ConfigFile),
+        option("print_config", PrintConfig, False),
+        *(
+            option(name, Annotated[kind, typer.Option(f"--{name.replace('_', '-')}", help=text, show_default=default)])
+            for name, (kind, text, default) in SHORT.items()
+        ),
+        option("quiet", Annotated[bool, typer.Option("--quiet", help="No progress.")], False),
+    ],
+)
 
 
 def report(results: Results) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -12,6 +12,7 @@ from xaibench.errors import XaibenchError
 
 if TYPE_CHECKING:
     from xaibench.evaluation.api import Results
+    from xaibench.evaluation.config import RunConfig
 
 WILD = frozenset("*?[")
 
@@ -40,20 +41,22 @@ def expand(text: str, plugins: Iterable[Path], cards: Iterable[Path]) -> list[st
     return list(dict.fromkeys(found))
 
 
-def run_each(protocols: Sequence[str], models: Sequence[str], report: Callable[[Results], None], **asked: Any) -> None:
-    """Runs every model with the same options and reports on each.
+def run_each(
+    request: RunConfig, models: Sequence[str], report: Callable[[Results], None], *, quiet: bool, command: str | None
+) -> None:
+    """Carries out a request for every model and reports on each.
 
     What one model cannot do does not stop the others: it is said when all are done. Raises XaibenchError then, or at
     once where there is one model.
     """
-    from xaibench.evaluation.api import MethodFailed, run
+    from xaibench.evaluation.api import MethodFailed, run_config
 
     failed: dict[str, str] = {}
     for number, model in enumerate(models, 1):
         if len(models) > 1:
             typer.echo(f"{'' if number == 1 else chr(10)}model {number}/{len(models)}: {model}\n")
         try:
-            report(run(protocols, model=model, **asked))
+            report(run_config(request.model_copy(update={"model": model}), quiet=quiet, command=command))
         except XaibenchError as error:
             if isinstance(error, MethodFailed):
                 report(error.results)
@@ -64,4 +67,4 @@ def run_each(protocols: Sequence[str], models: Sequence[str], report: Callable[[
     if failed:
         raise XaibenchError(f"{len(failed)} of {len(models)} models not done: {', '.join(failed)} (see above)")
     if len(models) > 1:
-        typer.echo(f"\ncompare them:  xaibench leaderboard {protocols[0]} --by model --out {asked['out']}")
+        typer.echo(f"\ncompare them:  xaibench leaderboard {request.protocols[0]} --by model --out {request.out}")

@@ -10,10 +10,11 @@ import os
 import signal
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
+import torch
 from torch.utils.data import DataLoader, default_collate
 from torch.utils.data import Dataset as TorchDataset
 
@@ -25,16 +26,13 @@ _END = object()
 
 
 class _Groups(TorchDataset):
-    """Groups of image ids as lists of samples, by number."""
+    """Groups of image ids as lists of samples."""
 
-    def __init__(self, dataset: Dataset, groups: Sequence[Sequence[str]]):
-        self.dataset, self.groups = dataset, groups
+    def __init__(self, dataset: Dataset):
+        self.dataset = dataset
 
-    def __len__(self) -> int:
-        return len(self.groups)
-
-    def __getitem__(self, index: int) -> list[Sample]:
-        return [load_sample(self.dataset, image_id) for image_id in self.groups[index]]
+    def __getitem__(self, image_ids: Sequence[str]) -> list[Sample]:
+        return [load_sample(self.dataset, image_id) for image_id in image_ids]
 
 
 def load_sample(dataset: Dataset, image_id: str) -> Sample:
@@ -89,14 +87,20 @@ class Groups:
 
 
 def load_groups(
-    dataset: Dataset, groups: Sequence[Sequence[str]], workers: int, collate: Callable | None = None
+    dataset: Dataset,
+    groups: Iterable[Sequence[str]],
+    workers: int,
+    collate: Callable | None = None,
+    generator: torch.Generator | None = None,
 ) -> Groups:
     """A list of samples for each group of image ids, in order, or what `collate` makes of the list.
 
-    workers: processes that load ahead; 0 loads in this one. Raises XaibenchError, while it is gone through, for an
-    image that cannot be loaded.
+    groups may be a generator: it is asked for the next group only shortly before that is loaded. workers: processes
+    that load ahead; 0 loads in this one. generator: what torch seeds these processes from, by default its global one.
+    Raises XaibenchError, while it is gone through, for an image that cannot be loaded.
     """
-    return Groups(make_loader(_Groups(dataset, groups), workers, collate or _same, batch_size=None))
+    how = {"batch_size": None, "sampler": groups, "generator": generator}
+    return Groups(make_loader(_Groups(dataset), workers, collate or _same, **how))
 
 
 def make_loader(data: TorchDataset, workers: int, collate: Callable = default_collate, **how: Any) -> DataLoader:

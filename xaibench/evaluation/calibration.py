@@ -1,67 +1,67 @@
-"""Fitting protocols that ask for it: each method on its own, to its maps of held-out images."""
+"""Fitting protocols to held-out images before they score: each method has settings of its own."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from xaibench.attribution.runner import ModelRunner
-from xaibench.datasets.base import validate_sample
 from xaibench.datasets.loading import load_groups
 from xaibench.errors import XaibenchError
-from xaibench.evaluation.batch import batch_evidence
-from xaibench.evaluation.executor import Loop, draw_maps
-from xaibench.evaluation.plan import ProtocolRun
+from xaibench.evaluation.compute import Computer, draw_maps
+from xaibench.evaluation.plan import Job, ProtocolRun
 from xaibench.evaluation.plugin_errors import MethodRaised, call_protocol, in_one_line
-from xaibench.evaluation.targets import TargetBatch, collect_targets
+from xaibench.evaluation.resources import Resources
+from xaibench.evaluation.targets import collect_targets
 from xaibench.progress import bar
 from xaibench.protocols.base import Protocol
 
 
-def fit_protocols(
-    loop: Loop, runner: ModelRunner, wanted: Iterable[tuple[int, int]], quiet: bool
-) -> dict[tuple[int, int], Protocol]:
-    """The protocols of cells (judge, method), fitted to the method's maps of the held-out images.
+def calibrate(
+    computer: Computer, keys: set[str], known: Mapping[str, Mapping[str, float]], resources: Resources, quiet: bool
+) -> dict[str, Protocol]:
+    """The fitted protocols of those jobs with these result keys whose protocols are fitted at all.
 
-    A method that fails here fails under that protocol; the loop's tally says why. Raises XaibenchError where a held-out
-    image is among those that are evaluated.
+    known: what earlier runs chose, by result key, which is kept. A method that fails here fails under that protocol;
+    the computer's tally says why. Raises XaibenchError where a held-out image is among those that are evaluated.
     """
-    plan, found = loop.plan, {}
-    for number in sorted({j for j, _ in wanted}):
-        judge, methods = plan.judges[number], [m for j, m in wanted if j == number]
-        images = plan.held_out.first(judge.protocol.held_out_images)
-        if both := set(images) & set(plan.images):
-            raise XaibenchError(
-                f"{judge.card.name}: {len(both)} of {len(images)} held-out images are evaluated too, such as "
-                f"{min(both)}; evaluate fewer (--images), hold out fewer (held_out) or name a fixed threshold"
-            )
-        prepared: list[Any] = []
-        maps: dict[int, list[Tensor]] = {m: [] for m in methods}
-        groups = [images[at : at + loop.batch] for at in range(0, len(images), loop.batch)]
-        with bar(f"fitting {judge.card.name} on held-out images", len(images), quiet) as progress:
-            for samples in load_groups(plan.held_out.dataset, groups, loop.workers):
-                for sample in samples:
-                    validate_sample(sample, plan.side, len(plan.dataset.classes), plan.dataset.name)
-                base = batch_evidence(samples, plan.held_out.dataset, plan.model, runner, loop.device, loop.seed)
-                asks = collect_targets([judge], base, None, samples)[
-                    judge.protocol.target, judge.protocol.attribution_output
-                ]
-                if len(asks.evidence.targets):
-                    prepared.append(call_protocol(judge, judge.protocol.prepare, asks.evidence))
-                    _draw(loop, judge, asks, prepared[-1], maps)
-                progress.advance(len(samples))
-        found |= {(number, m): judge.protocol.fit(prepared, drawn) for m, drawn in maps.items()}
+    jobs = [job for job in computer.plan.jobs if job.key in keys and job.protocol.protocol.held_out_images]
+    found = {job.key: job.protocol.protocol.with_fitted(known[job.key]) for job in jobs if job.key in known}
+    open_jobs = [job for job in jobs if job.key not in found]
+    for run in dict.fromkeys(job.protocol for job in open_jobs):
+        found |= _fit(computer, run, [job for job in open_jobs if job.protocol is run], resources, quiet)
     return found
 
 
-def _draw(loop: Loop, judge: ProtocolRun, asks: TargetBatch, shared: Any, maps: dict[int, list[Tensor]]) -> None:
-    """Appends each method's maps of a batch; a method that raises is taken out, and the tally says why."""
-    for m in list(maps):
-        card, parameters = loop.plan.methods[m]
-        try:
-            maps[m].append(draw_maps(card, parameters, judge, asks, shared, {}))
-        except MethodRaised as raised:
-            loop.tally.failed[f"{card.name} under {judge.card.name}"] = in_one_line(raised.error)
-            del maps[m]
+def _fit(
+    computer: Computer, run: ProtocolRun, jobs: Sequence[Job], resources: Resources, quiet: bool
+) -> dict[str, Protocol]:
+    """One protocol, fitted to the maps of each job's method."""
+    plan = computer.plan
+    images = plan.held_out.first(run.protocol.held_out_images)
+    if both := set(images) & set(plan.images):
+        raise XaibenchError(
+            f"{run.name}: {len(both)} of {len(images)} held-out images are evaluated too, such as "
+            f"{min(both)}; evaluate fewer (--images), hold out fewer (held_out) or name a fixed threshold"
+        )
+    prepared: list[Any] = []
+    maps: dict[str, list[Tensor]] = {job.key: [] for job in jobs}
+    groups = [images[at : at + resources.batch] for at in range(0, len(images), resources.batch)]
+    with bar(f"fitting {run.name} on held-out images", len(images), quiet) as progress:
+        for samples in load_groups(plan.held_out.dataset, groups, resources.workers, generator=torch.Generator()):
+            base = computer.evidence(samples, plan.held_out.dataset)
+            targets = collect_targets([run], base, None, samples)[run.protocol.target, run.protocol.attribution_output]
+            if len(targets):
+                prepared.append(call_protocol(run, run.protocol.prepare, targets.evidence))
+                for job in jobs:
+                    if job.key not in maps:
+                        continue
+                    try:
+                        maps[job.key].append(draw_maps(job.method, run, targets, prepared[-1], {}))
+                    except MethodRaised as raised:
+                        computer.tally.failed[f"{job.method.name} under {run.name}"] = in_one_line(raised.error)
+                        del maps[job.key]
+            progress.advance(len(samples))
+    return {key: run.protocol.fit(prepared, drawn) for key, drawn in maps.items()}

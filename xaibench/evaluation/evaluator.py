@@ -1,160 +1,172 @@
-"""Computing what a plan lacks in a results folder, and the record of that whatever happens."""
+"""Computing what a plan lacks in a results folder, and the record of that whatever happens.
+
+The evaluator alone decides what is complete, from rows and the job list; executors only compute.
+"""
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from xaibench.attribution.runner import PRECISIONS, ModelRunner
 from xaibench.errors import XaibenchError
-from xaibench.evaluation.calibration import fit_protocols
-from xaibench.evaluation.executor import Loop, Tally
-from xaibench.evaluation.plan import Cells, Plan
-from xaibench.evaluation.resolve import ResolvedRun
-from xaibench.evaluation.resources import choose_chunk
-from xaibench.locks import claim
+from xaibench.evaluation.calibration import calibrate
+from xaibench.evaluation.compute import Computer, Tally, open_computer, ready
+from xaibench.evaluation.config import RunConfig
+from xaibench.evaluation.executor import Executor, LocalExecutor
+from xaibench.evaluation.plan import Plan
+from xaibench.evaluation.resources import Resources
+from xaibench.evaluation.shards import SLOTS, Shard, cut, part_of
+from xaibench.locks import announced, holder
 from xaibench.masks.dataset import mask_key_fields
-from xaibench.models.dilate import sample_input
 from xaibench.progress import bar
+from xaibench.results.completion import Completion
 from xaibench.results.manifest import RunManifest, load_runs
 from xaibench.results.maps import MapStore
 from xaibench.results.store import Store
 
+WAIT_SECONDS = 1.0  # between two looks at shards that another process computes
+
 
 @dataclass(frozen=True)
-class Sizes:
-    """How the work is cut: images whose evidence lives together, inputs per pass (or `auto`), loading processes."""
+class Evaluator:
+    """A request with its plan, and where its results are stored.
 
-    batch: int
-    chunk: int | str
-    workers: int
-
-
-def compute(
-    order: ResolvedRun, plan: Plan, cells: Cells, store: Store, sizes: Sizes, device: str, keep_maps: bool, quiet: bool,
-    command: str,
-) -> tuple[RunManifest, Tally]:  # fmt: skip
-    """Computes what a plan lacks in a store, unless another process is computing it right now.
-
-    cells are the plan's. The record is the one that the store keeps; the tally counts what was computed now.
+    command: how the run was started, for the record. say is told what a user should know while it runs; quiet shows no
+    progress. objects: what of the request was an object of a Python session.
     """
-    keys = [cell.key for cell in cells.values()]
-    maps = MapStore(store.root) if keep_maps else None
-    _check_photos(plan, keys, store)
-    missing = _missing(plan, keys, store, maps)
-    doing = f"the same results are being computed in {store.root} right now"
-    with claim(store.root / "locks", missing, command, doing, ", or choose another --out"):
-        missing = missing and _missing(plan, keys, store, maps)  # another process may just have ended
-        return _fill(order, plan, cells, missing, store, maps, sizes, device, quiet, command)
+
+    config: RunConfig
+    plan: Plan
+    store: Store
+    resources: Resources
+    command: str
+    say: Callable[[str], None]
+    quiet: bool
+    objects: Sequence[str] = ()
+
+    def evaluate(self) -> tuple[RunManifest, Tally]:
+        """Computes what the folder lacks, except for what other processes are computing right now, which is waited for.
+
+        The record is the one that the folder keeps; the tally counts what was computed here. Raises XaibenchError where
+        an image was replaced since its rows were stored, and where nothing can be written.
+        """
+        plan, config = self.plan, self.config
+        keys = [job.key for job in plan.jobs]
+        self._check_images(keys)
+        maps = MapStore(self.store.root) if config.keep_maps else None
+        completion = Completion(self.store, keys, plan.images, maps)
+        chunk = ready(plan, self.resources.device, self.resources.chunk, config.precision)
+        manifest = self._manifest(chunk)
+        self.store.register(job.cell for job in plan.jobs)
+        manifest.save(self.store)
+        shards = part_of(cut(plan.images, self.resources.batch), config.part)
+        missing = completion.missing(image for shard in shards for image in shard.images)
+        todo = len(set().union(*missing.values()))
+        title = f"{','.join(manifest.protocols)} on {' against '.join(model.name for model in plan.models)}"
+        try:
+            with (
+                bar(title, todo, self.quiet or not todo) as progress,
+                open_computer(plan, self.resources.device, chunk, config.precision, config.seed) as computer,
+            ):
+                self._calibrate(computer, manifest, set(missing))
+                executor = LocalExecutor(computer, completion, self.store, maps, self.resources.workers, progress)
+                self._execute(executor, completion, shards, keys)
+                tally = computer.tally
+        except BaseException as error:
+            manifest.finish("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
+            manifest.save(self.store)
+            raise
+        self._finish(manifest, tally, completion)
+        return manifest, tally
+
+    def _check_images(self, keys: Sequence[str]) -> None:
+        """Raises XaibenchError where an image was replaced since its rows were stored."""
+        if self.plan.dataset.on_disk:
+            wanted = set(self.plan.images)
+            for image_id, digest in self.store.digests(keys).items():
+                if image_id in wanted and self.plan.dataset.digest(image_id) != digest:
+                    raise XaibenchError(
+                        f"photo {image_id} has changed since its rows were stored in {self.store.root}; "
+                        "restore it, or use another --out"
+                    )
+
+    def _manifest(self, chunk: int) -> RunManifest:
+        plan = self.plan
+        return RunManifest(
+            command=self.command,
+            config=self.config.changed(),
+            objects=list(self.objects),
+            protocols=[run.name for run in plan.protocols],
+            boards=sorted({job.cell.board for job in plan.jobs}),
+            cells=[job.key for job in plan.jobs],
+            images={"list": self.store.save_list(plan.images), "count": len(plan.images)},
+            classes=list(plan.dataset.classes),
+            device=self.resources.device,
+            precision=self.config.precision,
+            batch_size=self.resources.batch,
+            chunk_size=chunk,
+            workers=self.resources.workers,
+            training=plan.training,
+            masks=mask_key_fields(plan.dataset) or None,
+            skipped=plan.skipped,
+        )
+
+    def _calibrate(self, computer: Computer, manifest: RunManifest, keys: set[str]) -> None:
+        """Fits the protocols that ask for it, and records what was chosen; what earlier runs chose is kept."""
+        known = {key: chosen for run in load_runs(self.store) for key, chosen in run.fitted.items()}
+        computer.fitted.update(calibrate(computer, keys, known, self.resources, self.quiet))
+        manifest.fitted = {key: protocol.fitted() for key, protocol in computer.fitted.items()}
+        if manifest.fitted:
+            manifest.save(self.store)  # other parts of the same run need not choose again
+
+    def _execute(
+        self, executor: Executor, completion: Completion, shards: Sequence[Shard], keys: Sequence[str]
+    ) -> None:
+        """Computes shards, and waits for those that other processes compute: whoever dies leaves them free."""
+        locks = self.store.root / "locks"
+        if not completion.missing(image for shard in shards for image in shard.images):
+            return
+        with announced(locks, [f"{key}-{slot:02d}" for key in keys for slot in range(SLOTS)], self.command):
+            busy = executor.execute(shards)
+            if busy:
+                name = busy[0].locks(keys)[0]
+                images = sum(len(shard.images) for shard in busy)
+                self.say(f"waiting for {images} images that are being computed by {holder(locks, name, others=True)}")
+            while busy:
+                time.sleep(WAIT_SECONDS)
+                completion.refresh()
+                busy = executor.execute(busy)
+
+    def _finish(self, manifest: RunManifest, tally: Tally, completion: Completion) -> None:
+        """Decides how the run ended, and stores its record."""
+        completion.refresh()
+        manifest.accuracy = self._accuracy(manifest.cells)
+        manifest.forward_equivalents = tally.forward_equivalents / tally.images if tally.images else None
+        manifest.warnings = self._fewer_images() + _undefined_maps(tally)
+        partial = "partial" if self.config.shard and completion.missing() else "complete"
+        manifest.finish("failed" if tally.failed else partial)
+        manifest.save(self.store)
+
+    def _accuracy(self, keys: Sequence[str]) -> dict[str, int] | None:
+        """How many images of the list the model gets right; None where its classes are not those of the data set."""
+        if not self.plan.comparable:
+            return None
+        rows = self.store.rows(keys, columns=["image_id", "prediction"]).drop_duplicates("image_id")
+        found = dict(zip(rows["image_id"], rows["prediction"], strict=True))
+        known = [i for i in self.plan.images if i in found]
+        return {"correct": sum(int(found[i]) in self.plan.dataset.labels(i) for i in known), "images": len(known)}
+
+    def _fewer_images(self) -> list[str]:
+        """A line where a data set has fewer images than a run asks for."""
+        wanted, there = self.config.images, len(self.plan.images)
+        name = self.plan.protocols[0].context["dataset"]["name"]
+        return [f"{name} has {there} images, not the {wanted} asked for"] if wanted and wanted > there else []
 
 
-def _fill(
-    order: ResolvedRun, plan: Plan, cells: Cells, missing: dict[str, set[str]], store: Store, maps: MapStore | None,
-    sizes: Sizes, device: str, quiet: bool, command: str,
-) -> tuple[RunManifest, Tally]:  # fmt: skip
-    """Computes what is missing, and keeps the record of it whatever happens."""
-    keys = [cell.key for cell in cells.values()]
-    models = [plan.model, *([plan.reference] if plan.reference else [])]
-    for model in models:
-        model.freeze(device, PRECISIONS["float64" if order.precision == "float64" else "float32"])
-    examples = [sample_input(m.encoding.channels, plan.side).to(next(m.net.parameters())) for m in models]
-    chunk = min(choose_chunk(sizes.chunk, m.net, example) for m, example in zip(models, examples, strict=True))
-    manifest = RunManifest(
-        command=command,
-        protocols=[card.name for card in order.cards],
-        boards=sorted({cell.board for cell in cells.values()}),
-        cells=keys,
-        images={"list": store.save_list(plan.images), "count": len(plan.images)},
-        classes=list(plan.dataset.classes),
-        device=device,
-        precision=order.precision,
-        batch_size=sizes.batch,
-        chunk_size=chunk,
-        workers=sizes.workers,
-        training=plan.training,
-        masks=mask_key_fields(plan.dataset) or None,
-        skipped=plan.skipped,
-    )
-    store.register(cells.values())
-    manifest.save(store)
-    todo = len(set().union(*missing.values()))
-    try:
-        title = f"{','.join(manifest.protocols)} on {' against '.join(model.name for model in models)}"
-        with ExitStack() as stack:
-            progress = stack.enter_context(bar(title, todo, quiet or not todo))
-            runner = [ModelRunner(model.net, chunk=chunk, precision=order.precision) for model in models]
-            for each in runner:
-                stack.enter_context(each)
-            loop = Loop(plan, cells, missing, store, maps, device, sizes.batch, sizes.workers, order.seed, progress)
-            manifest.fitted = _fit(loop, runner[0], store, quiet)
-            tally = loop.run(*runner)
-    except BaseException as error:
-        manifest.finish("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
-        manifest.save(store)
-        raise
-    manifest.accuracy = _accuracy(plan, store, keys)
-    manifest.forward_equivalents = tally.forward_equivalents / tally.images if tally.images else None
-    manifest.warnings = _fewer(order, plan) + _warnings(tally)
-    manifest.finish("failed" if tally.failed else "complete")
-    manifest.save(store)
-    return manifest, tally
-
-
-def _fit(loop: Loop, runner: ModelRunner, store: Store, quiet: bool) -> dict[str, dict[str, float]]:
-    """Fits the protocols that ask for it, and gives the loop what was fitted; what earlier runs chose is kept."""
-    asked = {
-        place: cell.key
-        for place, cell in loop.cells.items()
-        if cell.key in loop.missing and loop.plan.judges[place[0]].protocol.held_out_images
-    }
-    known = {key: chosen for run in load_runs(store) for key, chosen in run.fitted.items()}
-    for (j, m), key in asked.items():
-        if key in known:
-            loop.fitted[j, m] = loop.plan.judges[j].protocol.with_fitted(known[key])
-    loop.fitted |= fit_protocols(loop, runner, [place for place in asked if place not in loop.fitted], quiet)
-    return {asked[place]: protocol.fitted() for place, protocol in loop.fitted.items()}
-
-
-def _check_photos(plan: Plan, keys: list[str], store: Store) -> None:
-    """Raises XaibenchError where a photo was replaced since its rows were stored."""
-    if plan.dataset.on_disk:
-        wanted = set(plan.images)
-        for image_id, digest in store.digests(keys).items():
-            if image_id in wanted and plan.dataset.digest(image_id) != digest:
-                raise XaibenchError(
-                    f"photo {image_id} has changed since its rows were stored in {store.root}; "
-                    "restore it, or use another --out"
-                )
-
-
-def _missing(plan: Plan, keys: list[str], store: Store, maps: MapStore | None) -> dict[str, set[str]]:
-    """For each cell the images of the list without rows (or without maps, where those are to be kept)."""
-    wanted, done = set(plan.images), store.done(keys)
-    missing = {key: wanted - done[key] for key in keys}
-    if maps:
-        missing = {key: left | (wanted - maps.done(key)) for key, left in missing.items()}
-    return {key: left for key, left in missing.items() if left}
-
-
-def _accuracy(plan: Plan, store: Store, keys: list[str]) -> dict[str, int] | None:
-    """How many images of the list the model gets right; None where its classes are not those of the data set."""
-    if not plan.comparable:
-        return None
-    rows = store.rows(keys, columns=["image_id", "prediction"]).drop_duplicates("image_id")
-    found = dict(zip(rows["image_id"], rows["prediction"], strict=True))
-    known = [i for i in plan.images if i in found]
-    return {"correct": sum(int(found[i]) in plan.dataset.labels(i) for i in known), "images": len(known)}
-
-
-def _fewer(order: ResolvedRun, plan: Plan) -> list[str]:
-    """A line where a data set has fewer images than a run asks for."""
-    asked, there = order.images, len(plan.images)
-    return [f"{order.data.name} has {there} images, not the {asked} asked for"] if asked and asked > there else []
-
-
-def _warnings(tally: Tally) -> list[str]:
+def _undefined_maps(tally: Tally) -> list[str]:
     return [
-        f"{number} maps of {method} are constant or not finite: {protocol} counts them as knowing nothing"
+        f"{number} maps of {method} are constant or not finite: {protocol} counts them at chance level"
         for (protocol, method), number in tally.undefined.items()
         if method != "constant"
     ]

@@ -1,18 +1,16 @@
-"""Held-out images of a data set, to which protocols are fitted before they judge."""
+"""Held-out images of a data set, to which protocols are fitted before they score."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from xaibench.datasets.base import Dataset
 from xaibench.datasets.open import open_dataset
 from xaibench.errors import XaibenchError
+from xaibench.evaluation.resolve import ResolvedRun
 from xaibench.hashing import content_hash
-
-if TYPE_CHECKING:
-    from xaibench.evaluation.resolve import ResolvedRun
 
 
 @dataclass(frozen=True)
@@ -36,13 +34,13 @@ class HeldOut:
         return {"images": count, "list": content_hash("\n".join(listed).encode())}
 
 
-def open_held_out(order: ResolvedRun) -> HeldOut | None:
-    """The held-out images of an order, where any of its protocols is fitted.
+def open_held_out(run: ResolvedRun) -> HeldOut | None:
+    """The held-out images of a run, where any of its protocols is fitted.
 
     They are the data set's validation part, or, where that is what is evaluated, the last images of its order.
     """
-    if not any(protocol.held_out_images for protocol in order.protocols):
+    if not any(protocol.held_out_images for _, protocol in run.protocols):
         return None
-    dataset = open_dataset(order.data, order.root, order.options, "validation")
+    dataset = open_dataset(run.data, run.config.data_root, run.config.dataset_options, "validation")
     listed = dataset.image_list()
-    return HeldOut(dataset, listed[::-1] if set(listed) & set(order.dataset.ids) else listed)
+    return HeldOut(dataset, listed[::-1] if set(listed) & set(run.dataset.ids) else listed)

@@ -1,190 +1,155 @@
-"""What a run computes: the model with its weights, protocols, methods, images, and the cells of their results."""
+"""What a run computes: jobs, each one method under one protocol with the key of its results; and its images.
+
+A plan trains nothing and stores nothing. Which images a job still lacks follows from the stored rows alone
+(`results.completion`).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from functools import cached_property
 from typing import Any
 
 from xaibench.attribution.adapters.regions import method_regions, same_partition
 from xaibench.attribution.adapters.trial import trial_of
-from xaibench.attribution.methods import choose_methods, merge_parameters
+from xaibench.attribution.methods import fitting_methods, incompatibility, is_default, merge_parameters
 from xaibench.attribution.stages import with_layer
-from xaibench.cards import Alignment, MethodCard, ProtocolCard
+from xaibench.cards import MethodCard, ProtocolCard
 from xaibench.datasets.base import Dataset
-from xaibench.errors import XaibenchError
 from xaibench.evaluation.held_out import HeldOut, open_held_out
 from xaibench.evaluation.keys import make_context, method_part
 from xaibench.evaluation.resolve import ResolvedRun
+from xaibench.evaluation.weights import OpenedModels
 from xaibench.models.base import Model
-from xaibench.models.open import open_model
-from xaibench.models.state import StateFile, check_classes
 from xaibench.protocols.base import Protocol
 from xaibench.results.cells import Cell
-from xaibench.training.api import plan_training
-from xaibench.training.config import TrainingConfig
-from xaibench.training.find import WeightsRequest, find_weights, how_to_get_weights, missing_weights, own_file
-from xaibench.training.resources import Resources
-from xaibench.training.tasks import alignment_fields
-
-MODEL_ALONE = -1  # the number of the method in cells of protocols that judge none
-
-Cells = dict[tuple[int, int], Cell]  # by the numbers of judge and method
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ProtocolRun:
-    """A protocol of a run: its card, the object, and the context that its cells share."""
+    """A protocol in a run: its card, the object with its settings, and the context that its results share."""
 
     card: ProtocolCard
     protocol: Protocol
     context: dict[str, Any]
 
+    @property
+    def name(self) -> str:
+        """The protocol's name."""
+        return self.card.name
+
+
+@dataclass(frozen=True, eq=False)
+class MethodRun:
+    """A method in a run: its card, and the parameters that it runs with."""
+
+    card: MethodCard
+    parameters: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The method's name."""
+        return self.card.name
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """One method under one protocol; method None where the protocol scores the model alone. cell: the key of the
+    results, with all that it hashes."""
+
+    protocol: ProtocolRun
+    method: MethodRun | None
+    cell: Cell
+
+    @property
+    def key(self) -> str:
+        """The result key: the value of the column `cell` in its rows."""
+        return self.cell.key
+
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run computes: every method under every judge on every image of the list.
+    """Everything that a run computes: every job on every image of the list.
 
-    reference is the second model, for judges that compare two.
+    images: ids of the list, of which protocols of the plan may need others besides. skipped: why methods of a default
+    list are left out. training: what is known of the model's training here. side: height and width of the images in
+    pixels. comparable: whether the model's classes are those of the data set. reference: the second model, for
+    protocols that compare two. held_out: images that protocols are fitted to.
     """
 
     dataset: Dataset
     model: Model
-    judges: list[ProtocolRun]
-    methods: list[tuple[MethodCard, dict[str, Any]]]
-    images: list[str]
+    protocols: tuple[ProtocolRun, ...]
+    methods: tuple[MethodRun, ...]
+    images: tuple[str, ...]
     skipped: dict[str, str]
     training: dict[str, Any] | None
-    side: int  # height and width of the images in pixels
-    comparable: bool  # whether the model's classes are those of the data set
+    side: int
+    comparable: bool
     reference: Model | None = None
-    held_out: HeldOut | None = None  # where a protocol is fitted before it judges
+    held_out: HeldOut | None = None
 
-    def cells(self) -> Cells:
-        """All cells by (judge, method) number; an oracle has one only under protocols that can draw it, and a protocol
-        without a method one of its own, at `MODEL_ALONE`."""
-        alone = [(j, judge) for j, judge in enumerate(self.judges) if judge.protocol.without_method]
-        # once: they hash the files of plug-ins
-        parts = [method_part(*method, self.model.stages) for method in self.methods]
-        return {(j, MODEL_ALONE): Cell(judge.context, None) for j, judge in alone} | {
-            (j, m): Cell(judge.context, parts[m] | {"kind": self._kind(judge.protocol, *method)})
-            for j, judge in enumerate(self.judges)
-            for m, method in enumerate(self.methods)
-            if not judge.protocol.without_method
-            if method[0].role != "oracle" or judge.protocol.has_oracle
-        }
+    @cached_property
+    def jobs(self) -> tuple[Job, ...]:
+        """All jobs: those without a method first, then protocol by protocol; an oracle has one only under protocols
+        that can draw it."""
+        # once for all protocols: the parts hash the files of plug-ins
+        parts = {method: method_part(method.card, method.parameters, self.model.stages) for method in self.methods}
+        alone = [run for run in self.protocols if run.protocol.without_method]
+        return (
+            *(Job(run, None, Cell(run.context, None)) for run in alone),
+            *(
+                Job(run, method, Cell(run.context, part | {"kind": self._kind(run.protocol, method)}))
+                for run in self.protocols
+                if run not in alone
+                for method, part in parts.items()
+                if method.card.role != "oracle" or run.protocol.has_oracle
+            ),
+        )
 
-    def _kind(self, protocol: Protocol, card: MethodCard, parameters: dict[str, Any]) -> str:
-        """What a board calls a method: one that perturbs the protocol's own regions measures what is asked of it."""
+    @property
+    def models(self) -> list[Model]:
+        """The model, and the second where there is one."""
+        return [self.model, *([self.reference] if self.reference else [])]
+
+    def of_images(self, images: Sequence[str]) -> Plan:
+        """The same plan for other images."""
+        return replace(self, images=tuple(images))
+
+    def _kind(self, protocol: Protocol, method: MethodRun) -> str:
+        """What a board calls a method: an oracle, where it perturbs the protocol's own regions."""
         size = (self.side, self.side)
-        asked = protocol.regions(size)
-        own = method_regions(card, parameters, size) if asked is not None else None
-        return "oracle" if own is not None and same_partition(own, asked) else card.role
+        regions = protocol.regions(size)
+        own = method_regions(method.card, method.parameters, size) if regions is not None else None
+        return "oracle" if own is not None and same_partition(own, regions) else method.card.role
 
 
-def open_plan(order: ResolvedRun, *, download: bool, workers: int, device: str, quiet: bool) -> Plan:
-    """The plan of an order: finds or makes the weights, and keys every result."""
-    model, state, other = _network(order, download, workers, device, quiet)
-    second = _second(order, model, download, workers, device, quiet) if order.reference else None
-    alignment = model.weights["alignment"] and Alignment(**model.weights["alignment"])
-    for card, judge in zip(order.cards, order.protocols, strict=True):
-        problem = judge.check_weights(alignment) if card.weights == "aligned" else None
-        if problem:
-            raise _unaligned(card, judge, problem, order)
-    trial = trial_of(model, order.data.geometry.crop, [judge.attribution_output for judge in order.protocols])
-    methods, skipped = choose_methods(
-        order.methods, model.name, model.family, bool(model.cam_layer), trial, order.layer
-    )
-    held_out = open_held_out(order)
+def make_plan(run: ResolvedRun, models: OpenedModels) -> Plan:
+    """The plan of a request whose models are there; raises XaibenchError for a named method that does not fit."""
+    model = models.model
+    trial = trial_of(model, run.data.geometry.crop, [protocol.attribution_output for _, protocol in run.protocols])
+
+    def reason_against(card: MethodCard) -> str | None:
+        return incompatibility(card, model.family, bool(model.cam_layer), run.layer) or trial(card)
+
+    default = is_default(run.config.methods)
+    cards, skipped = fitting_methods(run.methods, default, model.name, model.family, reason_against)
+    held_out = open_held_out(run)
+    overrides = run.profile.overrides
     return Plan(
-        dataset=order.dataset,
+        dataset=run.dataset,
         model=model,
-        judges=[
-            ProtocolRun(card, judge, make_context(order, card, judge, model, second, held_out))
-            for card, judge in zip(order.cards, order.protocols, strict=True)
-        ],
-        methods=[(c, with_layer(c, merge_parameters(c, order.spending.overrides), order.layer)) for c in methods],
-        images=order.dataset.image_list(order.images),
+        protocols=tuple(
+            ProtocolRun(card, protocol, make_context(run, card, protocol, model, models.reference, held_out))
+            for card, protocol in run.protocols
+        ),
+        methods=tuple(MethodRun(c, with_layer(c, merge_parameters(c, overrides), run.layer)) for c in cards),
+        images=tuple(run.dataset.image_list(run.images)),
         skipped=skipped,
-        training=state.header or None,
-        side=order.data.geometry.crop,
-        comparable=other is None,
-        reference=second,
+        training=models.training,
+        side=run.data.geometry.crop,
+        comparable=models.comparable,
+        reference=models.reference,
         held_out=held_out,
     )
-
-
-def _second(order: ResolvedRun, model: Model, download: bool, workers: int, device: str, quiet: bool) -> Model:
-    """The second model of an order, found or made as the first was; its classes must be the first one's."""
-    card, wanted = order.reference
-    try:
-        second, _, _ = _network(replace(order, model=card, wanted=wanted), download, workers, device, quiet)
-    except XaibenchError as error:
-        raise XaibenchError(f"the second model (--reference-model, --reference-weights): {error}") from error
-    if second.classes != model.classes:
-        raise XaibenchError(
-            f"--reference-model {second.name} tells {second.classes} classes apart, {model.name} {model.classes}; "
-            "compare models of the same classes"
-        )
-    return second
-
-
-def _network(
-    order: ResolvedRun, download: bool, workers: int, device: str, quiet: bool
-) -> tuple[Model, StateFile, int | None]:
-    """The model with its weights, what these were read from, and their number of classes where the data set's is
-    another."""
-
-    def weights() -> Path:
-        return _weights(order, download, workers, device, quiet)
-
-    found = open_model(
-        order.model, order.data, len(order.dataset.classes), order.wanted.choice, weights, order.any_classes
-    )
-    if order.wanted.choice in ("plain", "aligned"):  # a file that is named is taken for these classes
-        check_classes(found[1], order.dataset.classes, order.data.name)
-    if trained := _trained_words(order):
-        found[0].weights["label"] += f", {trained}"
-    return found
-
-
-def _trained_words(order: ResolvedRun) -> str:
-    """How weights are trained for an order otherwise than usual, for titles."""
-    words = [f"training seed {order.training_seed}"] if order.training_seed else []
-    return ", ".join([*words, *(f"{name} {value}" for name, value in order.recipe.items())])
-
-
-def _weights(order: ResolvedRun, download: bool, workers: int, device: str, quiet: bool) -> Path:
-    """The file of the weights that an order wants; trained now where the data set has a recipe for it."""
-    if path := own_file(order.model, order.data, order.wanted):
-        if order.training_seed is not None or order.recipe:
-            raise XaibenchError(
-                f"model {order.model.name} is what one training gave; --training-seed and --recipe need a model that a "
-                "run trains itself"
-            )
-        return path
-    if not order.data.recipe or order.wanted.choice not in ("plain", "aligned"):
-        path = find_weights(order.model, order.data, order.wanted, download, order.options)
-        if path is None:
-            raise missing_weights(order.model, order.data, order.wanted)
-        return path
-    alignment = order.wanted.alignment if order.wanted.choice == "aligned" else None
-    config = TrainingConfig(
-        model=order.model.name,
-        dataset=order.data.name,
-        data_root=order.root,
-        dataset_options=order.options,
-        recipe=order.recipe,
-        download=download,
-        seed=order.training_seed or 0,
-        image_size=order.data.geometry.crop,
-        **alignment_fields(alignment),
-    )
-    training = plan_training(config)
-    return training.run(resources=Resources(workers, device, quiet=quiet))
-
-
-def _unaligned(card: ProtocolCard, judge: Protocol, problem: str, order: ResolvedRun) -> XaibenchError:
-    ways = how_to_get_weights(order.model, order.data, WeightsRequest("aligned", judge.alignment))
-    other = "judge them by sds, or " if judge.alignment.kind == "cell" else ""
-    return XaibenchError(f"{card.name} needs weights aligned with its deletions, but {problem}; {other}{ways}")

@@ -1,10 +1,11 @@
-"""What is known of a stored run: the words of its command, and what its keys say of data, model and weights."""
+"""What is known of a stored run: its request, and what its keys say of data, model and weights."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,38 +14,52 @@ from xaibench.cards import DatasetCard, ModelCard
 from xaibench.datasets.base import Dataset
 from xaibench.datasets.open import open_dataset
 from xaibench.errors import XaibenchError
+from xaibench.evaluation.config import RunConfig
 from xaibench.home import home
 from xaibench.masks.dataset import with_masks
 from xaibench.models.build import brings_weights
 from xaibench.models.download import address, stored_at
 from xaibench.models.state import file_digest
 from xaibench.models.trained import trained_weights
+from xaibench.results.manifest import RunManifest
 
 
 @dataclass(frozen=True)
-class Recorded:
-    """The words of a recorded command."""
+class RecordedPlaces:
+    """Where a run found what its results folder does not hold: the photos, the masks, and the file of the weights."""
 
-    words: tuple[str, ...]
+    data_root: Path | None = None
+    masks: Path | None = None
+    weights: Path | None = None
 
     @classmethod
-    def of(cls, command: str) -> Recorded:
-        """The words as a shell would split them; none of a command that it would not take."""
+    def of(cls, run: RunManifest | None) -> RecordedPlaces:
+        """The places that the record of a run names; none of them where there is no record.
+
+        Raises XaibenchError where the record holds no request of a run.
+        """
+        if run is None:
+            return cls()
+        if run.config is None:
+            return cls.of_command(run.command)
+        config = RunConfig.parse(run.config, f"the record of run {run.run}")
+        return cls(config.data_root, config.masks, Path(config.weights) if config.weights else None)
+
+    @classmethod
+    def of_command(cls, command: str) -> RecordedPlaces:
+        """The places in a command, for records of before 0.2, which have nothing else; it is read and never run."""
         try:
-            return cls(tuple(shlex.split(command)))
+            parts = shlex.split(command)
         except ValueError:
-            return cls(())
+            return cls()
 
-    def option(self, name: str) -> str | None:
-        """What an option said, as `--name value` or `--name=value`; the last one counts."""
-        following = dict(zip(self.description, self.description[1:], strict=False))
-        joined = [word.partition("=")[2] for word in self.description if word.startswith(name + "=")]
-        return joined[-1] if joined else following.get(name)
+        def path(name: str) -> Path | None:
+            following = dict(pairwise(parts))
+            joined = [part.partition("=")[2] for part in parts if part.startswith(name + "=")]
+            value = joined[-1] if joined else following.get(name)
+            return Path(value) if value else None
 
-    def path(self, name: str) -> Path | None:
-        """What an option said, as a path."""
-        value = self.option(name)
-        return Path(value) if value else None
+        return cls(path("--data-root"), path("--masks"), path("--weights"))
 
 
 def recorded_dataset(context: dict[str, Any], root: Path | None, masks: Path | None = None) -> Dataset:
@@ -74,12 +89,12 @@ def recorded_model(name: str, plugins: Sequence[Path]) -> str:
     return f"{path}:{attribute}"
 
 
-def recorded_weights(card: ModelCard, context: dict[str, Any], said: Recorded, named: Path | None) -> str:
+def recorded_weights(card: ModelCard, context: dict[str, Any], places: RecordedPlaces, named: Path | None) -> str:
     """The weights with the stored digest: the file that is named or recorded, or one that was trained or fetched here.
 
     `plain` for a model that brings its own.
     """
-    digest, recorded = context["weights"]["digest"], said.path("--weights")
+    digest, recorded = context["weights"]["digest"], places.weights
     if named is not None:
         if not named.is_file() or file_digest(named) != digest:
             raise XaibenchError(f"--weights {named} are not the weights of this run ({digest})")

@@ -1,34 +1,41 @@
 """The maps of some images of a stored run: those that were kept, or the same ones made again.
 
-What a cell's key hashes says what is to be made; only the places of weights and photos come from the recorded command.
-A plan is built from that as for a run, and its cells must have the keys of the stored ones: then the maps are the same
+What a cell's key hashes says what is to be made; only the places of weights and photos come from the record of the run.
+A plan is made from that as for a run, and its jobs must have the keys of the stored results: then the maps are the same
 by construction, up to the rounding of other batch sizes. Code of plug-ins is run only where the caller names its file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import pyarrow as pa
 from torch import Tensor
 
 from xaibench import registry
-from xaibench.attribution.runner import PRECISIONS, ModelRunner
 from xaibench.cards import DatasetCard
 from xaibench.datasets.base import Dataset, Sample
+from xaibench.datasets.loading import load_sample
 from xaibench.errors import XaibenchError
-from xaibench.evaluation.executor import Loop
-from xaibench.evaluation.plan import Plan, open_plan
-from xaibench.evaluation.recorded import Recorded, recorded_dataset, recorded_model, recorded_options, recorded_weights
+from xaibench.evaluation.compute import open_computer, ready
+from xaibench.evaluation.config import RunConfig
+from xaibench.evaluation.plan import Plan, make_plan
+from xaibench.evaluation.recorded import (
+    RecordedPlaces,
+    recorded_dataset,
+    recorded_model,
+    recorded_options,
+    recorded_weights,
+)
 from xaibench.evaluation.resolve import resolve
-from xaibench.evaluation.resources import choose_device
+from xaibench.evaluation.resources import Resources, choose_device
+from xaibench.evaluation.weights import open_models
 from xaibench.models.open import model_card
 from xaibench.plugins import add
 from xaibench.progress import bar
 from xaibench.results.cells import Cell
-from xaibench.results.manifest import RunManifest
+from xaibench.results.manifest import RunManifest, load_runs
 from xaibench.results.maps import MapStore
 from xaibench.results.store import Store
 
@@ -38,7 +45,7 @@ AGAIN = "the maps of this run were not kept (--keep-maps) and cannot be made aga
 
 @dataclass(frozen=True)
 class Places:
-    """Where things are that a results folder does not hold; None takes what the recorded command says.
+    """Where things are that a results folder does not hold; None takes what the record of the run says.
 
     data_root: the photos; weights: their file; plugins and cards: files and folders of other people's code, which is
     never run because a results folder says so.
@@ -73,14 +80,20 @@ def replay(
 ) -> Replay:
     """Photos and maps of some images under some cells of one board.
 
-    run: the record whose command says where photos and weights are. images: the stored content digest of each image id.
+    run: the record that says where photos and weights are. images: the stored content digest of each image id.
     Raises XaibenchError where photos or weights are not found, are not those of the run, or where anything else that
     the maps rest on has changed since.
     """
     add(places.plugins, places.cards)
+    if run and run.objects:
+        raise XaibenchError(
+            f"run {run.run} was made in Python with {' and '.join(run.objects)}, which no results folder holds; "
+            "its scores are in the boards, its photos and maps cannot be shown"
+        )
     context = cells[0].context
-    said = Recorded.of(run.command if run else "")
-    dataset = recorded_dataset(context, places.data_root or said.path("--data-root"), said.path("--masks"))
+    recorded = RecordedPlaces.of(run)
+    places = replace(places, data_root=places.data_root or recorded.data_root)
+    dataset = recorded_dataset(context, places.data_root, recorded.masks)
     samples = {image_id: dataset.load(image_id) for image_id in images}
     for image_id, digest in images.items():
         if samples[image_id].digest != digest:
@@ -89,13 +102,14 @@ def replay(
     maps = {cell.key: kept.find(cell.key, images) for cell in cells}
     missing = {cell.key: set(images) - set(maps[cell.key]) for cell in cells}
     lacking = [cell for cell in cells if missing[cell.key]]
-    if lacking:
-        for layer in dict.fromkeys(_layer(cell) for cell in lacking):
-            same = [cell for cell in lacking if _layer(cell) == layer]
-            plan = _plan(same, said, places, choose_device(device))
-            made = _make(plan, same, missing, run, choose_device(device), quiet)
-            for key, found in made.items():
-                maps[key] |= found
+    fitted = {key: chosen for each in load_runs(store) for key, chosen in each.fitted.items()} if lacking else {}
+    for layer in dict.fromkeys(_layer(cell) for cell in lacking):
+        same = [cell for cell in lacking if _layer(cell) == layer]
+        config = _config(same, recorded, places, device)
+        plan = _plan(same, config, run, places)
+        wanted = {cell.key: missing[cell.key] for cell in same}
+        for key, found in _make(plan, config, wanted, run, fitted, quiet).items():
+            maps[key] |= found
     return Replay(dataset, samples, maps, not lacking)
 
 
@@ -104,28 +118,45 @@ def _layer(cell: Cell) -> str | None:
     return cell.method["parameters"]["layer"] if "module" in cell.method else None
 
 
-def _plan(cells: Sequence[Cell], said: Recorded, places: Places, device: str) -> Plan:
-    """The plan whose cells have the keys of these; raises XaibenchError that says what keeps it from being made."""
+def _config(cells: Sequence[Cell], recorded: RecordedPlaces, places: Places, device: str) -> RunConfig:
+    """The request that gives cells with the keys of these; raises XaibenchError where something is not there."""
     context = cells[0].context
     try:
         model = recorded_model(context["model"]["name"], places.plugins)
-        card = model_card(model)
         data: DatasetCard = registry.card("dataset", context["dataset"]["name"])
-        order = resolve(
-            [context["protocol"]["name"]], model, data.name, methods=[cell.method["name"] for cell in cells],
-            data_root=(places.data_root or said.path("--data-root")) if data.needs_root else None, images=None,
-            profile=context["profile"]["name"], weights=recorded_weights(card, context, said, places.weights),
-            settings=context["protocol"]["settings"], options=recorded_options(data, context), seed=context["seed"],
-            precision=context["precision"], image_size=context["dataset"]["geometry"]["crop"],
-            masks=said.path("--masks"), layer=_layer(cells[0]),
-        )  # fmt: skip
-        plan = open_plan(order, download=False, workers=0, device=device, quiet=True)
+        return RunConfig(
+            protocols=(context["protocol"]["name"],),
+            model=model,
+            dataset=data.name,
+            data_root=places.data_root if data.needs_root else None,
+            weights=recorded_weights(model_card(model), context, recorded, places.weights),
+            masks=recorded.masks,
+            methods=tuple(cell.method["name"] for cell in cells),
+            layer=_layer(cells[0]),
+            image_size=context["dataset"]["geometry"]["crop"],
+            profile=context["profile"]["name"],
+            dataset_options=recorded_options(data, context),
+            settings=context["protocol"]["settings"],
+            device=device,
+            precision=context["precision"],
+            workers=0,
+            seed=context["seed"],
+        )
     except XaibenchError as error:
         raise XaibenchError(f"{AGAIN}: {error}{_plug_in(cells, places)}") from error
-    made = {cell.key for cell in plan.cells().values()}
+
+
+def _plan(cells: Sequence[Cell], config: RunConfig, run: RunManifest | None, places: Places) -> Plan:
+    """The plan whose jobs have the keys of these cells; raises XaibenchError that says why there is none."""
+    try:
+        resolved = resolve(config)
+        plan = make_plan(resolved, open_models(resolved, Resources.of(config), quiet=True, say=lambda text: None))
+    except XaibenchError as error:
+        raise XaibenchError(f"{AGAIN}: {error}{_plug_in(cells, places)}") from error
+    made = {job.key for job in plan.jobs}
     for cell in cells:
         if cell.key not in made:
-            new = next(new for new in plan.cells().values() if new.method["name"] == cell.method["name"])
+            new = next(job.cell for job in plan.jobs if job.cell.method["name"] == cell.method["name"])
             raise XaibenchError(f"{AGAIN}: {_difference(cell, new)} now{_plug_in(cells, places)}")
     return plan
 
@@ -145,38 +176,37 @@ def _difference(old: Cell, new: Cell) -> str:
     return f"its method {old.method_name} is another"
 
 
-class _Caught:
-    """Takes what a loop would store: keeps the maps, and drops the rows, which are stored already."""
-
-    def __init__(self) -> None:
-        self.maps: Maps = {}
-
-    def append(self, table: pa.Table) -> None:
-        """Drops rows."""
-
-    def save(self, cell: str, image_ids: Iterable[str], targets: Tensor, maps: Tensor) -> None:
-        """Keeps maps (P, 1, H, W)."""
-        for image_id, target, values in zip(image_ids, targets.tolist(), maps, strict=True):
-            self.maps.setdefault(cell, {}).setdefault(image_id, {})[target] = values[0].detach().cpu().float()
-
-
 def _make(
-    plan: Plan, cells: Sequence[Cell], missing: dict[str, set[str]], run: RunManifest | None, device: str, quiet: bool
+    plan: Plan,
+    config: RunConfig,
+    missing: Mapping[str, set[str]],
+    run: RunManifest | None,
+    fitted: Mapping[str, Mapping[str, float]],
+    quiet: bool,
 ) -> Maps:
-    """The missing maps, by the loop that made them first, one image at a time."""
+    """The missing maps, computed as they were first, one image at a time; their rows are stored already.
+
+    fitted: what protocols chose on held-out images, by result key.
+    """
     images = sorted(set().union(*missing.values()))
-    context, caught = cells[0].context, _Caught()
-    plan.model.freeze(device, PRECISIONS["float64" if context["precision"] == "float64" else "float32"])
-    wanted = {cell.key: missing[cell.key] for cell in cells}
-    chunk = (run.chunk_size if run else None) or 32
+    device = choose_device(config.device)
+    chunk = ready(plan, device, (run.chunk_size if run else None) or 32, config.precision)
+    maps: Maps = {}
     with (
         bar("making maps", len(images), quiet) as progress,
-        ModelRunner(plan.model.net, chunk=chunk, precision=context["precision"]) as runner,
+        open_computer(plan, device, chunk, config.precision, config.seed) as computer,
     ):
-        once = replace(plan, images=images)
-        loop = Loop(once, plan.cells(), wanted, caught, caught, device, 1, 0, context["seed"], progress)
-        tally = loop.run(runner)
-    if tally.failed:
-        name, reason = next(iter(tally.failed.items()))
+        chosen = {job.key: fitted[job.key] for job in plan.jobs if job.key in fitted}
+        protocols = {job.key: job.protocol.protocol for job in plan.jobs}
+        computer.fitted.update({key: protocols[key].with_fitted(values) for key, values in chosen.items()})
+        for image_id in images:
+            found = computer.compute([load_sample(plan.dataset, image_id)], missing)
+            for kept in found.maps:
+                for owner, target, values in zip(kept.image_ids, kept.targets.tolist(), kept.maps, strict=True):
+                    maps.setdefault(kept.key, {}).setdefault(owner, {})[target] = values[0].detach().cpu().float()
+            progress.advance(1)
+        failed = computer.tally.failed
+    if failed:
+        name, reason = next(iter(failed.items()))
         raise XaibenchError(f"{AGAIN}: method {name} failed: {reason}")
-    return caught.maps
+    return maps

@@ -1,20 +1,20 @@
-"""From the words of a command to objects: every name looked up, every setting checked, nothing trained or loaded."""
+"""From the names of a request to objects: each is looked up once, settings are checked, nothing is trained."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from xaibench import registry
-from xaibench.attribution.methods import choose_methods
-from xaibench.attribution.runner import PRECISIONS
+from xaibench.attribution.methods import fitting_methods, incompatibility, is_default, method_cards
 from xaibench.attribution.stages import validate_stage
-from xaibench.cards import Alignment, DatasetCard, ModelCard, Profile, ProtocolCard
+from xaibench.cards import Alignment, DatasetCard, MethodCard, ModelCard, Profile, ProtocolCard
 from xaibench.datasets.base import Dataset
 from xaibench.datasets.open import drops_parts, open_dataset
 from xaibench.errors import XaibenchError
+from xaibench.evaluation.config import RunConfig
 from xaibench.masks.dataset import with_masks
 from xaibench.models.open import model_card
 from xaibench.protocols.api import make_protocol
@@ -24,35 +24,92 @@ from xaibench.training.find import DEFAULT_ALIGNMENT, WeightsRequest
 
 @dataclass(frozen=True)
 class ResolvedRun:
-    """What a command asks for, looked up and found to make sense; nothing is trained or loaded yet.
+    """What a request asks for, looked up and found to make sense; nothing is trained or loaded yet.
 
-    reference is the second model with the weights that are wanted for it, where a protocol compares two. layer is the
-    stage of the model at which maps are taken, None for its input.
+    protocols are the cards with the objects that have their settings. methods are the cards of all methods that were
+    asked for, as they are for the model's family; those that do not fit the network are left out later. reference is
+    the second model with the weights that are wanted for it, where a protocol compares two. layer is the stage of the
+    model at which maps are taken, None for its input. images: how many, None for all.
     """
 
-    cards: list[ProtocolCard]
-    protocols: list[Protocol]
+    config: RunConfig
+    protocols: tuple[tuple[ProtocolCard, Protocol], ...]
     model: ModelCard
     data: DatasetCard
     dataset: Dataset
-    root: Path | None
-    options: dict[str, Any]
-    methods: Sequence[str] | None
-    wanted: WeightsRequest
-    profile: str
-    spending: Profile
+    methods: tuple[MethodCard, ...]
+    weights: WeightsRequest
+    profile_name: str
+    profile: Profile
     images: int | None
-    seed: int
-    precision: str
-    reference: tuple[ModelCard, WeightsRequest] | None = None
-    layer: str | None = None
-    training_seed: int | None = None  # of weights that are trained here; None: any
-    recipe: dict[str, Any] = field(default_factory=dict)  # how they are trained otherwise
+    reference: tuple[ModelCard, WeightsRequest] | None
+    layer: str | None
 
     @property
     def any_classes(self) -> bool:
         """Whether the model's classes may be others than the data set's, since only predictions are explained."""
-        return all(protocol.target in ("prediction", "predictions") for protocol in self.protocols)
+        return all(protocol.target in ("prediction", "predictions") for _, protocol in self.protocols)
+
+
+def resolve(config: RunConfig) -> ResolvedRun:
+    """Looks up every name and checks every setting; raises XaibenchError for the first that does not fit."""
+    cards = [registry.card("protocol", name) for name in dict.fromkeys(config.protocols)]
+    settings = protocol_settings(cards, config.settings)
+    protocols = [make_protocol(card, chosen) for card, chosen in zip(cards, settings, strict=True)]
+    data: DatasetCard = registry.card("dataset", config.dataset).at_size(config.image_size)
+    profile_name, profile = data.profile(config.profile)
+    dataset = _dataset(config, data, cards, protocols)
+    model = model_card(config.model)
+    layer = validate_stage(model, config.layer)
+    methods = method_cards(config.methods, model.family)
+    fitting_methods(
+        methods, is_default(config.methods), config.model, model.family,
+        lambda card: incompatibility(card, model.family, has_cam_layer=True, layer=layer),
+    )  # fmt: skip
+    alignment = choose_alignment(cards, protocols, data)
+    trains = data.recipe and (config.weights or "plain") in ("plain", "aligned")
+    if (config.training_seed is not None or config.recipe) and not trains:
+        raise XaibenchError(
+            f"--training-seed and --recipe are of weights that a run trains itself, which it does on data sets with a "
+            f"recipe such as critters; train on {data.name} by `xaibench train`, and name the file by --weights"
+        )
+    return ResolvedRun(
+        config=config,
+        protocols=tuple(zip(cards, protocols, strict=True)),
+        model=model,
+        data=data,
+        dataset=dataset,
+        methods=tuple(methods),
+        weights=WeightsRequest(config.weights or ("aligned" if alignment else "plain"), alignment or DEFAULT_ALIGNMENT),
+        profile_name=profile_name,
+        profile=profile,
+        images=config.images if config.images is not None else profile.images,
+        reference=_reference(config, cards, protocols, alignment),
+        layer=layer,
+    )
+
+
+def protocol_settings(cards: Sequence[ProtocolCard], settings: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The settings of each protocol: those for all that have them, and over them those under the protocol's own name.
+
+    Raises XaibenchError for a setting that no protocol has, and for one that would have no effect.
+    """
+    names = ", ".join(card.name for card in cards)
+    own = {name: value for name, value in settings.items() if isinstance(value, Mapping)}
+    shared = {name: value for name, value in settings.items() if name not in own}
+    for name in own:
+        if all(name != card.name for card in cards):
+            raise XaibenchError(f"settings of {name!r}: the protocols of this run are {names}")
+    for name in shared:
+        having = [card.name for card in cards if name in card.parameters]
+        if not having:
+            raise XaibenchError(f"none of {names} has the setting {name!r}")
+        if all(name in own.get(protocol, {}) for protocol in having):
+            raise XaibenchError(
+                f"setting {name} is given twice for {' and '.join(having)}: {name}={shared[name]} and "
+                f"{having[0]}.{name}={own[having[0]][name]}; leave one out"
+            )
+    return [{k: v for k, v in shared.items() if k in card.parameters} | dict(own.get(card.name, {})) for card in cards]
 
 
 def choose_alignment(
@@ -78,89 +135,44 @@ def choose_alignment(
     return None
 
 
-def resolve(
-    protocols: Sequence[str], model: str, dataset: str, *, data_root: Path | None, methods: Sequence[str] | None,
-    images: int | None, profile: str | None, weights: str | None, settings: dict[str, Any], options: dict[str, Any],
-    seed: int, precision: str, image_size: int | None = None, reference_model: str | None = None,
-    reference_weights: str | None = None, masks: Path | None = None, layer: str | None = None,
-    training_seed: int | None = None, recipe: dict[str, Any] | None = None,
-) -> ResolvedRun:  # fmt: skip
-    """Looks up every name and checks every setting; raises XaibenchError for the first that does not fit."""
-    cards = [registry.card("protocol", name) for name in dict.fromkeys(protocols)]
-    for name in settings:
-        if not any(name in card.parameters for card in cards):
-            raise XaibenchError(f"none of {', '.join(protocols)} has the setting {name!r}")
-    judges = [make_protocol(c, {k: v for k, v in settings.items() if k in c.parameters}) for c in cards]
-    data: DatasetCard = registry.card("dataset", dataset).at_size(image_size)
-    named, spending = data.profile(profile)
-    opened = open_dataset(data, data_root, options)
-    opened = with_masks(data, opened, masks) if masks else opened
-    for card, judge in zip(cards, judges, strict=True):
-        if judge.target not in TARGETS:
-            raise XaibenchError(f"protocol {card.name}: target is one of {', '.join(TARGETS)}, not {judge.target!r}")
-        lacking = sorted({*judge.needs, *(("boxes",) if judge.target == "labels" else ())} - opened.knows)
+def _dataset(
+    config: RunConfig, data: DatasetCard, cards: Sequence[ProtocolCard], protocols: Sequence[Protocol]
+) -> Dataset:
+    """The data set, opened, with its masks; raises XaibenchError where it lacks what a protocol needs."""
+    dataset = open_dataset(data, config.data_root, config.dataset_options)
+    dataset = with_masks(data, dataset, config.masks) if config.masks else dataset
+    for card, protocol in zip(cards, protocols, strict=True):
+        if protocol.target not in TARGETS:
+            raise XaibenchError(f"protocol {card.name}: target is one of {', '.join(TARGETS)}, not {protocol.target!r}")
+        lacking = sorted({*protocol.needs, *(("boxes",) if protocol.target == "labels" else ())} - dataset.knows)
         if lacking:
             raise XaibenchError(
                 f"protocol {card.name} needs {' and '.join(lacking)}, which data set {data.name} does not have"
                 + ("; make some by `xaibench masks make`, and name them by --masks" if lacking == ["objects"] else "")
             )
-        judge.check((data.geometry.crop, data.geometry.crop))
-    if masks and not any("objects" in judge.needs for judge in judges):
-        raise XaibenchError(f"none of {', '.join(protocols)} asks for objects; leave out --masks")
-    network = model_card(model)
-    layer = validate_stage(network, layer)
-    choose_methods(methods, model, network.family, has_cam_layer=True, layer=layer)
-    alignment = choose_alignment(cards, judges, data)
-    if precision not in PRECISIONS:
-        raise XaibenchError(f"unknown precision {precision!r}; it is one of {', '.join(PRECISIONS)}")
-    if (training_seed is not None or recipe) and not (data.recipe and (weights or "plain") in ("plain", "aligned")):
-        raise XaibenchError(
-            f"--training-seed and --recipe are of weights that a run trains itself, which it does on data sets with a "
-            f"recipe such as critters; train on {data.name} by `xaibench train`, and name the file by --weights"
-        )
-    reference = _reference(cards, judges, model, reference_model, reference_weights, alignment)
-    count = images if images is not None else spending.images
-    if count is not None and count < 1:
-        raise XaibenchError(f"--images {count}: at least one image is needed")
-    return ResolvedRun(
-        cards=cards,
-        protocols=judges,
-        model=network,
-        data=data,
-        dataset=opened,
-        root=data_root,
-        options=options,
-        methods=methods,
-        wanted=WeightsRequest(weights or ("aligned" if alignment else "plain"), alignment or DEFAULT_ALIGNMENT),
-        profile=named,
-        spending=spending,
-        images=count,
-        seed=seed,
-        precision=precision,
-        reference=reference,
-        layer=layer,
-        training_seed=training_seed,
-        recipe=recipe or {},
-    )
+        protocol.check((data.geometry.crop, data.geometry.crop))
+    if config.masks and not any("objects" in protocol.needs for protocol in protocols):
+        names = ", ".join(card.name for card in cards)
+        raise XaibenchError(f"none of {names} asks for objects; leave out --masks")
+    return dataset
 
 
 def _reference(
-    cards: Sequence[ProtocolCard], protocols: Sequence[Protocol], model: str, named: str | None, weights: str | None,
-    alignment: Alignment | None,
-) -> tuple[ModelCard, WeightsRequest] | None:  # fmt: skip
-    """The second model of a run and its weights: what is not said is the model's name, and `plain`."""
+    config: RunConfig, cards: Sequence[ProtocolCard], protocols: Sequence[Protocol], alignment: Alignment | None
+) -> tuple[ModelCard, WeightsRequest] | None:
+    """The second model of a run and its weights; defaults: the name of the first model, and plain weights."""
     asking = [card.name for card, protocol in zip(cards, protocols, strict=True) if protocol.needs_reference]
-    asked = named is not None or weights is not None
-    if asking and not asked:
+    given = config.reference_model is not None or config.reference_weights is not None
+    if asking and not given:
         raise XaibenchError(
             f"protocol {asking[0]} compares two models; name the second by --reference-model or --reference-weights"
         )
-    if asked and not asking:
+    if given and not asking:
         names = ", ".join(card.name for card in cards)
         raise XaibenchError(f"none of {names} compares two models; leave out --reference-model and --reference-weights")
-    if not asked:
+    if not given:
         return None
-    choice = weights or "plain"
+    choice = config.reference_weights or "plain"
     if choice not in ("plain", "aligned") and not Path(choice).is_file():
         raise XaibenchError(f"--reference-weights {choice} is neither plain, nor aligned, nor a file")
-    return model_card(named or model), WeightsRequest(choice, alignment or DEFAULT_ALIGNMENT)
+    return model_card(config.reference_model or config.model), WeightsRequest(choice, alignment or DEFAULT_ALIGNMENT)

@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from xaibench.errors import XaibenchError
+from xaibench.evaluation.config import RunConfig
 
 CPU_SHARE, GPU_SHARE = 0.25, 0.5  # of the free memory, for one pass
 CPU_PASS = 1 << 30  # bytes; larger passes are slower on a CPU: SqueezeNet at 224 pixels by half with 64 inputs
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a run works with: the device, images whose evidence lives together, inputs per pass (or `auto`), and
+    processes that load images."""
+
+    device: str
+    batch: int
+    chunk: int | str
+    workers: int
+
+    @classmethod
+    def of(cls, config: RunConfig) -> Resources:
+        """Those of a request, with `auto` decided except for the chunk; raises XaibenchError for a missing device."""
+        device = choose_device(config.device)
+        batch, workers = choose_batch(config.batch_size, device), choose_workers(config.workers, device)
+        return cls(device, batch, config.chunk_size, workers)
 
 
 def choose_device(name: str) -> str:

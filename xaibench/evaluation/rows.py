@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
 from xaibench.attribution.evidence import Evidence
 from xaibench.datasets.base import Dataset, Sample
-from xaibench.evaluation.plan import Plan, ProtocolRun
+from xaibench.evaluation.plan import Job, Plan
 from xaibench.evaluation.targets import unit
 from xaibench.protocols.base import OK, UNDEFINED_REFERENCE, Scores
-from xaibench.results.cells import Cell
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """What the model says of the images of a batch, and what the data set says: the class with the highest logit, and
-    the classes that would be right, None where the model's classes are not those of the data."""
+    """What the model predicts for the images of a batch (the class with the highest logit), and which classes would be
+    right: None where the model's classes are not those of the data set."""
 
     predicted: list[int]
     right: list[frozenset[int] | None]
 
     @classmethod
     def of(cls, plan: Plan, e: Evidence, samples: Sequence[Sample]) -> Predictions:
-        """The answers for a batch; e is evidence of the plan's model about the images of the samples."""
+        """The predictions for a batch; e is evidence of the plan's model about the images of the samples."""
         data = plan.dataset
         # a data set without labels of its own has only those of its samples, which are loaded already
         single = type(data).labels is Dataset.labels
@@ -33,35 +32,49 @@ class Predictions:
 
     def correct(self, image: int, target: int | None, predictions: bool) -> bool | None:
         """Whether the model is right about image number `image`: about its target where that is a prediction."""
-        right, said = self.right[image], target if predictions else self.predicted[image]
-        return None if right is None or said is None else said in right
+        right, predicted = self.right[image], target if predictions else self.predicted[image]
+        return None if right is None or predicted is None else predicted in right
 
 
-def rows_of(
-    judge: ProtocolRun, cell: Cell, e: Evidence, samples: Sequence[Sample], answers: Predictions, scores: Scores,
-    wanted: set[str],
-) -> Iterator[dict[str, Any]]:  # fmt: skip
-    """Rows of one cell for the images that are wanted."""
-    owners, targets = e.owner.tolist(), e.targets.tolist()
-    predictions = judge.protocol.target in ("prediction", "predictions")
-    names = {name: judge.context[name]["name"] for name in ("protocol", "dataset", "model")}
-    names["reference_model"] = judge.context.get("reference", {}).get("name")
-    metrics = {judge.card.metric: scores, **scores.also}
+@dataclass(frozen=True)
+class RowMaker:
+    """Makes the rows of a batch: its samples, and what the model predicts for them."""
 
-    def row(image: int, target: int | None, metric: str, score: float | None, status: str) -> dict[str, Any]:
-        sample = samples[image]
+    samples: Sequence[Sample]
+    predictions: Predictions
+
+    def rows(self, job: Job, e: Evidence, scores: Scores, wanted: Set[str]) -> Iterator[dict[str, Any]]:
+        """The rows of a job for those images of the batch that are wanted; scores are of the pairs of e."""
+        owners, targets = e.owner.tolist(), e.targets.tolist()
+        metrics = {job.protocol.card.metric: scores, **scores.also}
+        for metric, given in metrics.items():
+            for pair, (score, status) in enumerate(zip(given.values.tolist(), given.status, strict=True)):
+                if self.samples[owners[pair]].image_id in wanted:
+                    yield self._row(job, owners[pair], targets[pair], metric, score if status == OK else None, status)
+        for image in sorted(set(range(len(self.samples))) - set(owners)):
+            if self.samples[image].image_id in wanted:
+                yield from (self._row(job, image, None, metric, None, UNDEFINED_REFERENCE) for metric in metrics)
+
+    def _row(
+        self, job: Job, image: int, target: int | None, metric: str, score: float | None, status: str
+    ) -> dict[str, Any]:
+        sample, context = self.samples[image], job.protocol.context
+        predictions = job.protocol.protocol.target in ("prediction", "predictions")
         return {
-            "cell": cell.key, "image_id": sample.image_id, "image_digest": sample.digest, "target": target,
-            "unit": unit(judge.protocol.target), "metric": metric, "score": score if status == OK else None,
-            "status": status, "prediction": answers.predicted[image], "label": sample.label,
-            "correct": answers.correct(image, target, predictions), **names,
-            "method": cell.method["name"] if cell.method else None,
-        }  # fmt: skip
-
-    for metric, given in metrics.items():
-        for pair, (score, status) in enumerate(zip(given.values.tolist(), given.status, strict=True)):
-            if samples[owners[pair]].image_id in wanted:
-                yield row(owners[pair], targets[pair], metric, score, status)
-    for image in sorted(set(range(len(samples))) - set(owners)):
-        if samples[image].image_id in wanted:
-            yield from (row(image, None, metric, None, UNDEFINED_REFERENCE) for metric in metrics)
+            "cell": job.key,
+            "image_id": sample.image_id,
+            "image_digest": sample.digest,
+            "target": target,
+            "unit": unit(job.protocol.protocol.target),
+            "metric": metric,
+            "score": score,
+            "status": status,
+            "prediction": self.predictions.predicted[image],
+            "label": sample.label,
+            "correct": self.predictions.correct(image, target, predictions),
+            "protocol": context["protocol"]["name"],
+            "dataset": context["dataset"]["name"],
+            "model": context["model"]["name"],
+            "reference_model": context.get("reference", {}).get("name"),
+            "method": job.cell.method["name"] if job.cell.method else None,
+        }

@@ -17,14 +17,20 @@ PREDICTED = 0.5  # the least probability that predicts a class, where classes do
 
 @dataclass(frozen=True)
 class TargetBatch:
-    """What protocols ask about a batch: evidence about their pairs, evidence about every pair that any protocol asks
-    about, and where in the latter theirs are (P,). compared is theirs with that of the second model, if there is one.
+    """The (image, class) pairs of one kind of target in a batch.
+
+    evidence: about these pairs. every: about every pair that any protocol explains, in which index (P,) says where
+    these are. compared: evidence with that of the second model as `reference`, where there is one.
     """
 
     evidence: Evidence
     every: Evidence
     index: Tensor
     compared: Evidence
+
+    def __len__(self) -> int:
+        """The number of pairs."""
+        return len(self.evidence.targets)
 
 
 def pairs(target: str, e: Evidence, samples: Sequence[Sample]) -> tuple[Tensor, Tensor]:
@@ -47,7 +53,7 @@ def pairs(target: str, e: Evidence, samples: Sequence[Sample]) -> tuple[Tensor, 
 
 def merged(several: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor, list[Tensor]]:
     """Lists of pairs (classes, image numbers) as one without copies, in the order of the images, and where in it each
-    list's pairs are: so a pair that many protocols ask about is explained once.
+    list's pairs are: so a pair that many protocols share is explained once.
 
     >>> merged([(torch.tensor([7, 3]), torch.tensor([0, 1])), (torch.tensor([3, 5]), torch.tensor([1, 1]))])
     (tensor([7, 3, 5]), tensor([0, 1, 1]), [tensor([0, 1]), tensor([1, 2])])
@@ -61,20 +67,23 @@ def merged(several: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor, li
 
 
 def collect_targets(
-    judges: Sequence[ProtocolRun], base: Evidence, second: Evidence | None, samples: Sequence[Sample]
+    protocols: Sequence[ProtocolRun], base: Evidence, reference: Evidence | None, samples: Sequence[Sample]
 ) -> dict[tuple[str, str], TargetBatch]:
-    """What judges ask about a batch, by target and output; a pair that several ask about is explained once."""
-    wishes = dict.fromkeys((j.protocol.target, j.protocol.attribution_output) for j in judges)
+    """The pairs that protocols explain in a batch, by target and output; one that several share is explained once.
+
+    base is evidence about the images of the samples, reference that of the second model.
+    """
+    kinds = dict.fromkeys((run.protocol.target, run.protocol.attribution_output) for run in protocols)
     found: dict[tuple[str, str], TargetBatch] = {}
-    for output in dict.fromkeys(output for _, output in wishes):
-        targets = [target for target, wish in wishes if wish == output]
+    for output in dict.fromkeys(output for _, output in kinds):
+        targets = [target for target, other in kinds if other == output]
         several = [pairs(target, base, samples) for target in targets]
         classes, owners, index = merged(several)
         every = base.explaining(classes, owners, output)
         for target, part, places in zip(targets, several, index, strict=True):
             same = torch.equal(places, torch.arange(len(classes)))
             own = every if same else base.explaining(*part, output=output)
-            compared = own.with_reference(second.explaining(*part, output=output)) if second else own
+            compared = own.with_reference(reference.explaining(*part, output=output)) if reference else own
             found[target, output] = TargetBatch(own, every, places.to(every.images.device), compared)
     return found
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import secrets
-import shlex
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,37 +17,13 @@ from xaibench.provenance import package_versions, source_commit
 if TYPE_CHECKING:
     from xaibench.results.store import Store
 
-STATES = ("running", "complete", "interrupted", "failed")
+STATES = ("running", "complete", "partial", "interrupted", "failed")
+LARGEST_CONFIG = 1 << 16  # characters of JSON
 
 
 def new_run_id() -> str:
     """UTC time to the second and a random suffix, such as 20260131T120000Z-5f3a9c; sorts by time."""
     return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
-
-
-def run_command(protocols: Sequence[str], **options: Any) -> str:
-    """The command that does what a call of `xaibench.run` does: None is left out, True is a flag, dicts and lists are
-    repeated options (methods one list of names).
-
-    >>> run_command(["sds"], model="vgg16", methods=["ig", "rise"], seed=0, setting={"grid": 2}, download=True)
-    'xaibench run sds --model vgg16 --methods ig,rise --seed 0 --setting grid=2 --download'
-    """
-    words = ["xaibench", "run", ",".join(protocols)]
-    for name, value in options.items():
-        option = f"--{name.replace('_', '-')}"
-        if name == "methods" and value is not None:
-            words += [option, ",".join(value)]
-        elif isinstance(value, dict):
-            words += [word for key, item in value.items() for word in (option, f"{key}={_toml(item)}")]
-        elif isinstance(value, (list, tuple)):
-            words += [word for item in value for word in (option, str(item))]
-        elif value is not None:
-            words += [option] if value is True else [option, str(value)]
-    return shlex.join(words)
-
-
-def _toml(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 @dataclass
@@ -57,10 +32,13 @@ class RunManifest:
 
     Args:
         command: the exact command (`command_line`); given again it computes only what is missing.
+        config: the request in plain values, fields that are as by default left out; None in records of before 0.2.
+        objects: what of it was an object of a Python session, such as `model Net`; no command can name these.
         protocols, boards, cells: names and keys of what was asked for.
         images: {"list": hash of `Store.save_list`, "count": its length}.
         classes: names of the data set's classes by index, so that boards can say them without the data.
-        status: running, complete, interrupted or failed.
+        status: running, complete, partial (its part of the images is there, parts of others are not), interrupted or
+            failed.
         started, finished: ISO times, UTC; seconds: wall time of computing.
         device, precision, batch_size, chunk_size, workers: as used, after `auto` was decided.
         accuracy: {"correct": int, "images": int} of the model over the evaluated images.
@@ -72,6 +50,8 @@ class RunManifest:
     """
 
     command: str
+    config: dict[str, Any] | None = None
+    objects: list[str] = field(default_factory=list)
     protocols: list[str] = field(default_factory=list)
     boards: list[str] = field(default_factory=list)
     cells: list[str] = field(default_factory=list)
@@ -121,6 +101,9 @@ class RunManifest:
         names = {item.name for item in dataclasses.fields(cls)}
         if not isinstance(content, dict) or not {"command", "run", "status", "cells", "images"} <= set(content):
             raise XaibenchError(f"{path} is not the record of a run; move it out of the results folder")
+        config = content.get("config")
+        if config is not None and (not isinstance(config, dict) or len(json.dumps(config)) > LARGEST_CONFIG):
+            raise XaibenchError(f"{path} holds no request of a run; move it out of the results folder")
         return cls(**{name: value for name, value in content.items() if name in names})
 
 

@@ -31,13 +31,19 @@ class MapStore:
         write_atomic(folder / f"{batch}.safetensors", save(tensors))
         return folder / f"{batch}.safetensors"
 
+    def files(self, cell: str) -> list[Path]:
+        """The files with maps of a cell."""
+        return sorted((self.root / cell).glob("*.safetensors"))
+
+    @staticmethod
+    def images(path: Path) -> set[str]:
+        """The ids of the images whose maps a file holds."""
+        with safe_open(path, framework="pt") as file:
+            return {name.rpartition(SEPARATOR)[0] for name in file.keys()}  # noqa: SIM118  (not a mapping)
+
     def done(self, cell: str) -> set[str]:
         """The ids of the images of which a cell has maps."""
-        found: set[str] = set()
-        for path in sorted((self.root / cell).glob("*.safetensors")):
-            with safe_open(path, framework="pt") as file:
-                found |= {name.rpartition(SEPARATOR)[0] for name in file.keys()}  # noqa: SIM118  (not a mapping)
-        return found
+        return {image for path in self.files(cell) for image in self.images(path)}
 
     def load(self, cell: str, image_id: str) -> dict[int, Tensor]:
         """The maps (H, W) of an image, by target; empty where none are kept."""
@@ -50,7 +56,7 @@ class MapStore:
         """
         wanted = set(image_ids)
         found: dict[str, dict[int, Tensor]] = {}
-        for path in sorted((self.root / cell).glob("*.safetensors")):
+        for path in self.files(cell):
             with safe_open(path, framework="pt") as file:
                 for name in file.keys():  # noqa: SIM118
                     owner, _, target = name.rpartition(SEPARATOR)

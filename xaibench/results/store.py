@@ -124,11 +124,11 @@ class Store:
         """The shards in the order of their writing; leftovers of killed runs are not among them."""
         return sorted((self.root / "rows").glob("*.parquet"))
 
-    def done(self, keys: Iterable[str]) -> dict[str, set[str]]:
-        """For each cell key the ids of the images whose rows are stored."""
+    def done(self, keys: Iterable[str], shards: Sequence[Path] | None = None) -> dict[str, set[str]]:
+        """For each cell key the ids of the images whose rows are stored, in all shards or in these."""
         done: dict[str, set[str]] = {key: set() for key in keys}
         names: dict[str, str] = {}  # one string per image id, however many cells have it
-        for batch in self._batches(["cell", "image_id"], done):
+        for batch in self._batches(["cell", "image_id"], done, shards):
             pairs = pa.Table.from_batches([batch]).group_by(["cell", "image_id"]).aggregate([])
             for key, image_id in zip(pairs["cell"].to_pylist(), pairs["image_id"].to_pylist(), strict=True):
                 done[key].add(names.setdefault(image_id, image_id))
@@ -165,10 +165,12 @@ class Store:
         frame = table.to_pandas(types_mapper=NULLABLE.get)
         return _without_copies(frame)[columns]
 
-    def _batches(self, columns: list[str], keys: Iterable[str] | None) -> Iterator[pa.RecordBatch]:
+    def _batches(
+        self, columns: list[str], keys: Iterable[str] | None, shards: Sequence[Path] | None = None
+    ) -> Iterator[pa.RecordBatch]:
         """The stored rows in batches, projected and filtered while reading, older schemas upgraded on the way."""
         wanted = None if keys is None else ds.field("cell").isin(pa.array(sorted(keys), pa.string()))
-        shards = self.shards()
+        shards = self.shards() if shards is None else shards
         old = {path: version for path in shards if (version := self._version(path)) != SCHEMA_VERSION}
         current = [str(path) for path in shards if path not in old]
         try:

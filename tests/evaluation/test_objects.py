@@ -1,0 +1,240 @@
+"""Runs of objects of a Python session: networks, lists of tensors, functions of evidence; and what their keys hold."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+import xaibench
+from xaibench import registry
+from xaibench.errors import XaibenchError
+from xaibench.evaluation.object_dataset import displayed
+from xaibench.evaluation.object_sources import function_source, module_source
+
+
+def small(width: int = 8, activation: nn.Module | None = None) -> nn.Sequential:
+    torch.manual_seed(0)
+    parts = [nn.Conv2d(3, width, 3, padding=1), activation or nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    return nn.Sequential(*parts, nn.Linear(width, 4)).eval()
+
+
+@pytest.fixture
+def photos():
+    dice = torch.Generator().manual_seed(0)
+    return [(torch.rand(3, 32, 32, generator=dice), number % 4) for number in range(8)]
+
+
+def damped(evidence):
+    """Input times gradient, large values damped."""
+    return (evidence.inputs * evidence.gradient()).tanh()
+
+
+def run(model, dataset, methods, out="a", **changes):
+    return xaibench.run("sds", model=model, dataset=dataset, methods=methods, out=out, quiet=True, **changes)
+
+
+def test_a_network_on_a_list_of_tensors_with_a_method_of_its_own(home):
+    net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4)).eval()
+    photos = [(torch.rand(3, 32, 32), number % 4) for number in range(6)]
+
+    def mine(evidence):
+        return evidence.inputs * evidence.gradient()
+
+    results = xaibench.run("sds", model=net, dataset=photos, methods=[mine, "grad-cam"], quiet=True)
+    assert set(results.leaderboard().table["method"]) == {"mine", "grad-cam"} and results.computed == 6
+    assert xaibench.run("sds", model=net, dataset=photos, methods=[mine, "grad-cam"], quiet=True).computed == 0
+
+
+def test_scores_are_those_of_direct_calls(home, photos):
+    net, mean, std = small(), (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
+    results = run(net, photos, ["ixg"], mean=mean, std=std)
+    images = torch.stack([(image * 255).round() / 255 for image, _ in photos])
+    inputs = (images - torch.tensor(mean)[:, None, None]) / torch.tensor(std)[:, None, None]
+    labels = torch.tensor([label for _, label in photos])
+    maps = xaibench.attribute(net, inputs, labels, "ixg")
+    expected = xaibench.score("sds", net, inputs, labels, maps)
+    found = results.rows.set_index("image_id")["score"].sort_index()
+    assert list(found.index) == [f"{number:06d}" for number in range(8)]
+    assert found.tolist() == pytest.approx(expected.tolist(), abs=1e-6)
+    assert (
+        results.rows["prediction"].to_numpy() == net(inputs).argmax(1)[results.rows["image_id"].astype(int)].numpy()
+    ).all()
+
+
+def test_other_weights_structure_and_code_are_other_keys(home, photos):
+    cells = {}
+    changed = small()
+    changed[4].bias.data += 1
+    for name, net in {"first": small(), "weights": changed, "structure": small(activation=nn.GELU())}.items():
+        cells[name] = run(net, photos[:2], ["ixg"]).cells[0]
+    for name, method in {"one": damped, "other": lambda evidence: evidence.gradient()}.items():
+        cells[name] = run(small(), photos[:2], [xaibench.named(method, name), "ixg"]).cells[0]
+    assert len(set(cells.values())) == len(cells)
+    assert run(small(), photos[:2], ["ixg"]).cells[0] == cells["first"]
+
+
+def test_structure_hooks_attributes_and_hidden_buffers_name_a_network():
+    sources = [module_source(small()), module_source(small(activation=nn.GELU()))]
+    for change in (
+        lambda net: setattr(net, "scale", 2.0), lambda net: setattr(net, "scale", 3.0),
+        lambda net: setattr(net, "table", torch.ones(2)), lambda net: setattr(net, "table", torch.zeros(2)),
+        lambda net: net[1].register_forward_hook(lambda module, args, output: output * 2),
+        lambda net: net.register_buffer("hidden", torch.ones(1), persistent=False),
+        lambda net: net.register_buffer("hidden", torch.zeros(1), persistent=False),
+    ):  # fmt: skip
+        net = small()
+        change(net)
+        sources.append(module_source(net))
+    assert len(set(sources)) == len(sources) and module_source(small()) == sources[0]
+    assert module_source(small().train()) == sources[0], "modes are set by the run"
+
+
+def times(factor):
+    return lambda evidence: evidence.gradient() * factor
+
+
+def test_what_a_function_has_closed_over_names_it():
+    assert function_source(times(2)) != function_source(times(3)) and function_source(times(2)) == function_source(
+        times(2)
+    )
+    assert function_source(times(torch.ones(2))) != function_source(times(torch.zeros(2)))
+    half, third = (functools.partial(damped, factor=value) for value in (1 / 2, 1 / 3))
+    assert function_source(half) != function_source(third)
+
+
+def test_without_a_file_globals_name_a_function():
+    def made(value):
+        space = {"FACTOR": value}
+        exec("def method(evidence):\n    return evidence.gradient() * FACTOR", space)
+        return function_source(space["method"])
+
+    assert made(2) != made(3) and made(2) == made(2)
+
+
+def test_what_no_digest_names_asks_for_a_name(home, photos):
+    generator = (number for number in range(3))
+    with pytest.raises(XaibenchError, match=r"method <lambda> has no digest .* rests on a generator; .*xaibench.named"):
+        run(small(), photos, [times(generator)])
+    assert run(small(), photos[:1], [xaibench.named(times(2.0), "twice")]).computed == 1
+    net = small()
+    net.log = open
+    module_source(net)
+    net.log = object()
+    with pytest.raises(XaibenchError, match=r"model Sequential has no digest .* xaibench.named"):
+        run(net, photos, ["ixg"])
+    assert run(xaibench.named(net, "mine-v1"), photos[:1], ["ixg"]).computed == 1
+
+
+def test_objects_are_forgotten_after_the_run(home, photos):
+    run(small(), photos[:1], [damped])
+    assert "damped" not in registry.names("method") and "Sequential" not in registry.names("model")
+    with pytest.raises(XaibenchError, match="unknown model"):
+        xaibench.run("sds", model="Sequential", quiet=True)
+
+
+def test_the_network_and_the_random_state_stay_as_they_were(home, photos):
+    net = small().train()
+    net[4].weight.requires_grad_(False)
+    state, dice = {k: v.clone() for k, v in net.state_dict().items()}, torch.random.get_rng_state()
+    run(net, photos[:2], ["ixg", "grad-cam"])
+    assert net.training and net[0].weight.requires_grad and not net[4].weight.requires_grad
+    assert all(torch.equal(value, state[key]) for key, value in net.state_dict().items())
+    assert torch.equal(torch.random.get_rng_state(), dice)
+
+
+class Folder:
+    """A map-style data set in torchvision's manner."""
+
+    classes = ("ape", "bee")
+
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, index):
+        pixels = np.random.default_rng(index).integers(0, 255, (32, 32, 3), dtype=np.uint8)
+        return Image.fromarray(pixels), index % 2
+
+
+def test_a_data_set_in_torchvisions_manner_for_a_registered_network(home):
+    from xaibench_test_network import build
+
+    from xaibench.models.state import save_state
+
+    torch.manual_seed(0)
+    save_state(build(2), home / "two.safetensors", {})
+    results = run("tiny", Folder(), ["ixg"], weights=str(home / "two.safetensors"))
+    assert results.manifest.classes == ["ape", "bee"] and results.manifest.objects == ["dataset Folder"]
+    assert set(results.rows["dataset"]) == {"Folder"}
+
+
+def test_images_that_changed_under_the_same_name_are_noticed(home, photos):
+    run(small(), photos, ["ixg"])
+    darker = [(image / 2, label) for image, label in photos]
+    with pytest.raises(XaibenchError, match="has changed since its rows were stored"):
+        run(small(), darker, ["ixg"])
+    assert run(small(), xaibench.named(darker, "darker"), ["ixg"]).computed == len(photos)
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (torch.full((3, 8, 8), -1.0), r"values from -1 to -1; give images in \[0, 1\], before they are normalised"),
+        (torch.full((3, 8, 8), torch.nan), "values from nan"),
+        (torch.zeros(1, 8, 8), r"has shape \(1, 8, 8\); images are tensors"),
+        (torch.zeros(3, 8, 8, dtype=torch.int64), "holds int64"),
+        (np.zeros((8, 8)), r"has shape \(8, 8\)"),
+    ],
+)
+def test_images_that_are_none_say_what_came(image, message):
+    with pytest.raises(XaibenchError, match=message):
+        displayed(image, "image 0")
+
+
+def test_images_are_displayed_in_8_bits():
+    pixels = np.arange(192, dtype=np.uint8).reshape(8, 8, 3)
+    as_float = torch.from_numpy(pixels).permute(2, 0, 1) / 255
+    for image in (pixels, torch.from_numpy(pixels).permute(2, 0, 1), as_float, as_float.permute(1, 2, 0).numpy(),
+                  Image.fromarray(pixels)):  # fmt: skip
+        assert np.array_equal(displayed(image, "image"), pixels)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"dataset": []}, "data set list is empty"),
+        ({"dataset": [(torch.zeros(3, 32, 32), 0.5)]}, "not .image, label. with a class index"),
+        ({"dataset": [torch.zeros(3, 32, 32)]}, "not .image, label. with a class index"),
+        ({"dataset": [(torch.zeros(3, 32, 40), 0)]}, "crop images to squares"),
+        ({"dataset": 3}, "has __len__ and __getitem__"),
+        ({"model": 3}, "a name or a torch.nn.Module, not int"),
+        ({"methods": [3]}, "a name or a function of evidence, not int"),
+        ({"model": "tiny"}, "has no names of classes"),
+        ({"dataset": "mini", "classes": ["a"]}, "classes are those of a data set that is given as an object"),
+        ({"model": "tiny", "classes": ["a"], "mean": [0]}, "mean and std are those of a network"),
+        ({"mean": "x"}, "mean is a number for each colour"),
+        ({"classes": ["a", "b"]}, "4"),
+    ],
+)
+def test_mistakes_with_objects_are_one_line(home, photos, fields, message):
+    with pytest.raises(XaibenchError, match=message) as caught:
+        xaibench.run("sds", **({"model": small(), "dataset": photos, "methods": ["ixg"], "quiet": True} | fields))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["", " ", "a/b", "a,b", "all", "resnet*", 3])
+def test_names_that_cannot_be_given_are_refused(name):
+    with pytest.raises(XaibenchError, match="cannot be a name"):
+        xaibench.named(damped, name)
+
+
+def test_a_gallery_of_objects_is_refused_in_one_line(home, photos, command):
+    run(small(), photos, ["ixg"])
+    status, _, error = command("show", "run", "a")
+    assert (
+        status == 2 and "was made in Python with dataset list and model Sequential" in error and error.count("\n") == 1
+    )

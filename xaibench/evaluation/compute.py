@@ -1,0 +1,226 @@
+"""The numbers of one batch: samples become evidence, evidence maps, maps scores, scores rows; nothing is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from xaibench.attribution.evidence import Evidence
+from xaibench.attribution.methods import method_maps
+from xaibench.attribution.runner import PRECISIONS, ModelRunner
+from xaibench.datasets.base import Dataset, Sample, validate_sample
+from xaibench.evaluation.batch import batch_evidence
+from xaibench.evaluation.plan import Job, MethodRun, Plan, ProtocolRun
+from xaibench.evaluation.plugin_errors import MethodRaised, call_protocol, in_one_line, raised_by_method
+from xaibench.evaluation.resources import choose_chunk
+from xaibench.evaluation.rows import Predictions, RowMaker
+from xaibench.evaluation.targets import TargetBatch, collect_targets
+from xaibench.models.base import Model
+from xaibench.models.dilate import sample_input
+from xaibench.protocols.base import UNDEFINED_MAP, Protocol, Scores, validate_scores
+
+Missing = Mapping[str, Set[str]]  # image ids by result key
+
+
+@dataclass
+class Tally:
+    """What was counted: computed images, undefined maps by (protocol, method), methods that failed and why, and the
+    forward-equivalents of all passes."""
+
+    images: int = 0
+    undefined: dict[tuple[str, str], int] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    forward_equivalents: int = 0
+
+    def count(self, protocol: str, method: str, scores: Scores) -> None:
+        """Adds the undefined maps among some scores."""
+        number = scores.status.count(UNDEFINED_MAP)
+        if number:
+            self.undefined[protocol, method] = self.undefined.get((protocol, method), 0) + number
+
+
+@dataclass(frozen=True)
+class KeptMaps:
+    """The maps (P, 1, H, W) of a job for the pairs of a batch, with image id and class of each pair."""
+
+    key: str
+    image_ids: list[str]
+    targets: Tensor
+    maps: Tensor
+
+
+@dataclass(frozen=True)
+class BatchResult:
+    """The rows of a batch, and the maps that they score."""
+
+    rows: list[dict[str, Any]]
+    maps: list[KeptMaps]
+
+
+@dataclass(frozen=True)
+class Computer:
+    """A plan with its networks on a device, ready to compute batches in any order.
+
+    runner passes inputs through the model, reference_runner through the second one. fitted: protocols as they were
+    fitted to held-out images, by result key. A method that raises is left out from then on, the others go on, and the
+    tally says why.
+    """
+
+    plan: Plan
+    runner: ModelRunner
+    reference_runner: ModelRunner | None
+    device: str
+    seed: int
+    fitted: dict[str, Protocol] = field(default_factory=dict)
+    tally: Tally = field(default_factory=Tally)
+
+    @property
+    def forward_equivalents(self) -> int:
+        """The cost of all passes so far, through both models."""
+        return self.runner.forward_equivalents + (
+            self.reference_runner.forward_equivalents if self.reference_runner else 0
+        )
+
+    def compute(
+        self, samples: Sequence[Sample], missing: Missing, note: Callable[[str], None] = lambda name: None
+    ) -> BatchResult:
+        """What is missing of a batch of samples; note is told the name of each method before it runs."""
+        base = self.evidence(samples, self.plan.dataset)
+        make = RowMaker(samples, Predictions.of(self.plan, base, samples))
+        reference = None
+        if self.reference_runner:
+            reference = self._evidence(samples, self.plan.dataset, self.plan.reference, self.reference_runner)
+        batch = _Batch(self, make, missing, collect_targets(self.plan.protocols, base, reference, samples))
+        return batch.result(note)
+
+    def evidence(self, samples: Sequence[Sample], dataset: Dataset) -> Evidence:
+        """Evidence of the model about samples of a data set; raises XaibenchError for samples that do not fit."""
+        for sample in samples:
+            validate_sample(sample, self.plan.side, len(self.plan.dataset.classes), self.plan.dataset.name)
+        return self._evidence(samples, dataset, self.plan.model, self.runner)
+
+    def failed(self, method: str, protocol: str) -> bool:
+        """Whether a method has raised, for all protocols or under this one."""
+        return bool({method, f"{method} under {protocol}"} & self.tally.failed.keys())
+
+    def _evidence(self, samples: Sequence[Sample], dataset: Dataset, model: Model, runner: ModelRunner) -> Evidence:
+        return batch_evidence(samples, dataset, model, runner, self.device, self.seed)
+
+
+@contextmanager
+def open_computer(plan: Plan, device: str, chunk: int, precision: str, seed: int) -> Iterator[Computer]:
+    """A computer for a plan whose models are on the device (`ready`), while the block runs."""
+    with ExitStack() as stack:
+        runners = [
+            stack.enter_context(ModelRunner(model.net, chunk=chunk, precision=precision)) for model in plan.models
+        ]
+        yield Computer(plan, runners[0], runners[1] if plan.reference else None, device, seed)
+
+
+def ready(plan: Plan, device: str, chunk: int | str, precision: str) -> int:
+    """Puts the plan's models on a device, and returns how many inputs go through them in one pass."""
+    for model in plan.models:
+        model.freeze(device, PRECISIONS["float64" if precision == "float64" else "float32"])
+    examples = [sample_input(m.encoding.channels, plan.side).to(next(m.net.parameters())) for m in plan.models]
+    return min(choose_chunk(chunk, m.net, example) for m, example in zip(plan.models, examples, strict=True))
+
+
+def draw_maps(
+    method: MethodRun, run: ProtocolRun, targets: TargetBatch, prepared: Any, made: dict[int, Tensor]
+) -> Tensor | None:
+    """The maps (P, 1, H, W) of a method, or of the protocol itself for the oracle; None where nothing is explained.
+
+    made keeps the maps of all pairs that are explained, by evidence. Raises MethodRaised for what the method raises.
+    """
+    if not len(targets):
+        return None
+    with raised_by_method():
+        if method.card.role == "oracle":
+            return run.protocol.oracle(prepared, tuple(targets.evidence.images.shape[-2:]))
+        if id(targets.every) not in made:
+            made[id(targets.every)] = method_maps(method.card, targets.every, method.parameters)
+        return made[id(targets.every)][targets.index]
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """One batch while it is computed: what protocols prepared, and results so far."""
+
+    computer: Computer
+    make: RowMaker
+    missing: Missing
+    targets: dict[tuple[str, str], TargetBatch]
+    prepared: dict[int, Any] = field(default_factory=dict)
+    found: BatchResult = field(default_factory=lambda: BatchResult([], []))
+
+    def result(self, note: Callable[[str], None]) -> BatchResult:
+        """All rows and maps that are missing, those without a method first, then method by method."""
+        plan = self.computer.plan
+        for run in plan.protocols:
+            self.prepared[id(run)] = self._prepare(run)
+        for job in plan.jobs:
+            if job.method is None and (wanted := self._wanted(job)):
+                self._score(job, wanted, job.protocol.protocol.score, self.prepared[id(job.protocol)], None)
+        for method in plan.methods:
+            note(method.name)
+            made: dict[int, Tensor] = {}
+            for job in plan.jobs:
+                if job.method is method and not self.computer.failed(method.name, job.protocol.name):
+                    self._explain(job, made)
+        return self.found
+
+    def _targets(self, run: ProtocolRun) -> TargetBatch:
+        return self.targets[run.protocol.target, run.protocol.attribution_output]
+
+    def _wanted(self, job: Job) -> set[str]:
+        """The images of the batch that a job lacks."""
+        return set(self.missing.get(job.key, ())).intersection(sample.image_id for sample in self.make.samples)
+
+    def _prepare(self, run: ProtocolRun) -> Any:
+        """What is the same for all methods; None where nothing is missing, or nothing explained."""
+        targets = self._targets(run)
+        jobs = [job for job in self.computer.plan.jobs if job.protocol is run]
+        if not len(targets) or not any(map(self._wanted, jobs)):
+            return None
+        shown = targets.compared if run.protocol.needs_reference else targets.evidence
+        return call_protocol(run, run.protocol.prepare, shown)
+
+    def _explain(self, job: Job, made: dict[int, Tensor]) -> None:
+        """The rows and maps of a method under a protocol; a method that raises is noted, and the others go on."""
+        method, run, targets = job.method, job.protocol, self._targets(job.protocol)
+        wanted = self._wanted(job)
+        if not wanted:
+            return
+
+        def again(changed: Evidence) -> Tensor:
+            with raised_by_method():
+                return method_maps(method.card, changed, method.parameters)
+
+        try:
+            maps = draw_maps(method, run, targets, self.prepared[id(run)], made)
+            score = self.computer.fitted.get(job.key, run.protocol).score_method
+            self._score(job, wanted, score, self.prepared[id(run)], maps, again)
+        except MethodRaised as raised:
+            # where its maps failed, they failed for all protocols; what one asks for besides (other images) only there
+            for_all = method.card.role != "oracle" and id(targets.every) not in made
+            name = method.name if for_all else f"{method.name} under {run.name}"
+            self.computer.tally.failed[name] = in_one_line(raised.error)
+            return
+        if maps is not None:
+            e = targets.evidence
+            self.found.maps.append(KeptMaps(job.key, e.pair_ids, e.targets, maps))
+
+    def _score(self, job: Job, wanted: set[str], score: Callable, *arguments: Any) -> None:
+        """Adds the rows of a job, by the protocol's function `score` of these arguments."""
+        targets, card = self._targets(job.protocol), job.protocol.card
+        scores = Scores(torch.empty(0, dtype=torch.float64), [])
+        if len(targets):
+            given = call_protocol(job.protocol, score, *arguments)
+            scores = validate_scores(given, len(targets), card.name, card.further)
+        self.computer.tally.count(card.name, job.cell.method_name, scores)
+        self.found.rows.extend(self.make.rows(job, targets.evidence, scores, wanted))

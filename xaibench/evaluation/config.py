@@ -1,0 +1,144 @@
+"""What a run asks for: the one list of its options, from TOML, JSON, the command line or Python.
+
+The text below each field is its help, in `xaibench run --help`, in the reference and in `xaibench.run`.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator
+
+from xaibench.configuration import Argument, Config
+
+PRECISIONS = ("float32", "float64", "bfloat16", "float16")
+Size = Annotated[int, Field(ge=1)] | Literal["auto"]
+
+
+class RunConfig(Config):
+    """A run of `xaibench run`: which methods are evaluated on which model and images, under which protocols, and how.
+
+    Names are those of `xaibench ls`. Fields that are None take what the data set's card and its profile say.
+    """
+
+    protocols: Annotated[tuple[str, ...], Field(min_length=1), Argument(flag="", metavar="PROTOCOL[,PROTOCOL]")]
+    """Names of `xaibench ls protocols`."""
+    model: Annotated[str, Argument(metavar="MODEL[,MODEL]")]
+    """A name of `xaibench ls models`, timm:NAME, or FILE.py:BUILDER. Several, or 'resnet*'."""
+    dataset: str = "critters"
+    """A name of `xaibench ls datasets`."""
+    data_root: Annotated[Path | None, Argument(metavar="DIR")] = None
+    """The folder with its images."""
+    weights: Annotated[str | None, Argument(metavar="aligned|plain|PATH")] = None
+    """By default what the protocol asks for."""
+    reference_model: Annotated[str | None, Argument(default="--model")] = None
+    """The second model, where a protocol compares two."""
+    reference_weights: Annotated[str | None, Argument(metavar="aligned|plain|PATH", default="plain")] = None
+    """Of the second model."""
+    masks: Path | None = None
+    """Masks of `xaibench masks make`: one more level of objects."""
+    methods: Annotated[tuple[str, ...] | None, Argument(default="the paper's list and the controls")] = None
+    """Names of `xaibench ls methods`, or `all`."""
+    layer: Annotated[str | None, Argument(metavar="STAGE", default="Input")] = None
+    """Take maps there: Mid1, Mid2, Mid3 or Final."""
+    images: Annotated[int | None, Field(ge=1), Argument(default="the profile's")] = None
+    """How many images of the data set's one list."""
+    image_size: Annotated[int | None, Argument(metavar="PIXELS", default="the data set's")] = None
+    """The side of images."""
+    profile: str | None = None
+    """`paper`: the papers' parameters; the data set's card may have a lighter default."""
+    out: Annotated[Path, Argument(metavar="DIR")] = Path("results")
+    """The results folder."""
+    training_seed: Annotated[int | None, Field(ge=0), Argument(default="0")] = None
+    """Of weights that a run trains itself."""
+    recipe: dict[str, Any] = {}
+    """Train them otherwise, such as epochs=4."""
+    dataset_options: Annotated[dict[str, Any], Argument(flag="--dataset-option")] = {}
+    """Of the data set, such as rule=one:beak."""
+    settings: Annotated[dict[str, Any], Argument(flag="--setting")] = {}
+    """Of protocols, as in `xaibench show protocol NAME`: grid=2 for all that have it, sds.grid=2 for one."""
+    plugins: Annotated[tuple[Path, ...], Argument(flag="--plugin", metavar="FILE.py")] = ()
+    """A file with @xaibench.method functions, or other decorated ones."""
+    cards: Annotated[tuple[Path, ...], Argument(metavar="DIR")] = ()
+    """A folder with methods/NAME.toml, models/, datasets/, protocols/."""
+    download: bool = False
+    """Allow published weights to be fetched."""
+    keep_maps: bool = False
+    """Also keep the attribution maps."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, ..."""
+    precision: str = "float32"
+    """float32, float64, bfloat16 or float16."""
+    batch_size: Annotated[Size, Argument(metavar="auto|N")] = "auto"
+    """Images that are worked on together."""
+    chunk_size: Annotated[Size, Argument(metavar="auto|N")] = "auto"
+    """Inputs in one pass of the network."""
+    workers: Annotated[Annotated[int, Field(ge=0)] | Literal["auto"], Argument(metavar="auto|N")] = "auto"
+    """Processes that load images."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Of noise, masks and baselines."""
+    shard: Annotated[str | None, Argument(metavar="I/N")] = None
+    """Compute part I of N of the images; N processes with the same --out share one run."""
+
+    @field_validator("protocols", "methods", mode="before")
+    @classmethod
+    def _names(cls, value: Any) -> Any:
+        """Names joined by commas, or a list of them."""
+        return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
+
+    @field_validator("methods")
+    @classmethod
+    def _some(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if value == ():
+            raise ValueError("a list of names is empty")
+        return value
+
+    @field_validator("image_size", "images", "training_seed", "seed", mode="before")
+    @classmethod
+    def _whole(cls, value: Any) -> Any:
+        """Booleans are no numbers."""
+        if isinstance(value, bool):
+            raise ValueError(f"{value} is no number")
+        return value
+
+    @field_validator("batch_size", "chunk_size", "workers", mode="before")
+    @classmethod
+    def _size(cls, value: Any, info: Any) -> Any:
+        least = 0 if info.field_name == "workers" else 1
+        if value == "auto":
+            return value
+        try:
+            number = int(value)
+        except (TypeError, ValueError):
+            number = least - 1
+        if number < least:
+            raise ValueError(f"--{info.field_name.replace('_', '-')} is auto or a number from {least}, not {value!r}")
+        return number
+
+    @field_validator("precision")
+    @classmethod
+    def _precision(cls, value: str) -> str:
+        if value not in PRECISIONS:
+            raise ValueError(f"unknown precision {value!r}; it is one of {', '.join(PRECISIONS)}")
+        return value
+
+    @field_validator("shard")
+    @classmethod
+    def _part(cls, value: str | None) -> str | None:
+        found = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", value or "1/1")
+        if not found or not 1 <= int(found[1]) <= int(found[2]):
+            raise ValueError(f"--shard is I/N, part I of N such as 1/4, not {value!r}")
+        return value
+
+    @property
+    def part(self) -> tuple[int, int]:
+        """Which part of the images is computed, counted from 0, and how many parts there are."""
+        number, count = map(int, (self.shard or "1/1").split("/"))
+        return number - 1, count
+
+    @property
+    def whole(self) -> RunConfig:
+        """The request of the whole run that this one is a part of."""
+        return self.model_copy(update={"shard": None})

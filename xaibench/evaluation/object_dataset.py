@@ -1,0 +1,126 @@
+"""A data set of a Python session: anything with a length and items (image, label)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from torch import Tensor, nn
+
+from xaibench.datasets.base import Dataset, Sample
+from xaibench.errors import XaibenchError
+from xaibench.hashing import content_hash
+from xaibench.models.dilate import sample_input
+
+SLACK = 1e-4  # by which values may leave [0, 1] through rounding
+
+
+class ObjectDataset(Dataset):
+    """Items of a map-style data set as samples: each is (image, label), or a `Sample` of its own.
+
+    An image is a tensor (3, H, W), an array (H, W, 3), either uint8 or floating point in [0, 1], or a PIL image; all
+    are squares of one size. It is displayed in 8 bits, to which floating point values are rounded. Ids are the numbers
+    of the items, such as `000012`, or those of the samples.
+    """
+
+    on_disk = True  # another list may be given under the same name: images are compared with those that were stored
+
+    def __init__(self, data: Any, name: str, classes: Sequence[str], side: int):
+        self.data, self.name, self.classes, self.side = data, name, list(classes), side
+        first = data[0]
+        if isinstance(first, Sample):
+            self._numbers = {data[number].image_id: number for number in range(len(data))}
+        else:
+            self._numbers = {f"{number:06d}": number for number in range(len(data))}
+        if len(self._numbers) != len(data):
+            raise XaibenchError(f"data set {name} gives two samples with one image id")
+        self.ids = list(self._numbers)
+
+    def load(self, image_id: str) -> Sample:
+        """The sample of an id; raises XaibenchError for an item that is none."""
+        if image_id not in self._numbers:
+            raise XaibenchError(f"data set {self.name}: no image {image_id!r}; ids go from {self.ids[0]} on")
+        item = self.data[self._numbers[image_id]]
+        if isinstance(item, Sample):
+            return item
+        image, label = _pair(item, self.name)
+        pixels = displayed(image, f"data set {self.name}: image {image_id}")
+        return Sample(image_id, pixels, label, content_hash(pixels.tobytes()))
+
+    def digest(self, image_id: str) -> str:
+        """The hash of the displayed pixels."""
+        return self.load(image_id).digest
+
+
+def side_of(data: Any, name: str) -> int:
+    """Height and width of the images of a data set in pixels, by its first item.
+
+    Raises XaibenchError for an empty data set, and for images that are not square.
+    """
+    if not len(data):
+        raise XaibenchError(f"data set {name} is empty")
+    item = data[0]
+    pixels = item.image if isinstance(item, Sample) else displayed(_pair(item, name)[0], f"data set {name}: image 0")
+    height, width = pixels.shape[:2]
+    if height != width:
+        raise XaibenchError(f"data set {name}: image 0 has {height}x{width} pixels; crop images to squares of one size")
+    return height
+
+
+def class_names(data: Any, name: str, classes: Sequence[str] | None, model: Any) -> list[str]:
+    """The names of the classes: those that are given, the data set's own `classes`, or numbers as many as the logits
+    of a network that is given. Raises XaibenchError where none of these says how many there are."""
+    found = classes if classes is not None else getattr(data, "classes", None)
+    if found is not None and not isinstance(found, str) and len(found):
+        return [str(each) for each in found]
+    if isinstance(model, nn.Module):
+        import torch
+
+        side = side_of(data, name)
+        weight = next(model.parameters(), torch.zeros(1))
+        with torch.no_grad():
+            logits = model(sample_input(3, side).to(weight))
+        if isinstance(logits, Tensor) and logits.ndim == 2:
+            return [str(index) for index in range(logits.shape[1])]
+    raise XaibenchError(f"data set {name} has no names of classes; give them as classes=[...]")
+
+
+def displayed(image: Any, what: str) -> np.ndarray:
+    """An image as uint8 (H, W, 3); raises XaibenchError that says what came, for anything else."""
+    if isinstance(image, Image.Image):
+        return np.asarray(image.convert("RGB"))
+    if isinstance(image, Tensor):
+        array = image.detach().cpu().numpy()
+        array = array.transpose(1, 2, 0) if array.ndim == 3 else array
+    else:
+        array = np.asarray(image)
+    if array.ndim != 3 or array.shape[2] != 3 or 0 in array.shape:
+        raise XaibenchError(
+            f"{what} has shape {tuple(np.shape(image))}; images are tensors (3, H, W) or arrays (H, W, 3)"
+        )
+    if array.dtype == np.uint8:
+        return np.ascontiguousarray(array)
+    if array.dtype.kind != "f":
+        raise XaibenchError(f"{what} holds {array.dtype}; values are uint8, or floating point in [0, 1]")
+    if not np.isfinite(array).all() or array.min() < -SLACK or array.max() > 1 + SLACK:
+        raise XaibenchError(
+            f"{what} has values from {array.min():g} to {array.max():g}; give images in [0, 1], before they are "
+            "normalised, and say by mean and std how the network normalises them"
+        )
+    return np.round(np.clip(array, 0, 1) * 255).astype(np.uint8)
+
+
+def _pair(item: Any, name: str) -> tuple[Any, int]:
+    """Image and label of an item."""
+    try:
+        image, label = item
+        number = int(label)
+        if number != label:
+            raise ValueError
+    except (TypeError, ValueError):
+        raise XaibenchError(
+            f"data set {name} gives {type(item).__name__} for an item, not (image, label) with a class index"
+        ) from None
+    return image, number

@@ -1,0 +1,164 @@
+"""Objects of a Python session as parts of a run: networks, data sets and functions of evidence, beside names.
+
+Each gets a card and a name for the time of the run. Keys hold the digest of its weights and of its code; where there is
+no such digest, an error asks for a name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from xaibench import registry
+from xaibench.cards import Card, DatasetCard, Geometry, MethodCard, ModelCard
+from xaibench.errors import XaibenchError
+from xaibench.hashing import content_hash
+
+DESCRIPTIONS = ("mean", "std", "classes")
+
+
+@dataclass(frozen=True)
+class Named:
+    """An object with the name that its user gives it, which then stands for its code in keys."""
+
+    thing: Any
+    name: str
+
+
+def named(thing: Any, name: str) -> Named:
+    """A network, a data set or a function of evidence under a name, for `xaibench.run`.
+
+    The name, and not the code, is then part of the keys of results (weights and images are in any case): it must mean
+    the same thing in every run. Raises XaibenchError for what is no name.
+    """
+    if not isinstance(name, str) or not name.strip() or any(letter in name for letter in ",:*?[]/\\") or name == "all":
+        raise XaibenchError(f"{name!r} cannot be a name; take letters, digits, - and _")
+    return Named(thing, name)
+
+
+@contextmanager
+def objects_as_names(given: dict[str, Any]) -> Iterator[tuple[dict[str, Any], list[str]]]:
+    """The fields of a request with names in place of objects, which are registered while the block runs.
+
+    given may also hold mean, std (of the encoding of a network that is given) and classes (names of the classes of a
+    data set that is given). Also gives a description of each object. Raises XaibenchError for what is no such object.
+    """
+    about = {name: given[name] for name in DESCRIPTIONS if name in given}
+    fields = {name: value for name, value in given.items() if name not in about}
+    found: dict[str, list[tuple[Card, Any]]] = {"dataset": [], "model": [], "method": []}
+    model, dataset = fields.get("model", ""), fields.get("dataset", "")
+    if not isinstance(model, str):
+        found["model"] = [_model(model, about)]
+        fields["model"] = found["model"][0][0].name
+    elif {"mean", "std"} & about.keys():
+        raise XaibenchError("mean and std are those of a network that is given as an object")
+    if not isinstance(dataset, str):
+        found["dataset"] = [_dataset(dataset, model, about.get("classes"))]
+        fields["dataset"] = found["dataset"][0][0].name
+    elif "classes" in about:
+        raise XaibenchError("classes are those of a data set that is given as an object")
+    methods = fields.get("methods")
+    if methods is not None and not isinstance(methods, str):
+        methods = [methods] if callable(methods) or isinstance(methods, Named) else list(methods)
+        cards = [method if isinstance(method, str) else _method(method) for method in methods]
+        found["method"] = [card for card in cards if not isinstance(card, str)]
+        fields["methods"] = [card if isinstance(card, str) else card[0].name for card in cards]
+    objects = [each for group in found.values() for each in group]
+    with _registered(objects):
+        yield fields, [f"{card.kind} {card.name}" for card, _ in objects]
+
+
+@contextmanager
+def _registered(objects: Sequence[tuple[Card, Any]]) -> Iterator[None]:
+    """Registers objects under their cards' names while the block runs."""
+    done: list[Card] = []
+    try:
+        for card, thing in objects:
+            if card.name in registry.names(card.kind):
+                raise XaibenchError(
+                    f"a {card.kind} is called {card.name!r} already; give yours another name: xaibench.named(..., NAME)"
+                )
+            registry.register(card, thing)
+            done.append(card)
+        yield
+    finally:
+        for card in done:
+            registry.unregister(card)
+
+
+def _unpack(thing: Any) -> tuple[Any, str | None]:
+    return (thing.thing, thing.name) if isinstance(thing, Named) else (thing, None)
+
+
+def _model(given: Any, about: dict[str, Any]) -> tuple[Card, Any]:
+    """The card of a network, and the network."""
+    from torch import nn
+
+    from xaibench.attribution.api import family_of
+    from xaibench.evaluation.object_sources import module_source
+
+    net, name = _unpack(given)
+    if not isinstance(net, nn.Module):
+        raise XaibenchError(f"model is a name or a torch.nn.Module, not {type(net).__name__}")
+    family = family_of(net)
+    mean, std = about.get("mean", (0.0, 0.0, 0.0)), about.get("std", (1.0, 1.0, 1.0))
+    card = ModelCard(
+        name=name or type(net).__name__, title=f"A {type(net).__name__} of a Python session",
+        source=f"named {name}" if name else module_source(net), family=family, complement=family == "bcos",
+        mean=_numbers(mean, "mean"), std=_numbers(std, "std"),
+        probability="sigmoid" if family == "bcos" else "softmax",
+    )  # fmt: skip
+    return card, net
+
+
+def _numbers(values: Any, field: str) -> tuple[float, ...]:
+    try:
+        found = tuple(float(value) for value in values)
+    except (TypeError, ValueError):
+        found = ()
+    if not found:
+        raise XaibenchError(f"{field} is a number for each colour, such as (0.5, 0.5, 0.5), not {values!r}")
+    return found
+
+
+def _dataset(given: Any, model: Any, classes: Sequence[str] | None) -> tuple[Card, Any]:
+    """The card of a data set, and the function that opens it."""
+    from xaibench.evaluation.object_dataset import ObjectDataset, class_names, side_of
+
+    data, name = _unpack(given)
+    if not (hasattr(data, "__len__") and hasattr(data, "__getitem__")):
+        raise XaibenchError(
+            f"dataset is a name or has __len__ and __getitem__ that gives (image, label), not {type(data).__name__}"
+        )
+    name = name or type(data).__name__
+    side, names = side_of(data, name), class_names(data, name, classes, _unpack(model)[0])
+
+    def opened(size: int, classes: str) -> ObjectDataset:
+        return ObjectDataset(data, name, names, size)
+
+    card = DatasetCard(
+        name=name, title=f"A {type(data).__name__} of a Python session", source="object",
+        parameters={"classes": content_hash("\n".join(names).encode())}, needs_root=False,
+        geometry=Geometry(resize=side, crop=side),
+    )  # fmt: skip
+    return card, opened
+
+
+def _method(given: Any) -> tuple[Card, Callable]:
+    """The card of a function of evidence, and the function."""
+    from xaibench.evaluation.object_sources import function_source
+
+    function, name = _unpack(given)
+    if not callable(function):
+        raise XaibenchError(f"a method is a name or a function of evidence, not {type(function).__name__}")
+    known = getattr(function, "xaibench_card", None)
+    if isinstance(known, MethodCard) and name is None:
+        source = known.source
+        card = known
+    else:
+        name = name or getattr(function, "__name__", type(function).__name__).replace("_", "-").strip("-<>")
+        source = f"named {name}" if isinstance(given, Named) else function_source(function)
+        card = MethodCard(name=name, title=(function.__doc__ or name).strip().splitlines()[0], source=source)
+    return card, function
