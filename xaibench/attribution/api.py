@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ from xaibench.attribution.runner import ModelRunner
 from xaibench.attribution.stages import INPUT, LAYER, with_layer
 from xaibench.errors import XaibenchError
 from xaibench.models.bagnet import BagNet
-from xaibench.models.base import Encoding, Model
+from xaibench.models.base import Encoding, Model, ModelView
 from xaibench.models.probe import default_cam_layer
 from xaibench.models.tokens import transformer_in
 
@@ -25,15 +25,14 @@ def evidence_of(
     inputs: Tensor,
     targets: Tensor,
     *,
-    cam_layer: nn.Module | str | None = None,
+    view: ModelView = ModelView(),
     image_ids: Sequence[str] | None = None,
     seed: int = 0,
     output: str = "logit",
-    **known: Any,
 ) -> Evidence:
     """Evidence about one target per input of a plain network; raises XaibenchError for shapes that do not match.
 
-    known is what evidence may know of the model besides: zero, probability, encoding, stages.
+    view is what is known of the model besides its network.
     """
     if runner.net.training:
         raise XaibenchError(
@@ -49,12 +48,8 @@ def evidence_of(
     targets = torch.as_tensor(targets)
     if targets.shape != inputs.shape[:1] or targets.is_floating_point():
         raise XaibenchError(f"targets are {len(inputs)} class indices, not {targets.dtype} {tuple(targets.shape)}")
-    if isinstance(cam_layer, str):
-        cam_layer = runner.net.get_submodule(_path_of(runner.net, cam_layer))
     ids = [str(i) for i in range(len(inputs))] if image_ids is None else image_ids
-    return Evidence(
-        runner, inputs.detach(), targets.long(), ids, cam_layer=cam_layer, seed=seed, output=output, **known
-    )  # fmt: skip
+    return Evidence(runner, inputs.detach(), targets.long(), ids, view=view, seed=seed, output=output)
 
 
 def attribute(
@@ -92,9 +87,10 @@ def attribute(
     """
     net = model.net if isinstance(model, Model) else model
     family = family_of(model, family)
-    known = _known(model, family, inputs)
+    view = _view(model, family, inputs)
     card = registry.card("method", method).for_family(family)
-    stage = None if LAYER in card.parameters else _stage(net, known["stages"], layer)
+    stages = dict(view.stages)
+    stage = None if LAYER in card.parameters else _stage(net, stages, layer)
     if reason := incompatibility(card, family, has_cam_layer=True, layer=stage):
         raise XaibenchError(f"method {method} {reason}; this model is {FAMILY_NAMES[family]}")
     if LAYER in card.parameters and layer is not None:
@@ -105,7 +101,9 @@ def attribute(
         own = model.cam_module if isinstance(model, Model) else None
         cam_layer = own or default_cam_layer(net, inputs[:1]) or None
     with ModelRunner(net, chunk=chunk, output=output) as runner:
-        e = evidence_of(runner, inputs, targets, cam_layer=cam_layer, image_ids=image_ids, seed=seed, **known)
+        module = net.get_submodule(_path_of(net, cam_layer)) if isinstance(cam_layer, str) else cam_layer
+        view = replace(view, cam_layer=module, stages=stages)
+        e = evidence_of(runner, inputs, targets, view=view, image_ids=image_ids, seed=seed)
         return method_maps(card, e, with_layer(card, parameters, stage))
 
 
@@ -124,18 +122,17 @@ def family_of(model: nn.Module | Model, family: str | None = None) -> str:
     return "cnn" if transformer_in(model) is None else "vit"
 
 
-def _known(model: nn.Module | Model, family: str, inputs: Tensor) -> dict[str, Any]:
-    """What evidence may know of a model besides its network."""
+def _view(model: nn.Module | Model, family: str, inputs: Tensor) -> ModelView:
+    """What is known of a model besides its network."""
     if isinstance(model, Model):
-        encoding, probability, stages = model.encoding, model.probability, model.stages
-    elif family == "bcos":
-        colours, odd = divmod(inputs.shape[1], 2) if inputs.ndim == 4 else (0, 1)
-        if odd:
-            raise XaibenchError(f"a B-cos network sees channels x and then 1 - x, not inputs {tuple(inputs.shape)}")
-        encoding, probability, stages = Encoding((0.0,) * colours, (1.0,) * colours, complement=True), "sigmoid", {}
-    else:
-        return {"stages": {}}
-    return {"encoding": encoding, "zero": encoding.zero, "probability": probability, "stages": dict(stages)}
+        return model.view
+    if family != "bcos":
+        return ModelView()
+    colours, odd = divmod(inputs.shape[1], 2) if inputs.ndim == 4 else (0, 1)
+    if odd:
+        raise XaibenchError(f"a B-cos network sees channels x and then 1 - x, not inputs {tuple(inputs.shape)}")
+    encoding = Encoding((0.0,) * colours, (1.0,) * colours, complement=True)
+    return ModelView(probability="sigmoid", zero=encoding.zero, encoding=encoding)
 
 
 def _stage(net: nn.Module, stages: dict[str, str], layer: nn.Module | str | None) -> str | None:

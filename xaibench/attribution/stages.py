@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from xaibench.attribution.evidence import Evidence
 from xaibench.cards import MethodCard, ModelCard
 from xaibench.errors import XaibenchError
+from xaibench.models.base import ModelView
 from xaibench.models.disconnected import Disconnected
 from xaibench.models.tokens import layout_of
 
@@ -29,11 +30,12 @@ class LayerEvidence(Evidence):
     """
 
     def __init__(self, whole: Evidence):
+        view = ModelView(whole.cam_layer, whole.probability, encoding=whole.encoding)
         super().__init__(
-            whole.runner, whole.images, whole.targets, whole.image_ids, owner=whole.owner, cam_layer=whole.cam_layer,
-            seed=whole.seed, output=whole.output, probability=whole.probability, annotations=whole.annotations,
-            encoding=whole.encoding,
+            whole.runner, whole.images, whole.targets.new_zeros(len(whole.images)), whole.image_ids, view=view,
+            seed=whole.seed, annotations=whole.annotations,
         )  # fmt: skip
+        self._explain(whole.targets, whole.owner, whole.output)
         self._whole = whole
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 import torch
 
@@ -33,10 +34,8 @@ def trial_of(model: Model, side: int, outputs: Iterable[str] = ("logit",)) -> Ca
         images = noise.to(weight)
         with ModelRunner(model.net, chunk=INPUTS) as runner:
             targets = runner.logits(INPUTS, lambda index: images[index]).argmax(1)
-            e = Evidence(
-                runner, images, targets, [f"noise {i}" for i in range(INPUTS)], cam_layer=model.cam_module,
-                probability=model.probability, zero=model.encoding.zero, encoding=model.encoding,
-            )  # fmt: skip
+            view = replace(model.view, stages={})
+            e = Evidence(runner, images, targets, [f"noise {i}" for i in range(INPUTS)], view=view)
             try:
                 for output in sorted(set(outputs)):
                     method_maps(card, e.explaining(targets, output=output), card.parameters)

@@ -167,10 +167,7 @@ def _look(
 ) -> tuple[tuple[Guess, ...], Guess, Evidence]:
     """The most probable classes of an image, the class that is explained, and the evidence about it."""
     inputs = model.encoding(image[None]).to(next(model.net.parameters()))
-    base = Evidence(
-        runner, inputs, torch.tensor([index or 0]), [image_id], cam_layer=model.cam_module, seed=seed,
-        probability=model.probability, zero=model.encoding.zero, stages=model.stages, encoding=model.encoding,
-    )  # fmt: skip
+    base = Evidence(runner, inputs, torch.tensor([index or 0]), [image_id], view=model.view, seed=seed)
     logits = base.logits()[0]
     chances = (logits.sigmoid() if model.probability == "sigmoid" else logits.softmax(-1)).tolist()
     order = sorted(range(len(chances)), key=lambda k: -chances[k])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,6 +58,22 @@ class Encoding:
         return {"mean": list(self.mean), "std": list(self.std)} | complement
 
 
+@dataclass(frozen=True)
+class ModelView:
+    """What evidence knows of a model besides its network.
+
+    cam_layer: the module whose maps class activation methods use. probability: what makes a logit a probability,
+    `softmax` or `sigmoid`. zero (C,): the zero baseline in encoded space, by default zeros. stages: paths of modules by
+    the name of a stage. encoding: how pixels became inputs, None where that is unknown.
+    """
+
+    cam_layer: nn.Module | None = None
+    probability: str = "softmax"
+    zero: Tensor | None = None
+    stages: Mapping[str, str] = field(default_factory=dict)
+    encoding: Encoding | None = None
+
+
 @dataclass
 class Model:
     """A network ready to be explained: evaluation mode, parameters frozen.
@@ -84,6 +101,11 @@ class Model:
     def cam_module(self) -> nn.Module | None:
         """The module of the CAM layer."""
         return self.net.get_submodule(self.cam_layer) if self.cam_layer else None
+
+    @property
+    def view(self) -> ModelView:
+        """What evidence knows of this model besides its network."""
+        return ModelView(self.cam_module, self.probability, self.encoding.zero, self.stages, self.encoding)
 
     @property
     def label(self) -> str:
