@@ -158,7 +158,7 @@ def test_the_page_shows_what_its_command_prints(command):
         ("task = 'guided'", (), "is for task guided: xaibench train guided --config"),
         ("seed = -1", ("--model", "a", "--dataset", "b"), "seed should be greater than or equal to 0, not -1"),
         ("seed = ", (), "cannot be read"),
-        ("dataset = 'mini'", (), "--model is not given"),
+        ("dataset = 'mini'", (), "missing --model; see `xaibench train classifier --help`"),
         ("workers = -1", ("--model", "a", "--dataset", "b"), "--workers is auto or a number from 0, not -1"),
         ("", ("--epochs", "2", "--recipe", "epochs=3"), "--epochs 2 and --recipe epochs=3 disagree"),
     ],
