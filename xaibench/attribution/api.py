@@ -15,7 +15,7 @@ from xaibench.attribution.runner import ModelRunner
 from xaibench.attribution.stages import INPUT, LAYER, with_layer
 from xaibench.errors import XaibenchError
 from xaibench.models.bagnet import BagNet
-from xaibench.models.base import Encoding, Model, ModelView
+from xaibench.models.base import NOTHING_KNOWN, Encoding, Model, ModelView
 from xaibench.models.probe import default_cam_layer
 from xaibench.models.tokens import transformer_in
 
@@ -25,7 +25,7 @@ def evidence_of(
     inputs: Tensor,
     targets: Tensor,
     *,
-    view: ModelView = ModelView(),
+    view: ModelView = NOTHING_KNOWN,
     image_ids: Sequence[str] | None = None,
     seed: int = 0,
     output: str = "logit",
@@ -127,7 +127,7 @@ def _view(model: nn.Module | Model, family: str, inputs: Tensor) -> ModelView:
     if isinstance(model, Model):
         return model.view
     if family != "bcos":
-        return ModelView()
+        return NOTHING_KNOWN
     colours, odd = divmod(inputs.shape[1], 2) if inputs.ndim == 4 else (0, 1)
     if odd:
         raise XaibenchError(f"a B-cos network sees channels x and then 1 - x, not inputs {tuple(inputs.shape)}")

@@ -15,7 +15,7 @@ from xaibench.attribution.deprecated import with_old_names
 from xaibench.attribution.runner import ModelRunner
 from xaibench.datasets.image_annotations import ImageAnnotations
 from xaibench.errors import XaibenchError
-from xaibench.models.base import ModelView
+from xaibench.models.base import NOTHING_KNOWN, ModelView
 from xaibench.models.tokens import layout_of
 from xaibench.seeds import generator
 
@@ -57,9 +57,9 @@ class Evidence:
 
     images (B, C, H, W) are encoded (normalised), image_ids (B,) name them: noise and masks come from (seed, purpose,
     image id), so nothing depends on how images are batched. targets (B,) are class indices, one per image; `explaining`
-    gives evidence about other pairs. output is what is explained: `logit` or `probability`. view is what is known of the
-    model besides its network (its CAM layer, stages, encoding, zero baseline, and what a probability is). annotations,
-    in a run, are what the data set knows about the images. reference, for protocols that compare two models, is evidence
+    gives evidence about other pairs. output is what is explained: `logit` or `probability`. view is what is known of
+    the model besides its network (CAM layer, stages, encoding, zero baseline, what a probability is). annotations, in a
+    run, are what the data set knows about the images. reference, for protocols that compare two models, is evidence
     about the same pairs of the second. What needs no target is computed once per image, also across `explaining`.
 
     Public members, stable for plug-ins: images, targets, owner, inputs, image_ids, pair_ids, seed, output, logits,
@@ -75,7 +75,7 @@ class Evidence:
         targets: Tensor,
         image_ids: Sequence[str],
         *,
-        view: ModelView = ModelView(),
+        view: ModelView = NOTHING_KNOWN,
         seed: int = 0,
         output: str = "logit",
         annotations: ImageAnnotations | None = None,

@@ -74,6 +74,10 @@ class ModelView:
     encoding: Encoding | None = None
 
 
+NOTHING_KNOWN = ModelView()
+"""Of a network about which nothing but its passes is known."""
+
+
 @dataclass
 class Model:
     """A network ready to be explained: evaluation mode, parameters frozen.

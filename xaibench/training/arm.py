@@ -46,7 +46,7 @@ def train_arm(subject: Subject, resources: TrainingResources, report: Report = s
 
 
 def _guided(subject: Subject, options: GuidedOptions, resources: TrainingResources, report: Report) -> TrainedArm:
-    from xaibench.training.guidance.search import guide
+    from xaibench.training.guidance_search import guide
 
     search = replace(options.search(), test_images=0)  # a comparison evaluates the weights itself
     outcome = guide(subject, search, resources, report)

@@ -22,7 +22,6 @@ from xaibench.training.api import Training, plan_training
 from xaibench.training.classifier import MONITOR
 from xaibench.training.config import TrainingConfig
 from xaibench.training.guidance.attributions import check_attribution
-from xaibench.training.guidance.evaluator import WeightsEvaluator
 from xaibench.training.guidance.guided import Guided
 from xaibench.training.guidance.kept import kept_epochs
 from xaibench.training.guidance.pareto import POINTS_LOST, front, representative
@@ -32,6 +31,7 @@ from xaibench.training.named import check_name, name_training
 from xaibench.training.processes import first_process
 from xaibench.training.resources import TrainingResources
 from xaibench.training.subject import Report, Subject, silent
+from xaibench.training.weights_evaluator import WeightsEvaluator
 
 
 @dataclass(frozen=True)
