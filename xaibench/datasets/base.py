@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from xaibench.errors import XaibenchError
+from xaibench.hashing import content_hash  # noqa: F401  (data sets of other people import it from here)
 from xaibench.seeds import derive
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from xaibench.configuration import documented
 from xaibench.errors import XaibenchError
 from xaibench.evaluation.config import RunConfig
 from xaibench.results.manifest import RunManifest
@@ -153,13 +154,4 @@ def _say(text: str) -> None:
     print(f"xaibench: {' '.join(text.split())}", file=sys.stderr, flush=True)
 
 
-def _documented() -> str:
-    """The fields of a request with their types and help, for the documentation of `run`."""
-    lines = []
-    for name, info in RunConfig.model_fields.items():
-        default = "" if info.is_required() else f" (default {info.get_default()!r})"
-        lines.append(f"    {name}{default}: {info.description}")
-    return "\n".join(lines)
-
-
-run.__doc__ = f"{run.__doc__.rstrip()}\n\n    Fields:\n\n{_documented()}\n    "
+run.__doc__ = f"{run.__doc__.rstrip()}\n\n    Fields:\n\n{documented(RunConfig)}\n    "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from xaibench.errors import XaibenchError
 from xaibench.files import make_folder, plain
 from xaibench.home import home
 from xaibench.locks import claim
+from xaibench.masks.config import MasksConfig
 from xaibench.masks.dataset import made_from
 from xaibench.masks.maker import USUAL, Maker, Tools, make_maker
 from xaibench.masks.rle import encode
@@ -43,41 +43,28 @@ class Made:
     few: bool
 
 
-def make_masks(
-    maker: str,
-    *,
-    dataset: str,
-    data_root: str | Path | None = None,
-    dataset_options: dict[str, Any] | None = None,
-    settings: dict[str, Any] | None = None,
-    images: int | None = None,
-    image_size: int | None = None,
-    out: str | Path | None = None,
-    tools: Tools = USUAL,
-    plugins: Iterable[str | Path] = (),
-    cards: Iterable[str | Path] = (),
-    quiet: bool = False,
-    command: str | None = None,
-) -> Made:
+def make_masks(maker: str, *, tools: Tools = USUAL, quiet: bool = False, **fields: Any) -> Made:
+    """As `make_masks_of`, with the fields of `MasksConfig` as arguments."""
+    return make_masks_of(MasksConfig.parse({"maker": maker} | fields), tools, quiet=quiet)
+
+
+def make_masks_of(config: MasksConfig, tools: Tools, *, quiet: bool = False, command: str | None = None) -> Made:
     """Makes masks of the first images of a data set's one list, in the pixels in which they are displayed.
 
-    maker: sam, sam2, slic or annotations; settings are its own. images: how many (None: all). image_size: their side
-    (None: what the data set's card says). out: a folder, by default one below XAIBENCH_HOME for this data set, maker
-    and settings; what it holds already is not made again, except masks of photos that were replaced since. Raises
-    XaibenchError for anything that the user can put right, such as a folder with masks of other settings.
+    What the folder holds already is not made again, except masks of photos that were replaced since; by default the
+    folder is one below XAIBENCH_HOME for this data set, maker and settings. Raises XaibenchError for anything that the
+    user can put right, such as a folder with masks of other settings.
     """
-    add(plugins, cards)
-    card: DatasetCard = registry.card("dataset", dataset).at_size(image_size)
-    options = dataset_options or {}
-    if images is not None and images < 1:
-        raise XaibenchError(f"--images {images}: at least one image is needed")
-    data = open_dataset(card, Path(data_root) if data_root else None, options)
-    by = make_maker(maker, data, card.geometry.crop, settings or {}, tools)
+    add(config.plugins, config.cards)
+    card: DatasetCard = registry.card("dataset", config.dataset).at_size(config.image_size)
+    options, images, out = config.dataset_options, config.images, config.out
+    data = open_dataset(card, config.data_root, options)
+    by = make_maker(config.maker, data, card.geometry.crop, config.settings, tools)
     header = Header(
         maker=by.name, settings=by.settings, side=by.side, weights=by.weights, packages=by.versions, label=by.label,
         dataset=plain(made_from(card) | {"settings": parameters_of(card, options)}),
     )  # fmt: skip
-    folder = Path(out) if out else home() / "masks" / card.name / f"{by.name}-{header.key}"
+    folder = out if out else home() / "masks" / card.name / f"{by.name}-{header.key}"
     if folder.suffix == ".parquet" or folder.is_file():
         raise XaibenchError(f"--out {folder} is to be a folder, in which masks are files of {SHARD} images each")
     make_folder(folder)

@@ -32,7 +32,7 @@ class Setting:
     low: float = 0
     high: float = float("inf")
 
-    def validate_attributions(self, name: str, value: Any, side: int) -> Any:
+    def validate(self, name: str, value: Any, side: int) -> Any:
         """A value that is allowed, None taken as the default; raises XaibenchError for others."""
         value = value if value is not None else (side if self.default is None else self.default)
         whole = not isinstance(self.default, float)
@@ -83,7 +83,7 @@ class Maker(ABC):
             if name not in known:
                 raise XaibenchError(f"masks by {self.name} have no setting {name!r}; they have {', '.join(known)}")
         self.dataset, self.side, self.tools, self.label = dataset, side, tools, self.name
-        self.settings = {name: s.validate_attributions(name, settings.get(name), side) for name, s in known.items()}
+        self.settings = {name: s.validate(name, settings.get(name), side) for name, s in known.items()}
         self.prepare()
 
     def prepare(self) -> None:
