@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 MARK = re.compile(r"<!-- made: (\w+) -->")
@@ -63,15 +64,40 @@ def _fields(made: Any, title: str, without: tuple[str, ...]) -> str:
 
 
 def _type(annotation: Any) -> str:
+    """A type as text, without modules and without what pydantic is told about its limits."""
     plain = inspect.isclass(annotation) and not getattr(annotation, "__args__", ())
-    words = re.sub(r"\b(typing|xaibench\.cards(\.\w+)?)\.", "", annotation.__name__ if plain else str(annotation))
-    return f"`{words.replace(' | ', ' or ')}`"
+    text = annotation.__name__ if plain else str(annotation)
+    text = re.sub(r"Annotated\[(\w+), [^]]*\](?:\)\])?", r"\1", text)
+    text = re.sub(r"Union\[(.*), (Literal\[.*?\])\]", r"\1 or \2", text)
+    text = re.sub(r"\b(typing|pathlib|xaibench\.cards(\.\w+)?)\.", "", text)
+    return f"`{text.replace(' | ', ' or ')}`"
 
 
 def _default(field: Any) -> str:
     if field.is_required():
         return "required"
-    return f"`{field.get_default(call_default_factory=True)!r}`"
+    value = field.get_default(call_default_factory=True)
+    return f"`{value!r}`" if not isinstance(value, Path) else f"`{value.as_posix()}`"
+
+
+def requests() -> str:
+    """The fields of every request: a run, a training with the options of each task, a comparison, photos, masks."""
+    from xaibench.comparison.config import ComparisonConfig
+    from xaibench.evaluation.config import RunConfig
+    from xaibench.explanation.config import ExplainConfig
+    from xaibench.masks.config import MasksConfig
+    from xaibench.training.config import TrainingConfig
+    from xaibench.training.tasks import TASKS
+
+    parts = [
+        (RunConfig, "`RunConfig`: `xaibench run`, `xaibench.run`"),
+        (TrainingConfig, "`TrainingConfig`: `xaibench train`"),
+        *((options, f"`task_options` of `{task}`") for task, options in TASKS.items()),
+        (ComparisonConfig, "`ComparisonConfig`: `xaibench compare`"),
+        (ExplainConfig, "`ExplainConfig`: `xaibench explain`, `xaibench.explain`"),
+        (MasksConfig, "`MasksConfig`: `xaibench masks make`"),
+    ]
+    return "\n".join(_fields(made, title, ()) for made, title in parts)
 
 
 def rows() -> str:
@@ -96,6 +122,8 @@ def names() -> str:
     made = []
     for name in sorted(xaibench._PUBLIC, key=lambda name: (name[0].isupper(), name)):
         made.append(f"::: {xaibench._PUBLIC[name]}.{name}\n    options:\n      heading: xaibench.{name}\n")
+        if name in ("run", "explain"):
+            made.append("The fields are listed in [Requests](requests.md).\n")
     return "\n".join(made)
 
 
@@ -153,4 +181,6 @@ def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
-MADE = {function.__name__: function for function in (commands, cards, rows, names, methods, protocols, functions)}
+MADE = {
+    function.__name__: function for function in (commands, cards, requests, rows, names, methods, protocols, functions)
+}
