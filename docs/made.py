@@ -67,9 +67,9 @@ def _type(annotation: Any) -> str:
     """A type as text, without modules and without what pydantic is told about its limits."""
     plain = inspect.isclass(annotation) and not getattr(annotation, "__args__", ())
     text = annotation.__name__ if plain else str(annotation)
-    text = re.sub(r"Annotated\[(\w+), [^]]*\](?:\)\])?", r"\1", text)
-    text = re.sub(r"Union\[(.*), (Literal\[.*?\])\]", r"\1 or \2", text)
     text = re.sub(r"\b(typing|pathlib|xaibench\.cards(\.\w+)?)\.", "", text)
+    text = re.sub(r"Annotated\[(\w+), [^]]*\]", r"\1", text)
+    text = re.sub(r"Union\[(\w+), Literal\[('\w+')\]\]", r"\1 or \2", text)
     return f"`{text.replace(' | ', ' or ')}`"
 
 
