@@ -9,7 +9,8 @@ import inspect
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 MARK = re.compile(r"<!-- made: (\w+) -->")
 
@@ -65,12 +66,23 @@ def _fields(made: Any, title: str, without: tuple[str, ...]) -> str:
 
 def _type(annotation: Any) -> str:
     """A type as text, without modules and without what pydantic is told about its limits."""
-    plain = inspect.isclass(annotation) and not getattr(annotation, "__args__", ())
-    text = annotation.__name__ if plain else str(annotation)
-    text = re.sub(r"\b(typing|pathlib|xaibench\.cards(\.\w+)?)\.", "", text)
-    text = re.sub(r"Annotated\[(\w+), [^]]*\]", r"\1", text)
-    text = re.sub(r"Union\[(\w+), Literal\[('\w+')\]\]", r"\1 or \2", text)
-    return f"`{text.replace(' | ', ' or ')}`"
+    return f"`{_type_text(annotation)}`"
+
+
+def _type_text(annotation: Any) -> str:
+    origin, parts = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _type_text(parts[0])
+    if origin in (Union, UnionType):
+        return " or ".join(map(_type_text, parts))
+    if origin is Literal:
+        return " or ".join(map(repr, parts))
+    if annotation in (None, NoneType):
+        return "None"
+    if origin is not None:
+        inner = ", ".join("..." if part is Ellipsis else _type_text(part) for part in parts)
+        return f"{origin.__name__}[{inner}]"
+    return getattr(annotation, "__name__", str(annotation))
 
 
 def _default(field: Any) -> str:
