@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from xaibench.errors import XaibenchError, one_line
 from xaibench.hashing import digest
 from xaibench.results.cells import Cell, metric_declaration
+from xaibench.results.completion import missing_images
 from xaibench.results.manifest import RunManifest
 from xaibench.results.schema import IDENTITY, check_schema, faults, upgrade
 from xaibench.results.store import Store
@@ -192,12 +193,12 @@ def _run_problems(store: Store, rows: pd.DataFrame, lists: dict[str, list[str]])
         if images is None:
             yield Problem(_name(store, path), "run", f"its image list {run.images.get('list')} is missing or damaged")
             continue
-        missing = {key: len(set(images) - stored.get(key, set())) for key in run.cells}
-        if any(missing.values()):
-            cells = sum(count > 0 for count in missing.values())
+        missing = missing_images(run.cells, images, stored)
+        if missing:
+            count = sum(map(len, missing.values()))
             yield Problem(
                 _name(store, path), "run",
-                f"marked complete, but {sum(missing.values())} images in {cells} of {len(run.cells)} cells lack rows; "
+                f"marked complete, but {count} images in {len(missing)} of {len(run.cells)} cells lack rows; "
                 f"to compute them: {run.command}",
             )  # fmt: skip
 
