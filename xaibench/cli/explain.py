@@ -13,15 +13,11 @@ from xaibench.cli import arguments
 EPILOG = """
 \b
 Examples:
-  # what did it look at? published weights, ImageNet's classes
-  xaibench explain tench.jpg --model resnet50 --download
-  # your weights, your methods, for a paper
-  xaibench explain a.jpg b.jpg --model squeezenet1_0 \\
+    # published weights, ImageNet's classes xaibench explain tench.jpg --model resnet50 --download   # your own weights,
+  two methods, a figure for a paper xaibench explain a.jpg b.jpg --model squeezenet1_0 \\
       --weights my.safetensors --methods grad-cam,ig-u --out panel.pdf
-  # why not another class?
-  xaibench explain tench.jpg --model resnet50 --target goldfish
-  # an image of the embedded data set, after `xaibench run`
-  xaibench explain test/000007 --model resnet50 --dataset critters
+    # explain another class xaibench explain tench.jpg --model resnet50 --target goldfish # an image of the embedded
+  data set, after `xaibench run` xaibench explain test/000007 --model resnet50 --dataset critters
 """
 
 STYLE_HELP = "overlay (over the faint photo) or map."
@@ -39,26 +35,29 @@ def command(
     model: Annotated[str, typer.Option("--model", help=arguments.MODEL)],
     methods: Annotated[
         str | None,
-        typer.Option("--methods", metavar="NAME,...", help="Or `all`; by default five quick ones of different kinds."),
+        typer.Option("--methods", metavar="NAME,...", help="Names, or `all`; by default five quick methods."),
     ] = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", metavar="PATH", help="A .png, .svg or .pdf file.", show_default="PHOTO-explained.png"),
     ] = None,
     dataset: Annotated[
-        str, typer.Option("--dataset", help="How photos are cut, what classes are called, whose weights are meant.")
+        str, typer.Option("--dataset", help="The data set whose crop, class names and weights are used.")
     ] = "imagenet",
     data_root: Annotated[
-        Path | None, typer.Option("--data-root", metavar="DIR", help="Its folder, for names of classes and image ids.")
+        Path | None,
+        typer.Option("--data-root", metavar="DIR", help="Its folder, if class names or image ids are needed."),
     ] = None,
     weights: Annotated[
         str | None,
-        typer.Option("--weights", metavar="plain|aligned|PATH", help="By default plain, else aligned with deletions."),
+        typer.Option(
+            "--weights", metavar="plain|aligned|PATH", help="By default plain, or else aligned (trained on deletions)."
+        ),
     ] = None,
     target: Annotated[
         str | None,
         typer.Option(
-            "--target", metavar="CLASS", help="Index or name of what is explained.", show_default="prediction"
+            "--target", metavar="CLASS", help="Index or name of the explained class.", show_default="prediction"
         ),
     ] = None,
     layer: arguments.Layer = None,
@@ -71,13 +70,13 @@ def command(
     cards: arguments.Cards = None,
     download: Annotated[bool, typer.Option("--download", help="Allow published weights to be fetched.")] = False,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, ...")] = "auto",
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of noise and masks.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="The seed of noise and masks.")] = 0,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
 ) -> None:
-    """Draw photos, what the model predicts for them, and the heat maps of some methods side by side.
+    """Draw photos with the model's predictions and the heat maps of some methods side by side.
 
     Each map has its own colour bar: methods have different units, so only patterns may be compared between them. Noise
-    derives from the seed and the photo's file name: the same command draws the same picture.
+    depends on the seed and the photo's file name alone, so the same command draws the same picture.
     """
     from xaibench.errors import XaibenchError
     from xaibench.explanation.api import explain
@@ -90,8 +89,8 @@ def command(
         seed=seed, download=download, plugins=plugin or (), cards=cards or (), quiet=quiet,
     )  # fmt: skip
     for seen in found:
-        asked = "" if seen.target in seen.top else f"; explained: {seen.target}"
-        typer.echo(clean(f"{seen.image_id}: {', '.join(map(str, seen.top))}{asked}"))
+        explained = "" if seen.target in seen.top else f"; explained: {seen.target}"
+        typer.echo(clean(f"{seen.image_id}: {', '.join(map(str, seen.top))}{explained}"))
     for name, reason in found[0].skipped.items():
         typer.echo(f"skipped: {clean(name)} {clean(reason)}")
     typer.echo(f"figure: {clean(path)}")

@@ -18,9 +18,8 @@ Examples:
   # Segment Anything, as in ObEy
   xaibench masks make --dataset imagenet --data-root ILSVRC2012 \\
       --with sam --images 1000 --download
-  # superpixels: nothing to download, and no objects
-  xaibench masks make --dataset critters --with slic --images 32 --out masks
-  xaibench run obey --model resnet18 --masks masks --setting level=slic
+    # superpixels: no download; they are not objects xaibench masks make --dataset critters --with slic --images 32
+  --out masks xaibench run obey --model resnet18 --masks masks --setting level=slic
 """
 
 
@@ -32,15 +31,17 @@ def make(
         Path | None, typer.Option("--data-root", metavar="DIR", help="The folder with its images.")
     ] = None,
     images: Annotated[
-        int | None, typer.Option("--images", min=1, help="How many, as `run` takes them.", show_default="all")
+        int | None,
+        typer.Option("--images", min=1, help="The number of images, chosen as by `run`.", show_default="all"),
     ] = None,
     image_size: arguments.ImageSize = None,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="The folder.", show_default="below XAIBENCH_HOME")
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="The folder for the masks.", show_default="below XAIBENCH_HOME"),
     ] = None,
     setting: Annotated[
         list[str] | None,
-        typer.Option("--setting", metavar="KEY=VALUE", help="Of the maker, such as min_area=0.005."),
+        typer.Option("--setting", metavar="KEY=VALUE", help="A setting of the maker, such as min_area=0.005."),
     ] = None,
     model: Annotated[
         str | None,
@@ -58,8 +59,9 @@ def make(
 ) -> None:
     """Make masks of everything in the images of a data set, once, for `obey`.
 
-    Masks are of displayed images, what a model sees. Masks below min_area, 1 % of the image, are dropped and counted.
-    What the folder holds is not made again: the same command after an interruption goes on where it stopped.
+    Masks have the pixels of displayed images, which are the input of a model. Masks below min_area, 1 % of the image,
+    are dropped and counted. Masks that the folder has already are not made again: after an interruption the same
+    command continues.
     """
     from xaibench.evaluation.resources import choose_device
     from xaibench.masks.make import make_masks

@@ -1,4 +1,4 @@
-"""`xaibench show`: one card in full, and what can be looked at."""
+"""`xaibench show`: one card in full, the images of a data set, or a run."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def method(
     plugin: Plugins = None,
     cards: Cards = None,
 ) -> None:
-    """What a method computes, with which parameters, and where it was published."""
+    """Print the card of a method: what it computes, its parameters, its paper."""
     from xaibench import registry
     from xaibench.plugins import add
 
@@ -40,7 +40,8 @@ def model(
     plugin: Plugins = None,
     cards: Cards = None,
 ) -> None:
-    """A model's card, and what it is once built: parameters, preprocessing, sizes of its maps, methods that fit."""
+    """Print the card of a model and, of the built network, parameters, preprocessing, sizes of maps, methods that
+    fit."""
     from xaibench.cli.model_text import model_text
     from xaibench.models.open import model_card
     from xaibench.plugins import add
@@ -58,7 +59,7 @@ def protocol(
     plugin: Plugins = None,
     cards: Cards = None,
 ) -> None:
-    """What a protocol measures, its settings, and what an undefined map costs."""
+    """Print the card of a protocol: what it measures, its settings, the score of an undefined map."""
     from xaibench import registry
     from xaibench.plugins import add
 
@@ -82,9 +83,9 @@ def _card_command(kind: str, text: str, example: str) -> None:
         _print(registry.card(kind, name))
 
 
-_card_command("loss", "What a localisation loss of guidance computes, and its options.", "energy-star")
-_card_command("schedule", "How a schedule changes the learning rate, and its options.", "one-cycle")
-_card_command("recipe", "The fields of a named recipe of training.", "guidance-baseline")
+_card_command("loss", "Print the card of a localisation loss of guidance, with its options.", "energy-star")
+_card_command("schedule", "Print the card of a schedule of the learning rate, with its options.", "one-cycle")
+_card_command("recipe", "Print the fields of a named recipe of training.", "guidance-baseline")
 
 
 @app.command("dataset", epilog="Example:  xaibench show dataset critters --out critters.png")
@@ -98,12 +99,12 @@ def dataset(
         list[str] | None, typer.Option("--dataset-option", metavar="KEY=VALUE", help="Such as rule=one:beak.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="PNG", help="Where to draw it; by default NAME.png.")
+        Path | None, typer.Option("--out", metavar="PNG", help="The contact sheet; by default NAME.png.")
     ] = None,
     plugin: Plugins = None,
     cards: Cards = None,
 ) -> None:
-    """A data set's card, and a contact sheet of its first images with boxes and masks drawn on them."""
+    """Print the card of a data set, and draw a contact sheet of its first images with boxes and masks."""
     from xaibench import registry
     from xaibench.cli.arguments import parse_options
     from xaibench.datasets.open import open_dataset
@@ -114,7 +115,7 @@ def dataset(
     card = registry.card("dataset", name)
     _print(card)
     if card.needs_root and data_root is None:
-        typer.echo("\nno contact sheet: name the folder with its images by --data-root")
+        typer.echo("\nno contact sheet: pass the folder with its images by --data-root")
         return
     path = sheet_path(out or Path(f"{name}.png"))
     data = open_dataset(card, data_root, parse_options(option))
@@ -138,12 +139,16 @@ def run(
     dataset: Annotated[
         str | None, typer.Option("--dataset", help="Only boards of this data set (wildcards allowed).")
     ] = None,
-    board: Annotated[str | None, typer.Option("--board", metavar="KEY", help="The board whose key begins so.")] = None,
-    run: Annotated[str | None, typer.Option("--run", metavar="RUN", help="The run whose name begins so.")] = None,
+    board: Annotated[
+        str | None, typer.Option("--board", metavar="KEY", help="The board whose key begins with this.")
+    ] = None,
+    run: Annotated[
+        str | None, typer.Option("--run", metavar="RUN", help="The run whose name begins with this.")
+    ] = None,
     methods: Annotated[
         str | None, typer.Option("--methods", metavar="NAME,...", help="By default the best four and the oracle.")
     ] = None,
-    images: Annotated[int, typer.Option("--images", min=1, help="How many of each group.")] = 3,
+    images: Annotated[int, typer.Option("--images", min=1, help="The number of images of each group.")] = 3,
     style: Annotated[Style, typer.Option("--style", help=STYLE_HELP)] = Style.overlay,
     out: Annotated[
         Path | None,
@@ -152,20 +157,20 @@ def run(
         ),
     ] = None,
     data_root: Annotated[
-        Path | None, typer.Option("--data-root", metavar="DIR", help="The photos, if they are elsewhere by now.")
+        Path | None, typer.Option("--data-root", metavar="DIR", help="The folder of the photos, if they were moved.")
     ] = None,
     weights: Annotated[
-        Path | None, typer.Option("--weights", metavar="PATH", help="The weights, if they are elsewhere by now.")
+        Path | None, typer.Option("--weights", metavar="PATH", help="The weights, if they were moved.")
     ] = None,
     plugin: arguments.Plugins = None,
     cards: arguments.Cards = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, ...")] = "auto",
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
 ) -> None:
-    """A gallery of a run: its best, typical and worst images with the protocol's cells, maps and scores.
+    """Draw a gallery of a run: its best, typical and worst images with the protocol's grid cells, maps and scores.
 
-    Scores are those that are stored. Maps are those that `xaibench run --keep-maps` kept, or else made again with the
-    same weights and settings, which is refused where anything has changed.
+    Scores are the stored ones. Maps are those that `xaibench run --keep-maps` stored, or else they are computed again
+    with the same weights and settings; if anything has changed, this is an error.
     """
     from xaibench.analysis.boards import boards, short_key
     from xaibench.analysis.gallery import select
