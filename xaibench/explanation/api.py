@@ -1,4 +1,4 @@
-"""`xaibench.explain`: what a model sees in some photos, and the heat maps of several methods, ready to be drawn."""
+"""`xaibench.explain`: the predictions of a model for some photos, and the heat maps of several methods."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from xaibench.cards import DatasetCard, MethodCard, ModelCard
 from xaibench.errors import XaibenchError
 from xaibench.evaluation.plugin_errors import in_one_line
 from xaibench.evaluation.resources import choose_chunk, choose_device
-from xaibench.explanation.photos import class_asked_for, names_of_classes, opened_data, read_photo
+from xaibench.explanation.photos import names_of_classes, opened_data, read_photo, target_index
 from xaibench.explanation.result import Explanation, Guess
 from xaibench.models.base import Model
 from xaibench.models.build import brings_weights
@@ -54,19 +54,20 @@ def explain(
     cards: Iterable[str | Path] = (),
     quiet: bool = True,
 ) -> list[Explanation]:
-    """Explains what a model predicts for some photos (or another class of it), and draws the maps where `out` is given.
+    """Explains what a model predicts for some photos (or another class), and draws the maps if `out` is given.
 
-    photos: image files, or image ids of the data set where that is drawn or data_root is given. dataset says how photos
-    are cut and what classes are called (`imagenet` needs no data_root for that), and whose weights are looked for.
-    methods: names, `all`, or None for a short quick list and what plug-ins bring; those that do not fit the model are
-    left out, unless they are named. weights: `plain`, `aligned` or a path; None takes the plain ones, or the aligned
-    ones where there are no others; nothing is trained. target: a class index or name; None explains the prediction.
-    layer: the stage of the model at which maps are taken, None for its input; maps are then named such as `ixg@Final`.
-    profile: of the data set, for parameters such as integration steps. out: a .png, .svg or .pdf file; style: `overlay`
-    or `map`. A method that raises is noted in `failed`, the others go on. device, seed, download, plugins, cards and
-    quiet as for `xaibench.run`; noise derives from (seed, purpose, image id), where a photo's id is its file name.
+    photos: image files, or image ids of the data set if its images are drawn or data_root is given. dataset: the data
+    set that defines the crop of photos, the names of classes (`imagenet` needs no data_root for these), and which
+    weights are looked up. methods: names, `all`, or None for a short list of quick methods and those of plug-ins;
+    methods that do not fit the model are left out, unless they are named. weights: `plain`, `aligned` or a path; None
+    takes the plain ones, or the aligned ones where there are no others; nothing is trained. target: a class index or
+    name; None explains the prediction. layer: the stage of the model at which maps are taken, None for its input; maps
+    are then named such as `ixg@Final`. profile: of the data set, for parameters such as integration steps. out: a .png,
+    .svg or .pdf file; style: `overlay` or `map`. The error of a method that raises is recorded in `failed`, and the
+    other methods are drawn. device, seed, download, plugins, cards and quiet as for `xaibench.run`; noise derives from
+    (seed, purpose, image id), where a photo's id is its file name.
 
-    Raises XaibenchError for anything that the user can put right.
+    Raises XaibenchError for anything that the user can correct.
 
     >>> import xaibench
     >>> (seen,) = xaibench.explain("tench.jpg", model="resnet50", download=True)  # doctest: +SKIP
@@ -76,7 +77,7 @@ def explain(
     from xaibench.report.panel import check_figure, panel
 
     if out is not None:
-        check_figure(Path(out), style)  # before minutes are spent on what could not be drawn
+        check_figure(Path(out), style)  # before a long computation for a figure that could not be drawn
     add(plugins, cards)
     photos = [photos] if isinstance(photos, (str, Path)) else list(photos)
     data: DatasetCard = registry.card("dataset", dataset)
@@ -88,24 +89,24 @@ def explain(
     known, classes = opened_data(data, Path(data_root) if data_root else None)
     images = [read_photo(photo, data, known) for photo in photos]
     if not images:
-        raise XaibenchError("explain what? name one photo or several")
+        raise XaibenchError("no input image given: name one photo or several")
     opened = _open_model(card, data, weights, len(classes or ()), download)
     names = names_of_classes(classes, opened.classes)
-    index = class_asked_for(target, names) if target is not None else None
+    index = target_index(target, names) if target is not None else None
     trial = trial_of(opened, data.geometry.crop, ["logit"])
     chosen, skipped = _choose(methods, opened.name, opened.family, bool(opened.cam_layer), trial, layer)
     device = choose_device(device)
     opened.freeze(device, torch.float32)
     example = sample_input(opened.encoding.channels, data.geometry.crop).to(next(opened.net.parameters()))
-    words = f"{data.name}: {data.geometry.words if data.needs_root else f'{data.geometry.crop} px'}"
+    shown = f"{data.name}: {data.geometry.description if data.needs_root else f'{data.geometry.crop} px'}"
     found: list[Explanation] = []
     with (
         bar("explaining", len(images) * len(chosen), quiet) as progress,
         ModelRunner(opened.net, chunk=choose_chunk("auto", opened.net, example)) as runner,
     ):
         for image_id, image in images:
-            top, asked, e = _look(opened, runner, image_id, image, names, index, seed)
-            seen = Explanation(image_id, image, top, asked, opened.label, words, skipped=dict(skipped))
+            top, explained, e = _predict(opened, runner, image_id, image, names, index, seed)
+            seen = Explanation(image_id, image, top, explained, opened.label, shown, skipped=dict(skipped))
             for method in chosen:
                 progress.advance(0, method.name)
                 _draw(seen, method, e, with_layer(method, merge_parameters(method, spending.overrides), layer))
@@ -149,7 +150,8 @@ def _choose(
 
 
 def _open_model(card: ModelCard, data: DatasetCard, weights: str | None, classes: int, download: bool) -> Model:
-    """A model with its weights, for as many classes as these have; classes 0: only the weights know how many."""
+    """A model with its weights, for the number of classes of the weights; classes: that of the data set, 0 if
+    unknown."""
     choice, path = weights or "plain", None
     if not (choice == "plain" and brings_weights(card)):
         path = find_weights(card, data, WeightsRequest(choice), download)
@@ -162,7 +164,7 @@ def _open_model(card: ModelCard, data: DatasetCard, weights: str | None, classes
     return model
 
 
-def _look(
+def _predict(
     model: Model, runner: ModelRunner, image_id: str, image: np.ndarray, names: list[str], index: int | None, seed: int
 ) -> tuple[tuple[Guess, ...], Guess, Evidence]:
     """The most probable classes of an image, the class that is explained, and the evidence about it."""
@@ -175,14 +177,14 @@ def _look(
     chances = (logits.sigmoid() if model.probability == "sigmoid" else logits.softmax(-1)).tolist()
     order = sorted(range(len(chances)), key=lambda k: -chances[k])
     top = tuple(Guess(k, names[k], chances[k]) for k in order[:TOP])
-    asked = top[0] if index is None else Guess(index, names[index], chances[index])
-    return top, asked, base.explaining(torch.tensor([asked.index]))
+    explained = top[0] if index is None else Guess(index, names[index], chances[index])
+    return top, explained, base.explaining(torch.tensor([explained.index]))
 
 
 def _draw(seen: Explanation, method: MethodCard, e: Evidence, parameters: dict[str, Any]) -> None:
-    """Adds a method's map to an explanation, or why there is none."""
+    """Adds a method's map to an explanation, or the reason why there is none."""
     name = placed_name(method, parameters)
     try:
         seen.maps[name] = method_maps(method, e, parameters)[0, 0].cpu()
-    except Exception as error:  # a plug-in may raise anything; the other methods go on
+    except Exception as error:  # a plug-in may raise anything; the other methods are drawn
         seen.failed[name] = in_one_line(error)
