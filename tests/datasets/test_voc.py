@@ -286,7 +286,7 @@ def test_grey_masks_of_8_and_16_bits_are_read(devkit):
     ("lines", "message"),
     [
         ("a\nb\na\n", r"val.txt:3: name of a photo a is listed twice"),
-        ("a\nc\n", r"val.txt lists 1 of 2 that are not there, such as .*JPEGImages/c.jpg"),
+        ("a\nc\n", r"val.txt lists 1 of 2 files that do not exist, such as .*JPEGImages/c.jpg"),
         ("a 1\n", r"val.txt:1: 2 columns, not 1"),
         ("\n", "val.txt is empty"),
     ],

@@ -86,9 +86,9 @@ def part_looks(dice: Dice, label: int, rule: str) -> dict[str, tuple[int, str]]:
     """The (shape, colour name) of each informative part of a creature of a class."""
     looks = {}
     for part in INFORMATIVE:
-        told = rule in ("redundant", f"one:{part}")
+        informative = rule in ("redundant", f"one:{part}")
         variant = dice.below(10)
-        looks[part] = VARIANTS[part][label if told else variant]
+        looks[part] = VARIANTS[part][label if informative else variant]
     names = tuple(COLOURS)
     wing_colour, tail_colour = dice.pick(names), dice.pick(names)
     if rule == "conjunction":
