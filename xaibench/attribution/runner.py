@@ -105,8 +105,8 @@ class ModelRunner:
     def attempt(self, step: Callable[[int], object]) -> object:
         """The result of `step` for a largest number of inputs per pass; run again with half when memory runs out.
 
-        For code that divides its work into passes itself, as libraries do. Raises XaibenchError when a single input does
-        not fit.
+        For code that divides its work into passes itself, as libraries do. Raises XaibenchError when a single input
+        does not fit.
         """
         while True:
             try:

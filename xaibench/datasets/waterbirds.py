@@ -131,7 +131,7 @@ class Waterbirds(Photos):
         return outside(found, row.place) if self.reversed else found
 
     def pieces(self) -> list[Piece]:
-        """Photos, and what is taken from CUB."""
+        """Photos, and the files of CUB."""
         photos, lost = Piece("photos", self.folder, len(self.ids)), self.root / (self.cub or FOLDER)
         return [photos, *(self.birds.pieces() if self._cub else [Piece("CUB's boxes", lost, None, optional=True)])]
 
@@ -147,7 +147,7 @@ class Waterbirds(Photos):
 
 
 def outside(bird: Annotation, place: int) -> Annotation:
-    """The annotation of a background: what lies outside of the bird's boxes, as a mask and as boxes that cover it."""
+    """The annotation of a background: the region outside of the bird's boxes, as a mask and as boxes that cover it."""
     height, width = bird.instances.shape[1:]
     mask = np.ones((height, width), dtype=bool)
     boxes = np.array([(0, 0, width, height)], dtype=np.int64)
@@ -168,7 +168,7 @@ def outside(bird: Annotation, place: int) -> Annotation:
 
 
 def read_metadata(path: Path) -> dict[str, Row]:
-    """The lines of `metadata.csv` by file name; raises XaibenchError that names the line for what does not fit."""
+    """The lines of `metadata.csv` by file name; raises XaibenchError that names an invalid line."""
     lines = csv.DictReader(io.StringIO(read_text(path)))
     columns = ("img_id", "img_filename", "y", "split", "place", "place_filename")
     if missing := set(columns) - set(lines.fieldnames or ()):
