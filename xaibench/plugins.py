@@ -144,7 +144,7 @@ def recipe(name: str, *, title: str = "") -> Callable:
     """Registers fields of a training's recipe under one name (`--recipe base=NAME`).
 
     The decorated function takes nothing and returns the fields as a dict, once, when it is decorated. Fields that are
-    given beside `base` replace those of the named recipe; the key of a training holds the fields, not the name.
+    given besides `base` replace those of the named recipe; the key of a training holds the fields, not the name.
 
     >>> import xaibench
     >>> @xaibench.recipe("my-recipe")

@@ -35,4 +35,4 @@ class RecipeCard(Card):
 
     kind: ClassVar[str] = "recipe"
     fields: dict[str, Any] = Field(min_length=1)
-    """Fields of the recipe; those that are given beside `base` replace them."""
+    """Fields of the recipe; those that are given besides `base` replace them."""

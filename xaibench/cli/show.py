@@ -68,7 +68,7 @@ def protocol(
 
 
 def _card_command(kind: str, text: str, example: str) -> None:
-    """Adds `xaibench show KIND` for a kind of card that has nothing to show beside its fields."""
+    """Adds `xaibench show KIND` for a kind of card that has nothing to show besides its fields."""
 
     @app.command(kind, help=text, epilog=f"Example:  xaibench show {kind} {example}")
     def command(

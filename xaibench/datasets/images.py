@@ -1,7 +1,7 @@
-"""Reading photos: one way for all data sets, with errors that name the file and say what to do.
+"""Reads photos, for all data sets in the same way, with errors that name the file and what to do.
 
-Photos are what torchvision's loaders make of them, so that published numbers can be met: converted to RGB by Pillow,
-and not turned by their EXIF orientation. What has no faithful 8-bit RGB of its own is refused rather than guessed.
+Photos are read as by torchvision's loaders, so that published numbers can be reproduced: converted to RGB by Pillow,
+and not rotated by their EXIF orientation. A photo without a faithful conversion to 8-bit RGB is refused.
 """
 
 from __future__ import annotations

@@ -97,7 +97,7 @@ def make_masks(
 
 
 def _known(folder: Path, header: Header) -> Masks | None:
-    """The masks of a folder; raises XaibenchError where they were made in another way than the header says."""
+    """The masks of a folder; raises XaibenchError where they were made with other settings than those of the header."""
     if not any(folder.glob("*.parquet")):
         return None
     known = Masks(folder)

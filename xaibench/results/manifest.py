@@ -31,19 +31,23 @@ class RunManifest:
     """One run, stored as runs/<run>.json. Change its fields and `save` after each change.
 
     Args:
-        command: the exact command (`command_line`); given again it computes only what is missing. config: the request
-        in plain values, without fields that have their defaults; None in records made before 0.2. objects: parts of the
-        request that were objects of a Python session, such as `model Net`; a command cannot name these. protocols,
-        boards, cells: names and keys of what was requested. images: {"list": hash of `Store.save_list`, "count": its
-        length}. classes: names of the data set's classes by index, so that boards can show them without the data.
+        command: the exact command (`command_line`); given again it computes only what is missing.
+        config: the request in plain values, without fields that have their defaults; None in records made before 0.2.
+        objects: parts of the request that were objects of a Python session, such as `model Net`; a command cannot name
+            these.
+        protocols, boards, cells: names and keys of what was requested.
+        images: {"list": hash of `Store.save_list`, "count": its length}.
+        classes: names of the data set's classes by index, so that boards can show them without the data.
         status: running, complete, partial (its own part of the images is complete, other parts are not), interrupted or
             failed.
-        started, finished: ISO times, UTC; seconds: wall time of computing. device, precision, batch_size, chunk_size,
-        workers: as used, after `auto` was decided. accuracy: {"correct": int, "images": int} of the model over the
-        evaluated images. forward_equivalents: passes per image, all methods together. training: the record of the
-        model's training by xaibench, or None. fitted: settings that protocols chose on held-out images, such as a
-        threshold, by cell. masks: how the masks of --masks were made, or None. warnings: lines shown to the user;
-        skipped: {method: reason}.
+        started, finished: ISO times, UTC; seconds: wall time of computing.
+        device, precision, batch_size, chunk_size, workers: as used, after `auto` was decided.
+        accuracy: {"correct": int, "images": int} of the model over the evaluated images.
+        forward_equivalents: passes per image, all methods together.
+        training: the record of the model's training by xaibench, or None.
+        fitted: settings that protocols chose on held-out images, such as a threshold, by cell.
+        masks: how the masks of --masks were made, or None.
+        warnings: lines shown to the user; skipped: {method: reason}.
     """
 
     command: str

@@ -24,7 +24,7 @@ COLOURS: dict[str, Colour] = {
     "blue": (48, 92, 220), "violet": (138, 70, 196),
 }  # fmt: skip
 
-# Part: its ten variants, each one of five shapes in a typical colour. A variant's number is the class that it tells.
+# Part: its ten variants, each one of five shapes in a typical colour. A variant's number is its class.
 # Two classes share at most two shapes and never a part's colour, and no class has one colour twice.
 VARIANTS: dict[str, tuple[tuple[int, str], ...]] = {
     "body": ((0, "red"), (0, "blue"), (1, "yellow"), (1, "violet"), (2, "orange"), (2, "teal"), (3, "pink"),
