@@ -118,10 +118,10 @@ class Critters(Dataset):
         """The image without some things, uint8 (size, size, 3); `draw(i)` equals `load(i).image`.
 
         without: parts of the labelled creature ("beak", "body", "head", "wings", "tail", "eyes") and things
-        ("creature:0", "creature:1", "distractor:2"), any number of them. Only the pixels of the masks in
-        `annotate` change, and hidden things behind them become visible. Each name is that part alone: without "head" the
-        eyes stay where they are; "body" includes the feet. A part that was dropped already changes nothing. Raises
-        XaibenchError for a name that is not in the scene.
+        ("creature:0", "creature:1", "distractor:2"), any number of them. Only the pixels of the masks in `annotate`
+        change, and hidden things behind them become visible. Each name is that part alone: without "head" the eyes stay
+        where they are; "body" includes the feet. A part that was dropped already changes nothing. Raises XaibenchError
+        for a name that is not in the scene.
         """
         scene = self.scene(image_id)
         names = frozenset((without,) if isinstance(without, str) else without)
