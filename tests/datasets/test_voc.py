@@ -311,7 +311,7 @@ def test_what_is_missing_is_named(devkit, tmp_path):
     with pytest.raises(XaibenchError, match=r"no photo of .* has an object that is kept"):
         VOC2012(devkit_of_difficult(root), WHOLE, difficult="drop")
     (root / "VOCdevkit" / "VOC2012" / "Annotations" / "a.xml").unlink()
-    with pytest.raises(XaibenchError, match=r"not there, such as .*Annotations/a.xml"):
+    with pytest.raises(XaibenchError, match=r"do not exist, such as .*Annotations/a.xml"):
         VOC2012(root, WHOLE)
 
 
