@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from xaibench.errors import XaibenchError
+from xaibench.hashing import content_hash as content_hash  # plug-ins written before 0.2 import it from here
 from xaibench.seeds import derive
 
 
