@@ -71,7 +71,8 @@ class Processes:
             path.write_text(request.to_toml())
             code = (
                 "import sys, xaibench.evaluation.shards as shards; shards.LEAST_IMAGES = 8\n"
-                "from xaibench.cli import main; sys.argv = ['xaibench', 'run', '--config', sys.argv[1], '--quiet']; main()"
+                "from xaibench.cli import main\n"
+                "sys.argv = ['xaibench', 'run', '--config', sys.argv[1], '--quiet']; main()"
             )
             subprocess.run(
                 [sys.executable, "-c", code, str(path)], check=True, capture_output=True, env=self._environment()

@@ -195,7 +195,7 @@ def test_one_making_at_a_time(slic, tmp_path):
         ("slic", {"settings": {"sigma": float("nan")}}, "sigma is a number from 0 to 100, not nan"),
         ("slic", {"tools": making.Tools(model="x")}, "made without a network; leave out --model"),
         ("slic", {"images": 0}, "images is at least 1, not 0"),
-        ("slic", {"out": "masks.parquet"}, "masks.parquet is to be a folder"),
+        ("slic", {"out": "masks.parquet"}, "masks.parquet must be a folder"),
         ("annotations", {"settings": {"level": 3}}, "level is a name, not 3"),
         ("annotations", {"settings": {"level": "wings"}}, "level is all or one of creatures, parts, distractors, inst"),
     ],

@@ -69,16 +69,17 @@ def attribute(
 ) -> Tensor:
     """Attribution maps (B, 1, H, W), signed and unnormalised, of one target per input.
 
-    model: any network in evaluation mode, or a `Model`, which also says how it sees images; output picks its logits
-    (N, K) where it returns a tuple or a dict. inputs (B, C, H, W) are normalised as the model expects; targets (B,) are
-    class indices. method is a name of `xaibench ls methods`, params override those of its card (`xaibench show method
-    NAME`). layer is the module, its path, or a stage of a `Model`, at whose output maps are taken instead of the input.
-    family (cnn, vit, bcos, bagnet) says which methods are defined; by default a `Model`'s own, or what the network's
-    modules tell. Of bcos, inputs are channels x and then 1 - x, and probabilities are sigmoids. cam_layer is the
-    module, or its path, whose maps class activation methods use; by default the last one with a spatial output, or the
-    first norm of a vision transformer's last block. image_ids name the images for the noise of stochastic methods ("0",
-    "1", ... by default): same seed and id, same noise, whatever the batch. chunk bounds the inputs per pass. Raises
-    XaibenchError for unknown methods, parameters, layers and shapes.
+    model: any network in evaluation mode, or a `Model`, which also has the encoding of its images; output is a function
+    that selects the logits (N, K) where the network returns a tuple or a dict. inputs (B, C, H, W) are normalised as
+    the model expects; targets (B,) are class indices. method is a name of `xaibench ls methods`, params override those
+    of its card (`xaibench show method NAME`). layer is the module, its path, or a stage of a `Model`, at whose output
+    maps are taken instead of the input. family (cnn, vit, bcos, bagnet) decides which methods are defined; by default
+    that of a `Model`, or the one determined from the network's modules. Inputs of bcos are channels x and then 1 - x,
+    and probabilities are sigmoids. cam_layer is the module, or its path, whose maps class activation methods use; by
+    default the last one with a spatial output, or the first norm of a vision transformer's last block. image_ids
+    identify the images for the noise of stochastic methods ("0", "1", ... by default): the same seed and id give the
+    same noise in any batch. chunk is the largest number of inputs per pass. Raises XaibenchError for unknown methods,
+    parameters, layers and shapes.
 
     >>> import torch, xaibench; from torchvision.models import resnet18
     >>> maps = xaibench.attribute(resnet18().eval(), torch.randn(2, 3, 64, 64), torch.tensor([3, 5]), "grad-cam")
@@ -108,7 +109,7 @@ def attribute(
 
 
 def family_of(model: nn.Module | Model, family: str | None = None) -> str:
-    """The family that is named, a model's own, or the one that the modules of a network tell."""
+    """The given family, or that of a model, or the one determined from the modules of a network."""
     if family is not None:
         if family not in FAMILY_NAMES:
             raise XaibenchError(f"unknown family {family!r}; it is one of {', '.join(FAMILY_NAMES)}")
@@ -130,13 +131,13 @@ def _view(model: nn.Module | Model, family: str, inputs: Tensor) -> ModelView:
         return NOTHING_KNOWN
     colours, odd = divmod(inputs.shape[1], 2) if inputs.ndim == 4 else (0, 1)
     if odd:
-        raise XaibenchError(f"a B-cos network sees channels x and then 1 - x, not inputs {tuple(inputs.shape)}")
+        raise XaibenchError(f"a B-cos network takes channels x and then 1 - x, not inputs {tuple(inputs.shape)}")
     encoding = Encoding((0.0,) * colours, (1.0,) * colours, complement=True)
     return ModelView(probability="sigmoid", zero=encoding.zero, encoding=encoding)
 
 
 def _stage(net: nn.Module, stages: dict[str, str], layer: nn.Module | str | None) -> str | None:
-    """The name of the stage at a layer, which a path or a module becomes; None for the input."""
+    """The name of the stage at a layer; a path or a module is added to the stages. None for the input."""
     if layer is None or layer == INPUT or layer in stages:
         return None if layer == INPUT else layer
     path = _path_of(net, layer)

@@ -1,4 +1,4 @@
-"""Evidence: what a model reveals about a batch of images, each costly computation once and shared by all methods."""
+"""Evidence: a model's outputs, gradients and activations for a batch of images, computed once and shared by methods."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SPACES = ("encoded", "pixels")  # where uniform baselines and noise are drawn
 class Stage:
     """Activations and gradients of the CAM layer, both (P, K, h, w), one entry per pair.
 
-    Of a layer of tokens, those of the patches, in their grid.
+    For a layer of tokens, those of the patches, in their grid.
     """
 
     activations: Tensor
@@ -53,14 +53,15 @@ class Moments:
     beside="with_reference",
 )
 class Evidence:
-    """Everything methods and protocols may ask about (image, target) pairs; computed on demand, remembered, shared.
+    """Everything that methods and protocols use about (image, target) pairs: computed on demand, cached, and shared.
 
-    images (B, C, H, W) are encoded (normalised), image_ids (B,) name them: noise and masks come from (seed, purpose,
-    image id), so nothing depends on how images are batched. targets (B,) are class indices, one per image; `explaining`
-    gives evidence about other pairs. output is what is explained: `logit` or `probability`. view is what is known of
-    the model besides its network (CAM layer, stages, encoding, zero baseline, what a probability is). annotations, in a
-    run, are what the data set knows about the images. reference, for protocols that compare two models, is evidence
-    about the same pairs of the second. What needs no target is computed once per image, also across `explaining`.
+    images (B, C, H, W) are encoded (normalised), image_ids (B,) identify them: noise and masks are drawn from (seed,
+    purpose, image id), so nothing depends on how images are batched. targets (B,) are class indices, one per image;
+    `explaining` gives evidence about other pairs. output is the explained output: `logit` or `probability`. view is
+    what is known of the model besides its network (CAM layer, stages, encoding, zero baseline, the function from logits to
+    probabilities). annotations, in a run, are the data set's annotations of the images. reference, for protocols that
+    compare two models, is evidence of the second model about the same pairs. Results that need no target are computed
+    once per image, also across `explaining`.
 
     Public members, stable for plug-ins: images, targets, owner, inputs, image_ids, pair_ids, seed, output, logits,
     scores, objective, gradient, gradient_moments, path_moments, activations_and_gradients, noise, noisy, baseline,
@@ -119,7 +120,8 @@ class Evidence:
         return other
 
     def with_reference(self, second: Evidence) -> Evidence:
-        """The same evidence, all of it shared, with evidence about the same pairs of a second model as `reference`."""
+        """The same evidence, sharing all results, with a second model's evidence about the same pairs as
+        `reference`."""
         if second.pair_ids != self.pair_ids or second.targets.tolist() != self.targets.tolist():
             raise XaibenchError("two models are compared on the same images and targets")
         other = copy.copy(self)
@@ -143,7 +145,7 @@ class Evidence:
         return other
 
     def once(self, key: tuple, compute: Callable[[], object], *, per_image: bool = False):
-        """What `compute` returns, computed the first time that the key is asked for."""
+        """The result of `compute`, computed at the first call with this key."""
         memo = self._image_memo if per_image else self._pair_memo
         if key not in memo:
             memo[key] = compute()
@@ -199,7 +201,7 @@ class Evidence:
 
     def pixel_encoding(self, space: str) -> Encoding | None:
         """How pixels are encoded where `space` is `pixels`, None where it is `encoded`; raises XaibenchError for other
-        spaces, and where nobody knows the encoding."""
+        spaces, and where the encoding is unknown."""
         if space not in SPACES:
             raise XaibenchError(f"unknown space {space!r}; it is {' or '.join(SPACES)}")
         if space == "encoded":
@@ -219,9 +221,9 @@ class Evidence:
         return self.once(("logits",), compute, per_image=True)
 
     def logits_under(self, key: tuple, count: int, edit: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-        """Logits (B, count, K) of every image under `count` edits, remembered by a key that names the edits.
+        """Logits (B, count, K) of every image under `count` edits, cached by a key that identifies the edits.
 
-        edit(image indices (n,), edit indices (n,)) makes encoded inputs (n, C, H, W).
+        edit(image indices (n,), edit indices (n,)) returns encoded inputs (n, C, H, W).
         """
 
         def compute() -> Tensor:
@@ -246,15 +248,15 @@ class Evidence:
     # Gradients ---------------------------------------------------------------------------------------------------
 
     def gradient_at(self, inputs: Tensor) -> Tensor:
-        """Gradient (P, C, H, W) of each pair's score at other inputs of the same shape; not remembered."""
+        """Gradient (P, C, H, W) of each pair's score at other inputs of the same shape; not cached."""
         parts = self._gradients(len(inputs), lambda i: inputs[i], lambda i: i)
         return torch.cat([part for _, part in parts])
 
     def _gradients(
         self, count: int, inputs: Callable[[Tensor], Tensor], pair: Callable[[Tensor], Tensor]
     ) -> Iterator[tuple[slice, Tensor]]:
-        """Gradients (n, C, H, W) of `count` inputs, a chunk at a time; pair gives the pairs (n,) whose scores they are
-        of."""
+        """Gradients (n, C, H, W) of `count` inputs, a chunk at a time; pair returns the pairs (n,) whose scores are
+        differentiated."""
         return self.runner.gradients(count, inputs, lambda logits, index: self.objective(logits, pair(index)))
 
     def objective(self, logits: Tensor, pairs: Tensor) -> Tensor:
@@ -277,7 +279,7 @@ class Evidence:
     def path_gradient(self, start: Tensor, steps: int, end: Tensor) -> Tensor:
         """(P, C, H, W): gradient averaged over the straight path from an image (C, H, W) to `end` (P, C, H, W).
 
-        Gauss-Legendre quadrature with `steps` nodes; not remembered, `path_moments` is.
+        Gauss-Legendre quadrature with `steps` nodes; not cached, unlike `path_moments`.
         """
         if steps < 1:
             raise XaibenchError(f"integrated gradients need at least one step, not {steps}")

@@ -1,4 +1,4 @@
-"""Trying methods on a network before a run, on a few inputs of noise."""
+"""Tests of methods on a network before a run, with a few inputs of noise."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ INPUTS = 2
 
 
 def trial_of(model: Model, side: int, outputs: Iterable[str] = ("logit",)) -> Callable[[MethodCard], str | None]:
-    """A function that says why a method cannot explain a model's network, None where it can.
+    """A function that returns why a method cannot explain a model's network, None where it can.
 
-    The inputs are INPUTS images of noise of side x side pixels, always the same, their targets what the model says.
-    outputs are what is to be explained of it, logit or probability. Only methods whose card names a need of the
-    network's inside are run.
+    The inputs are INPUTS images of noise of side x side pixels, always the same; their targets are the predictions.
+    outputs are the outputs to explain, logit or probability. Only methods whose card has a requirement in NETWORK_NEEDS
+    are run.
     """
 
     def trial(card: MethodCard) -> str | None:

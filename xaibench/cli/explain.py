@@ -14,12 +14,12 @@ from xaibench.explanation.config import ExplainConfig
 EPILOG = """
 \b
 Examples:
-  # what did it look at? published weights, ImageNet's classes
+  # published weights, ImageNet's classes
   xaibench explain tench.jpg --model resnet50 --download
-  # your weights, your methods, for a paper
+  # your own weights, two methods, a figure for a paper
   xaibench explain a.jpg b.jpg --model squeezenet1_0 \\
       --weights my.safetensors --methods grad-cam,ig-u --out panel.pdf
-  # why not another class?
+  # explain another class
   xaibench explain tench.jpg --model resnet50 --target goldfish
   # an image of the embedded data set, after `xaibench run`
   xaibench explain test/000007 --model resnet50 --dataset critters
@@ -30,7 +30,7 @@ def explain(given: dict[str, Any], *, photos: list[str], quiet: bool) -> None:
     """Draw photos, what the model predicts for them, and the heat maps of some methods side by side.
 
     Each map has its own colour bar: methods have different units, so only patterns may be compared between them. Noise
-    derives from the seed and the photo's file name: the same command draws the same picture.
+    depends on the seed and the photo's file name alone, so the same command draws the same picture.
     """
     from xaibench.explanation.api import explain_config
     from xaibench.report.text import clean

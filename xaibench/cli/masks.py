@@ -19,17 +19,17 @@ Examples:
   # Segment Anything, as in ObEy
   xaibench masks make --dataset imagenet --data-root ILSVRC2012 \\
       --with sam --images 1000 --download
-  # superpixels: nothing to download, and no objects
-  xaibench masks make --dataset critters --with slic --images 32 --out masks
-  xaibench run obey --model resnet18 --masks masks --setting level=slic
+    # superpixels: no download; they are not objects xaibench masks make --dataset critters --with slic --images 32
+  --out masks xaibench run obey --model resnet18 --masks masks --setting level=slic
 """
 
 
 def make(given: dict[str, Any], *, quiet: bool) -> None:
     """Make masks of everything in the images of a data set, once, for `obey`.
 
-    Masks are of displayed images, what a model sees. Masks below min_area, 1 % of the image, are dropped and counted.
-    What the folder holds is not made again: the same command after an interruption goes on where it stopped.
+    Masks have the pixels of displayed images, which are the input of a model. Masks below min_area, 1 % of the image,
+    are dropped and counted. Masks that the folder has already are not made again: after an interruption the same
+    command continues.
     """
     from xaibench.evaluation.resources import choose_device
     from xaibench.masks.make import make_masks_of

@@ -1,4 +1,4 @@
-"""`xaibench show`: one card in full, and what can be looked at."""
+"""`xaibench show`: one card in full, the images of a data set, or a run."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def method(
     plugin: Plugins = None,
     cards: Cards = None,
 ) -> None:
-    """What a method computes, with which parameters, and where it was published."""
+    """Print the card of a method: what it computes, its parameters, its paper."""
     from xaibench import registry
     from xaibench.plugins import add
 
@@ -41,7 +41,8 @@ def model(
     plugin: Plugins = None,
     cards: Cards = None,
 ) -> None:
-    """A model's card, and what it is once built: parameters, preprocessing, sizes of its maps, methods that fit."""
+    """Print the card of a model and, of the built network, parameters, preprocessing, sizes of maps, methods that
+    fit."""
     from xaibench.cli.model_text import model_text
     from xaibench.models.open import model_card
     from xaibench.plugins import add
@@ -59,7 +60,7 @@ def protocol(
     plugin: Plugins = None,
     cards: Cards = None,
 ) -> None:
-    """What a protocol measures, its settings, and what an undefined map costs."""
+    """Print the card of a protocol: what it measures, its settings, the score of an undefined map."""
     from xaibench import registry
     from xaibench.plugins import add
 
@@ -68,7 +69,7 @@ def protocol(
 
 
 def _card_command(kind: str, text: str, example: str) -> None:
-    """Adds `xaibench show KIND` for a kind of card that has nothing to show beside its fields."""
+    """Adds `xaibench show KIND` for a kind of card that has nothing to show besides its fields."""
 
     @app.command(kind, help=text, epilog=f"Example:  xaibench show {kind} {example}")
     def command(
@@ -83,9 +84,9 @@ def _card_command(kind: str, text: str, example: str) -> None:
         _print(registry.card(kind, name))
 
 
-_card_command("loss", "What a localisation loss of guidance computes, and its options.", "energy-star")
-_card_command("schedule", "How a schedule changes the learning rate, and its options.", "one-cycle")
-_card_command("recipe", "The fields of a named recipe of training.", "guidance-baseline")
+_card_command("loss", "Print the card of a localisation loss of guidance, with its options.", "energy-star")
+_card_command("schedule", "Print the card of a schedule of the learning rate, with its options.", "one-cycle")
+_card_command("recipe", "Print the fields of a named recipe of training.", "guidance-baseline")
 
 
 @app.command("dataset", epilog="Example:  xaibench show dataset critters --out critters.png")
@@ -99,12 +100,12 @@ def dataset(
         list[str] | None, typer.Option("--dataset-option", metavar="KEY=VALUE", help="Such as rule=one:beak.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="PNG", help="Where to draw it; by default NAME.png.")
+        Path | None, typer.Option("--out", metavar="PNG", help="The contact sheet; by default NAME.png.")
     ] = None,
     plugin: Plugins = None,
     cards: Cards = None,
 ) -> None:
-    """A data set's card, and a contact sheet of its first images with boxes and masks drawn on them."""
+    """Print the card of a data set, and draw a contact sheet of its first images with boxes and masks."""
     from xaibench import registry
     from xaibench.cli.arguments import parse_options
     from xaibench.datasets.open import open_dataset
@@ -115,7 +116,7 @@ def dataset(
     card = registry.card("dataset", name)
     _print(card)
     if card.needs_root and data_root is None:
-        typer.echo("\nno contact sheet: name the folder with its images by --data-root")
+        typer.echo("\nno contact sheet: pass the folder with its images by --data-root")
         return
     path = sheet_path(out or Path(f"{name}.png"))
     data = open_dataset(card, data_root, parse_options(dataset_option))
@@ -134,8 +135,8 @@ Examples:
 def show_run(given: dict[str, Any], *, quiet: bool) -> None:
     """A gallery of a run: its best, typical and worst images with the protocol's cells, maps and scores.
 
-    Scores are those that are stored. Maps are those that `xaibench run --keep-maps` kept, or else made again with the
-    same weights and settings, which is refused where anything has changed.
+    Scores are the stored ones. Maps are those that `xaibench run --keep-maps` stored, or else they are computed again
+    with the same weights and settings; if anything has changed, this is an error.
     """
     from xaibench.analysis.boards import boards, short_key
     from xaibench.analysis.gallery import select

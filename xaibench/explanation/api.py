@@ -1,4 +1,4 @@
-"""`xaibench.explain`: what a model sees in some photos, and the heat maps of several methods, ready to be drawn."""
+"""`xaibench.explain`: the predictions of a model for some photos, and the heat maps of several methods."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from xaibench.errors import XaibenchError
 from xaibench.evaluation.plugin_errors import in_one_line
 from xaibench.evaluation.resources import choose_chunk, choose_device
 from xaibench.explanation.config import ExplainConfig
-from xaibench.explanation.photos import class_asked_for, names_of_classes, opened_data, read_photo
+from xaibench.explanation.photos import names_of_classes, opened_data, read_photo, target_index
 from xaibench.explanation.result import Explanation, Guess
 from xaibench.models.base import Model
 from xaibench.models.build import brings_weights
@@ -43,7 +43,7 @@ def explain(photos: Any, *, quiet: bool = True, **fields: Any) -> list[Explanati
     have names such as `ixg@Final`. A method that raises is noted in `failed`, the others go on. Noise derives from
     (seed, purpose, image id), where a photo's id is its file name. quiet shows no progress.
 
-    Raises XaibenchError for anything that the user can put right.
+    Raises XaibenchError for anything that the user can correct.
 
     >>> import xaibench
     >>> (seen,) = xaibench.explain("tench.jpg", model="resnet50", download=True)  # doctest: +SKIP
@@ -73,7 +73,7 @@ def explain_config(config: ExplainConfig, quiet: bool = True) -> list[Explanatio
     images = [read_photo(photo, data, known) for photo in config.photos]
     model = _open_model(card, data, config.weights, len(classes or ()), config.download)
     names = names_of_classes(classes, model.classes)
-    index = class_asked_for(config.target, names) if config.target is not None else None
+    index = target_index(config.target, names) if config.target is not None else None
     trial = trial_of(model, data.geometry.crop, ["logit"])
     chosen, skipped = _choose(config.methods, model.name, model.family, bool(model.cam_layer), trial, layer)
     model.freeze(choose_device(config.device), torch.float32)
@@ -85,7 +85,7 @@ def explain_config(config: ExplainConfig, quiet: bool = True) -> list[Explanatio
         ModelRunner(model.net, chunk=choose_chunk("auto", model.net, example)) as runner,
     ):
         for image_id, image in images:
-            top, explained, e = _look(model, runner, image_id, image, names, index, config.seed)
+            top, explained, e = _predict(model, runner, image_id, image, names, index, config.seed)
             seen = Explanation(
                 image_id, image, top, explained, model.label, f"{data.name}: {size}", skipped=dict(skipped)
             )
@@ -132,7 +132,8 @@ def _choose(
 
 
 def _open_model(card: ModelCard, data: DatasetCard, weights: str | None, classes: int, download: bool) -> Model:
-    """A model with its weights, for as many classes as these have; classes 0: only the weights know how many."""
+    """A model with its weights, for the number of classes of the weights; classes: that of the data set, 0 if
+    unknown."""
     choice, path = weights or "plain", None
     if not (choice == "plain" and brings_weights(card)):
         path = find_weights(card, data, WeightsRequest(choice), download)
@@ -145,7 +146,7 @@ def _open_model(card: ModelCard, data: DatasetCard, weights: str | None, classes
     return model
 
 
-def _look(
+def _predict(
     model: Model, runner: ModelRunner, image_id: str, image: np.ndarray, names: list[str], index: int | None, seed: int
 ) -> tuple[tuple[Guess, ...], Guess, Evidence]:
     """The most probable classes of an image, the class that is explained, and the evidence about it."""
@@ -155,14 +156,14 @@ def _look(
     chances = (logits.sigmoid() if model.probability == "sigmoid" else logits.softmax(-1)).tolist()
     order = sorted(range(len(chances)), key=lambda k: -chances[k])
     top = tuple(Guess(k, names[k], chances[k]) for k in order[:TOP])
-    asked = top[0] if index is None else Guess(index, names[index], chances[index])
-    return top, asked, base.explaining(torch.tensor([asked.index]))
+    explained = top[0] if index is None else Guess(index, names[index], chances[index])
+    return top, explained, base.explaining(torch.tensor([explained.index]))
 
 
 def _draw(seen: Explanation, method: MethodCard, e: Evidence, parameters: dict[str, Any]) -> None:
-    """Adds a method's map to an explanation, or why there is none."""
+    """Adds a method's map to an explanation, or the reason why there is none."""
     name = placed_name(method, parameters)
     try:
         seen.maps[name] = method_maps(method, e, parameters)[0, 0].cpu()
-    except Exception as error:  # a plug-in may raise anything; the other methods go on
+    except Exception as error:  # a plug-in may raise anything; the other methods are drawn
         seen.failed[name] = in_one_line(error)
