@@ -58,10 +58,10 @@ class Evidence:
     images (B, C, H, W) are encoded (normalised), image_ids (B,) identify them: noise and masks are drawn from (seed,
     purpose, image id), so nothing depends on how images are batched. targets (B,) are class indices, one per image;
     `explaining` gives evidence about other pairs. output is the explained output: `logit` or `probability`. view is
-    what is known of the model besides its network (CAM layer, stages, encoding, zero baseline, the function from logits
-    to probabilities). annotations, in a run, are the data set's annotations of the images. reference, for protocols that
-    compare two models, is evidence of the second model about the same pairs. Results that need no target are computed
-    once per image, also across `explaining`.
+    what is known of the model besides its network: CAM layer, stages, encoding, zero baseline, and the function from
+    logits to probabilities. annotations, in a run, are the data set's annotations of the images. reference, for
+    protocols that compare two models, is evidence of the second model about the same pairs. Results that need no target
+    are computed once per image, also across `explaining`.
 
     Public members, stable for plug-ins: images, targets, owner, inputs, image_ids, pair_ids, seed, output, logits,
     scores, objective, gradient, gradient_moments, path_moments, activations_and_gradients, noise, noisy, baseline,
