@@ -361,6 +361,7 @@ def test_mistakes_are_told_in_one_line(call, message: str) -> None:
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.process
 def test_drawing_needs_neither_torch_nor_pillow() -> None:
     code = "import sys; from xaibench.datasets.critters import Critters; Critters().load('test/000000');"
     code += "sys.exit(any(name in sys.modules for name in ('torch', 'PIL')))"
