@@ -242,8 +242,8 @@ def nearest_mean_accuracy(labels: np.ndarray, features: np.ndarray) -> float:
     ("rule", "telling"),
     [
         ("redundant", (*INFORMATIVE, "head")),
-        ("one:beak", ("beak",)),
-        ("one:body", ("body", "head")),
+        pytest.param("one:beak", ("beak",), marks=pytest.mark.process),
+        pytest.param("one:body", ("body", "head"), marks=pytest.mark.process),
         ("background", ("background",)),
     ],
 )
