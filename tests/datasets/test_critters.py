@@ -244,7 +244,7 @@ def nearest_mean_accuracy(labels: np.ndarray, features: np.ndarray) -> float:
         ("redundant", (*INFORMATIVE, "head")),
         pytest.param("one:beak", ("beak",), marks=pytest.mark.process),
         pytest.param("one:body", ("body", "head"), marks=pytest.mark.process),
-        ("background", ("background",)),
+        pytest.param("background", ("background",), marks=pytest.mark.process),
     ],
 )
 def test_pixels_of_telling_parts_tell_and_others_do_not(rule: str, telling: tuple[str, ...]) -> None:
