@@ -116,16 +116,24 @@ def home(small_home, monkeypatch, tmp_path) -> Path:
 
 @pytest.fixture
 def command(monkeypatch, capsys):
-    """Runs the command line in this process: command("run", "sds", ...) gives (exit status, stdout, stderr)."""
+    """Runs the command line in this process: command("run", "sds", ...) gives (exit status, stdout, stderr).
+
+    What it plugs in is forgotten after it, as at the end of a process.
+    """
+    from xaibench import registry
     from xaibench.cli import main
 
     def call(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["xaibench", *map(str, words)])
-        try:
-            main()
-            status = 0
-        except SystemExit as end:
-            status = int(end.code or 0)
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "argv", ["xaibench", *map(str, words)])
+            patch.setattr(sys, "path", list(sys.path))
+            patch.setattr(registry, "_decorated", dict(registry._decorated))
+            patch.setattr(registry, "_folders", list(registry._folders))
+            try:
+                main()
+                status = 0
+            except SystemExit as end:
+                status = int(end.code or 0)
         printed = capsys.readouterr()
         return status, printed.out, printed.err
 

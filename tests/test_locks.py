@@ -47,6 +47,7 @@ def mine(folder, *names):
     return claim(folder, names, "xaibench run mine", "the same is being done", ", or do another")
 
 
+@pytest.mark.process
 def test_what_another_process_holds_is_refused_in_words_that_name_it_and_freed_by_sigkill(tmp_path):
     folder = tmp_path / "locks"
     with holder(folder, "a", "b") as process:
@@ -108,6 +109,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(number, words, tmp_path, mo
         pass
 
 
+@pytest.mark.process
 def test_a_record_that_cannot_be_read_only_makes_the_message_shorter(tmp_path):
     with holder(tmp_path, "a"):
         for record in tmp_path.glob("owner-*.json"):

@@ -355,6 +355,7 @@ def test_entry_points_of_the_other_kinds(kind, package):
         assert card.name == name and registry.load(card).__name__ == thing and registry.source(card)
 
 
+@pytest.mark.process
 def test_listing_names_imports_nothing_heavy():
     code = (
         "import sys; from xaibench import registry; registry.names('method'); registry.names('model');"

@@ -15,6 +15,7 @@ from scipy.stats import kstest
 from xaibench.seeds import derive, generator
 
 
+@pytest.mark.process
 def test_numbers_are_the_same_in_another_process():
     code = "from xaibench.seeds import derive; print(derive(7, 'noise 2', 'val/n01440764/x.jpg', 3))"
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

@@ -133,6 +133,7 @@ def test_leaderboard_draws(run, whole, tmp_path):
     assert f"figure: {tmp_path / 'board.png'}" in result.stdout
 
 
+@pytest.mark.process
 def test_the_verbs_import_nothing_heavy():
     script = (
         "import sys, xaibench.cli.status, xaibench.cli.validate, xaibench.cli.leaderboard;"

@@ -538,10 +538,10 @@ def test_networks_that_a_method_is_not_defined_for(name, activations, message, p
 def test_networks_that_fit_are_not_skipped(resnet):
     model = model_of(resnet, "layer4")
     names = ["deeplift", "guided-backprop", "deconvolution", "guided-grad-cam", "ig"]
-    cards, skipped = choose_methods(names, "resnet18", "cnn", True, trial_of(model, 64))
+    cards, skipped = choose_methods(names, "resnet", "cnn", True, trial_of(model, 64))
     assert [c.name for c in cards] == names and not skipped
     for outputs in (["probability"], ["logit", "probability"]):
-        skipped = choose_methods(["all"], "resnet18", "cnn", True, trial_of(model, 64, outputs))[1]
+        skipped = choose_methods(["all"], "resnet", "cnn", True, trial_of(model, 64, outputs))[1]
         assert skipped["deeplift"].startswith("explains logits, not probabilities") and "guided-backprop" not in skipped
 
 

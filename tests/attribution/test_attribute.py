@@ -73,7 +73,7 @@ def test_b_cos_networks_are_known_by_their_modules(kind, evidence):
         xaibench.attribute(model.net, colours, TARGETS, "b-cos")
 
 
-@pytest.mark.parametrize("family", [None, "bagnet"])
+@pytest.mark.parametrize("family", [None, pytest.param("bagnet", marks=pytest.mark.process)])
 def test_bagnets_have_their_patches(family, evidence):
     torch.manual_seed(0)
     net = bagnet(5, patch=9).eval()

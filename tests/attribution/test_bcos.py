@@ -16,7 +16,12 @@ from xaibench.errors import XaibenchError
 
 pytest.importorskip("bcos")
 pytest.importorskip("einops")
-NETWORKS = ("resnet18", "resnet50", "densenet121", "simple_vit_s_patch16_224")
+NETWORKS = (
+    "resnet18",
+    pytest.param("resnet50", marks=pytest.mark.process),
+    pytest.param("densenet121", marks=pytest.mark.process),
+    "simple_vit_s_patch16_224",
+)
 
 
 def settled(net: nn.Module, inputs: Tensor) -> nn.Module:
@@ -219,7 +224,9 @@ def detached(net: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
     return inputs * gradient
 
 
-@pytest.mark.parametrize("builder", ["resnet18", "densenet121", "simple_vit_s_patch16_224"])
+@pytest.mark.parametrize(
+    "builder", ["resnet18", pytest.param("densenet121", marks=pytest.mark.process), "simple_vit_s_patch16_224"]
+)
 def test_form_to_train_by_is_the_same_map(builder, network, seen, evidence):
     net = network(builder)
     ours = true_contributions(net, seen, TARGETS)
@@ -227,7 +234,9 @@ def test_form_to_train_by_is_the_same_map(builder, network, seen, evidence):
     torch.testing.assert_close(ours.detach(), contributions(evidence(net, seen, TARGETS)), rtol=1e-9, atol=1e-15)
 
 
-@pytest.mark.parametrize("builder", ["tiny", "resnet18", "simple_vit_s_patch16_224"])
+@pytest.mark.parametrize(
+    "builder", ["tiny", *(pytest.param(n, marks=pytest.mark.process) for n in ("resnet18", "simple_vit_s_patch16_224"))]
+)
 def test_gradient_of_the_map_by_finite_differences(builder, network, tiny, seen):
     """Along a random direction of each parameter; a step so short that few of the absolute values pass through 0."""
     random, step = torch.Generator().manual_seed(6), 1e-8

@@ -151,6 +151,7 @@ def run(folder, **changes):
     return xaibench.run("sds", **arguments | changes)
 
 
+@pytest.mark.process
 def test_runs_at_several_stages_stand_on_one_board(staged):
     plain = run(staged, methods="ixg,grad-cam,random")
     final = run(staged, methods="ixg,grad-cam,random", layer="Final")

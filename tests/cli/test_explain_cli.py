@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+from contextlib import redirect_stdout
+from io import StringIO
+from pathlib import Path
+
 import pytest
 from PIL import Image
+
+from xaibench.cli import main
 
 RUN = ("run", "idsds", "--model", "tiny", "--dataset", "mini", "--methods", "ixg,grad-cam,random,oracle", "--quiet",
        "--images", 9)  # fmt: skip
@@ -18,10 +26,23 @@ def own_registry(monkeypatch):
     monkeypatch.setattr(registry, "_decorated", {})
 
 
+@pytest.fixture(scope="module")
+def stored(small_home, tmp_path_factory) -> Path:
+    """The results of one run."""
+    folder = tmp_path_factory.mktemp("stored")
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(StringIO()):
+        patch.setenv("XAIBENCH_HOME", str(small_home))
+        patch.syspath_prepend(str(small_home))
+        patch.chdir(folder)
+        patch.setattr(sys, "argv", ["xaibench", *map(str, RUN)])
+        main()
+    return folder / "results"
+
+
 @pytest.fixture
-def run(command, home):
-    status, _, err = command(*RUN)
-    assert status == 0, err
+def run(stored, home, tmp_path):
+    """These results in the default folder of a test."""
+    shutil.copytree(stored, tmp_path / "results")
 
 
 @pytest.mark.parametrize("verb", ["explain", "show run"])
@@ -43,6 +64,7 @@ def test_explain_prints_the_prediction_and_draws(command, run, photos, tmp_path)
     assert (tmp_path / "2-explained.png").is_file()
 
 
+@pytest.mark.process
 def test_explain_an_image_of_the_embedded_data_set(command, run, tmp_path):
     status, out, err = command("explain", "test/000003", *SEEN, "--methods", "all", "--out", "p.svg")
     assert status == 0, err
@@ -80,6 +102,7 @@ def test_a_missing_photo_is_one_line(command, run):
     assert status == 2 and "photo no.png is no file" in err and err.count("\n") == 1
 
 
+@pytest.mark.process
 def test_show_run_draws_kept_maps_and_makes_others_again(command, run, tmp_path):
     status, out, err = command("show", "run", "--quiet")
     assert status == 0, err

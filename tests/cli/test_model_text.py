@@ -20,6 +20,7 @@ def lines(name: str, side: int | None = None) -> dict[str, str]:
     return found
 
 
+@pytest.mark.process
 def test_resnet_50_in_words():
     said = lines("resnet50")
     assert said["size"] == f"{ResNet50_Weights.IMAGENET1K_V1.meta['num_params']:,} parameters (1000 classes)"

@@ -1,12 +1,14 @@
-"""Failing politely: each mistake is made by the command itself, in a process of its own, and what it says is read.
+"""Failing politely: each mistake is made by the command itself, and what it says is read.
 
 One line on standard error that begins with `xaibench: `, an exit status that is not 0, nothing lost and nothing
-half-written: `polite` and `untouched` check that for all of them.
+half-written: `polite` and `untouched` check that for all of them. The command runs in this process (`call`) where only
+its words and files matter, and in a process of its own (`start`) where signals, locks, pipes or its start matter.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import runpy
 import shutil
@@ -14,6 +16,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,6 +36,8 @@ CHECKOUT = Path(xaibench.__file__).parents[1]
 RUN = ("run", "sds", "--model", "tiny", "--dataset", "mini", "--quiet")
 PHOTOS = ("run", "sds", "--model", "tiny", "--dataset", "imagefolder", "--data-root", "photos", "--quiet")
 INTERRUPTED = "interrupted; what is done is stored, the same command goes on from there"
+
+HIDDEN_WARNINGS = (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning)  # as Python starts
 
 
 class Said(NamedTuple):
@@ -62,8 +67,24 @@ def end(process: subprocess.Popen) -> Said:
     return Said(process.returncode, out, err)
 
 
-def call(*words: object, **environment: object) -> Said:
-    return end(start(*words, **environment))
+@pytest.fixture
+def call(command, monkeypatch):
+    """call("run", "sds", ..., XAIBENCH_HOME=...): what the command says in this process, with Python's warnings."""
+
+    def show(message, category, filename, line, file=None, text=None) -> None:
+        sys.stderr.write(warnings.formatwarning(message, category, filename, line, text))
+
+    def go(*words: object, **environment: object) -> Said:
+        with monkeypatch.context() as patch, warnings.catch_warnings():
+            for name, value in environment.items():
+                patch.setenv(name, str(value))
+            warnings.resetwarnings()  # pytest collects warnings, and shows more of them
+            for category in HIDDEN_WARNINGS:
+                warnings.simplefilter("ignore", category)
+            warnings.showwarning = show
+            return Said(*command(*words))
+
+    return go
 
 
 def polite(said: Said, *words: str, status: int = 2) -> None:
@@ -93,8 +114,8 @@ def stored(small_home, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("stored") / "results"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XAIBENCH_HOME", str(small_home))
-        said = call(*RUN, "--methods", "ixg,random", "--images", 4, "--out", folder)
-    assert said.status == 0, said.err
+        patch.syspath_prepend(str(small_home))
+        xaibench.run("sds", model="tiny", dataset="mini", methods="ixg,random", images=4, out=folder)
     return folder
 
 
@@ -147,11 +168,11 @@ def weights(small_home, tmp_path_factory) -> Path:
         ("run sds --model tiny --dataset imagefolder", "data set imagefolder needs --data-root"),
     ],
 )  # fmt: skip
-def test_names(words, message, untouched):
+def test_names(words, message, untouched, call):
     polite(call(*words.split()), message)
 
 
-def test_methods_that_do_not_fit_are_skipped_and_listed_under_a_default_list(home, tmp_path):
+def test_methods_that_do_not_fit_are_skipped_and_listed_under_a_default_list(home, tmp_path, call):
     said = call(*RUN, "--images", 1)
     assert (said.status, said.err) == (0, "")
     assert "skipped: rollout needs a vision transformer" in said.out
@@ -183,8 +204,10 @@ SPOILT = {
 }
 
 
-@pytest.mark.parametrize("kind", SPOILT)
-def test_photos(kind, untouched, photos, weights):
+@pytest.mark.parametrize(
+    "kind", [pytest.param(k, marks=pytest.mark.process if k == "truncated" else ()) for k in SPOILT]
+)
+def test_photos(kind, untouched, photos, weights, call):
     spoil, *message = SPOILT[kind]
     spoil(photos / "bee" / "3.png")
     workers = 2 if kind == "truncated" else 0  # as an error that comes from another process
@@ -202,7 +225,7 @@ def test_photos(kind, untouched, photos, weights):
     ],
     ids=["an empty folder", "no class folders", "an empty class folder"],
 )
-def test_folders(files, message, untouched, weights):
+def test_folders(files, message, untouched, weights, call):
     Path("photos").mkdir()
     for name in files:
         Path("photos", name).parent.mkdir(exist_ok=True)
@@ -221,7 +244,7 @@ def test_folders(files, message, untouched, weights):
     ],
     ids=["another architecture", "another class count", "a web page", "code", "a folder"],
 )  # fmt: skip
-def test_weights(name, message, untouched, photos, weights):
+def test_weights(name, message, untouched, photos, weights, call):
     polite(call(*PHOTOS, "--weights", weights / name), *message)
     assert not (weights / "executed").exists()
 
@@ -236,7 +259,7 @@ PLUGINS = {
 
 
 @pytest.mark.parametrize("kind", PLUGINS)
-def test_plugins_that_fail_leave_the_other_methods_alone(kind, untouched):
+def test_plugins_that_fail_leave_the_other_methods_alone(kind, untouched, call):
     body, message = PLUGINS[kind]
     Path("plugin.py").write_text(PLUGIN + body + "\n")
     said = call(*RUN, "--plugin", "plugin.py", "--methods", "mine,saliency,ixg", "--images", 4)
@@ -244,12 +267,12 @@ def test_plugins_that_fail_leave_the_other_methods_alone(kind, untouched):
     assert "saliency" in said.out and set(table("results")["method"]) == {"ixg", "random", "saliency"}
 
 
-def test_a_plugin_that_fails_while_it_is_loaded(untouched):
+def test_a_plugin_that_fails_while_it_is_loaded(untouched, call):
     Path("plugin.py").write_text("import xaibench\n1 / 0\n")
     polite(call(*RUN, "--plugin", "plugin.py"), "plug-in plugin.py", "ZeroDivisionError: division by zero")
 
 
-def test_maps_that_cannot_be_scored_are_rows_with_a_status_and_a_warning(untouched):
+def test_maps_that_cannot_be_scored_are_rows_with_a_status_and_a_warning(untouched, call):
     Path("plugin.py").write_text(PLUGIN + "return e.gradient() * float('nan')\n")
     said = call(*RUN, "--plugin", "plugin.py", "--methods", "mine,ixg", "--images", 4)
     assert said.status == 0 and "mine" in said.out
@@ -258,7 +281,7 @@ def test_maps_that_cannot_be_scored_are_rows_with_a_status_and_a_warning(untouch
     assert set(rows["status"]) == {"undefined-map"} and rows["score"].isna().all() and len(rows) == 4
 
 
-def test_a_card_with_a_typo_is_named_with_file_and_line(results, home, tmp_path):
+def test_a_card_with_a_typo_is_named_with_file_and_line(results, home, tmp_path, call):
     own = shutil.copytree(home / "cards", tmp_path / "home" / "cards").parent
     card = own / "cards" / "methods" / "mine.toml"
     card.parent.mkdir()
@@ -266,7 +289,7 @@ def test_a_card_with_a_typo_is_named_with_file_and_line(results, home, tmp_path)
     polite(call(*RUN, "--methods", "mine", XAIBENCH_HOME=own), f"{card}:3: transfrom: no such field")
 
 
-def test_results_of_another_schema_version(results):
+def test_results_of_another_schema_version(results, call):
     shard = next((results / "rows").glob("*.parquet"))
     content = pq.read_table(shard)
     other = content.replace_schema_metadata({b"xaibench.schema": b"99"})
@@ -296,30 +319,26 @@ def mount(tmp_path):
         subprocess.run(["umount", "--lazy", path], check=True)
 
 
-FULL = """
-import errno, os
-
-def full(handle, fsync=os.fsync, calls=[]):
-    calls.append(handle)
-    if len(calls) > int(os.environ["FULL_AFTER"]):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    fsync(handle)
-
-os.fsync = full
-"""
-
-
 @pytest.mark.parametrize("calls", [0, 14])
-def test_a_disk_that_is_full_after_some_files(calls, untouched, tmp_path):
-    (tmp_path / "sitecustomize.py").write_text(FULL)
+def test_a_disk_that_is_full_after_some_files(calls, untouched, monkeypatch, call):
+    fsync, handles = os.fsync, []
+
+    def full(handle) -> None:
+        handles.append(handle)
+        if len(handles) > calls:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        fsync(handle)
+
     words = (*RUN, "--methods", "ixg,saliency", "--images", 6)
-    polite(call(*words, path=tmp_path, FULL_AFTER=calls), "the disk is full", "free some space", "same command again")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        polite(call(*words), "the disk is full", "free some space", "same command again")
     assert whole() >= untouched
     if calls == 14:  # in the midst of it
         assert call(*words).status == 0 and {"ixg", "saliency", "random"} == set(table("results")["method"])
 
 
-def test_a_disk_that_is_really_full(stored, home, mount):
+def test_a_disk_that_is_really_full(stored, home, mount, call):
     disk = mount("160k")
     folder = shutil.copytree(stored, disk / "results", ignore=shutil.ignore_patterns("figures"))
     before = whole(folder)
@@ -333,7 +352,7 @@ def test_a_disk_that_is_really_full(stored, home, mount):
     assert call(*words).status == 0 and before < whole(folder)
 
 
-def test_a_training_on_a_full_disk_keeps_its_last_checkpoint(home, mount):
+def test_a_training_on_a_full_disk_keeps_its_last_checkpoint(home, mount, call):
     disk = mount("200k")
     shutil.copytree(home / "cards", disk / "cards")
     shutil.copy(home / "xaibench_test_network.py", disk)
@@ -363,14 +382,14 @@ def read_only(mount, results):
     yield Path(folder)
 
 
-def test_a_read_only_folder(read_only, home):
+def test_a_read_only_folder(read_only, home, call):
     before = whole(read_only)
     polite(call(*RUN, "--methods", "saliency", "--out", read_only), f"cannot write in {read_only}", "read-only")
     assert whole(read_only) == before
     train = ("train", "classifier", "--model", "tiny", "--dataset", "mini", "--epochs", 1, "--seed", 5, "--quiet")
     shutil.copytree(home / "cards", Path("own") / "cards")
     Path("own", "models").symlink_to(read_only)
-    polite(call(*train, XAIBENCH_HOME="own", path=home), "read-only")
+    polite(call(*train, XAIBENCH_HOME="own"), "read-only")
     show = ("show", "dataset", "mini", "--images", 1)
     polite(call(*show, "--out", read_only / "sheet.png"), f"cannot write in {read_only}", "read-only")
 
@@ -409,12 +428,13 @@ def waits() -> bool:
     return Path("waiting").exists()
 
 
-def test_two_runs_into_one_folder_at_once(slow):
+@pytest.mark.process
+def test_two_runs_into_one_folder_at_once(slow, call):
     before = whole()
     first, second = start(*SLOWLY), None
     try:
         wait_for(first, waits)
-        other = call(*RUN, "--methods", "ixg", "--images", 6)  # other results are computed at the same time
+        other = end(start(*RUN, "--methods", "ixg", "--images", 6))  # other results are computed at the same time
         assert (other.status, other.err) == (0, "")
         stored = whole()
         second = start(*SLOWLY)
@@ -436,7 +456,8 @@ def test_two_runs_into_one_folder_at_once(slow):
     assert "nothing is missing" in call("status").out
 
 
-def test_two_trainings_of_the_same_at_once(home):
+@pytest.mark.process
+def test_two_trainings_of_the_same_at_once(home, call):
     from xaibench.locks import claim
     from xaibench.training.api import plan_training
     from xaibench.training.config import TrainingConfig
@@ -447,13 +468,14 @@ def test_two_trainings_of_the_same_at_once(home):
         doing = (
             f"the same plain tiny on mini is being trained in {training.path.parent} right now by process {os.getpid()}"
         )
-        polite(call(*words), doing, "wait until it ends and give the same command again")
+        polite(end(start(*words)), doing, "wait until it ends and give the same command again")
     assert call(*words).status == 0 and training.path.is_file()
     shutil.rmtree(training.path.parent)  # these weights are not for other tests
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("workers", [0, 2])
-def test_ctrl_c_in_an_evaluation(workers, slow):
+def test_ctrl_c_in_an_evaluation(workers, slow, call):
     before = whole()
     process = start(*SLOWLY, "--workers", workers)
     wait_for(process, waits)
@@ -467,8 +489,9 @@ def test_ctrl_c_in_an_evaluation(workers, slow):
     assert before < whole() and len(table("results")) == 8 + 12
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("workers", [0, 2])
-def test_ctrl_c_in_a_training(workers, home):
+def test_ctrl_c_in_a_training(workers, home, call):
     known = set(home.glob("models/*"))
     epochs = 15
     words = ("train", "classifier", "--model", "tiny", "--dataset", "mini", "--epochs", epochs, "--quiet")
@@ -498,6 +521,7 @@ sys.meta_path.insert(0, Slow())
 """
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("module", ["typer", "torch.nn", "pandas"])
 def test_ctrl_c_while_it_starts(module, untouched):
     Path("sitecustomize.py").write_text(STARTING)
@@ -509,6 +533,7 @@ def test_ctrl_c_while_it_starts(module, untouched):
     polite(said._replace(status=130) if said.status == -signal.SIGINT else said, INTERRUPTED, status=130)
 
 
+@pytest.mark.process
 def test_a_closed_pipe_is_silence(home):
     process = start("ls", "methods")
     process.stdout.close()
@@ -516,8 +541,9 @@ def test_a_closed_pipe_is_silence(home):
     process.stderr.close()
 
 
+@pytest.mark.process
 def test_defects_keep_their_traceback(home):
     text = "import xaibench.registry as r\ndef names(*a): raise RuntimeError('a defect')\nr.names = names\n"
     Path("sitecustomize.py").write_text(text)
-    said = call("ls", "methods", path=Path.cwd())
+    said = end(start("ls", "methods", path=Path.cwd()))
     assert said.status == 1 and "Traceback" in said.err and "RuntimeError: a defect" in said.err

@@ -29,6 +29,7 @@ def guided(home, command):
     return out, err, home
 
 
+@pytest.mark.process
 def test_the_front_is_trained_evaluated_exported_and_named(guided, command, tmp_path):
     out, _, _ = guided
     table = pq.read_table(re.search(r"every epoch: (.*)", out).group(1)).to_pylist()
@@ -51,6 +52,7 @@ def test_the_front_is_trained_evaluated_exported_and_named(guided, command, tmp_
     assert sum(row["score"] or 0 for row in rows) / len(rows) == pytest.approx(chosen["test_epg"], abs=1e-4)
 
 
+@pytest.mark.process
 def test_the_same_command_again_computes_nothing(guided, command, monkeypatch):
     from xaibench.training.guidance.evaluation import Evaluation
 
@@ -60,11 +62,13 @@ def test_the_same_command_again_computes_nothing(guided, command, monkeypatch):
     assert weights_in(out) == weights_in(guided[0])
 
 
+@pytest.mark.process
 def test_the_plain_weights_of_the_model_stay_the_plain_ones(guided, command):
     status, out, err = command("run", "sds", "--model", "tiny", "--dataset", "mini", "--methods", "ixg", "--quiet")
     assert status == 0 and "plain" in out, err
 
 
+@pytest.mark.process
 def test_seeds_and_subsets_are_runs_of_their_own(home, command):
     words = ("--lambda", "0.02", "--fraction", "0.5", "--subsets", "2", "--repeats", "2")
     status, out, err = command("train", "guided", *LITTLE, *words, "--epochs", "1", "--quiet")
@@ -101,6 +105,7 @@ def test_mistakes_are_one_line(home, command, words, said):
     assert status == 2 and said in err and len(err.strip().splitlines()) == 1 and "Traceback" not in err
 
 
+@pytest.mark.process
 def test_the_input_is_a_stage_in_small_letters_too(home, command):
     status, _, err = command("train", "guided", *LITTLE, "--epochs", "1", "--layer", "input", "--quiet")
     assert status == 0, err

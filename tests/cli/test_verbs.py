@@ -45,6 +45,7 @@ def test_help_of_the_root_has_a_line_for_each_verb(command):
         assert f"  {name:<11}  {text}\n" in out and len(f"  {name:<11}  {text}") <= 80
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("words", "verb"), [(["--help"], None), (["ls", "methods"], "ls"), (["nonsense"], None)])
 def test_what_is_not_asked_for_is_not_imported(words, verb):
     modules = modules_after(*words)

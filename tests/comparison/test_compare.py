@@ -112,6 +112,7 @@ def two_models(home):
 ASKED = ("--dataset", "mini", "--methods", "ixg,saliency,random", "--images", 8, "--protocol", "sds")
 
 
+@pytest.mark.process
 def test_a_comparison_runs_what_is_missing_and_agrees_with_the_boards(two_models, command):
     status, out, err = command("compare", "own", *ASKED, "--trainings", 2, "--format", "json")
     assert status == 0 and "own 4/4: wide, training 1" in err
@@ -142,7 +143,7 @@ def boards(command):
         yield json.loads(command("leaderboard", "sds", "--board", key, "--format", "json")[1])
 
 
-@pytest.mark.parametrize("format_", ["table", "md", "csv"])
+@pytest.mark.parametrize("format_", ["table", *(pytest.param(n, marks=pytest.mark.process) for n in ("md", "csv"))])
 def test_a_comparison_in_words(two_models, command, format_):
     status, out, err = command("compare", "own", *ASKED, "--trainings", 1, "--format", format_, "--quiet")
     assert status == 0 and "tiny -> wide" in out.replace("\\", "")
@@ -191,6 +192,7 @@ def test_what_cannot_be_compared_is_one_line(two_models, command):
     assert status == 2 and "depth" in err and err.count("\n") == 1
 
 
+@pytest.mark.process
 def test_the_seed_of_a_training_is_another_training(home, command):
     words = ("run", "sds", "--model", "tiny", "--dataset", "mini", "--methods", "ixg", "--images", 4, "--quiet")
     first, other = command(*words)[1], command(*words, "--training-seed", 1)[1]

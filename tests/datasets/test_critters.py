@@ -242,9 +242,9 @@ def nearest_mean_accuracy(labels: np.ndarray, features: np.ndarray) -> float:
     ("rule", "telling"),
     [
         ("redundant", (*INFORMATIVE, "head")),
-        ("one:beak", ("beak",)),
-        ("one:body", ("body", "head")),
-        ("background", ("background",)),
+        pytest.param("one:beak", ("beak",), marks=pytest.mark.process),
+        pytest.param("one:body", ("body", "head"), marks=pytest.mark.process),
+        pytest.param("background", ("background",), marks=pytest.mark.process),
     ],
 )
 def test_pixels_of_telling_parts_tell_and_others_do_not(rule: str, telling: tuple[str, ...]) -> None:
@@ -361,6 +361,7 @@ def test_mistakes_are_told_in_one_line(call, message: str) -> None:
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.process
 def test_drawing_needs_neither_torch_nor_pillow() -> None:
     code = "import sys; from xaibench.datasets.critters import Critters; Critters().load('test/000000');"
     code += "sys.exit(any(name in sys.modules for name in ('torch', 'PIL')))"

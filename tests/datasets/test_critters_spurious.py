@@ -22,6 +22,7 @@ def splits() -> dict[str, Critters]:
     return {part: open_dataset(card, None, {}, part) for part in PARTS}
 
 
+@pytest.mark.process
 def test_the_background_goes_with_the_class_in_training_only(splits):
     told = splits["train"].background_correlation
     assert told >= 0.5
@@ -59,6 +60,7 @@ def test_splits_have_no_scene_in_common_and_train_is_keyed_apart(splits):
     assert splits["train"].digest("train/000000") != open_dataset(plain, None, {}, "train").digest("train/000000")
 
 
+@pytest.mark.process
 def test_groups_of_critters_without_correlation_are_by_chance():
     data = Critters("test", 2000)
     own = sum(data.group(i) == "own-background" for i in data.ids)

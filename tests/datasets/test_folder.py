@@ -217,6 +217,7 @@ def test_cards_open_their_data_sets(folder):
         open_dataset(registry.card("dataset", "imagefolder"), root, {"rule": "background"})
 
 
+@pytest.mark.process
 def test_the_trained_squeezenet_gets_183_of_300_real_photos_right(real):
     from xaibench.cards import DatasetCard
     from xaibench.models.open import build_model, load_weights, model_card

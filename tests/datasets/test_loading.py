@@ -34,7 +34,7 @@ class Numbers(Dataset):
     digest = label = load
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.process)])
 def test_groups_come_in_order_as_often_as_asked_for(workers):
     groups = load_groups(Numbers(), [["0", "1"], ["2"], ["3", "4", "5"]], workers)
     for _ in range(2):
@@ -43,7 +43,7 @@ def test_groups_come_in_order_as_often_as_asked_for(workers):
     assert len(joined) == 2 and list(joined) == ["0+1", "2"]
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.process)])
 @pytest.mark.parametrize(
     ("bad", "message"),
     [("refused", "refused is no photo"), ("broken", "data set numbers failed at broken: KeyError: 'two\\\\nlines'")],
@@ -55,6 +55,7 @@ def test_errors_come_in_their_place_in_one_line(workers, bad, message):
         next(found)
 
 
+@pytest.mark.process
 def test_a_loading_process_that_is_killed_is_one_line():
     with pytest.raises(XaibenchError, match=r"a process that loads images was killed.*fewer --workers"):
         list(load_groups(Numbers(), [["0"], ["killed"]], 1))
@@ -70,7 +71,7 @@ class Items(TorchDataset):
         return torch.tensor(index), str(index)
 
 
-@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.process)])
 def test_batches_of_training_images_too(workers):
     found = batches(make_loader(Items(), workers, batch_size=2))
     assert [next(found)[0].tolist() for _ in range(2)] == [[0, 1], [2, 3]]

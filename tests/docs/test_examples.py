@@ -1,5 +1,7 @@
 """The worked examples of the documentation, run as they stand: files are written, commands are given in order.
 
+Commands of xaibench and scripts run in this process, each command without what earlier ones plugged in; `python -m`
+runs in its own.
 Only the big models and the many images are replaced by the small ones of the tests.
 """
 
@@ -7,9 +9,12 @@ from __future__ import annotations
 
 import os
 import re
+import runpy
 import shlex
 import subprocess
 import sys
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -26,7 +31,7 @@ SMALL = {
 
 
 @pytest.fixture
-def follow(home, tmp_path):
+def follow(home, tmp_path, command):
     """follow(page): writes its files and gives its commands in an empty folder; (command, what it printed) for each."""
 
     def go(page: str) -> list[tuple[str, str]]:
@@ -44,12 +49,20 @@ def follow(home, tmp_path):
     def give(line: str) -> str:
         for large, small in SMALL.items():
             line = line.replace(large, small)
-        words = shlex.split(line)
-        program = {"xaibench": [sys.executable, "-m", "xaibench"], "python": [sys.executable]}[words[0]]
+        program, *words = shlex.split(line)
+        if program == "xaibench":
+            status, out, err = command(*words)
+            assert status == 0, f"{line}\n{out}\n{err}"
+            return out
+        assert program == "python", line
+        if words[0].endswith(".py"):
+            with redirect_stdout(StringIO()) as out:
+                runpy.run_path(str(tmp_path / words[0]), run_name="__main__")
+            return out.getvalue()
         paths = [str(DOCS.parent), str(home), os.environ.get("PYTHONPATH", "")]
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
         done = subprocess.run(
-            [*program, *words[1:]], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+            [sys.executable, *words], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
         return done.stdout
@@ -63,6 +76,7 @@ def ranked(printed: str) -> dict[str, str]:
     return {row[1]: row[0] for row in rows if len(row) > 3 and row[0].isdigit() and not row[1].isdigit()}
 
 
+@pytest.mark.process
 def test_objects_in_a_script_are_ranked_and_not_computed_again(follow, tmp_path):
     ((_, printed),) = follow("own-objects.md")
     assert "mine" in printed and "grad-cam" in printed and "8 images" in printed
@@ -71,6 +85,7 @@ def test_objects_in_a_script_are_ranked_and_not_computed_again(follow, tmp_path)
     assert len(list((tmp_path / "results" / "rows").glob("*.parquet"))) == 1, "a process of its own has the same keys"
 
 
+@pytest.mark.process
 def test_a_new_method_is_ranked_beside_the_others(follow, tmp_path):
     first, bars, foreign = [text for _, text in follow("new-method.md")]
     assert set(ranked(first)) == {"my-method", "ixg", "grad-cam"} and "random" in first
@@ -108,6 +123,7 @@ def test_a_new_data_set_is_shown_and_judged(follow, tmp_path):
     assert "stripes (32 px)" in run and set(ranked(run)) == {"ig", "grad-cam"}
 
 
+@pytest.mark.process
 def test_a_new_loss_schedule_and_recipe_are_trained_with(follow, home):
     listed, card, guided, tests, recipe, trained = [text for _, text in follow("new-loss.md")]
     assert "outside" in listed.split() and "power = 2" in card

@@ -91,6 +91,7 @@ def test_commands_in_the_pages_exist():
             assert words in known or words.rsplit(" ", 1)[0] in known, f"{page.name}: {words}"
 
 
+@pytest.mark.process
 def test_the_site_builds_without_a_warning(tmp_path):
     pytest.importorskip("mkdocs", reason="the site needs the extra: pip install '.[docs]'")
     build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]

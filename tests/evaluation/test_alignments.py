@@ -37,7 +37,12 @@ def test_two_that_refuse_each_others_weights_are_not_run_together():
     ("name", "alignment", "words"),
     [
         ("f-fidelity", {"kind": "pixels", "baseline": "zero", "probability": 0.1}, "trained on random masks"),
-        ("part-deletion", {"kind": "parts", "probability": 0.2}, "trained on dropped parts"),
+        pytest.param(
+            "part-deletion",
+            {"kind": "parts", "probability": 0.2},
+            "trained on dropped parts",
+            marks=pytest.mark.process,
+        ),
     ],
 )
 def test_a_run_trains_the_weights_that_its_protocol_wants(name, alignment, words, home):

@@ -119,6 +119,7 @@ xaibench.run("idsds", model="tiny", dataset="mini", methods=sys.argv[1], out="ki
 """
 
 
+@pytest.mark.process
 def test_a_run_ended_by_sigkill_resumes_to_identical_rows(home):
     whole = table(small_run("whole", batch_size=2))
     path = os.pathsep.join([str(home), str(Path(xaibench.__file__).parents[1])])

@@ -102,6 +102,7 @@ def test_an_interrupted_making_ends_in_the_same_files(slic, monkeypatch, tmp_pat
     assert slic(13, tmp_path / "parts").computed == 0
 
 
+@pytest.mark.process
 def test_a_killed_making_loses_one_file_at_most(slic, monkeypatch, tmp_path):
     """Killed where it stands, it leaves whole files and no lock, and the same command ends in the files of one go."""
     code = "from xaibench.masks import make; make.SHARD = 3; from xaibench.cli import main; main()"
@@ -134,6 +135,7 @@ def test_masks_of_a_replaced_photo_are_made_again(photos, home, tmp_path):
     assert np.array_equal(new.load("ape/0.png"), old.load("bee/3.png"))
 
 
+@pytest.mark.process
 def test_masks_stay_in_their_file_when_photos_join(photos, home, monkeypatch, tmp_path):
     """More photos move the others in the list: none is made twice, and a replaced one stays where it was."""
     monkeypatch.setattr(making, "SHARD", 3)

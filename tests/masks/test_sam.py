@@ -41,7 +41,14 @@ def asked(folder, kind: str, settings: dict, image: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("kind", ["sam", "sam2"])
-@pytest.mark.parametrize("changes", [{}, {"pred_iou_thresh": 0.3, "box_nms_thresh": 0.7}, {"crop_n_layers": 1}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"pred_iou_thresh": 0.3, "box_nms_thresh": 0.7},
+        pytest.param({"crop_n_layers": 1}, marks=pytest.mark.process),
+    ],
+)
 def test_masks_are_those_of_the_pipeline_without_the_small_ones(kind, changes, networks, home, tmp_path):
     settings, folder = LOOSE | changes, networks[kind]
     data = open_dataset(registry.card("dataset", "mini"), None, {})

@@ -28,6 +28,7 @@ NAMES = {
     "bcos_densenet121": "densenet121",
     "bcos_vit_s": "simple_vit_s_patch16_224",
 }
+LARGE = ("bcos_resnet50", "bcos_densenet121")
 SMALL = Geometry(resize=64, crop=64)
 
 
@@ -38,7 +39,7 @@ def seen() -> torch.Tensor:
     return torch.cat([colours, 1 - colours], 1)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.process if n in LARGE else ()) for n in NAMES])
 def test_network_is_the_package_s_own_and_takes_the_names_of_its_weights(name, seen):
     from bcos.models import pretrained
 
@@ -79,7 +80,8 @@ def test_cards_say_how_images_are_seen():
 
 
 @pytest.mark.parametrize(
-    ("name", "grid"), [("bcos_resnet18", 4), ("bcos_resnet50", 4), ("bcos_resnet18", 8), ("bcos_densenet121", 4)]
+    ("name", "grid"),
+    [("bcos_resnet18", 4), ("bcos_resnet18", 8), *(pytest.param(n, 4, marks=pytest.mark.process) for n in LARGE)],
 )
 def test_dilated_last_stage(name, grid, seen):
     card = registry.card("model", name)
@@ -106,7 +108,7 @@ def test_tokens_of_the_transformer_lie_row_by_row(seen):
     assert layout_of(build(5, "resnet18"), (64, 64)) is None
 
 
-@pytest.mark.parametrize("stage", ["Mid2", "Final"])
+@pytest.mark.parametrize("stage", [pytest.param("Mid2", marks=pytest.mark.process), "Final"])
 def test_guidance_at_a_stage_of_the_transformer_reaches_every_parameter(stage, seen):
     torch.manual_seed(0)
     model = build_model(registry.card("model", "bcos_vit_s"), 5, SMALL)

@@ -34,7 +34,7 @@ def filled(net: nn.Module, seed: int) -> nn.Module:
     return net.eval()
 
 
-@pytest.mark.parametrize("side", [64, 96])
+@pytest.mark.parametrize("side", [64, pytest.param(96, marks=pytest.mark.process)])
 def test_one_dilation_of_a_resnet_is_torchvisions(side):
     ours = filled(torchvision.models.resnet50(num_classes=10), 0)
     theirs = torchvision.models.resnet50(num_classes=10, replace_stride_with_dilation=[False, False, True]).eval()

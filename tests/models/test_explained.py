@@ -11,8 +11,8 @@ from xaibench.cards import Geometry
 from xaibench.models.open import build_model, model_card
 
 OWN = {"vit": "rollout", "bcos": "b-cos", "bagnet": "bagnet", "cnn": "grad-cam"}  # what its family is explained by
+LONGER = ("bagnet9",)
 QUICK = (
-    "bagnet9",
     "bcos_critters_cnn",
     "critters_cnn",
     "mnist_cnn",
@@ -24,7 +24,8 @@ QUICK = (
 
 def names() -> list:
     known = registry.names("model")
-    return [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in known]
+    tiers = dict.fromkeys(LONGER, pytest.mark.process) | dict.fromkeys(QUICK, ())
+    return [pytest.param(name, marks=tiers.get(name, pytest.mark.slow)) for name in known]
 
 
 @pytest.mark.parametrize("name", names())

@@ -74,6 +74,7 @@ def test_every_score_of_a_protocol_file_is_in_functional():
     assert defined <= set(FUNCTIONS) and len(defined) >= 18
 
 
+@pytest.mark.process
 def test_import_xaibench_is_light_and_functional_is_found_from_it():
     code = (
         "import sys, xaibench; assert 'torch' not in sys.modules; assert 'functional' in dir(xaibench); "

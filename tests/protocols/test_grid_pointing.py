@@ -99,7 +99,8 @@ def tiny():
 
 def maps_of(name):
     card = registry.card("method", name)
-    return lambda e: method_maps(card, e, card.parameters)
+    parameters = card.parameters | ({"masks": 100} if name == "rise" else {})
+    return lambda e: method_maps(card, e, parameters)
 
 
 def scores_of(protocol, e, method):

@@ -43,7 +43,7 @@ def drawn(monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore:Glyph")
-@pytest.mark.parametrize("count", [1, 2, 5, 6, 11, 19])
+@pytest.mark.parametrize("count", [1, 2, *(pytest.param(n, marks=pytest.mark.process) for n in (5, 6, 11, 19))])
 def test_no_text_leaves_the_page_or_covers_another(drawn, tmp_path, count, assert_clean):
     names = [*HOSTILE, *(f"method-{i}" for i in range(20))][:count]
     asked = {"target": Guess(7, "a class of a long name that nobody asked for", 0.001), "image_id": "long" * 20}
@@ -69,7 +69,7 @@ def test_lines_are_broken_between_words_and_never_begin_with_the_dot():
     from xaibench.report.style import text_width, wrap
 
     parts = ["a model (weights x, last map 4x4)", "critters: 64 px", "maps without negative values begin at 0", "end"]
-    for room in np.arange(1.0, 6.0, 0.04):
+    for room in np.arange(1.0, 6.0, 0.1):
         lines = wrap(parts, room, 6)
         assert all(text_width(line, 6) <= room and not line.startswith("\u00a0") for line in lines)
         assert " ".join(lines).replace("\u00a0", " ") == " · ".join(parts)
@@ -96,6 +96,7 @@ def test_all_kinds_of_files_small_and_the_same_each_time(tmp_path, style):
         )
 
 
+@pytest.mark.process
 def test_a_large_picture_is_stored_smaller_and_looks_the_same(tmp_path, monkeypatch):
     from xaibench.report import style
 

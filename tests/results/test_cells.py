@@ -5,7 +5,7 @@ import hashlib
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xaibench.hashing import digest
@@ -86,6 +86,7 @@ def test_nan_has_no_key():
         _ = changed("method.parameters.steps", float("nan")).key
 
 
+@settings(max_examples=40)
 @given(plain_values)
 def test_digest_survives_json_and_the_order_of_keys(value):
     again = json.loads(json.dumps(value))

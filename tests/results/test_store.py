@@ -121,6 +121,7 @@ def test_a_full_disk_loses_nothing_and_leaves_nothing(store, cell, row, monkeypa
     assert store.done([cell.key]) == {cell.key: {"a"}}
 
 
+@pytest.mark.process
 def test_a_kill_in_the_middle_of_an_append(store, cell, row):
     store.append(row_table([row(cell, "a")]))
     script = f"""

@@ -170,6 +170,7 @@ def test_archives_of_torchscript_are_refused_with_a_way_out(published, hub, tmp_
     torch.testing.assert_close(net.eval().encode_text(tokens), published.encode_text(tokens), atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.process
 def test_command_fetches_trains_and_needs_no_network_again(hub, home, command, monkeypatch, tmp_path):
     from xaibench.models.state import file_digest
 
