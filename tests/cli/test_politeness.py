@@ -504,7 +504,8 @@ def test_ctrl_c_in_a_training(workers, home, call):
     assert call(*words, "--workers", workers).status == 0
     metrics = pd.read_parquet(folder / "metrics.parquet")
     assert metrics["epoch"].tolist() == list(range(1, epochs + 1))
-    assert {path.name for path in folder.iterdir()} == {"weights.safetensors", "metrics.parquet", "training.lock"}
+    kept = {"weights.safetensors", "metrics.parquet", "training.lock", "training.toml"}
+    assert {path.name for path in folder.iterdir()} == kept
     shutil.rmtree(folder)  # these weights are not for other tests
 
 

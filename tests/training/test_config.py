@@ -156,7 +156,7 @@ def test_the_page_shows_what_its_command_prints(command):
         ("[task_options]\nfits = 'over'", ("--model", "a", "--dataset", "b"), "no option 'fits'; did you mean fit?"),
         ("[recipe]\nepoch = 3", ("--model", "tiny", "--dataset", "mini"), "no field 'epoch'; did you mean epochs?"),
         ("task = 'guided'", (), "is for task guided: xaibench train guided --config"),
-        ("seed = -1", ("--model", "a", "--dataset", "b"), "seed should be greater than or equal to 0, not -1"),
+        ("seed = -1", ("--model", "a", "--dataset", "b"), "seed is at least 0, not -1"),
         ("seed = ", (), "cannot be read"),
         ("dataset = 'mini'", (), "missing --model; see `xaibench train classifier --help`"),
         ("workers = -1", ("--model", "a", "--dataset", "b"), "--workers is auto or a number from 0, not -1"),

@@ -63,7 +63,7 @@ def test_options_make_the_task(name, options, task):
         ("adversarial", {"epsilon": "1/0"}, "--epsilon '1/0' is no number"),
         ("classifier", {"fit": "mostly"}, "--fit mostly is none of normal, over, under"),
         ("random-masks", {"share": 2.0}, "--share: "),
-        ("patch-deletion", {"grid": 1}, "grid should be greater than or equal to 2"),
+        ("patch-deletion", {"grid": 1}, "grid is at least 2"),
     ],
 )
 def test_mistakes_are_one_line(name, options, message):
