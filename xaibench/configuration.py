@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import shlex
 import tomllib
 import types
@@ -17,10 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
 from xaibench.errors import XaibenchError
+
+
+DEEPEST = 20  # tables within tables
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,15 @@ class Config(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _plain_tables(cls, values: Any) -> Any:
+        """Values of tables are what TOML, JSON and the command line can all say."""
+        for name, value in values.items() if isinstance(values, Mapping) else ():
+            if name in cls.model_fields and isinstance(value, Mapping):
+                _check_table(str(name), value, 0)
+        return values
+
     @classmethod
     def parse(cls, values: Mapping[str, Any], where: str = "") -> Self:
         """The request that plain values make; raises XaibenchError with the field, what is wrong and, for a name that
@@ -59,7 +72,7 @@ class Config(BaseModel):
         Relative paths in it are relative to the working folder, as on the command line.
         """
         try:
-            text = path.read_text(encoding="utf-8")
+            text = path.read_text(encoding="utf-8-sig")
             found = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
         except FileNotFoundError:
             raise XaibenchError(f"--config {path} does not exist") from None
@@ -143,10 +156,29 @@ def _parts(annotation: Any) -> tuple[Any, ...]:
 def flatten(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """The entries of nested tables, with keys joined by dots."""
     for key, value in table.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and value:
             yield from flatten(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
+
+
+def _check_table(name: str, value: Any, depth: int) -> None:
+    """Raises ValueError for a value that files and the command line cannot hold."""
+    if depth > DEEPEST:
+        raise ValueError(f"{name.partition('.')[0]} is a table that is nested more than {DEEPEST} times")
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise ValueError(f"a key in {name} is a text, not {key!r}")
+            _check_table(f"{name}.{key}", item, depth + 1)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            _check_table(name, item, depth + 1)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{name} is {value}; give a finite number")
+    elif type(value) not in (bool, int, float, str):
+        shown = " ".join(repr(value).split())[:80]
+        raise ValueError(f"{name} is a number, a text, true or false, or a list or table of these, not {shown}")
 
 
 def _words(flag: str, value: Any, kind: str) -> Iterator[str]:
@@ -154,12 +186,20 @@ def _words(flag: str, value: Any, kind: str) -> Iterator[str]:
         yield flag
     elif kind == "table":
         for key, item in flatten(value):
-            yield from (flag, f"{key}={item if isinstance(item, str) else _toml(item)}")
+            yield from (flag, f"{key}={item if isinstance(item, str) and not _reads_as_toml(item) else _toml(item)}")
     elif kind == "paths":
         for item in value:
             yield from (flag, str(item))
     else:
         yield from (flag, ",".join(map(str, value)) if kind == "names" else str(value))
+
+
+def _reads_as_toml(text: str) -> bool:
+    """Whether a text would be read as something else than itself in KEY=VALUE, such as `3` or `true`."""
+    try:
+        return bool(tomllib.loads(f"value = {text}"))
+    except (tomllib.TOMLDecodeError, RecursionError):
+        return False
 
 
 def _toml(value: Any) -> str:

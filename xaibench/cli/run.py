@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -146,6 +147,8 @@ def report(results: Results) -> None:
         typer.echo(f"skipped: {clean(name)} {clean(reason)}")
     for warning in manifest.warnings:
         typer.echo(f"warning: {clean(warning)}", err=True)
+    if manifest.status == "partial":
+        typer.echo(f"other parts of the images are missing: xaibench status --out {shlex.quote(str(results.path))}")
     cost = f", {manifest.forward_equivalents:.0f} forward-equivalents an image" if manifest.forward_equivalents else ""
     work = (
         f"computed {results.computed} images in {manifest.seconds:.0f} s{cost}"

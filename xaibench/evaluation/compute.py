@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +16,13 @@ from xaibench.attribution.runner import PRECISIONS, ModelRunner
 from xaibench.datasets.base import Dataset, Sample, validate_sample
 from xaibench.evaluation.batch import batch_evidence
 from xaibench.evaluation.plan import Job, MethodRun, Plan, ProtocolRun
-from xaibench.evaluation.plugin_errors import MethodRaised, call_protocol, in_one_line, raised_by_method
+from xaibench.evaluation.plugin_errors import (
+    MethodRaised,
+    call_protocol,
+    in_one_line,
+    left_as_it_is,
+    raised_by_method,
+)
 from xaibench.evaluation.resources import choose_chunk
 from xaibench.evaluation.rows import Predictions, RowMaker
 from xaibench.evaluation.targets import TargetBatch, collect_targets
@@ -126,7 +132,10 @@ def ready(plan: Plan, device: str, chunk: int | str, precision: str) -> int:
     """Puts the plan's models on a device, and returns how many inputs go through them in one pass."""
     for model in plan.models:
         model.freeze(device, PRECISIONS["float64" if precision == "float64" else "float32"])
-    examples = [sample_input(m.encoding.channels, plan.side).to(next(m.net.parameters())) for m in plan.models]
+    examples = [
+        sample_input(m.encoding.channels, plan.side).to(next(m.net.parameters(), torch.zeros(1, device=device)))
+        for m in plan.models
+    ]
     return min(choose_chunk(chunk, m.net, example) for m, example in zip(plan.models, examples, strict=True))
 
 
@@ -143,7 +152,10 @@ def draw_maps(
         if method.card.role == "oracle":
             return run.protocol.oracle(prepared, tuple(targets.evidence.images.shape[-2:]))
         if id(targets.every) not in made:
-            made[id(targets.every)] = method_maps(method.card, targets.every, method.parameters)
+            own = left_as_it_is(targets.every, method.name) if method.card.source else nullcontext()
+            with own:
+                maps = method_maps(method.card, targets.every, method.parameters)
+            made[id(targets.every)] = maps
         return made[id(targets.every)][targets.index]
 
 

@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor, bfloat16, nn
 
 from xaibench.datasets.base import Dataset, Sample
-from xaibench.errors import XaibenchError
+from xaibench.errors import XaibenchError, one_line
 from xaibench.hashing import content_hash
 from xaibench.models.dilate import sample_input
 
+MORE_THAN_8_BITS = ("I", "F")  # modes of Pillow, which it would cut off at 255
 SLACK = 1e-4  # by which values may leave [0, 1] through rounding
 
 
@@ -29,12 +30,12 @@ class ObjectDataset(Dataset):
 
     def __init__(self, data: Any, name: str, classes: Sequence[str], side: int):
         self.data, self.name, self.classes, self.side = data, name, list(classes), side
-        first = data[0]
-        if isinstance(first, Sample):
-            self._numbers = {data[number].image_id: number for number in range(len(data))}
+        count = length_of(data, name)
+        if isinstance(_item(data, 0, name), Sample):
+            self._numbers = {_id(_item(data, number, name), number, name): number for number in range(count)}
         else:
-            self._numbers = {f"{number:06d}": number for number in range(len(data))}
-        if len(self._numbers) != len(data):
+            self._numbers = {f"{number:06d}": number for number in range(count)}
+        if len(self._numbers) != count:
             raise XaibenchError(f"data set {name} gives two samples with one image id")
         self.ids = list(self._numbers)
 
@@ -42,7 +43,7 @@ class ObjectDataset(Dataset):
         """The sample of an id; raises XaibenchError for an item that is none."""
         if image_id not in self._numbers:
             raise XaibenchError(f"data set {self.name}: no image {image_id!r}; ids go from {self.ids[0]} on")
-        item = self.data[self._numbers[image_id]]
+        item = _item(self.data, self._numbers[image_id], self.name)
         if isinstance(item, Sample):
             return item
         image, label = _pair(item, self.name)
@@ -54,14 +55,39 @@ class ObjectDataset(Dataset):
         return self.load(image_id).digest
 
 
+def length_of(data: Any, name: str) -> int:
+    """The number of items of a data set; raises XaibenchError where it gives none."""
+    try:
+        return len(data)
+    except Exception as error:
+        raise XaibenchError(f"data set {name} has no length: {type(error).__name__}: {one_line(error)}") from error
+
+
+def _item(data: Any, number: int, name: str) -> Any:
+    """An item of a data set; what that raises becomes one line."""
+    try:
+        return data[number]
+    except Exception as error:
+        raise XaibenchError(
+            f"data set {name} failed at item {number} of {length_of(data, name)}: {type(error).__name__}: "
+            f"{one_line(error)}"
+        ) from error
+
+
+def _id(item: Any, number: int, name: str) -> str:
+    if not isinstance(item, Sample):
+        raise XaibenchError(f"data set {name} begins with a Sample, but item {number} is a {type(item).__name__}")
+    return item.image_id
+
+
 def side_of(data: Any, name: str) -> int:
     """Height and width of the images of a data set in pixels, by its first item.
 
     Raises XaibenchError for an empty data set, and for images that are not square.
     """
-    if not len(data):
+    if not length_of(data, name):
         raise XaibenchError(f"data set {name} is empty")
-    item = data[0]
+    item = _item(data, 0, name)
     pixels = item.image if isinstance(item, Sample) else displayed(_pair(item, name)[0], f"data set {name}: image 0")
     height, width = pixels.shape[:2]
     if height != width:
@@ -73,26 +99,51 @@ def class_names(data: Any, name: str, classes: Sequence[str] | None, model: Any)
     """The names of the classes: those that are given, the data set's own `classes`, or numbers as many as the logits
     of a network that is given. Raises XaibenchError where none of these says how many there are."""
     found = classes if classes is not None else getattr(data, "classes", None)
-    if found is not None and not isinstance(found, str) and len(found):
-        return [str(each) for each in found]
+    try:
+        names = [] if isinstance(found, str) else [str(each) for each in found or ()]
+    except (TypeError, ValueError, RuntimeError):
+        names = []
+    if names:
+        return names
+    if classes is not None:
+        raise XaibenchError(f"classes are a list of names, one for each class, not {classes!r}")
     if isinstance(model, nn.Module):
-        import torch
-
-        side = side_of(data, name)
-        weight = next(model.parameters(), torch.zeros(1))
-        with torch.no_grad():
-            logits = model(sample_input(3, side).to(weight))
-        if isinstance(logits, Tensor) and logits.ndim == 2:
-            return [str(index) for index in range(logits.shape[1])]
+        return [str(index) for index in range(_logits(model, side_of(data, name)))]
     raise XaibenchError(f"data set {name} has no names of classes; give them as classes=[...]")
+
+
+def _logits(net: nn.Module, side: int) -> int:
+    """How many logits a network gives; it stays as it is, also where it is in training mode."""
+    import torch
+
+    kind, weight = type(net).__name__, next(net.parameters(), torch.zeros(1))
+    modes = {module: module.training for module in net.modules()}
+    try:
+        net.eval()
+        with torch.no_grad():
+            logits = net(sample_input(3, side).to(weight))
+    except Exception as error:
+        raise XaibenchError(
+            f"model {kind} cannot take images of {side}x{side} pixels: {type(error).__name__}: {one_line(error)}"
+        ) from error
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+    if not (isinstance(logits, Tensor) and logits.ndim == 2):
+        given = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
+        raise XaibenchError(f"model {kind} gives {given} for one image, not logits (1, classes)")
+    return logits.shape[1]
 
 
 def displayed(image: Any, what: str) -> np.ndarray:
     """An image as uint8 (H, W, 3); raises XaibenchError that says what came, for anything else."""
     if isinstance(image, Image.Image):
+        if image.mode in MORE_THAN_8_BITS or image.mode.startswith("I;"):
+            raise XaibenchError(f"{what} is of mode {image.mode}, with more than 8 bits; give an array in [0, 1]")
         return np.asarray(image.convert("RGB"))
     if isinstance(image, Tensor):
-        array = image.detach().cpu().numpy()
+        image = image.detach().cpu()
+        array = (image.float() if image.dtype == bfloat16 else image).numpy()
         array = array.transpose(1, 2, 0) if array.ndim == 3 else array
     else:
         array = np.asarray(image)
@@ -119,7 +170,7 @@ def _pair(item: Any, name: str) -> tuple[Any, int]:
         number = int(label)
         if number != label:
             raise ValueError
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError, RuntimeError):
         raise XaibenchError(
             f"data set {name} gives {type(item).__name__} for an item, not (image, label) with a class index"
         ) from None

@@ -1,14 +1,24 @@
-"""What names objects of a Python session in keys: their code and every plain value that their results can depend on.
+"""What names objects of a Python session in keys: their code and every value that their results can depend on.
 
-What cannot be named that way (an open file, a generator, a lambda in a lambda) is refused, and the user gives a name:
+Of code in a file that is the user's own: the file with the files beside it, the place in it, and the globals that it
+reads, as they are now. Of installed packages: name, version and file. Of values: what pickle would store.
+
+What cannot be named that way (an open file, a generator) is refused, and the user gives a name:
 `xaibench.named(thing, "name")`, and then answers for it that the same name means the same thing.
 """
 
 from __future__ import annotations
 
+import builtins
+import dis
+import functools
 import inspect
 import re
+import site
+import sys
+import sysconfig
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
@@ -22,7 +32,9 @@ from xaibench.sources import source_of
 
 PLAIN = (bool, int, float, complex, str, bytes, type(None))
 ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+|object at")
-DEEPEST = 8
+DEEPEST = 40
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+OWN_TO_TORCH = {*vars(nn.Module()), "_compiled_call_impl"}  # attributes that every module has
 
 
 class Unnamable(Exception):
@@ -32,35 +44,253 @@ class Unnamable(Exception):
 def module_source(net: nn.Module) -> str:
     """What names the structure and code of a network, without its parameters, whose digest is part of a key anyway.
 
-    The classes of all its modules, how they are put together, and the plain attributes of each. Raises XaibenchError
-    where an attribute or a hook cannot be named.
+    The classes of all its modules, how they are put together, their hooks, and the attributes of each. Raises
+    XaibenchError where an attribute or a hook cannot be named.
     """
-    parts = [repr(net)]
     try:
-        for path, module in net.named_modules():
-            hooks = [*module._forward_hooks.values(), *module._forward_pre_hooks.values()]
-            parts += [f"{path} {type(module).__qualname__} {source_of(type(module))}"]
-            parts += [f"{path} hook {_named(hook, 0)}" for hook in hooks]
-            for name, value in sorted(vars(module).items()):
-                if not name.startswith("_") and name != "training" and not isinstance(value, nn.Module):
-                    parts.append(f"{path}.{name}={_named(value, 0)}")
-            parts += [f"{path}.{name} {_named(module._buffers[name], 0)}" for name in sorted(_hidden(module))]
-        if ADDRESS.search(parts[0]):
-            raise Unnamable("its printed form holds an address")
+        return content_hash(_Names().module(net).encode())
     except Unnamable as error:
         raise _asks_for_name("model", type(net).__name__, error) from None
-    return content_hash("\n".join(parts).encode())
 
 
 def function_source(function: Callable) -> str:
-    """What names a function of evidence: its code, its file, and the values that it has closed over.
+    """What names a function of evidence: its code, its file, and the values that it has closed over or reads.
 
     Raises XaibenchError where one of these cannot be named.
     """
     try:
-        return content_hash(_named(function, 0).encode())
+        return content_hash(_Names().value(function).encode())
     except Unnamable as error:
         raise _asks_for_name("method", getattr(function, "__name__", type(function).__name__), error) from None
+
+
+class _Names:
+    """Texts that are the same for values from which the same follows.
+
+    Functions, classes and networks are written out once and then referred to by their number; values that contain
+    themselves refer to the place where they began.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[int, int] = {}  # numbers of functions, classes and networks by their id
+        self._inside: list[int] = []  # ids of the values that are being written out
+
+    def value(self, value: Any) -> str:
+        """The text of any value; raises Unnamable."""
+        if isinstance(value, PLAIN):
+            return repr(value)
+        if isinstance(value, (torch.dtype, torch.device, torch.Size)):
+            return repr(value)
+        if isinstance(value, np.generic):
+            return f"{value.dtype} {value.tobytes().hex()}"
+        if isinstance(value, (Tensor, np.ndarray)):
+            return self._array(value)
+        if id(value) in self._inside:
+            return f"itself {self._inside.index(id(value))}"
+        if len(self._inside) > DEEPEST:
+            raise Unnamable("it is nested too deeply")
+        self._inside.append(id(value))
+        try:
+            return self._compound(value)
+        except RecursionError:
+            raise Unnamable("it is nested too deeply") from None
+        finally:
+            self._inside.pop()
+
+    def module(self, net: nn.Module) -> str:
+        """The text of a network without its parameters."""
+        if again := self._again(net):
+            return again
+        if compiled := getattr(net, "_orig_mod", None):  # torch.compile
+            return f"compiled {self.module(compiled)}"
+        parts = [repr(net)]
+        if ADDRESS.search(parts[0]):
+            raise Unnamable("its printed form holds an address")
+        for path, module in net.named_modules():
+            self._again(module)
+            parts += [f"{path} {type(module).__qualname__} {self._class(type(module))}"]
+            parts += [f"{path} script {self.value(code)}" for code in _script(module)]
+            parts += [
+                f"{path} {kind} {self.value(hook)}" for kind in HOOKS for hook in getattr(module, kind, {}).values()
+            ]
+            for name, value in sorted(vars(module).items()):
+                if name not in OWN_TO_TORCH and not isinstance(value, nn.Module):
+                    parts += self._attribute(module, path, name, value)
+            parts += [f"{path}.{name} {self.value(module._buffers[name])}" for name in sorted(_hidden(module))]
+        return "\n".join(parts)
+
+    def _attribute(self, module: nn.Module, path: str, name: str, value: Any) -> list[str]:
+        """The text of an attribute; none for those of packages that cannot be named and are private, such as caches,
+        or wrap the code of torch.jit, which has been written out."""
+        try:
+            return [f"{path}.{name}={self.value(value)}"]
+        except Unnamable:
+            if not _is_own(type(module)) and (name.startswith("_") or isinstance(module, torch.jit.ScriptModule)):
+                return []
+            raise
+
+    def _compound(self, value: Any) -> str:
+        if type(value) in (list, tuple):
+            return f"{type(value).__name__}[{', '.join(map(self.value, value))}]"
+        if isinstance(value, (set, frozenset)):
+            return f"set[{', '.join(sorted(map(self.value, value)))}]"
+        if type(value) is dict:
+            return f"dict[{', '.join(f'{self.value(key)}: {self.value(item)}' for key, item in value.items())}]"
+        if isinstance(value, nn.Module):
+            again = id(value) in self._known
+            return self.module(value) + ("" if again else f" {self.value(dict(value.state_dict()))}")
+        if isinstance(value, type):
+            return self._class(value)
+        if isinstance(value, ModuleType):
+            return f"module {value.__name__}"
+        if isinstance(value, CodeType):
+            return f"{value.co_code!r} {value.co_names} {self.value(value.co_consts)}"
+        if isinstance(value, FunctionType):
+            return self._function(value)
+        if inspect.ismethod(value):
+            return f"{self._function(value.__func__)} of {self.value(value.__self__)}"
+        if isinstance(value, functools.partial):
+            return f"partial {self.value((value.func, value.args, value.keywords))}"
+        if isinstance(wrapped := getattr(value, "__wrapped__", None), FunctionType):  # functools.cache
+            return f"{type(value).__name__} of {self._function(wrapped)}"
+        if inspect.isbuiltin(value) and (value.__self__ is None or isinstance(value.__self__, ModuleType)):
+            return f"{value.__module__} {value.__qualname__}"
+        return self._instance(value)
+
+    def _instance(self, value: Any) -> str:
+        """The text of an object of any class: what pickle would store of it."""
+        try:
+            if type(value) is object:
+                raise TypeError
+            parts = value.__reduce_ex__(4)
+            parts = [parts] if isinstance(parts, str) else [list(p) if hasattr(p, "__next__") else p for p in parts]
+        except Exception:
+            raise Unnamable(f"it rests on a {type(value).__name__}") from None
+        return f"{self._class(type(value))} {', '.join(map(self.value, parts))}"
+
+    def _array(self, value: Tensor | np.ndarray) -> str:
+        try:
+            if isinstance(value, Tensor):
+                data = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+            elif value.dtype.hasobject:
+                return f"array {value.shape} {self.value(value.tolist())}"
+            else:
+                data = np.ascontiguousarray(value)
+        except (RuntimeError, NotImplementedError, TypeError):
+            raise Unnamable(f"it rests on a {value.layout} tensor on {value.device}") from None
+        return f"{value.dtype} {tuple(value.shape)} {content_hash(data.tobytes())}"
+
+    def _class(self, cls: type) -> str:
+        """The text of a class: its code, and the class attributes of those that are the user's own."""
+        if again := self._again(cls):
+            return again
+        parts = [f"{cls.__module__} {cls.__qualname__} {source_of(cls) if _has_code(cls) else ''}"]
+        for owner in cls.__mro__ if _is_own(cls) else ():
+            if owner is not cls:
+                parts += [f"from {self._class(owner)}"]
+                continue
+            for name, value in sorted(vars(owner).items()):
+                for part in _functions(value):
+                    parts.append(f"{name} {self._function(part)}")
+                if not (name.startswith("__") or name.startswith("_abc_") or _functions(value)):
+                    parts += self._readable(name, value)
+        return "\n".join(parts)
+
+    def _function(self, function: FunctionType) -> str:
+        """The text of a function: its code, defaults, what it has closed over, and the globals that the user's own
+        code reads."""
+        if again := self._again(function):
+            return again
+        code, closed = function.__code__, {}
+        for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
+            try:
+                closed[name] = cell.cell_contents
+            except ValueError:
+                raise Unnamable(f"{name} has no value yet") from None
+            if name == "__class__":  # of super(): the class that the function is in
+                del closed[name]
+        parts = [f"{function.__qualname__} {source_of(function)}", self.value(closed)]
+        parts += [self.value((function.__defaults__, function.__kwdefaults__))]
+        if _is_own(function):
+            in_file = Path(code.co_filename).is_file()
+            parts += [_place(code) if in_file else self.value(code)]
+            for name in sorted(_loaded(code, "LOAD_GLOBAL", "LOAD_NAME") & function.__globals__.keys()):
+                value = function.__globals__[name]
+                if isinstance(value, ModuleType):
+                    parts += self._read_of(value, code)
+                else:
+                    parts += self._readable(name, value) if in_file else [f"global {name}={self.value(value)}"]
+        return "\n".join(parts)
+
+    def _read_of(self, module: ModuleType, code: CodeType) -> list[str]:
+        """The texts of what code may read of a module of the user's own."""
+        if not _is_own(module):
+            return []
+        found = []
+        for name in sorted(_loaded(code, "LOAD_ATTR", "LOAD_METHOD", "IMPORT_FROM") & vars(module).keys()):
+            value = vars(module)[name]
+            inner = isinstance(value, ModuleType)
+            found += self._read_of(value, code) if inner and value is not module else self._readable(name, value)
+        return found
+
+    def _readable(self, name: str, value: Any) -> list[str]:
+        """The text of a global or a class attribute in a file; none where only the file's digest can stand for it."""
+        try:
+            return [f"global {name}={self.value(value)}"]
+        except Unnamable:
+            return []
+
+    def _again(self, thing: Any) -> str:
+        """A reference to what has been written out; "" where it has not, which it is from now on."""
+        if id(thing) in self._known:
+            return f"again {self._known[id(thing)]}"
+        self._known[id(thing)] = len(self._known)
+        return ""
+
+
+def _place(code: CodeType) -> str:
+    """Where code stands in its file: two functions of one name, or two lambdas of one line, differ in that."""
+    spots = [spot for spot in code.co_positions() if None not in spot and spot[3]]
+    columns = f"{min(s[2] for s in spots)}-{max(s[3] for s in spots)}" if spots else ""
+    return f"line {code.co_firstlineno} {columns}"
+
+
+def _loaded(code: CodeType, *operations: str) -> set[str]:
+    """The names that code, and code within it, loads by some operations."""
+    found = {step.argval for step in dis.get_instructions(code) if step.opname in operations}
+    inner = [constant for constant in code.co_consts if isinstance(constant, CodeType)]
+    return found.union(*(_loaded(each, *operations) for each in inner))
+
+
+def _functions(value: Any) -> list[FunctionType]:
+    """The functions that an attribute of a class stands for."""
+    if isinstance(value, property):
+        return [part for part in (value.fget, value.fset) if isinstance(part, FunctionType)]
+    value = value.__func__ if isinstance(value, (staticmethod, classmethod)) else value
+    return [value] if isinstance(value, FunctionType) else []
+
+
+def _is_own(thing: Any) -> bool:
+    """Whether a class, function or module is the user's: neither of xaibench, nor of Python, nor installed."""
+    name = thing.__name__ if isinstance(thing, ModuleType) else thing.__module__ or ""
+    if name == "builtins":  # also what `exec` makes
+        return thing is not vars(builtins).get(thing.__name__) and _has_code(thing)
+    top = name.split(".")[0]
+    if top == "xaibench" or top in sys.stdlib_module_names:
+        return False
+    file = getattr(sys.modules.get(name), "__file__", None)
+    return not file or not any(Path(file).resolve().is_relative_to(folder) for folder in _installed())
+
+
+def _has_code(thing: Any) -> bool:
+    """Whether there may be Python code of a class or a function, which of what is written in C there is not."""
+    return isinstance(thing, FunctionType) or bool(getattr(thing, "__flags__", 0) & 1 << 9)  # made by `class`
+
+
+@functools.cache
+def _installed() -> tuple[Path, ...]:
+    folders = [sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), site.getusersitepackages()]
+    return tuple(Path(folder).resolve() for folder in folders if folder)
 
 
 def _hidden(module: nn.Module) -> Iterable[str]:
@@ -68,66 +298,15 @@ def _hidden(module: nn.Module) -> Iterable[str]:
     return [name for name in module._non_persistent_buffers_set if module._buffers.get(name) is not None]
 
 
-def _named(value: Any, depth: int) -> str:
-    """A text that is the same for values from which the same follows."""
-    if depth > DEEPEST:
-        raise Unnamable("it is nested too deeply")
-    if isinstance(value, PLAIN):
-        return repr(value)
-    if isinstance(value, (Tensor, np.ndarray)):
-        array = value.detach().cpu().contiguous() if isinstance(value, Tensor) else np.ascontiguousarray(value)
-        data = array.view(torch.uint8).numpy() if isinstance(value, Tensor) and array.ndim else np.asarray(array)
-        return f"{value.dtype} {tuple(value.shape)} {content_hash(data.tobytes())}"
-    if isinstance(value, (list, tuple)):
-        return f"{type(value).__name__}[{', '.join(_named(item, depth + 1) for item in value)}]"
-    if isinstance(value, (set, frozenset)):
-        return f"set[{', '.join(sorted(_named(item, depth + 1) for item in value))}]"
-    if isinstance(value, dict):
-        items = ", ".join(f"{_named(key, depth + 1)}: {_named(item, depth + 1)}" for key, item in value.items())
-        return f"dict[{items}]"
-    if isinstance(value, (torch.dtype, torch.device, torch.Size)):
-        return repr(value)
-    if isinstance(value, nn.Module):
-        return f"{module_source(value)} {_named(dict(value.state_dict()), depth + 1)}"
-    if isinstance(value, (type, ModuleType)) or inspect.isbuiltin(value):
-        return f"{getattr(value, '__module__', '')} {value.__name__} {source_of(value)}"
-    if isinstance(value, FunctionType):
-        return _function(value, depth)
-    if inspect.ismethod(value):
-        return f"{_function(value.__func__, depth)} of {_named(vars(value.__self__), depth + 1)}"
-    if hasattr(value, "func") and hasattr(value, "keywords"):  # functools.partial
-        return f"partial {_named((value.func, value.args, value.keywords), depth + 1)}"
-    if callable(value) and hasattr(value, "__dict__"):
-        return f"{source_of(type(value))} {type(value).__qualname__} {_named(vars(value), depth + 1)}"
-    raise Unnamable(f"it rests on a {type(value).__name__}")
-
-
-def _function(function: FunctionType, depth: int) -> str:
-    closed = {}
-    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-        try:
-            closed[name] = cell.cell_contents
-        except ValueError:
-            raise Unnamable(f"{name} has no value yet") from None
-    if not (inspect.getsourcefile(function.__code__) and _has_file(function)):
-        closed |= {f"global {name}": function.__globals__[name] for name in _globals(function.__code__) & {
-            name for name in function.__globals__ if not isinstance(function.__globals__[name], ModuleType)
-        }}  # fmt: skip
-    defaults = (function.__defaults__, function.__kwdefaults__)
-    return f"{function.__qualname__} {source_of(function)} {_named(closed, depth + 1)} {_named(defaults, depth + 1)}"
-
-
-def _has_file(function: FunctionType) -> bool:
-    """Whether a digest of a file stands for the globals that a function reads; a notebook has none."""
-    from pathlib import Path
-
-    return Path(function.__code__.co_filename).is_file()
-
-
-def _globals(code: CodeType) -> set[str]:
-    """The names that code may look up among globals."""
-    inner = [constant for constant in code.co_consts if isinstance(constant, CodeType)]
-    return set(code.co_names).union(*map(_globals, inner))
+def _script(module: nn.Module) -> list[Any]:
+    """The code of a module of torch.jit, with its constants; it stands in no file."""
+    if not isinstance(module, torch.jit.ScriptModule):
+        return []
+    try:
+        code, constants = module.code_with_constants
+    except (AttributeError, RuntimeError):  # a part without code of its own
+        return []
+    return [code, dict(constants.const_mapping)]
 
 
 def _asks_for_name(kind: str, name: str, error: Unnamable) -> XaibenchError:

@@ -6,8 +6,10 @@ no such digest, an error asks for a name.
 
 from __future__ import annotations
 
+import math
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +19,7 @@ from xaibench.errors import XaibenchError
 from xaibench.hashing import content_hash
 
 DESCRIPTIONS = ("mean", "std", "classes")
+ONE_RUN = threading.RLock()  # held while objects are registered: runs in other threads may use the same names
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,8 @@ def named(thing: Any, name: str) -> Named:
     The name, and not the code, is then part of the keys of results (weights and images are in any case): it must mean
     the same thing in every run. Raises XaibenchError for what is no name.
     """
-    if not isinstance(name, str) or not name.strip() or any(letter in name for letter in ",:*?[]/\\") or name == "all":
+    taken = ",:*?[]/\\"
+    if not isinstance(name, str) or not name.strip() or name == "all" or not name.isprintable() or set(taken) & set(name):
         raise XaibenchError(f"{name!r} cannot be a name; take letters, digits, - and _")
     return Named(thing, name)
 
@@ -45,6 +49,16 @@ def objects_as_names(given: dict[str, Any]) -> Iterator[tuple[dict[str, Any], li
     given may also hold mean, std (of the encoding of a network that is given) and classes (names of the classes of a
     data set that is given). Also gives a description of each object. Raises XaibenchError for what is no such object.
     """
+    with ONE_RUN if _holds_objects(given) else nullcontext():
+        yield from _registered_objects(given)
+
+
+def _holds_objects(given: dict[str, Any]) -> bool:
+    """Whether any of the fields that take objects is more than a text."""
+    return not all(isinstance(given.get(name, ""), str) for name in ("model", "dataset", "methods"))
+
+
+def _registered_objects(given: dict[str, Any]) -> Iterator[tuple[dict[str, Any], list[str]]]:
     about = {name: given[name] for name in DESCRIPTIONS if name in given}
     fields = {name: value for name, value in given.items() if name not in about}
     found: dict[str, list[tuple[Card, Any]]] = {"dataset": [], "model": [], "method": []}
@@ -61,8 +75,10 @@ def objects_as_names(given: dict[str, Any]) -> Iterator[tuple[dict[str, Any], li
         raise XaibenchError("classes are those of a data set that is given as an object")
     methods = fields.get("methods")
     if methods is not None and not isinstance(methods, str):
-        methods = [methods] if callable(methods) or isinstance(methods, Named) else list(methods)
+        methods = [methods] if callable(methods) or isinstance(methods, Named) else _list(methods)
         cards = [method if isinstance(method, str) else _method(method) for method in methods]
+        # one that @xaibench.method has registered already goes by its name
+        cards = [card if isinstance(card, str) or not _is_known(card[0]) else card[0].name for card in cards]
         found["method"] = [card for card in cards if not isinstance(card, str)]
         fields["methods"] = [card if isinstance(card, str) else card[0].name for card in cards]
     objects = [each for group in found.values() for each in group]
@@ -77,8 +93,12 @@ def _registered(objects: Sequence[tuple[Card, Any]]) -> Iterator[None]:
     try:
         for card, thing in objects:
             if card.name in registry.names(card.kind):
+                yours = any((card.kind, card.name) == (other.kind, other.name) for other in done)
+                taken = f"two {card.kind}s of this run are" if yours else f"a {card.kind} is"
+                name = "one of them" if yours else "yours"
                 raise XaibenchError(
-                    f"a {card.kind} is called {card.name!r} already; give yours another name: xaibench.named(..., NAME)"
+                    f"{taken} called {card.name!r}{'' if yours else ' already'}; give {name} another name: "
+                    "xaibench.named(..., NAME)"
                 )
             registry.register(card, thing)
             done.append(card)
@@ -86,6 +106,10 @@ def _registered(objects: Sequence[tuple[Card, Any]]) -> Iterator[None]:
     finally:
         for card in done:
             registry.unregister(card)
+
+
+def _is_known(card: Card) -> bool:
+    return card.name in registry.names(card.kind) and registry.card(card.kind, card.name) is card
 
 
 def _unpack(thing: Any) -> tuple[Any, str | None]:
@@ -102,6 +126,7 @@ def _model(given: Any, about: dict[str, Any]) -> tuple[Card, Any]:
     net, name = _unpack(given)
     if not isinstance(net, nn.Module):
         raise XaibenchError(f"model is a name or a torch.nn.Module, not {type(net).__name__}")
+    _check_network(net)
     family = family_of(net)
     mean, std = about.get("mean", (0.0, 0.0, 0.0)), about.get("std", (1.0, 1.0, 1.0))
     card = ModelCard(
@@ -113,13 +138,42 @@ def _model(given: Any, about: dict[str, Any]) -> tuple[Card, Any]:
     return card, net
 
 
+def _check_network(net: Any) -> None:
+    """Raises XaibenchError for a network whose passes cannot be followed, or whose parameters are no float32 numbers."""
+    import torch
+    from torch.nn.parameter import UninitializedParameter
+
+    kind = type(net).__name__
+    if isinstance(net, torch.jit.ScriptModule):
+        raise XaibenchError(f"model {kind} is a module of torch.jit, which takes no hooks; give the one it was made from")
+    for path, parameter in net.named_parameters():
+        if isinstance(parameter, UninitializedParameter):
+            raise XaibenchError(f"model {kind}: {path} has no shape yet; pass a batch through it first")
+        if parameter.is_meta:
+            raise XaibenchError(f"model {kind}: {path} is on the device meta and has no values; load its weights first")
+        if parameter.is_floating_point() and parameter.dtype != torch.float32:
+            kept = str(parameter.dtype).removeprefix("torch.")
+            raise XaibenchError(
+                f"model {kind}: {path} is {kept}; give the network in float32 (net.float()), and choose how it is "
+                f"computed by precision={kept!r}"
+            )
+
+
+def _list(methods: Any) -> list[Any]:
+    try:
+        return list(methods)
+    except TypeError:
+        raise XaibenchError(f"methods is a list of names and functions, not {type(methods).__name__}") from None
+
+
 def _numbers(values: Any, field: str) -> tuple[float, ...]:
     try:
         found = tuple(float(value) for value in values)
     except (TypeError, ValueError):
         found = ()
-    if not found:
-        raise XaibenchError(f"{field} is a number for each colour, such as (0.5, 0.5, 0.5), not {values!r}")
+    if not found or not all(map(math.isfinite, found)) or (field == "std" and min(found) <= 0):
+        kind = "a positive number" if field == "std" else "a number"
+        raise XaibenchError(f"{field} is {kind} for each colour, such as (0.5, 0.5, 0.5), not {values!r}")
     return found
 
 
@@ -160,5 +214,10 @@ def _method(given: Any) -> tuple[Card, Callable]:
     else:
         name = name or getattr(function, "__name__", type(function).__name__).replace("_", "-").strip("-<>")
         source = f"named {name}" if isinstance(given, Named) else function_source(function)
-        card = MethodCard(name=name, title=(function.__doc__ or name).strip().splitlines()[0], source=source)
+        card = MethodCard(name=name, title=_title(function, name), source=source)
     return card, function
+
+
+def _title(function: Callable, name: str) -> str:
+    """The first line of what a function says of itself, or its name."""
+    return next(iter((getattr(function, "__doc__", None) or "").strip().splitlines()), name)

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
 from typing import Any
 
+from torch import Tensor
+
+from xaibench.attribution.evidence import Evidence
 from xaibench.errors import XaibenchError, one_line
 from xaibench.evaluation.plan import ProtocolRun
 
@@ -25,6 +29,67 @@ def raised_by_method() -> Iterator[None]:
         yield
     except Exception as error:
         raise MethodRaised(error) from error
+
+
+@contextmanager
+def left_as_it_is(e: Evidence, method: str) -> Iterator[None]:
+    """What evidence shares between methods may not be changed in place in this block, which is one method's.
+
+    Raises XaibenchError where it was. What was changed is then forgotten, so that other methods compute it again, and
+    the images are as they were.
+    """
+    images, kept = e.images, e.images.clone()
+    memos = [("_image_memo", e._image_memo), ("_pair_memo", e._pair_memo)]
+    watched = {name: _Watched(memo) for name, memo in memos}
+    vars(e).update(watched)
+    before = _versions(images)
+    try:
+        yield
+    finally:
+        spoilt = {name: watched[name].spoilt() for name in watched}
+        other_images = _versions(images) != before
+        if other_images:
+            images.copy_(kept)
+        for name, memo in memos:
+            memo.update(watched[name])
+            for key in list(memo) if other_images else spoilt[name]:
+                del memo[key]
+            setattr(e, name, memo)
+        changed = other_images or any(spoilt.values())
+    if changed:
+        raise XaibenchError(
+            f"method {method} changes in place what all methods share, such as evidence.gradient(); change a copy: "
+            ".clone()"
+        )
+
+
+class _Watched(dict):
+    """What evidence remembers, with how often each tensor had been changed when it was put here."""
+
+    def __init__(self, memo: dict):
+        super().__init__()
+        self._versions: dict[Any, list[int]] = {}
+        for key, value in memo.items():
+            self[key] = value
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        super().__setitem__(key, value)
+        self._versions[key] = _versions(value)
+
+    def spoilt(self) -> list[Any]:
+        """The keys of what has been changed since."""
+        return [key for key, value in self.items() if _versions(value) != self._versions[key]]
+
+
+def _versions(value: Any) -> list[int]:
+    """How often each tensor in a value has been changed in place."""
+    if isinstance(value, Tensor):
+        return [] if value.is_inference() else [value._version]
+    if is_dataclass(value) and not isinstance(value, type):
+        value = [getattr(value, each.name) for each in fields(value)]
+    if isinstance(value, dict):
+        value = list(value.values())
+    return [number for item in value for number in _versions(item)] if isinstance(value, (list, tuple)) else []
 
 
 def call_protocol(run: ProtocolRun, part: Callable, *arguments: Any) -> Any:

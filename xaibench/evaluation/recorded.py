@@ -34,7 +34,8 @@ class RecordedPlaces:
 
     @classmethod
     def of(cls, run: RunManifest | None) -> RecordedPlaces:
-        """The places that the record of a run names; none of them where there is no record.
+        """The places that the record of a run names; none of them where there is no record. Fields of a newer xaibench
+        are left out.
 
         Raises XaibenchError where the record holds no request of a run.
         """
@@ -42,7 +43,8 @@ class RecordedPlaces:
             return cls()
         if run.config is None:
             return cls.of_command(run.command)
-        config = RunConfig.parse(run.config, f"the record of run {run.run}")
+        known = {name: value for name, value in run.config.items() if name in RunConfig.model_fields}
+        config = RunConfig.parse(known, f"the record of run {run.run}")
         return cls(config.data_root, config.masks, Path(config.weights) if config.weights else None)
 
     @classmethod

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import secrets
+import shlex
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
 
 STATES = ("running", "complete", "partial", "interrupted", "failed")
 LARGEST_CONFIG = 1 << 16  # characters of JSON
+KINDS = {
+    "command": str, "run": str, "status": str, "started": str, "cells": list, "images": dict, "boards": list,
+    "protocols": list, "objects": list, "classes": list, "warnings": list, "skipped": dict, "fitted": dict,
+}  # fmt: skip
+NEEDED = ("command", "run", "status", "cells", "images")  # fields that every record has
 
 
 def new_run_id() -> str:
@@ -96,15 +102,18 @@ class RunManifest:
     def load(cls, path: Path) -> RunManifest:
         """The manifest in a file; unknown fields, as those of a newer xaibench, are left out.
 
-        Raises XaibenchError naming the file if it is not a manifest.
+        A request that cannot be one (no table, or a very large one) is left out, too. Raises XaibenchError naming the
+        file if it is not a manifest.
         """
         content = read_json(path)
         names = {item.name for item in dataclasses.fields(cls)}
-        if not isinstance(content, dict) or not {"command", "run", "status", "cells", "images"} <= set(content):
+        if not isinstance(content, dict) or not all(
+            isinstance(content.get(name, None if name in NEEDED else kind()), kind) for name, kind in KINDS.items()
+        ):
             raise XaibenchError(f"{path} is not the record of a run; move it out of the results folder")
         config = content.get("config")
         if config is not None and (not isinstance(config, dict) or len(json.dumps(config)) > LARGEST_CONFIG):
-            raise XaibenchError(f"{path} contains no request of a run; move it out of the results folder")
+            content["config"] = None
         return cls(**{name: value for name, value in content.items() if name in names})
 
 
@@ -115,5 +124,17 @@ def load_runs(store: Store) -> list[RunManifest]:
 
 
 def finish_command(manifest: RunManifest) -> str:
-    """The command that finishes a run: its own, since a run computes only what is missing."""
-    return manifest.command
+    """The command that finishes a run: its own, since a run computes only what is missing.
+
+    For a part that is done it is the command of the whole run, as what is missing then belongs to other parts.
+    """
+    if manifest.status != "partial" or manifest.objects:
+        return manifest.command
+    try:
+        words = shlex.split(manifest.command)
+    except ValueError:
+        return manifest.command
+    after = {place + 1 for place, word in enumerate(words) if word == "--shard"}
+    return shlex.join(
+        word for place, word in enumerate(words) if place not in after and word.partition("=")[0] != "--shard"
+    )
