@@ -58,6 +58,7 @@ def test_x_vgg_16_is_torchvisions_with_biases_of_zero(vgg, images):
     assert torch.allclose(vgg(images), like.eval()(images), rtol=1e-5)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("name", ["resnet", "vgg"])
 def test_no_parameter_but_weights(name, resnet, vgg):
     net = {"resnet": resnet, "vgg": vgg}[name]

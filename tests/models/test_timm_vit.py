@@ -58,6 +58,7 @@ TARGETS = torch.tensor([3, 0, 2])
 # Cards ---------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("name", [pytest.param(LARGE[0], marks=pytest.mark.slow), *LARGE[1:]])
 def test_the_transformers_of_the_paper_and_its_kin(name):
     import timm
@@ -88,6 +89,7 @@ def test_the_small_one_has_tokens_smaller_than_cells_and_is_never_dilated():
     assert model.net.patch_embed.proj.stride == (8, 8) and sum(p.numel() for p in model.net.parameters()) < 1e6
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("name", "side", "layer"),
     [("test_vit", 160, "blocks.5.norm1"), ("test_vit2", 160, "blocks.7.norm1"), ("deit3_small_patch16_224", 224, None)],
