@@ -8,7 +8,9 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterable
-from typing import Any
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 MARK = re.compile(r"<!-- made: (\w+) -->")
 
@@ -63,15 +65,51 @@ def _fields(made: Any, title: str, without: tuple[str, ...]) -> str:
 
 
 def _type(annotation: Any) -> str:
-    plain = inspect.isclass(annotation) and not getattr(annotation, "__args__", ())
-    words = re.sub(r"\b(typing|xaibench\.cards(\.\w+)?)\.", "", annotation.__name__ if plain else str(annotation))
-    return f"`{words.replace(' | ', ' or ')}`"
+    """A type as text, without modules and without what pydantic is told about its limits."""
+    return f"`{_type_text(annotation)}`"
+
+
+def _type_text(annotation: Any) -> str:
+    origin, parts = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _type_text(parts[0])
+    if origin in (Union, UnionType):
+        return " or ".join(map(_type_text, parts))
+    if origin is Literal:
+        return " or ".join(map(repr, parts))
+    if annotation in (None, NoneType):
+        return "None"
+    if origin is not None:
+        inner = ", ".join("..." if part is Ellipsis else _type_text(part) for part in parts)
+        return f"{origin.__name__}[{inner}]"
+    return getattr(annotation, "__name__", str(annotation))
 
 
 def _default(field: Any) -> str:
     if field.is_required():
         return "required"
-    return f"`{field.get_default(call_default_factory=True)!r}`"
+    value = field.get_default(call_default_factory=True)
+    return f"`{value!r}`" if not isinstance(value, Path) else f"`{value.as_posix()}`"
+
+
+def requests() -> str:
+    """The fields of every request: a run, a training with the options of each task, a comparison, photos, masks."""
+    from xaibench.comparison.config import ComparisonConfig
+    from xaibench.evaluation.config import RunConfig
+    from xaibench.explanation.config import ExplainConfig
+    from xaibench.masks.config import MasksConfig
+    from xaibench.training.config import TrainingConfig
+    from xaibench.training.tasks import TASKS
+
+    parts = [
+        (RunConfig, "`RunConfig`: `xaibench run`, `xaibench.run`"),
+        (TrainingConfig, "`TrainingConfig`: `xaibench train`"),
+        *((options, f"`task_options` of `{task}`") for task, options in TASKS.items()),
+        (ComparisonConfig, "`ComparisonConfig`: `xaibench compare`"),
+        (ExplainConfig, "`ExplainConfig`: `xaibench explain`, `xaibench.explain`"),
+        (MasksConfig, "`MasksConfig`: `xaibench masks make`"),
+    ]
+    return "\n".join(_fields(made, title, ()) for made, title in parts)
 
 
 def rows() -> str:
@@ -96,6 +134,8 @@ def names() -> str:
     made = []
     for name in sorted(xaibench._PUBLIC, key=lambda name: (name[0].isupper(), name)):
         made.append(f"::: {xaibench._PUBLIC[name]}.{name}\n    options:\n      heading: xaibench.{name}\n")
+        if name in ("run", "explain"):
+            made.append("The fields are listed in [Requests](requests.md).\n")
     return "\n".join(made)
 
 
@@ -153,4 +193,6 @@ def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
-MADE = {function.__name__: function for function in (commands, cards, rows, names, methods, protocols, functions)}
+MADE = {
+    function.__name__: function for function in (commands, cards, requests, rows, names, methods, protocols, functions)
+}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -74,14 +75,19 @@ def evidence():
 
     from xaibench.attribution.evidence import Evidence
     from xaibench.attribution.runner import ModelRunner
+    from xaibench.models.base import ModelView
 
     opened: list[ModelRunner] = []
 
     def make(net, images, targets, ids=None, *, chunk: int = 32, **settings) -> Evidence:
         opened.append(ModelRunner(net, chunk=chunk))
         ids = [f"photo {i}" for i in range(len(images))] if ids is None else ids
-        layer = settings.pop("cam_layer", getattr(net, "body", None))
-        return Evidence(opened[-1], images, torch.as_tensor(targets), ids, cam_layer=layer, **settings)
+        known = {"cam_layer": getattr(net, "body", None)}
+        known |= {field.name: settings.pop(field.name) for field in fields(ModelView) if field.name in settings}
+        targets, owner, output = torch.as_tensor(targets), settings.pop("owner", None), settings.pop("output", "logit")
+        first = targets if owner is None else targets.new_zeros(len(images))
+        e = Evidence(opened[-1], images, first, ids, view=ModelView(**known), output=output, **settings)
+        return e if owner is None else e.explaining(targets, owner, output)
 
     yield make
     for runner in opened:

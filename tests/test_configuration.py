@@ -55,17 +55,19 @@ def test_a_request_as_a_command():
 
 def test_every_field_is_an_option_with_its_help():
     offered = {parameter.name: parameter.annotation.__metadata__[0].help for parameter in options_of(RunConfig)}
-    assert offered == {name: info.description for name, info in RunConfig.model_fields.items()}
-    assert all(offered.values())
+    described = {name: info.description for name, info in RunConfig.model_fields.items()}
+    assert {name: text.partition("  [")[0] for name, text in offered.items()} == described
+    assert all(described.values())
+    assert offered["dataset"].endswith("[default: critters]") and offered["model"].endswith("[required]")
 
 
 @pytest.mark.parametrize(
     ("values", "message"),
     [
         ({"imags": 3}, "'imags' is no field of RunConfig; did you mean images"),
-        ({"images": 0}, "images should be greater than or equal to 1, not 0"),
+        ({"images": 0}, "images is at least 1, not 0"),
         ({"images": True}, "True is no number"),
-        ({"settings": 3}, "settings should be a valid dictionary, not 3"),
+        ({"settings": 3}, "settings is a table of KEY=VALUE, not 3"),
         ({"shard": "3/2"}, "--shard is I/N, part I of N such as 1/4, not '3/2'"),
         ({"shard": "0/2"}, "--shard is I/N"),
         ({"methods": " ,"}, "a list of names is empty"),

@@ -108,6 +108,15 @@ class Config(BaseModel):
         return shlex.join(["xaibench", *verb.split(), *self.to_arguments()])
 
 
+def documented(cls: type[Config]) -> str:
+    """The fields of a request with their defaults and help, as lines of a docstring."""
+    lines = []
+    for name, info in cls.model_fields.items():
+        default = "" if info.is_required() else f" (default {info.get_default(call_default_factory=True)!r})"
+        lines.append(f"    {name}{default}: {info.description}")
+    return "\n".join(lines)
+
+
 def argument_of(info: FieldInfo) -> Argument:
     """How a field stands on the command line."""
     return next((item for item in info.metadata if isinstance(item, Argument)), Argument())
@@ -168,6 +177,22 @@ def _key(key: str) -> str:
     return key if bare else json.dumps(key, ensure_ascii=False)
 
 
+KINDS = {
+    "greater_than_equal": "at least {ge}",
+    "greater_than": "more than {gt}",
+    "less_than_equal": "at most {le}",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "string": "a text",
+    "dict": "a table of KEY=VALUE",
+    "tuple": "a list",
+    "path": "a path",
+    "literal": "{expected}",
+}
+"""What a field takes, by the beginning of pydantic's name of the error."""
+
+
 def _problem(cls: type[Config], error: ValidationError, where: str) -> str:
     """The first thing that is wrong, in one line."""
     first = error.errors()[0]
@@ -178,8 +203,12 @@ def _problem(cls: type[Config], error: ValidationError, where: str) -> str:
         text = f"{name} is not given"
     else:
         shown = " ".join(repr(first.get("input")).split())[:80]
-        reason = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
-        text = reason if first["msg"].startswith("Value error") else f"{name} {reason}, not {shown}"
+        own = first["msg"].removeprefix("Value error, ")
+        kind = next((KINDS[key] for key in KINDS if first["type"].startswith(key)), None)
+        if kind:
+            text = f"{name} is {kind.format(**first.get('ctx', {}))}, not {shown}"
+        else:
+            text = own if own != first["msg"] else f"{name}: {own[0].lower()}{own[1:]}, not {shown}"
     return f"{where}: {text}" if where else text
 
 

@@ -1,4 +1,4 @@
-"""Errors that speak to the user: one line that says what was wrong and what to do."""
+"""Errors for the user: one line with what was wrong and what to do."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from xaibench.kinds import PLURALS
 
 
 class XaibenchError(Exception):
-    """A mistake or an obstacle that the user can act on.
+    """A mistake or an obstacle that the user can correct.
 
     The command line prints the message as one line on standard error and exits with status 2, without a traceback.
-    Everything else that escapes is a defect of xaibench and keeps its traceback.
+    Every other exception that reaches the user is a defect of xaibench and keeps its traceback.
     """
 
 
 def one_line(error: BaseException, most: int | None = None) -> str:
-    """The message of somebody else's error on one line, at most so many characters of it."""
+    """The message of an error of other code on one line, at most `most` characters of it."""
     return " ".join(str(error).split())[:most]
 
 

@@ -1,4 +1,4 @@
-"""Files that are there as a whole or not at all, and JSON that every reader accepts."""
+"""Files that are written completely or not at all, and JSON that every reader accepts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CLOSED = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """Put `data` at `path` so that readers, also after a kill or a power cut, see all of it or nothing of it.
+    """Put `data` at `path` so that readers see all of it or nothing of it, also after a kill or a power cut.
 
     Raises XaibenchError when the disk is full or the folder cannot be written; what was at `path` is then untouched.
     """
@@ -39,7 +39,7 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Makes a folder and those above it; raises XaibenchError where that cannot be."""
+    """Makes a folder and its parent folders; raises XaibenchError where that is not possible."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
@@ -49,7 +49,7 @@ def make_folder(folder: Path) -> None:
 
 
 def obstacle(error: OSError, path: Path) -> XaibenchError:
-    """The line for the user about a failure to write `path`."""
+    """The error for the user about a failure to write `path`."""
     if error.errno in FULL:
         return XaibenchError(
             f"the disk is full: {path} was not written, but nothing stored before is lost; "
@@ -77,7 +77,7 @@ def read_json(path: Path) -> Any:
 
 
 def plain(value: Any) -> Any:
-    """`value` in what JSON knows: tuples become lists, NumPy scalars numbers, paths text, NaN and infinities null.
+    """`value` in the types of JSON: tuples become lists, NumPy scalars numbers, paths text, NaN and infinities null.
 
     Raises TypeError for anything else, rather than storing its `repr`.
     """

@@ -1,4 +1,4 @@
-"""Python files of other people as modules: each runs once in a process, under a name of its own."""
+"""Python files of users as modules: each runs once in a process, under a unique name."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def load_file(path: Path, *, again: bool = False) -> ModuleType:
         sys.path.append(str(path.resolve().parent))  # last: a helper never hides an installed package
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None:
-        raise XaibenchError(f"plug-in {path} is no Python file; its name ends in .py")
+        raise XaibenchError(f"plug-in {path} is not a Python file: its name must end in .py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:

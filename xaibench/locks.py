@@ -1,4 +1,4 @@
-"""One process at a time for one piece of work: locks that go with their process, and say who holds them."""
+"""One process at a time for one piece of work: locks that end with their process, and records of who holds them."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from xaibench.files import make_folder, obstacle, read_json, write_json
 
 
 class Busy(XaibenchError):
-    """Another process is at the same work; the message says which one, as far as that is known."""
+    """Another process does the same work; the message names the process, where it is known."""
 
     def __init__(self, message: str, path: Path):
         super().__init__(message)
         self.path = path
 
     def still_held(self) -> bool:
-        """Whether the lock that was in the way is held even now."""
+        """Whether the lock that could not be taken is still held."""
         with ExitStack() as held:
             return not _acquire(self.path, held)
 
@@ -34,10 +34,10 @@ class Busy(XaibenchError):
 def claim(folder: Path, names: Iterable[str], command: str, doing: str, otherwise: str = "") -> Iterator[None]:
     """Holds a lock for each name while the block runs: `folder/<name>.lock`, and one record of who holds them.
 
-    The operating system frees the locks of a process that ends, however it ends; the empty files stay and mean nothing.
-    command: how this process was started. Raises Busy at once where another process holds one of the names (`<doing> by
-    process ..., wait ... <otherwise>`), and XaibenchError where the folder cannot be written. On a file system without
-    lock support, locking is skipped.
+    The operating system frees the locks of a process that ends, however it ends; the empty files that remain have no
+    meaning. command: how this process was started. Raises Busy at once where another process holds one of the names
+    (`<doing> by process ..., wait ... <otherwise>`), and XaibenchError where the folder cannot be written. On a file
+    system without lock support, locking is skipped.
     """
     names = sorted(names)
     with ExitStack() as held:
@@ -51,7 +51,7 @@ def claim(folder: Path, names: Iterable[str], command: str, doing: str, otherwis
                         f"wait until it ends and give the same command again{otherwise}",
                         path,
                     )
-            for stale in _records(folder, names):  # whoever wrote these has none of the locks any more
+            for stale in _records(folder, names):  # their writers hold none of the locks any more
                 stale.unlink(missing_ok=True)
             held.enter_context(_recorded(folder, names, command))
         yield
@@ -59,7 +59,7 @@ def claim(folder: Path, names: Iterable[str], command: str, doing: str, otherwis
 
 @contextmanager
 def announced(folder: Path, names: Iterable[str], command: str) -> Iterator[None]:
-    """One record of who may come to hold locks of these names, while the block runs; see `try_lock`."""
+    """One record of a process that may take locks of these names while the block runs; see `try_lock`."""
     make_folder(folder)
     for stale in _records(folder, names := sorted(names)):
         if not _alive(stale):
@@ -69,9 +69,9 @@ def announced(folder: Path, names: Iterable[str], command: str) -> Iterator[None
 
 
 def try_lock(folder: Path, names: Iterable[str]) -> ExitStack | None:
-    """Locks of all these names, to be closed by the caller; None, and no lock, where another process has one of them.
+    """Locks of all these names, to be closed by the caller; None, and no lock, where another process holds one of them.
 
-    The folder exists. Raises XaibenchError where it cannot be written.
+    The folder must exist. Raises XaibenchError where it cannot be written.
     """
     with ExitStack() as held:
         for name in sorted(names):
@@ -81,8 +81,8 @@ def try_lock(folder: Path, names: Iterable[str]) -> ExitStack | None:
 
 
 def holder(folder: Path, name: str, others: bool = False) -> str:
-    """Who holds the lock of a name, for a message: process, host, since when, and its command. others: this process
-    does not."""
+    """Who holds the lock of a name, for a message: process, host, start time and command. others: without this
+    process."""
     return _description(_owner(folder, name, others))
 
 
@@ -98,17 +98,17 @@ def _recorded(folder: Path, names: list[str], command: str) -> Iterator[None]:
 
 
 def _acquire(path: Path, held: ExitStack) -> bool:
-    """Takes a lock, to be released with `held`; False where another process, or another run of this one, has it."""
+    """Takes a lock, to be released with `held`; False where another process, or another run of this one, holds it."""
     from filelock import FileLock, Timeout
 
     lock = FileLock(path, timeout=0)
     try:
-        with warnings.catch_warnings(action="ignore"):  # filelock says so where it makes do with a lesser lock
+        with warnings.catch_warnings(action="ignore"):  # filelock warns where it uses a weaker kind of lock
             lock.acquire()
     except Timeout:
         return False
     except PermissionError as error:
-        if path.exists() and os.access(path.parent, os.W_OK):  # left by somebody else who shares the folder
+        if path.exists() and os.access(path.parent, os.W_OK):  # left by another user of the folder
             return True
         raise obstacle(error, path) from error
     except NotImplementedError:
@@ -129,18 +129,18 @@ def _me(command: str) -> dict[str, Any]:
 
 
 def _records(folder: Path, names: Iterable[str]) -> dict[Path, dict[str, Any]]:
-    """The records in a folder that speak of any of these names."""
-    found, wanted = {}, set(names)
+    """The records in a folder that contain any of these names."""
+    found, names = {}, set(names)
     for path in folder.glob("owner-*.json"):
         with suppress(XaibenchError):
             content = read_json(path)
-            if isinstance(content, dict) and wanted & set(content.get("names", ())):
+            if isinstance(content, dict) and names & set(content.get("names", ())):
                 found[path] = content
     return found
 
 
 def _alive(record: Path) -> bool:
-    """Whether the process of a record may be running; that of another host may."""
+    """Whether the process of a record may be running; a process of another host always may."""
     with suppress(XaibenchError):
         content = read_json(record)
         if content.get("host") == socket.gethostname():
@@ -154,7 +154,7 @@ def _alive(record: Path) -> bool:
 
 
 def _owner(folder: Path, name: str, others: bool = False) -> dict[str, Any] | None:
-    """The record of whoever holds a name: the latest, since those of killed processes may lie beside it."""
+    """The record of the process that holds a name: the latest one, since records of killed processes may remain."""
     found = _records(folder, [name]).values()
     here = (os.getpid(), socket.gethostname())
     known = [each for each in found if not (others and (each.get("process"), each.get("host")) == here)]
@@ -162,7 +162,7 @@ def _owner(folder: Path, name: str, others: bool = False) -> dict[str, Any] | No
 
 
 def _description(owner: dict[str, Any] | None) -> str:
-    """Who that is, for a message."""
+    """The process of a record, for a message."""
     if owner is None:
         return "another process"
     where = "" if owner.get("host") == socket.gethostname() else f" on {owner.get('host')}"

@@ -1,5 +1,5 @@
 """Plug-ins: decorators that register methods, models, data sets, protocols, and losses, schedules and recipes of
-trainings; and the files that hold them.
+trainings; and loading of files with such decorators.
 
     import xaibench
 
@@ -7,9 +7,9 @@ trainings; and the files that hold them.
     def my_saliency(evidence):
         return evidence.gradient()
 
-A file is named by `--plugin my_saliency.py`; a package names the decorated object as an entry point of the group
+A file is loaded by `--plugin my_saliency.py`; a package declares the decorated object as an entry point of the group
 `xaibench.methods`, or of another plural of `kinds.py`. The digest of the code is part of every key (`sources.py`), so
-an edited plug-in never reuses old results. Arguments of a decorator that are no fields of the card are parameters of
+an edited plug-in never reuses old results. Arguments of a decorator that are not fields of the card are parameters of
 the object.
 """
 
@@ -54,11 +54,11 @@ def model(
 ) -> Callable:  # fmt: skip
     """Registers a function, or a class, that builds a network as a model.
 
-    `build(num_classes, **parameters)` gives a torch network without weights, which xaibench trains or loads;
-    `build(**parameters)`, without num_classes, one with its weights. mean and std encode pixels in [0, 1]; cam_layer is
-    the path of the module whose maps class activation methods use ("": the last one with a spatial output);
-    probability is `softmax` or `sigmoid`. stages are paths of modules by the names that `--layer` takes: Mid1, Mid2,
-    Mid3 and Final.
+    `build(num_classes, **parameters)` returns a torch network without weights, which xaibench trains or loads;
+    `build(**parameters)`, without num_classes, returns one with its weights. mean and std encode pixels in [0, 1];
+    cam_layer is the path of the module whose maps class activation methods use ("": the last one with a spatial
+    output); probability is `softmax` or `sigmoid`. stages are paths of modules by the names that `--layer` takes: Mid1,
+    Mid2, Mid3 and Final.
     """
     card_fields = {
         "title": title, "mean": mean, "std": std, "cam_layer": cam_layer, "family": family, "probability": probability,
@@ -76,8 +76,8 @@ def dataset(
 
     geometry is {"resize": pixels, "crop": pixels}. Its constructor gets root (the folder of --data-root) and geometry,
     or, with needs_root False, size (the crop); and the parameters given here, which --dataset-option overrides.
-    train_parameters and validation_parameters are those of the images that are learnt from and validated on. With a
-    recipe (see `xaibench show dataset critters`) models are trained on first use.
+    train_parameters and validation_parameters are those of the training and of the validation images. With a recipe
+    (see `xaibench show dataset critters`) models are trained on first use.
     """
     card_fields = {
         "title": title, "geometry": geometry, "needs_root": needs_root, "min_cam_grid": min_cam_grid,
@@ -95,9 +95,9 @@ def protocol(
     """Registers a dataclass that inherits `xaibench.Protocol` as a protocol.
 
     Its fields are the settings (`--setting KEY=VALUE`), with their defaults unless given here. metric names the score,
-    range bounds it, undefined_cost is the score of a map that cannot be scored: chance level. weights are those that it
-    evaluates by default, `plain` or `aligned`. further gives for each score in `Scores.also` its range,
-    higher_is_better (None: it has no direction and nothing is ranked by it) and undefined_cost.
+    range bounds it, undefined_cost is the score of a map that cannot be scored: the chance level. weights are those
+    that the protocol evaluates by default, `plain` or `aligned`. further gives for each score in `Scores.also` its
+    range, higher_is_better (None: it has no direction and nothing is ranked by it) and undefined_cost.
     """
     card_fields = {
         "title": title, "metric": metric, "range": range, "higher_is_better": higher_is_better,
@@ -127,10 +127,10 @@ def guidance_loss(name: str, *, title: str = "", **parameters: Any) -> Callable:
 def schedule(name: str, *, title: str = "", **parameters: Any) -> Callable:
     """Registers a function of progress as a schedule of the learning rate (`--recipe schedule=NAME`).
 
-    `schedule(progress, **parameters)` returns what the recipe's learning rate is multiplied by at a step, a float from
-    0. progress has `step` (from 0), `steps` and `fraction` (step / steps, in [0, 1)) of the whole training, `epoch`
-    (from 0), `epochs`, and `head_epochs`, the number of first epochs that train the head alone. parameters are defaults
-    that `--recipe "schedule_options={KEY=VALUE}"` overrides; they are part of the training's key, with the source.
+    `schedule(progress, **parameters)` returns the factor of the recipe's learning rate at a step, a float from 0.
+    progress has `step` (from 0), `steps` and `fraction` (step / steps, in [0, 1)) of the whole training, `epoch` (from
+    0), `epochs`, and `head_epochs`, the number of first epochs that train the head alone. parameters are defaults that
+    `--recipe "schedule_options={KEY=VALUE}"` overrides; they are part of the training's key, with the source.
 
     >>> import xaibench
     >>> @xaibench.schedule("my-decay", power=2)
@@ -144,7 +144,7 @@ def recipe(name: str, *, title: str = "") -> Callable:
     """Registers fields of a training's recipe under one name (`--recipe base=NAME`).
 
     The decorated function takes nothing and returns the fields as a dict, once, when it is decorated. Fields that are
-    given beside `base` replace those of the named recipe; the key of a training holds the fields, not the name.
+    given besides `base` replace those of the named recipe; the key of a training holds the fields, not the name.
 
     >>> import xaibench
     >>> @xaibench.recipe("my-recipe")
@@ -184,7 +184,7 @@ def _registering(kind: str, name: str, card_fields: dict[str, Any], parameters: 
 
 
 def add(plugins: Iterable[str | Path], folders: Iterable[str | Path]) -> None:
-    """Loads plug-in files and adds folders of cards for this process: what `--plugin` and `--cards` name."""
+    """Loads plug-in files and adds folders of cards for this process: those of `--plugin` and `--cards`."""
     for folder in folders:
         registry.add_folder(Path(folder))
     for plugin in plugins:
@@ -207,7 +207,7 @@ def load_plugin(path: Path) -> None:
 def model_in_file(name: str) -> ModelCard:
     """The card of `--model path/to/file.py:make`: a builder, decorated or plain, a class, or a finished network.
 
-    Raises XaibenchError where the file lacks that name (with the nearest ones) or where it is none of these.
+    Raises XaibenchError where the file does not define that name (with the nearest ones) or where it is none of these.
     """
     import difflib
 
@@ -223,7 +223,7 @@ def model_in_file(name: str) -> ModelCard:
     if isinstance(card := getattr(thing, "xaibench_card", None), ModelCard):
         return card
     if not callable(thing):
-        raise XaibenchError(f"{name} is {type(thing).__name__}, no function, class or network that makes a model")
+        raise XaibenchError(f"{name} is {type(thing).__name__}, not a function, class or network that makes a model")
     file = Path(path)
     return ModelCard(
         name=f"{file.name}:{attribute}", title=(getattr(thing, "__doc__", None) or attribute).strip().splitlines()[0],

@@ -1,4 +1,4 @@
-"""Progress of long work on standard error: a bar on a terminal, a line now and then elsewhere."""
+"""Progress of long work on standard error: a bar on a terminal, elsewhere a line every 20 seconds."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ LINE_SECONDS = 20.0
 
 
 class Bar:
-    """One piece of work of known length; `advance` it and say in a few words how it stands."""
+    """The progress of one piece of work, moved on by `advance`."""
 
     def advance(self, amount: int = 1, note: str = "") -> None:
-        """Adds to what is done; note replaces the words at the end of the bar."""
+        """Adds to the amount that is done; note replaces the text at the end of the bar."""
 
 
 class _TerminalBar(Bar):
@@ -28,19 +28,20 @@ class _TerminalBar(Bar):
 class _LineBar(Bar):
     def __init__(self, title: str, total: int):
         self._title, self._total, self._done = title, total, 0
-        self._began = self._spoke = time.monotonic()
+        self._began = self._printed = time.monotonic()
 
     def advance(self, amount: int = 1, note: str = "") -> None:
         self._done += amount
         now = time.monotonic()
         finished = self._total and amount and self._done >= self._total
-        if now - self._spoke < LINE_SECONDS and not finished:
+        if now - self._printed < LINE_SECONDS and not finished:
             return
-        self._spoke, spent = now, now - self._began
+        self._printed, spent = now, now - self._began
         known = self._total and self._done
         left = f", {_clock(spent / self._done * (self._total - self._done))} left" if known else ""
-        words = f"{self._title}: {self._done}{f'/{self._total}' if self._total else ''}, {_clock(spent)} spent{left}"
-        print(f"{words}{'; ' + note if note else ''}", file=sys.stderr, flush=True)
+        of_total = f"/{self._total}" if self._total else ""
+        line = f"{self._title}: {self._done}{of_total}, {_clock(spent)} spent{left}"
+        print(f"{line}{'; ' + note if note else ''}", file=sys.stderr, flush=True)
 
 
 def _clock(seconds: float) -> str:
@@ -50,7 +51,7 @@ def _clock(seconds: float) -> str:
 
 @contextmanager
 def bar(title: str, total: int, quiet: bool = False) -> Iterator[Bar]:
-    """A bar for `total` pieces of work (0: unknown) with time spent and left; silent when quiet."""
+    """A bar for `total` pieces of work (0: unknown) with time spent and left; nothing is printed when quiet."""
     if quiet:
         yield Bar()
     elif not sys.stderr.isatty():

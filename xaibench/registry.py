@@ -5,9 +5,9 @@ xaibench, the user's own (`XAIBENCH_HOME/cards/<plural>/*.toml`), folders added 
 same layout), entry points `xaibench.<plural>` of installed packages, and what `@xaibench.method` and the other
 decorators registered from a plug-in file (`plugins.py`). Plurals are those of `kinds.py`.
 
-What ships and what is installed is looked up once in a process. The user's folders are listed at each lookup, because
-a training adds models to them. A card is read again only when its file has changed. Listing names reads no card and
-imports nothing heavy; an object is imported when it is asked for.
+Cards of xaibench and entry points are looked up once in a process. The user's folders are listed at each lookup,
+because a training adds models to them. A card is read again only when its file has changed. Listing names reads no card
+and imports no large package; an object is imported by `load`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from xaibench.cards import Card
 
 Place = Path | EntryPoint | None
-"""Where a card is defined: its file, its entry point, or None for what a decorator registered."""
+"""Where a card is defined: its file, its entry point, or None for a card of a decorator."""
 
 _decorated: dict[tuple[str, str], tuple[Card, Any]] = {}
 _folders: list[Path] = []
@@ -95,7 +95,7 @@ def add_folder(folder: Path) -> None:
     """
     if not any((folder / plural).is_dir() for plural in PLURALS.values()):
         raise XaibenchError(
-            f"--cards {folder} is no folder of cards; it holds methods/NAME.toml, models/, datasets/, protocols/ or "
+            f"--cards {folder} is not a folder of cards: it has none of methods/, models/, datasets/, protocols/, "
             "comparisons/"
         )
     if folder.resolve() not in _folders:
@@ -129,7 +129,8 @@ def card(kind: str, name: str) -> Any:
 
 @cache
 def _card_in_file(kind: str, path: Path, state: tuple[int, int, int]) -> Card:
-    """The card in a file; state (time of change, size, inode) tells an edited file from the one that was read."""
+    """The card in a file; state (time of change, size, inode) is that of the file, so that an edited one is read
+    again."""
     from xaibench.cards import read_card
 
     return read_card(kind, path)
@@ -167,7 +168,7 @@ def load(card: Card) -> Any:
 
 
 def source(card: Card) -> str:
-    """A text that identifies the code behind a card, for keys; "" for what ships with xaibench.
+    """A text that identifies the code of a card's object, for keys; "" for code of xaibench.
 
     For plug-ins and targets in other packages: the attribute and a digest of the files (see `sources.py`). For a
     user's card whose target is in xaibench: that target.
@@ -199,7 +200,7 @@ def register(card: Card, thing: Any) -> None:
     places = _places(card.kind)
     place = places.get(card.name)
     if isinstance(place, EntryPoint) and place.module == getattr(thing, "__module__", None):
-        return  # a package's decorator, run because its entry point was asked for
+        return  # a package's decorator, run because its entry point was loaded
     if card.name in places:
         raise XaibenchError(f"{card.kind} {card.name!r} exists already; give the plug-in another name")
     _decorated[card.kind, card.name] = (card, thing)

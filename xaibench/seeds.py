@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def derive(seed: int, *purpose: object) -> int:
-    """A 63-bit integer drawn from a seed and a purpose (any printable parts, such as a word and an image id).
+    """A 63-bit integer drawn from a seed and a purpose (any printable parts, such as a name and an image id).
 
     The parts are joined by an unprintable character, so ("a", "bc") and ("ab", "c") differ.
     """

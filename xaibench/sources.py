@@ -1,7 +1,7 @@
-"""Whose code a result rests on: digests of plug-in files and versions of packages, part of every result's key.
+"""The code that a result depends on: digests of plug-in files and versions of packages, part of every result's key.
 
-What ships with xaibench is told apart by the versions of its cards. Everything else is told apart by its files, so an
-edited plug-in never meets the rows of the file that it was before.
+Code of xaibench is identified by the versions of its cards, all other code by its files: rows of an edited plug-in are
+never mixed with those of the file before the edit.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from xaibench.hashing import content_hash
 
 
 def source_of(thing: Any) -> str:
-    """What names the code of a function, class or object that xaibench does not ship; "" for what it ships.
+    """A text that identifies the code of a function, class or object; "" for code of xaibench.
 
-    A file: its digest and that of the files beside it that it imports. An installed package: its name, version and the
-    digest of the defining file. Without a file (a notebook): the digest of the code.
+    For a file: its digest and that of the files in its folder that it imports. For an installed package: its name,
+    version and the digest of the defining file. Without a file (a notebook): the digest of the code.
     """
     thing = thing if hasattr(thing, "__module__") and (callable(thing) or inspect.isclass(thing)) else type(thing)
     if str(thing.__module__).split(".")[0] == "xaibench":
@@ -33,11 +33,12 @@ def source_of(thing: Any) -> str:
             return file_source(Path(path), thing.__module__)
         return content_hash(inspect.getsource(thing).encode())
     except (OSError, TypeError):
-        return content_hash(_code_words(getattr(thing, "__code__", thing)).encode())
+        return content_hash(_code_text(getattr(thing, "__code__", thing)).encode())
 
 
 def file_source(path: Path, module: str = "") -> str:
-    """What names the code in a Python file, as in `source_of`; module is its name where it was imported by one."""
+    """A text that identifies the code in a Python file, as in `source_of`; module is the name it was imported by, if
+    any."""
     installed = any(path.resolve().is_relative_to(folder) for folder in _installed())
     name = _distribution(module.split(".")[0]) if installed and module else None
     if name:
@@ -85,8 +86,8 @@ def _imported(path: Path) -> set[str]:
     return names
 
 
-def _code_words(code: Any) -> str:
-    """What a code object does, in words that do not change from process to process."""
+def _code_text(code: Any) -> str:
+    """The content of a code object as a text that is the same in every process."""
     if not hasattr(code, "co_code"):
         return repr(code)
-    return f"{code.co_code!r} {code.co_names} {[_code_words(constant) for constant in code.co_consts]}"
+    return f"{code.co_code!r} {code.co_names} {[_code_text(constant) for constant in code.co_consts]}"

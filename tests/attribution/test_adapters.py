@@ -613,8 +613,9 @@ def test_what_a_library_raises_is_one_line_and_leaves_nothing_behind(small, pict
     monkeypatch.setattr("pytorch_grad_cam.AblationCAM.assemble_ablation_scores", fails)
     with ModelRunner(small) as runner:
         from xaibench.attribution.api import evidence_of
+        from xaibench.models.base import ModelView
 
-        e = evidence_of(runner, pictures, classes, cam_layer=small.body)
+        e = evidence_of(runner, pictures, classes, view=ModelView(small.body))
         hires = maps(e, "hires-cam")
         with pytest.raises(XaibenchError, match=r"AblationCAM cannot explain this network: ValueError: a long story$"):
             maps(e, "ablation-cam")

@@ -149,7 +149,7 @@ def test_a_network_that_shows_its_transformer_parts_is_refused(vit, vit_photos, 
             return sum(self.net(half) for half in images.chunk(2, 2)) + self.net(torch.cat(images.chunk(2, 2)))[::2]
 
     net, tall = Halves(), torch.cat([vit_photos[:2]] * 2, 2)
-    with pytest.raises(XaibenchError, match="sees each image as a whole; this network shows it parts"):
+    with pytest.raises(XaibenchError, match="takes whole images; here it gets parts of them"):
         attentions(evidence(net, tall, [0, 1], cam_layer=None))
     assert not any(m._forward_hooks for m in net.net.modules())
 

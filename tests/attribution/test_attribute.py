@@ -70,7 +70,7 @@ def test_b_cos_networks_are_known_by_their_modules(kind, evidence):
     pixels = xaibench.attribute(given, inputs, TARGETS, "ig-u", steps=2)
     assert torch.equal(pixels, xaibench.attribute(given, inputs, TARGETS, "ig-u", steps=2, space="pixels"))
     assert not torch.equal(pixels, xaibench.attribute(given, inputs, TARGETS, "ig-u", steps=2, space="encoded"))
-    with pytest.raises(XaibenchError, match=r"sees channels x and then 1 - x, not inputs \(2, 3, 32, 32\)"):
+    with pytest.raises(XaibenchError, match=r"takes channels x and then 1 - x, not inputs \(2, 3, 32, 32\)"):
         xaibench.attribute(model.net, colours, TARGETS, "b-cos")
 
 

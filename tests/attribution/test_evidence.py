@@ -15,6 +15,7 @@ from xaibench.attribution.evidence import Evidence
 from xaibench.attribution.methods import merge_parameters, method_maps
 from xaibench.attribution.runner import ModelRunner
 from xaibench.errors import XaibenchError
+from xaibench.models.base import ModelView
 
 FEW = {"steps": 3, "masks": 6, "samples": 2}
 
@@ -159,7 +160,7 @@ def _in_batches(
         for start in range(0, len(order), size):
             index = list(order[start : start + size])
             ids = [f"photo {i}" for i in index]
-            e = Evidence(runner, images[index], TARGETS[index], ids, cam_layer=layer)
+            e = Evidence(runner, images[index], TARGETS[index], ids, view=ModelView(layer))
             for name, maps in maps_of(e, *ALL).items():
                 parts[name].append(maps)
     back = torch.tensor(list(order)).argsort()

@@ -11,6 +11,7 @@ from xaibench.attribution.adapters.prepare import Guard, MaxPool, forget, prepar
 from xaibench.attribution.evidence import Evidence
 from xaibench.attribution.runner import ModelRunner
 from xaibench.errors import XaibenchError
+from xaibench.models.base import ModelView
 
 
 class Mixed(nn.Module):
@@ -71,7 +72,7 @@ def test_the_original_stays_as_it_was(mixed, pictures, classes):
     mixed.head.weight.grad = torch.ones_like(mixed.head.weight)
     before = state(mixed)
     with ModelRunner(mixed) as runner:
-        e = Evidence(runner, pictures, classes, list("abcd"), cam_layer=mixed.second)
+        e = Evidence(runner, pictures, classes, list("abcd"), view=ModelView(mixed.second))
         net = prepared(e)
         net.zero_grad()
         inputs = pictures.clone().requires_grad_()
@@ -182,7 +183,7 @@ def test_what_is_kept_of_the_cam_layer_is_its_output(precision, pictures, classe
     net, kept = Adds().eval().to(torch.float64 if precision == "float64" else torch.float32), []
     images = pictures.to(net.head.weight.dtype)
     with ModelRunner(net, precision=precision) as runner:
-        e = Evidence(runner, images, classes, list("abcd"), cam_layer=net.body)
+        e = Evidence(runner, images, classes, list("abcd"), view=ModelView(net.body))
         copy = prepared(e)
         tap = copy.tap(net.body)
         assert copy.tap(net.body) is tap and sum(isinstance(m, Guard) for m in copy.modules()) == 1

@@ -44,7 +44,7 @@ def test_windows_are_shares_of_each_side():
 
 @pytest.mark.parametrize("cells", [0, 9, 2.0, "7"])
 def test_cells_without_pixels_are_refused(cells):
-    with pytest.raises(XaibenchError, match="how many a side an image of 8x8 pixels"):
+    with pytest.raises(XaibenchError, match="the number per side of an image of 8x8 pixels"):
         cell_labels((8, 8), cells)
 
 

@@ -25,6 +25,7 @@ from xaibench import registry
 from xaibench.attribution.api import evidence_of
 from xaibench.attribution.methods import merge_parameters, method_maps
 from xaibench.attribution.runner import ModelRunner
+from xaibench.models.base import ModelView
 
 CAMS = {"grad-cam": GradCAM, "grad-cam++": GradCAMPlusPlus, "xgrad-cam": XGradCAM, "layer-cam": LayerCAM}
 
@@ -78,7 +79,7 @@ def measure(
 
 def together(runner: ModelRunner, cards: list, x: Tensor, y: Tensor, overrides: dict, layer: str) -> None:
     """All methods on one evidence."""
-    e = evidence_of(runner, x, y, cam_layer=layer)
+    e = evidence_of(runner, x, y, view=ModelView(runner.net.get_submodule(layer)))
     for card in cards:
         method_maps(card, e, merge_parameters(card, overrides))
 

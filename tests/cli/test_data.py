@@ -186,7 +186,7 @@ def test_a_wrong_folder_is_told_with_the_layout(command, cards, tmp_path):
     status, out, err = command("data", "check", "small", "--cards", cards, "--data-root", tmp_path / "empty")
     lines = err.splitlines()
     assert status == 2 and out == ""
-    assert lines[:3] == ["small is laid out like this:", "  CLASS/", "    *.png   (at least one)"]
+    assert lines[:3] == ["the layout of small:", "  CLASS/", "    *.png   (at least one)"]
     assert lines[3].startswith("xaibench: ") and "has no class folders" in lines[3] and len(lines) == 4
     out = command("show", "dataset", "small", "--cards", cards)[1]
     assert "layout:\n  CLASS/\n    *.png   (at least one)\n" in out

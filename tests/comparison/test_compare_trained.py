@@ -178,7 +178,7 @@ def test_mistakes_are_found_before_anything_is_trained(own, command, home):
 
 @pytest.mark.process
 def test_a_training_that_loses_too_much_is_left_out_and_said(own, command, home, monkeypatch):
-    monkeypatch.setattr("xaibench.training.guidance.search.representative", lambda *_: None)
+    monkeypatch.setattr("xaibench.training.guidance_search.representative", lambda *_: None)
     path = home / "cards" / "comparisons" / "ownways.toml"
     path.write_text(OWN.replace('loss = "l1", choose = "score"', 'loss = "rrr"'))
     status, out, err = command("compare", "ownways", "--trainings", 1, "--workers", 0, "--format", "json")

@@ -103,7 +103,11 @@ def test_digests_are_of_the_pixels(mnist):
         ("images-idx3", lambda data: b"<html>", "t10k-images-idx3-ubyte.gz cannot be unpacked: Not a gzipped"),
         ("images-idx3", lambda data: data[:40] + b"\0\0" + data[42:], "t10k-images-idx3-ubyte.gz cannot be unpacked"),
         ("images-idx3", lambda data: b"", "images-idx3-ubyte.gz is no IDX file of bytes with 3 axes"),
-        ("images-idx3", lambda data: gzip.compress(gzip.decompress(data)[:-1]), "8 x 28 x 28 bytes, but has 6271"),
+        (
+            "images-idx3",
+            lambda data: gzip.compress(gzip.decompress(data)[:-1]),
+            "has 6271 bytes, but 8 x 28 x 28 by its header",
+        ),
         ("images-idx3", lambda data: gzip.compress(idx(np.zeros((8, 5, 7)))), "images of 7 x 5 pixels, not 28 x 28"),
         ("images-idx3", lambda data: gzip.compress(idx(np.zeros(8))), "is no IDX file of bytes with 3 axes"),
         ("labels-idx1", lambda data: gzip.compress(idx(np.zeros((8, 1)))), "is no IDX file of bytes with 1 axis"),

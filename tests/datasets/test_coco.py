@@ -258,7 +258,7 @@ PHOTO = {"id": 1, "file_name": "000001.jpg", "width": 50, "height": 40}
         (content([annotation(1, 1, 1, (1, 1, "9", 9))]), "annotation 1 has the box"),
         (content([annotation(1, 1, 1, (1, 1, 0, 9))]), "no photo of .* has an object"),
         (content(images=SIZES | {1: (50, 40), 77: (9, 9)}, annotations=[annotation(1, 77, 1, (1, 1, 5, 5))]),
-         "lists 1 of 1 that are not there, such as .*000077.jpg"),
+         "lists 1 of 1 files that do not exist, such as .*000077.jpg"),
     ],
 )  # fmt: skip
 def test_files_that_are_wrong(made, message, folder):

@@ -117,7 +117,7 @@ def replace(file, old, new):
     ("spoil", "message"),
     [
         (lambda cub: (cub / "classes.txt").unlink(), r"classes.txt cannot be read: No such file"),
-        (lambda cub: (cub / "images.txt").unlink(), r"has no images.txt, nor CUB_200_2011/images.txt; name the folder"),
+        (lambda cub: (cub / "images.txt").unlink(), r"has no images.txt, nor CUB_200_2011/images.txt; pass the folder"),
         (replace("images.txt", "^2 ", "1 "), r"images.txt:2: image id 1 is listed twice"),
         (replace("images.txt", "0002.jpg", "0001.jpg"), r"images.txt lists 1 file names more than once"),
         (replace("images.txt", "^2 .*$", "2"), r"images.txt:2: 1 columns, not 2: image id, file name"),

@@ -123,7 +123,7 @@ def test_images_without_parts_are_those_of_the_interventions(funny):
         np.testing.assert_array_equal(data.draw(image_id, without), np.array(bird(names, 2))[..., :3])
     with pytest.raises(XaibenchError, match=r"funnybirds: part 'beek' is unknown; did you mean beak or eye\?"):
         data.draw(image_id, ["beek"])
-    with pytest.raises(XaibenchError, match=r"without beak and eye is not there: .*/000002/body_foot_tail_wing.png$"):
+    with pytest.raises(XaibenchError, match=r"without beak and eye does not exist: .*/000002/body_foot_tail_wing.png$"):
         data.draw(image_id, ["eye", "beak"])
     Image.new("RGB", (30, 30)).save(funny / "test_interventions/0/000002/body_beak_eye_foot_tail.png")
     with pytest.raises(XaibenchError, match=r"_eye_foot_tail.png is 30 x 30 pixels, test/0/000002.png 40 x 40"):

@@ -286,7 +286,7 @@ def test_grey_masks_of_8_and_16_bits_are_read(devkit):
     ("lines", "message"),
     [
         ("a\nb\na\n", r"val.txt:3: name of a photo a is listed twice"),
-        ("a\nc\n", r"val.txt lists 1 of 2 that are not there, such as .*JPEGImages/c.jpg"),
+        ("a\nc\n", r"val.txt lists 1 of 2 files that do not exist, such as .*JPEGImages/c.jpg"),
         ("a 1\n", r"val.txt:1: 2 columns, not 1"),
         ("\n", "val.txt is empty"),
     ],
@@ -311,7 +311,7 @@ def test_what_is_missing_is_named(devkit, tmp_path):
     with pytest.raises(XaibenchError, match=r"no photo of .* has an object that is kept"):
         VOC2012(devkit_of_difficult(root), WHOLE, difficult="drop")
     (root / "VOCdevkit" / "VOC2012" / "Annotations" / "a.xml").unlink()
-    with pytest.raises(XaibenchError, match=r"not there, such as .*Annotations/a.xml"):
+    with pytest.raises(XaibenchError, match=r"do not exist, such as .*Annotations/a.xml"):
         VOC2012(root, WHOLE)
 
 

@@ -77,6 +77,15 @@ def ranked(printed: str) -> dict[str, str]:
 
 
 @pytest.mark.process
+def test_objects_in_a_script_are_ranked_and_not_computed_again(follow, tmp_path):
+    ((_, printed),) = follow("own-objects.md")
+    assert "mine" in printed and "grad-cam" in printed and "8 images" in printed
+    ((_, again),) = follow("own-objects.md")
+    assert again == printed
+    assert len(list((tmp_path / "results" / "rows").glob("*.parquet"))) == 1, "a process of its own has the same keys"
+
+
+@pytest.mark.process
 def test_a_new_method_is_ranked_beside_the_others(follow, tmp_path):
     first, bars, foreign = [text for _, text in follow("new-method.md")]
     assert set(ranked(first)) == {"my-method", "ixg", "grad-cam"} and "random" in first

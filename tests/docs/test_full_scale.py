@@ -63,8 +63,8 @@ def plan(monkeypatch):
     from xaibench.cli.app import app
     from xaibench.models.open import model_card
     from xaibench.training import api
+    from xaibench.training import guidance_search as search
     from xaibench.training.classifier import Classification
-    from xaibench.training.guidance import search
     from xaibench.training.lico import clip
     from xaibench.training.lico.text import TextSource
     from xaibench.training.recipe import recipe_for

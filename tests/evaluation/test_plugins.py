@@ -144,5 +144,5 @@ def test_methods_that_come_with_the_command_run_by_default(home, tmp_path):
 
 
 def test_a_folder_that_holds_no_cards_is_refused(home, tmp_path):
-    with pytest.raises(XaibenchError, match=r"is no folder of cards; it holds methods/NAME\.toml"):
+    with pytest.raises(XaibenchError, match=r"is not a folder of cards: it has none of methods/"):
         run(cards=[tmp_path])

@@ -128,7 +128,8 @@ def test_mistakes_are_one_line_and_found_before_the_work(folder_weights, photos,
     for wrong, message in (
         ({"methods": "gradcam"}, "did you mean grad-cam"), ({"out": tmp_path / "x.jpg"}, "a figure is a .png"),
         ({"out": tmp_path / "none" / "x.png"}, "there is no folder"), ({"weights": "none.pth"}, "nor a file"),
-        ({"style": "loud", "out": "x.png"}, "unknown style"), ({"dataset": "imagnet"}, "did you mean imagenet"),
+        ({"style": "loud", "out": "x.png"}, "style is 'overlay' or 'map', not 'loud'"),
+        ({"dataset": "imagnet"}, "did you mean imagenet"),
         ({"model": "tinny"}, "unknown model"), ({"device": "tpu9"}, "cannot be used"),
     ):  # fmt: skip
         with pytest.raises(XaibenchError, match=message) as error:

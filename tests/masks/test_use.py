@@ -191,7 +191,7 @@ def test_files_that_are_not_masks_are_refused(slic, tmp_path):
     with pytest.raises(XaibenchError, match="both have masks of"):
         Masks(path)
     shutil.copy(slic(4, tmp_path / "other", segments=5).path / "000000.parquet", path / "copy.parquet")
-    with pytest.raises(XaibenchError, match="hold masks that were made in two ways"):
+    with pytest.raises(XaibenchError, match="have masks that were made in different ways"):
         Masks(path)
 
 

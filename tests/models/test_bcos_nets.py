@@ -147,7 +147,7 @@ def test_norms_stay_exact_in_half_precision():
 
 def test_two_classes_have_a_logit_bias_of_zero_and_one_is_refused(seen):
     assert build(2, "resnet18").eval()(seen).shape == (2, 2) and build(2, "resnet18").logit_layer.logit_bias == 0
-    with pytest.raises(XaibenchError, match="two or more classes apart, not 1"):
+    with pytest.raises(XaibenchError, match="two or more classes, not 1"):
         build(1, "resnet18")
 
 

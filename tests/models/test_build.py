@@ -119,7 +119,7 @@ def test_a_network_in_a_file_is_copied_before_it_is_changed(file):
     ("name", "message"),
     [
         ("mak", r"nets\.py has no 'mak'; did you mean make"),
-        ("number", "is int, no function, class or network that makes a model"),
+        ("number", "is int, not a function, class or network that makes a model"),
         ("fails", r"model nets\.py:fails cannot be built: RuntimeError: no such layer"),
         ("nothing", "gives NoneType, not a torch.nn.Module"),
         ("maps", r"gives shape \(1, 7, 32, 32\) for one image, not logits"),

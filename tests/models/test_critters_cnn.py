@@ -89,7 +89,7 @@ def test_bcos_contributions_of_pixels_and_the_logit_bias_sum_to_the_logit(images
 
 
 def test_bcos_is_refused_for_one_class_and_without_its_packages(monkeypatch):
-    with pytest.raises(XaibenchError, match="two or more classes apart, not 1"):
+    with pytest.raises(XaibenchError, match="two or more classes, not 1"):
         critters_cnn.bcos(1)
     monkeypatch.setitem(sys.modules, "bcos.modules", None)
     with pytest.raises(XaibenchError, match=r"pip install 'xaibench\[bcos\]'"):

@@ -82,7 +82,7 @@ def test_what_is_there_is_not_fetched_again(server, tmp_path):
         ("page.pth", "", "sent a web page, not weights"),
         ("page2.pth", "", "sent a web page, not weights"),
         ("short.pth", "", f"sent 1000 of {len(GOOD)} bytes"),
-        ("good.pth", "0123456789", r"has sha256 .*, the card says 0123456789\.\.\.; do not use it"),
+        ("good.pth", "0123456789", r"has sha256 .*, the card has 0123456789\.\.\.; do not use it"),
         ("gone.pth", "", r"cannot download .*gone\.pth: Not Found"),
         ("torn.pth", "", r"cannot download .*torn\.pth"),
     ],

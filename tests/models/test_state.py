@@ -137,7 +137,7 @@ def test_files_that_are_no_weights_are_errors_with_their_name(name, content, tmp
 @pytest.mark.parametrize("holds", [[1, 2], {"epoch": 3}, {}, torch.zeros(3)])
 def test_torch_files_without_a_state_dict_are_refused(holds, tmp_path):
     torch.save(holds, tmp_path / "w.pth")
-    with pytest.raises(XaibenchError, match="hold no state dict"):
+    with pytest.raises(XaibenchError, match="contain no state dict"):
         read_state(tmp_path / "w.pth")
 
 

@@ -19,6 +19,7 @@ from xaibench.attribution.trial import trial_of
 from xaibench.cards import Geometry
 from xaibench.errors import XaibenchError
 from xaibench.evaluation.keys import method_part
+from xaibench.models.base import ModelView
 from xaibench.models.disconnected import Disconnected, cut
 from xaibench.models.download import address
 from xaibench.models.open import build_model, model_card
@@ -208,7 +209,7 @@ NETS = {
 
 def seen(net: nn.Module, images: Tensor, runner: ModelRunner) -> Evidence:
     count, layer = len(images), net.blocks[-1].norm1
-    return Evidence(runner, images, TARGETS[:count], ["a", "b", "c"][:count], cam_layer=layer)
+    return Evidence(runner, images, TARGETS[:count], ["a", "b", "c"][:count], view=ModelView(layer))
 
 
 @pytest.mark.parametrize("kind", NETS)
@@ -294,9 +295,11 @@ def test_a_grid_of_cells_has_one_map_of_tokens(images):
     disconnected = Disconnected(net, "blocks.5.norm1", 2, 1)
     assert torch.allclose(disconnected(grids), net(cut(grids, 2)).unflatten(0, (3, 4))[:, 1])
     with ModelRunner(disconnected) as runner:
-        e = Evidence(runner, grids, TARGETS, ["a", "b", "c"], cam_layer=disconnected.stage)
+        e = Evidence(runner, grids, TARGETS, ["a", "b", "c"], view=ModelView(disconnected.stage))
         maps, stage = cam.layer_cam(e), e.activations_and_gradients()
     assert maps.shape == (3, 1, 4, 6) and stage.gradients[:, :, 2:].abs().max() == 0
     with ModelRunner(net) as runner:
-        alone = cam.layer_cam(Evidence(runner, images.flip(0), TARGETS, list("abc"), cam_layer=net.blocks[-1].norm1))
+        alone = cam.layer_cam(
+            Evidence(runner, images.flip(0), TARGETS, list("abc"), view=ModelView(net.blocks[-1].norm1))
+        )
     assert torch.allclose(maps[:, :, :2, 3:], alone) and maps[:, :, :, :3].abs().max() == 0

@@ -74,7 +74,7 @@ def test_of_copies_the_oldest_stays_and_instances_are_all_kept(store, cell, row)
 def test_two_contents_of_one_image_are_noticed(store, cell, row):
     store.append(row_table([row(cell, "a")]))
     store.append(row_table([row(cell, "a", target=2, image_digest="other")]))
-    with pytest.raises(XaibenchError, match="two different images called a"):
+    with pytest.raises(XaibenchError, match="two different images with the id a"):
         store.digests([cell.key])
 
 

@@ -17,7 +17,7 @@ from xaibench.models.base import Encoding, Model
 from xaibench.models.state import read_state
 from xaibench.training.cgc import Cgc, ThreeViews, ViewImages, contrast, draw_move, positional_cam
 from xaibench.training.recipe import Recipe
-from xaibench.training.resources import Resources
+from xaibench.training.resources import TrainingResources
 from xaibench.training.task import Split
 from xaibench.training.train import TrainingJob, train
 
@@ -178,7 +178,9 @@ def test_the_contrast_falls_and_trainings_repeat(tmp_path):
     for number in range(2):
         model = network()
         torch.manual_seed(number)
-        path = train(model, SPLIT, TrainingJob(Cgc(weight=1.0), RECIPE, tmp_path / str(number)), Resources(quiet=True))
+        path = train(
+            model, SPLIT, TrainingJob(Cgc(weight=1.0), RECIPE, tmp_path / str(number)), TrainingResources(quiet=True)
+        )
         kept.append(read_state(path))
     assert kept[0].tensors.keys() == network().net.state_dict().keys()
     assert all(torch.equal(kept[0].tensors[key], kept[1].tensors[key]) for key in kept[0].tensors)

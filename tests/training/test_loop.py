@@ -13,7 +13,7 @@ from torch.utils.data import TensorDataset
 from xaibench.errors import XaibenchError
 from xaibench.training.loop import EpochOrder, fit
 from xaibench.training.recipe import Recipe
-from xaibench.training.resources import Resources
+from xaibench.training.resources import TrainingResources
 from xaibench.training.task import Objective
 
 RECIPE = Recipe(epochs=4, batch_size=8, learning_rate=0.1, nesterov=True, schedule="one-cycle")
@@ -22,7 +22,7 @@ ADAM = Recipe(
 )
 TIMES = ("seconds", "train_seconds")
 
-QUIET = Resources(quiet=True)
+QUIET = TrainingResources(quiet=True)
 
 
 def points(count=64):

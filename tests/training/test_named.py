@@ -22,7 +22,7 @@ from xaibench.training.api import plan_training
 from xaibench.training.config import TrainingConfig
 from xaibench.training.find import WeightsRequest, find_weights
 from xaibench.training.named import toml_value
-from xaibench.training.resources import Resources
+from xaibench.training.resources import TrainingResources
 from xaibench.training.tasks import alignment_fields
 
 
@@ -195,7 +195,7 @@ def test_values_of_cards_survive_toml(value):
 
 def test_metrics_of_every_epoch_have_their_times(home):
     training = plan("tiny", "mini", recipe={"epochs": 2}, seed=91)
-    training.run(Resources(quiet=True))
+    training.run(TrainingResources(quiet=True))
     rows = pq.read_table(training.path.with_name("metrics.parquet")).to_pylist()
     assert all(0 < row["train_seconds"] < row["seconds"] for row in rows)
     assert not any("seconds" in key for key in read_header(training.path)["metrics"])

@@ -33,7 +33,7 @@ from xaibench.training.guidance.targets import Annotations
 from xaibench.training.lico.task import Lico
 from xaibench.training.processes import check_shares, mean_values, process_count, process_mean
 from xaibench.training.recipe import Recipe
-from xaibench.training.resources import Resources
+from xaibench.training.resources import TrainingResources
 from xaibench.training.task import Split
 from xaibench.training.train import TrainingJob, train
 
@@ -69,7 +69,7 @@ def trained(name: str, folder: Path) -> Path:
     split = Split(Critters("train", 29, 32), Critters("val", 12, 32), Geometry(resize=32, crop=32))
     recipe = RECIPE.model_copy(update=changes)
     job = TrainingJob(task, recipe, folder / name, title=name, head=("3.weight", "3.bias"))
-    return train(small_model(), split, job, Resources(quiet=True))
+    return train(small_model(), split, job, TrainingResources(quiet=True))
 
 
 def work(folder: Path) -> None:
@@ -124,7 +124,12 @@ def fail(folder: Path) -> None:
 
     split = Split(Broken("train", 32, 32), Critters("val", 4, 32), Geometry(resize=32, crop=32))
     recipe = RECIPE.model_copy(update={"epochs": 50})
-    train(small_model(), split, TrainingJob(Classification(), recipe, folder, title="broken"), Resources(quiet=True))
+    train(
+        small_model(),
+        split,
+        TrainingJob(Classification(), recipe, folder, title="broken"),
+        TrainingResources(quiet=True),
+    )
 
 
 def launch(what: str, folder: Path) -> subprocess.CompletedProcess:

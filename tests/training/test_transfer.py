@@ -25,11 +25,11 @@ from xaibench.training.config import TrainingConfig
 from xaibench.training.head import HeadStage, head_of
 from xaibench.training.loop import fit
 from xaibench.training.recipe import Recipe
-from xaibench.training.resources import Resources
+from xaibench.training.resources import TrainingResources
 from xaibench.training.task import Objective
 from xaibench.training.transfer import load_start, transferred_weights
 
-QUIET = Resources(quiet=True)
+QUIET = TrainingResources(quiet=True)
 
 
 def plan(model, dataset, given=None, **fields):

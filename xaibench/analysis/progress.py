@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from xaibench.results.completion import missing_images
 from xaibench.results.manifest import RunManifest, finish_command, load_runs
 from xaibench.results.store import Store
 
@@ -49,8 +50,7 @@ def finish_commands(runs: Sequence[Progress]) -> list[str]:
 
 
 def _progress(run: RunManifest, images: set[str], done: Mapping[str, set[str]]) -> Progress:
-    missing = {key: left for key in run.cells if (left := images - done[key])}
-    return Progress(run, len(run.cells) * len(images), missing)
+    return Progress(run, len(run.cells) * len(images), missing_images(run.cells, images, done))
 
 
 def _within(part: Missing, whole: Missing) -> bool:

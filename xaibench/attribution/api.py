@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ from xaibench.attribution.runner import ModelRunner
 from xaibench.attribution.stages import INPUT, LAYER, with_layer
 from xaibench.errors import XaibenchError
 from xaibench.models.bagnet import BagNet
-from xaibench.models.base import Encoding, Model
+from xaibench.models.base import NOTHING_KNOWN, Encoding, Model, ModelView
 from xaibench.models.probe import default_cam_layer
 from xaibench.models.tokens import transformer_in
 
@@ -25,15 +25,14 @@ def evidence_of(
     inputs: Tensor,
     targets: Tensor,
     *,
-    cam_layer: nn.Module | str | None = None,
+    view: ModelView = NOTHING_KNOWN,
     image_ids: Sequence[str] | None = None,
     seed: int = 0,
     output: str = "logit",
-    **known: Any,
 ) -> Evidence:
     """Evidence about one target per input of a plain network; raises XaibenchError for shapes that do not match.
 
-    known is what evidence may know of the model besides: zero, probability, encoding, stages.
+    view is what is known of the model besides its network.
     """
     if runner.net.training:
         raise XaibenchError(
@@ -49,12 +48,8 @@ def evidence_of(
     targets = torch.as_tensor(targets)
     if targets.shape != inputs.shape[:1] or targets.is_floating_point():
         raise XaibenchError(f"targets are {len(inputs)} class indices, not {targets.dtype} {tuple(targets.shape)}")
-    if isinstance(cam_layer, str):
-        cam_layer = runner.net.get_submodule(_path_of(runner.net, cam_layer))
     ids = [str(i) for i in range(len(inputs))] if image_ids is None else image_ids
-    return Evidence(
-        runner, inputs.detach(), targets.long(), ids, cam_layer=cam_layer, seed=seed, output=output, **known
-    )  # fmt: skip
+    return Evidence(runner, inputs.detach(), targets.long(), ids, view=view, seed=seed, output=output)
 
 
 def attribute(
@@ -74,16 +69,17 @@ def attribute(
 ) -> Tensor:
     """Attribution maps (B, 1, H, W), signed and unnormalised, of one target per input.
 
-    model: any network in evaluation mode, or a `Model`, which also says how it sees images; output picks its logits
-    (N, K) where it returns a tuple or a dict. inputs (B, C, H, W) are normalised as the model expects; targets (B,) are
-    class indices. method is a name of `xaibench ls methods`, params override those of its card (`xaibench show method
-    NAME`). layer is the module, its path, or a stage of a `Model`, at whose output maps are taken instead of the input.
-    family (cnn, vit, bcos, bagnet) says which methods are defined; by default a `Model`'s own, or what the network's
-    modules tell. Of bcos, inputs are channels x and then 1 - x, and probabilities are sigmoids. cam_layer is the
-    module, or its path, whose maps class activation methods use; by default the last one with a spatial output, or the
-    first norm of a vision transformer's last block. image_ids name the images for the noise of stochastic methods ("0",
-    "1", ... by default): same seed and id, same noise, whatever the batch. chunk bounds the inputs per pass. Raises
-    XaibenchError for unknown methods, parameters, layers and shapes.
+    model: any network in evaluation mode, or a `Model`, which also has the encoding of its images; output is a function
+    that selects the logits (N, K) where the network returns a tuple or a dict. inputs (B, C, H, W) are normalised as
+    the model expects; targets (B,) are class indices. method is a name of `xaibench ls methods`, params override those
+    of its card (`xaibench show method NAME`). layer is the module, its path, or a stage of a `Model`, at whose output
+    maps are taken instead of the input. family (cnn, vit, bcos, bagnet) decides which methods are defined; by default
+    that of a `Model`, or the one determined from the network's modules. Inputs of bcos are channels x and then 1 - x,
+    and probabilities are sigmoids. cam_layer is the module, or its path, whose maps class activation methods use; by
+    default the last one with a spatial output, or the first norm of a vision transformer's last block. image_ids
+    identify the images for the noise of stochastic methods ("0", "1", ... by default): the same seed and id give the
+    same noise in any batch. chunk is the largest number of inputs per pass. Raises XaibenchError for unknown methods,
+    parameters, layers and shapes.
 
     >>> import torch, xaibench; from torchvision.models import resnet18
     >>> maps = xaibench.attribute(resnet18().eval(), torch.randn(2, 3, 64, 64), torch.tensor([3, 5]), "grad-cam")
@@ -92,9 +88,10 @@ def attribute(
     """
     net = model.net if isinstance(model, Model) else model
     family = family_of(model, family)
-    known = _known(model, family, inputs)
+    view = _view(model, family, inputs)
     card = registry.card("method", method).for_family(family)
-    stage = None if LAYER in card.parameters else _stage(net, known["stages"], layer)
+    stages = dict(view.stages)
+    stage = None if LAYER in card.parameters else _stage(net, stages, layer)
     if reason := incompatibility(card, family, has_cam_layer=True, layer=stage):
         raise XaibenchError(f"method {method} {reason}; this model is {FAMILY_NAMES[family]}")
     if LAYER in card.parameters and layer is not None:
@@ -105,12 +102,14 @@ def attribute(
         own = model.cam_module if isinstance(model, Model) else None
         cam_layer = own or default_cam_layer(net, inputs[:1]) or None
     with ModelRunner(net, chunk=chunk, output=output) as runner:
-        e = evidence_of(runner, inputs, targets, cam_layer=cam_layer, image_ids=image_ids, seed=seed, **known)
+        module = net.get_submodule(_path_of(net, cam_layer)) if isinstance(cam_layer, str) else cam_layer
+        view = replace(view, cam_layer=module, stages=stages)
+        e = evidence_of(runner, inputs, targets, view=view, image_ids=image_ids, seed=seed)
         return method_maps(card, e, with_layer(card, parameters, stage))
 
 
 def family_of(model: nn.Module | Model, family: str | None = None) -> str:
-    """The family that is named, a model's own, or the one that the modules of a network tell."""
+    """The given family, or that of a model, or the one determined from the modules of a network."""
     if family is not None:
         if family not in FAMILY_NAMES:
             raise XaibenchError(f"unknown family {family!r}; it is one of {', '.join(FAMILY_NAMES)}")
@@ -124,22 +123,21 @@ def family_of(model: nn.Module | Model, family: str | None = None) -> str:
     return "cnn" if transformer_in(model) is None else "vit"
 
 
-def _known(model: nn.Module | Model, family: str, inputs: Tensor) -> dict[str, Any]:
-    """What evidence may know of a model besides its network."""
+def _view(model: nn.Module | Model, family: str, inputs: Tensor) -> ModelView:
+    """What is known of a model besides its network."""
     if isinstance(model, Model):
-        encoding, probability, stages = model.encoding, model.probability, model.stages
-    elif family == "bcos":
-        colours, odd = divmod(inputs.shape[1], 2) if inputs.ndim == 4 else (0, 1)
-        if odd:
-            raise XaibenchError(f"a B-cos network sees channels x and then 1 - x, not inputs {tuple(inputs.shape)}")
-        encoding, probability, stages = Encoding((0.0,) * colours, (1.0,) * colours, complement=True), "sigmoid", {}
-    else:
-        return {"stages": {}}
-    return {"encoding": encoding, "zero": encoding.zero, "probability": probability, "stages": dict(stages)}
+        return model.view
+    if family != "bcos":
+        return NOTHING_KNOWN
+    colours, odd = divmod(inputs.shape[1], 2) if inputs.ndim == 4 else (0, 1)
+    if odd:
+        raise XaibenchError(f"a B-cos network takes channels x and then 1 - x, not inputs {tuple(inputs.shape)}")
+    encoding = Encoding((0.0,) * colours, (1.0,) * colours, complement=True)
+    return ModelView(probability="sigmoid", zero=encoding.zero, encoding=encoding)
 
 
 def _stage(net: nn.Module, stages: dict[str, str], layer: nn.Module | str | None) -> str | None:
-    """The name of the stage at a layer, which a path or a module becomes; None for the input."""
+    """The name of the stage at a layer; a path or a module is added to the stages. None for the input."""
     if layer is None or layer == INPUT or layer in stages:
         return None if layer == INPUT else layer
     path = _path_of(net, layer)

@@ -1,6 +1,7 @@
-"""What the attention of a vision transformer tells: its maps, their gradients, and the inputs of its modules.
+"""The attention of a vision transformer: its maps, their gradients, and the inputs of its modules.
 
-Attention maps are (N, heads, T, T): the row of a token says where it looks, after the softmax, so rows sum to one.
+Attention maps are (N, heads, T, T): the row of a token has its weights on all tokens, after the softmax, so rows sum to
+one.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ from xaibench.models.tokens import Layout, layout_of, tokens_read, transformer_i
 
 @dataclass(frozen=True)
 class Transformer:
-    """A vision transformer of timm whose attention can be read: how its tokens lie, and which ones the head reads.
+    """A vision transformer of timm whose attention can be read, with the layout of its tokens and those the head reads.
 
-    Where it sees the cells of a grid one by one (`Disconnected`), there are `cells` a side, and only what it makes of
-    the cell number `own` counts.
+    If its input is a grid whose cells are processed one by one (`Disconnected`), there are `cells` per side, and only
+    the result for the cell number `own` is used.
     """
 
     net: nn.Module
@@ -43,7 +44,7 @@ class Transformer:
         return [block.attn.attn_drop for block in self.blocks]
 
     def patches_read(self, matrices: Tensor) -> Tensor:
-        """What matrices (N, ..., T, T) say of the patches in the rows that the head reads, as maps (N, ..., h, w).
+        """The patches' entries of matrices (N, ..., T, T) in the rows that the head reads, as maps (N, ..., h, w).
 
         That is the row of the class token, or the mean of the rows of the tokens that are pooled.
         """
@@ -51,7 +52,7 @@ class Transformer:
         return rows.unflatten(-1, self.layout.grid)
 
     def of_own(self, tensor: Tensor) -> Tensor:
-        """Of what a pass of N inputs gave, (N * cells², ...), the part of the own cell (N, ...)."""
+        """The part of the own cell (N, ...) in the result of a pass of N inputs, (N * cells², ...)."""
         return tensor.unflatten(0, (-1, self.cells**2))[:, self.own]
 
     def placed(self, maps: Tensor) -> Tensor:
@@ -82,9 +83,9 @@ def transformer_of(e: Evidence) -> Transformer:
 
 @contextmanager
 def recorded(vit: Transformer, modules: Iterable[nn.Module]) -> Iterator[dict[nn.Module, tuple[Tensor, Tensor]]]:
-    """While entered, a pass leaves what each of the modules took and gave, and attention is computed step by step.
+    """While active, a pass records input and output of each of the modules, and attention is computed step by step.
 
-    Fused attention never forms its maps, so it is off meanwhile; logits differ by rounding.
+    Fused attention never forms its maps, so it is off during this time; logits differ by rounding.
     """
     kept: dict[nn.Module, tuple[Tensor, Tensor]] = {}
 
@@ -107,14 +108,14 @@ def recorded(vit: Transformer, modules: Iterable[nn.Module]) -> Iterator[dict[nn
 def maps_of(vit: Transformer, kept: dict[nn.Module, tuple[Tensor, Tensor]], inputs: int) -> list[Tensor]:
     """The attention map (N * cells², heads, T, T) of each block in a recorded pass of so many inputs.
 
-    Raises XaibenchError where there is none, or where the transformer saw other inputs than the network was given.
+    Raises XaibenchError where there is none, or where the inputs of the transformer are not those of the network.
     """
     maps = [kept[module][1] for module in vit.attention if module in kept]
     count = vit.layout.count
     if len(maps) != len(vit.blocks) or any(m.ndim != 4 or m.shape[2:] != (count, count) for m in maps):
         raise XaibenchError(f"needs attention over all {count} tokens in every block, after a softmax of its own")
     if any(len(m) != inputs * vit.cells**2 for m in maps):
-        raise XaibenchError("needs a transformer that sees each image as a whole; this network shows it parts")
+        raise XaibenchError("needs a transformer that takes whole images; here it gets parts of them")
     return maps
 
 

@@ -15,12 +15,12 @@ from xaibench.models.disconnected import Disconnected, cut, joined
 
 
 def patch_logits(e: Evidence) -> Tensor:
-    """(P, 1, H, W): at each pixel the target's logit of the patch that has it in its middle.
+    """(P, 1, H, W): at each pixel the target's logit of the patch centred there.
 
-    The image is padded by half a patch with the zero baseline. A pass sees patches some pixels apart, so there is one
-    for each shift of the image that shows others. Of a grid whose cells are disconnected, the other cells have no patch
-    and are 0. Raises XaibenchError for networks that are no BagNet, and where probabilities are explained, which
-    patches do not have.
+    The image is padded by half a patch with the zero baseline. A pass computes patches some pixels apart, so there is
+    one pass for each shift of the image with other patches. In a grid whose cells are disconnected, the other cells
+    have no patch and are 0. Raises XaibenchError for networks that are no BagNet, and where probabilities are
+    explained, which patches do not have.
     """
     whole = e.runner.net
     net, cells, own = (whole.net, whole.cells, whole.own) if isinstance(whole, Disconnected) else (whole, 1, 0)

@@ -1,6 +1,6 @@
-"""B-cos networks' own explanation: what each pixel contributes to a logit. Böhle et al. 2024.
+"""B-cos networks' own explanation: the contribution of each pixel to a logit. Böhle et al. 2024.
 
-Such a network is linear in its input once its dynamic weights (cosines, attention, standard deviations) are held:
+Such a network is linear in its input if its dynamic weights (cosines, attention, standard deviations) are constant:
 modules with a method `set_explanation_mode`, as those of the package `bcos`, detach them from the graph.
 """
 
@@ -20,7 +20,7 @@ from xaibench.errors import XaibenchError
 def contributions(e: Evidence) -> Tensor:
     """(P, C, H, W): input x gradient of the target's logit, with the dynamic weights held constant.
 
-    Summed over channels and pixels it is the logit less its bias, and less what a position embedding contributes.
+    Its sum over channels and pixels is the logit minus its bias and minus the contribution of a position embedding.
     Raises XaibenchError for networks that are not B-cos, and where probabilities are explained, which are not linear.
     """
     if e.output != "logit":
@@ -30,12 +30,12 @@ def contributions(e: Evidence) -> Tensor:
 
 
 def true_contributions(net: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
-    """The same contributions (N, C, H, W) in a form to train by: their gradient is that of the map.
+    """The same contributions (N, C, H, W) for training: their gradient is the true gradient of the map.
 
-    inputs (N, C, H, W) are encoded, targets (N,) class indices. Detached weights would lose how the map depends on the
-    parameters through them; here they stay in the graph, and only the gradient that makes the map passes them by. The
-    network is taken in evaluation mode, as it is when it is explained, and then put back. Raises XaibenchError for
-    networks that are not B-cos.
+    inputs (N, C, H, W) are encoded, targets (N,) class indices. With detached weights the dependence of the map on the
+    parameters through them would be lost; here they stay in the graph, and only the gradient that makes the map does
+    not pass through them. The network is in evaluation mode meanwhile, as when it is explained. Raises XaibenchError
+    for networks that are not B-cos.
     """
     training = [module for module in net.modules() if module.training]
     try:
@@ -68,8 +68,8 @@ def held(net: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def constant_once(net: nn.Module) -> Iterator[None]:
-    """Within it, gradients take the dynamic weights of a network for constant; later ones, of what was computed in it,
-    pass through them. Raises XaibenchError where the network has none."""
+    """While active, gradients treat the dynamic weights of a network as constant; later gradients of what was computed
+    here pass through them. Raises XaibenchError where the network has none."""
     switch = _Switch()
     try:
         with held(net), switch:
@@ -79,7 +79,7 @@ def constant_once(net: nn.Module) -> Iterator[None]:
 
 
 class _Switch(TorchFunctionMode):
-    """Within it, `detach` leaves a tensor in the graph; its gradient passes once `passing` is true."""
+    """While active, `detach` leaves a tensor in the graph; its gradient passes only when `passing` is true."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -92,7 +92,7 @@ class _Switch(TorchFunctionMode):
 
 
 class _Gate(torch.autograd.Function):
-    """The identity, whose gradient passes or not."""
+    """The identity, whose gradient passes only if the switch is on."""
 
     @staticmethod
     def forward(ctx, tensor: Tensor, switch: _Switch) -> Tensor:

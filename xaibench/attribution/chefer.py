@@ -21,10 +21,10 @@ Kept = dict[nn.Module, tuple[Tensor, Tensor]]
 def chefer_lrp(e: Evidence, first: int = 2) -> Tensor:
     """Per block the mean over heads of the positive part of gradient x relevance of attention, plus the identity.
 
-    Rows are not normalised; the product begins with the block number `first`, and its rows that the head reads, less
-    the identity, are the map: where tokens are pooled it would add the same to all patches, far more than the rest.
-    One forward and one backward pass; relevance is propagated in double precision, which takes the time of about eight
-    forward passes more and is not counted.
+    Rows are not normalised. The product begins with the block number `first`; the map are its rows that the head reads,
+    minus the identity, which for pooled tokens would add the same to all patches, far more than the rest. One forward
+    and one backward pass; relevance is propagated in double precision, which takes the time of about eight forward
+    passes more and is not counted.
     """
     vit, inputs = transformer_of(e), e.inputs
     check_rules(vit)

@@ -1,4 +1,4 @@
-"""Controls: maps that know nothing of the model. They stand on every board, unranked, to say what a score is worth."""
+"""Controls: maps that do not use the model. They are on every board, without a rank, to compare scores with."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def centre_prior(e: Evidence, sigma: float = 0.25) -> Tensor:
 def edges(e: Evidence) -> Tensor:
     """(P, 1, H, W): magnitude of the Sobel gradient of the channel mean of the input.
 
-    Where channels 1 - x follow those of x, the mean of x: that of all is the same everywhere.
+    Where channels 1 - x follow those of x, the mean of x alone is used: the mean of all channels is constant.
     """
     half = len(e.zero) // 2
     complement = len(e.zero) == 2 * half and bool((e.zero[:half] + e.zero[half:] == 1).all())
@@ -43,5 +43,5 @@ def edges(e: Evidence) -> Tensor:
 
 
 def oracle(e: Evidence) -> Tensor:
-    """Stands for the protocol's own best map; the engine asks the protocol for it, so calling this is a mistake."""
+    """A placeholder for the protocol's own best map, which a run takes from the protocol; calling it is an error."""
     raise XaibenchError("the oracle belongs to a protocol; run it under one")

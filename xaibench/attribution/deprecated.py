@@ -1,4 +1,5 @@
-"""Names that evidence had before 0.2, for plug-ins that still use them: each does as before and warns once a place."""
+"""Names that evidence had before 0.2, for plug-ins that still use them: each works as before and warns once for each
+place of use."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Evidence: what a model reveals about a batch of images, each costly computation once and shared by all methods."""
+"""Evidence: a model's outputs, gradients and activations for a batch of images, computed once and shared by methods."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from xaibench.attribution.deprecated import with_old_names
 from xaibench.attribution.runner import ModelRunner
 from xaibench.datasets.image_annotations import ImageAnnotations
 from xaibench.errors import XaibenchError
+from xaibench.models.base import NOTHING_KNOWN, ModelView
 from xaibench.models.tokens import layout_of
 from xaibench.seeds import generator
 
@@ -29,7 +30,7 @@ SPACES = ("encoded", "pixels")  # where uniform baselines and noise are drawn
 class Stage:
     """Activations and gradients of the CAM layer, both (P, K, h, w), one entry per pair.
 
-    Of a layer of tokens, those of the patches, in their grid.
+    For a layer of tokens, those of the patches, in their grid.
     """
 
     activations: Tensor
@@ -52,16 +53,15 @@ class Moments:
     beside="with_reference",
 )
 class Evidence:
-    """Everything methods and protocols may ask about (image, target) pairs; computed on demand, remembered, shared.
+    """Everything that methods and protocols use about (image, target) pairs: computed on demand, cached, and shared.
 
-    images (B, C, H, W) are encoded (normalised), image_ids (B,) name them: noise and masks come from (seed, purpose,
-    image id), so nothing depends on how images are batched. targets (P,) are class indices and owner (P,) the index of
-    each pair's image (by default one pair per image). output is what is explained: `logit` or `probability`;
-    probability says what the latter means for this model, `softmax` or `sigmoid`. zero (C,) is the zero baseline in
-    encoded space; encoding how pixels became images (None: nobody knows), for what is drawn in the space of pixels.
-    annotations, in a run, tells what the data set knows about the images. stages are paths of modules by the name of a
-    stage, where methods may take their maps. reference, for protocols that compare two models, is evidence about the
-    same pairs of the second. What needs no target is computed once per image, also across `explaining`.
+    images (B, C, H, W) are encoded (normalised), image_ids (B,) identify them: noise and masks are drawn from (seed,
+    purpose, image id), so nothing depends on how images are batched. targets (B,) are class indices, one per image;
+    `explaining` gives evidence about other pairs. output is the explained output: `logit` or `probability`. view is
+    what is known of the model besides its network: CAM layer, stages, encoding, zero baseline, and the function from
+    logits to probabilities. annotations, in a run, are the data set's annotations of the images. reference, for
+    protocols that compare two models, is evidence of the second model about the same pairs. Results that need no target
+    are computed once per image, also across `explaining`.
 
     Public members, stable for plug-ins: images, targets, owner, inputs, image_ids, pair_ids, seed, output, logits,
     scores, objective, gradient, gradient_moments, path_moments, activations_and_gradients, noise, noisy, baseline,
@@ -76,46 +76,52 @@ class Evidence:
         targets: Tensor,
         image_ids: Sequence[str],
         *,
-        owner: Tensor | None = None,
-        cam_layer: nn.Module | None = None,
+        view: ModelView = NOTHING_KNOWN,
         seed: int = 0,
         output: str = "logit",
-        probability: str = "softmax",
-        zero: Tensor | None = None,
         annotations: ImageAnnotations | None = None,
-        stages: Mapping[str, str] | None = None,
-        encoding: Encoding | None = None,
-        _image_memo: dict | None = None,
     ):
         if len(images) != len(image_ids):
             raise XaibenchError(f"{len(images)} images but {len(image_ids)} image ids")
+        self.runner, self.images, self.image_ids, self.seed = runner, images, list(image_ids), seed
+        self.annotations, self.reference = annotations, None
+        self.cam_layer, self.probability, self.stages, self.encoding = (
+            view.cam_layer, view.probability, view.stages, view.encoding
+        )  # fmt: skip
+        self.zero = torch.zeros(images.shape[1]) if view.zero is None else view.zero
+        self._image_memo: dict[tuple, object] = {}
+        self._explain(targets, None, output)
+
+    def _explain(self, targets: Tensor, owner: Tensor | None, output: str) -> None:
+        """Sets the pairs and what is explained of them."""
         if output not in ("logit", "probability"):
             raise XaibenchError(f"output is logit or probability, not {output!r}")
-        self.runner, self.images, self.image_ids, self.seed = runner, images, list(image_ids), seed
-        self.targets = targets.to(images.device)
-        self.owner = torch.arange(len(images), device=images.device) if owner is None else owner.to(images.device)
+        device, count = self.images.device, len(self.images)
+        self.targets, self.output = targets.to(device), output
+        self.owner = torch.arange(count, device=device) if owner is None else owner.to(device)
         if len(self.targets) != len(self.owner):
             raise XaibenchError(f"{len(self.targets)} targets but {len(self.owner)} owners; one image each")
         self._range = (int(self.targets.min()), int(self.targets.max())) if len(self.targets) else (0, 0)
-        self.cam_layer, self.output, self.probability = cam_layer, output, probability
-        self.zero = torch.zeros(images.shape[1]) if zero is None else zero
-        self.annotations, self.stages, self.encoding = annotations, stages or {}, encoding
-        self.reference: Evidence | None = None
-        self._image_memo: dict[tuple, object] = {} if _image_memo is None else _image_memo
         self._pair_memo: dict[tuple, object] = {}
 
+    @property
+    def view(self) -> ModelView:
+        """What is known of the model besides its network."""
+        return ModelView(self.cam_layer, self.probability, self.zero, self.stages, self.encoding)
+
     def explaining(self, targets: Tensor, owner: Tensor | None = None, output: str = "logit") -> Evidence:
-        """Evidence about other pairs of the same images; what was computed per image is shared."""
-        other = Evidence(
-            self.runner, self.images, targets, self.image_ids, owner=owner, cam_layer=self.cam_layer, seed=self.seed,
-            output=output, probability=self.probability, zero=self.zero, annotations=self.annotations,
-            stages=self.stages, encoding=self.encoding, _image_memo=self._image_memo,
-        )  # fmt: skip
+        """Evidence about other pairs of the same images; what was computed per image is shared.
+
+        targets (P,) are class indices and owner (P,) the index of each pair's image, by default one pair per image.
+        """
+        other = copy.copy(self)
+        other._explain(targets, owner, output)
         other.reference = self.reference and self.reference.explaining(targets, owner, output)
         return other
 
     def with_reference(self, second: Evidence) -> Evidence:
-        """The same evidence, all of it shared, with evidence about the same pairs of a second model as `reference`."""
+        """The same evidence, sharing all results, with a second model's evidence about the same pairs as
+        `reference`."""
         if second.pair_ids != self.pair_ids or second.targets.tolist() != self.targets.tolist():
             raise XaibenchError("two models are compared on the same images and targets")
         other = copy.copy(self)
@@ -128,21 +134,18 @@ class Evidence:
         Noise and masks are those of the pair's own image id.
         """
         return Evidence(
-            self.runner, inputs, self.targets, self.pair_ids, cam_layer=self.cam_layer, seed=self.seed,
-            output=self.output, probability=self.probability, zero=self.zero, stages=self.stages,
-            encoding=self.encoding,
-        )  # fmt: skip
+            self.runner, inputs, self.targets, self.pair_ids, view=self.view, seed=self.seed, output=self.output
+        )
 
     def with_model(self, runner: ModelRunner, cam_layer: nn.Module | None) -> Evidence:
         """Evidence about the same pairs of another network, whose CAM layer is given; nothing is shared."""
-        return Evidence(
-            runner, self.images, self.targets, self.image_ids, owner=self.owner, cam_layer=cam_layer, seed=self.seed,
-            output=self.output, probability=self.probability, zero=self.zero, annotations=self.annotations,
-            stages=self.stages, encoding=self.encoding,
-        )  # fmt: skip
+        other = copy.copy(self)
+        other.runner, other.cam_layer, other.reference, other._image_memo = runner, cam_layer, None, {}
+        other._explain(self.targets, self.owner, self.output)
+        return other
 
     def once(self, key: tuple, compute: Callable[[], object], *, per_image: bool = False):
-        """What `compute` returns, computed the first time that the key is asked for."""
+        """The result of `compute`, computed at the first call with this key."""
         memo = self._image_memo if per_image else self._pair_memo
         if key not in memo:
             memo[key] = compute()
@@ -198,7 +201,7 @@ class Evidence:
 
     def pixel_encoding(self, space: str) -> Encoding | None:
         """How pixels are encoded where `space` is `pixels`, None where it is `encoded`; raises XaibenchError for other
-        spaces, and where nobody knows the encoding."""
+        spaces, and where the encoding is unknown."""
         if space not in SPACES:
             raise XaibenchError(f"unknown space {space!r}; it is {' or '.join(SPACES)}")
         if space == "encoded":
@@ -218,9 +221,9 @@ class Evidence:
         return self.once(("logits",), compute, per_image=True)
 
     def logits_under(self, key: tuple, count: int, edit: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-        """Logits (B, count, K) of every image under `count` edits, remembered by a key that names the edits.
+        """Logits (B, count, K) of every image under `count` edits, cached by a key that identifies the edits.
 
-        edit(image indices (n,), edit indices (n,)) makes encoded inputs (n, C, H, W).
+        edit(image indices (n,), edit indices (n,)) returns encoded inputs (n, C, H, W).
         """
 
         def compute() -> Tensor:
@@ -245,15 +248,15 @@ class Evidence:
     # Gradients ---------------------------------------------------------------------------------------------------
 
     def gradient_at(self, inputs: Tensor) -> Tensor:
-        """Gradient (P, C, H, W) of each pair's score at other inputs of the same shape; not remembered."""
+        """Gradient (P, C, H, W) of each pair's score at other inputs of the same shape; not cached."""
         parts = self._gradients(len(inputs), lambda i: inputs[i], lambda i: i)
         return torch.cat([part for _, part in parts])
 
     def _gradients(
         self, count: int, inputs: Callable[[Tensor], Tensor], pair: Callable[[Tensor], Tensor]
     ) -> Iterator[tuple[slice, Tensor]]:
-        """Gradients (n, C, H, W) of `count` inputs, a chunk at a time; pair gives the pairs (n,) whose scores they are
-        of."""
+        """Gradients (n, C, H, W) of `count` inputs, a chunk at a time; pair returns the pairs (n,) whose scores are
+        differentiated."""
         return self.runner.gradients(count, inputs, lambda logits, index: self.objective(logits, pair(index)))
 
     def objective(self, logits: Tensor, pairs: Tensor) -> Tensor:
@@ -276,7 +279,7 @@ class Evidence:
     def path_gradient(self, start: Tensor, steps: int, end: Tensor) -> Tensor:
         """(P, C, H, W): gradient averaged over the straight path from an image (C, H, W) to `end` (P, C, H, W).
 
-        Gauss-Legendre quadrature with `steps` nodes; not remembered, `path_moments` is.
+        Gauss-Legendre quadrature with `steps` nodes; not cached, unlike `path_moments`.
         """
         if steps < 1:
             raise XaibenchError(f"integrated gradients need at least one step, not {steps}")

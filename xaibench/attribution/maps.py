@@ -23,7 +23,8 @@ def to_map(attributions: Tensor, size: tuple[int, int], transform: str = "raw", 
 
 
 def validate_attributions(attributions: object, pairs: int, method: str) -> Tensor:
-    """What a method returned, if it is a floating tensor (pairs, C, h, w); raises XaibenchError that says what came."""
+    """The output of a method, if it is a floating tensor (pairs, C, h, w); else raises XaibenchError that describes
+    it."""
     if not isinstance(attributions, Tensor):
         raise XaibenchError(f"method {method} returned {type(attributions).__name__}, not a tensor (pairs, C, h, w)")
     if attributions.ndim != 4 or len(attributions) != pairs or 0 in attributions.shape:

@@ -1,4 +1,4 @@
-"""Methods by name: which fit a model, with which parameters, and the map each gives."""
+"""Methods by name: which of them fit a model, with which parameters, and their maps."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from xaibench.attribution.stages import LAYER, at_stage, layer_of, off_stage
 from xaibench.cards import MethodCard
 from xaibench.errors import XaibenchError
 
-NETWORK_NEEDS = frozenset({"attention", "completeness", "relu"})  # only a pass through the network can tell
+NETWORK_NEEDS = frozenset({"attention", "completeness", "relu"})  # tested by a pass through the network
 
 FAMILY_NAMES = {"vit": "a vision transformer", "bcos": "a B-cos network", "bagnet": "a BagNet", "cnn": "a CNN"}
 
@@ -30,10 +30,10 @@ def incompatibility(card: MethodCard, family: str, has_cam_layer: bool, layer: s
 
 
 def method_cards(names: Sequence[str] | None, family: str) -> list[MethodCard]:
-    """The cards of methods, as they are for models of a family, each looked up once.
+    """The cards of methods, with their parameters for models of a family, each looked up once.
 
-    names: None is the paper's list, the controls and whatever plug-ins registered in this process; `all` every method
-    there is. Raises XaibenchError for a name that is unknown.
+    names: None is the paper's list, the controls and the methods of plug-ins of this process; `all` is every registered
+    method. Raises XaibenchError for a name that is unknown.
     """
     listed = registry.names("method") if is_default(names) else list(dict.fromkeys(names))
     cards = [registry.card("method", name).for_family(family) for name in listed]
@@ -43,7 +43,7 @@ def method_cards(names: Sequence[str] | None, family: str) -> list[MethodCard]:
 
 
 def is_default(names: Sequence[str] | None) -> bool:
-    """Whether methods were asked for by a list of xaibench, from which those that do not fit a model are left out."""
+    """Whether the methods are a list of xaibench (not named), from which those that do not fit a model are left out."""
     return names is None or list(names) == ["all"]
 
 
@@ -54,10 +54,10 @@ def fitting_methods(
     family: str,
     reason_against: Callable[[MethodCard], str | None],
 ) -> tuple[list[MethodCard], dict[str, str]]:
-    """Those methods that fit a model, and those left out with the reason.
+    """The methods that fit a model, and those that are left out with the reason.
 
-    reason_against says why a method cannot explain the model, None where it can. Under a default list methods that do
-    not fit are left out; asked for by name they raise XaibenchError.
+    reason_against returns why a method cannot explain the model, None where it can. Methods of a default list that do
+    not fit are left out; a named method that does not fit raises XaibenchError.
     """
     reasons = {card.name: reason for card in cards if (reason := reason_against(card))}
     if reasons and not default:
@@ -78,7 +78,7 @@ def choose_methods(
 ) -> tuple[list[MethodCard], dict[str, str]]:
     """`method_cards` of a model's family, and of these `fitting_methods` by card and by trial.
 
-    trial says of a method that fits by its card why it cannot explain this network. layer is the stage of the model at
+    trial returns why a method that fits by its card cannot explain this network. layer is the stage of the model at
     which maps are taken, None for its input.
     """
 
@@ -89,14 +89,14 @@ def choose_methods(
 
 
 def merge_parameters(card: MethodCard, overrides: dict[str, Any]) -> dict[str, Any]:
-    """A card's parameters, with the overrides (of a profile, of a user) of those that it has."""
+    """A card's parameters, replaced by those overrides (of a profile, of a user) that have the same names."""
     return card.parameters | {k: v for k, v in overrides.items() if k in card.parameters}
 
 
 def method_function(card: MethodCard) -> Callable[..., Tensor]:
-    """The function of evidence that a card names: its target, or what runs it where that is a class of another package.
+    """The function of evidence of a card: its target, or an adapter where the target is a class of another package.
 
-    Raises XaibenchError where the target cannot be imported, and for classes that are no attribution methods.
+    Raises XaibenchError where the target cannot be imported, and for classes that are not attribution methods.
     """
     thing = registry.load(card)
     if not inspect.isclass(thing):

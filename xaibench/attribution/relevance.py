@@ -1,7 +1,7 @@
 """Rules of layer-wise relevance propagation for transformers (Chefer, Gur & Wolf, CVPR 2021, section 3).
 
-Each takes the relevance of what a layer gave and returns that of what it took, and keeps the sum of every sample; a
-part is lost only where all of its denominator is exactly zero. Biases get nothing. Normalisations, activation
+Each function takes the relevance of a layer's output and returns that of its input, and keeps the sum of every sample;
+a part is lost only where its whole denominator is exactly zero. Biases get nothing. Normalisations, activation
 functions, softmax and scalings pass relevance on as it is and have no function here. Tensors are of one dtype, double
 to be exact: skip connections and products divide by signed sums.
 """
@@ -42,8 +42,8 @@ def through_product(relevance: Tensor, left: Tensor, right: Tensor) -> tuple[Ten
 def through_sum(relevance: Tensor, one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
     """Relevance of both summands (N, ...) of a skip connection from that of their sum.
 
-    Shares per element may grow without bound where summands cancel; so each summand's are scaled until their sums stand
-    to each other as the sizes of the unscaled sums do, and add up to the relevance of the sample.
+    Shares per element may grow without bound where summands cancel. So the shares of each summand are scaled such that
+    their sums have the ratio of the absolute unscaled sums, and add up to the relevance of the sample.
     """
     share = quotient(relevance, one + other)
     parts = one * share, other * share
@@ -56,7 +56,8 @@ def through_sum(relevance: Tensor, one: Tensor, other: Tensor) -> tuple[Tensor, 
 def through_pool(relevance: Tensor, tokens: Tensor, pool: Callable[[Tensor], Tensor]) -> Tensor:
     """(N, T, D) from relevance (N, D) of pooled tokens (N, T, D), in the shares of their contributions.
 
-    pool takes one token, a mean or a maximum: anything whose value is the sum of its inputs times its gradient.
+    pool selects one token, or is a mean or a maximum: any function whose value is the sum of its inputs times its
+    gradient.
     """
     pooled, back = torch.func.vjp(pool, tokens)
     return tokens * back(quotient(relevance, pooled))[0]

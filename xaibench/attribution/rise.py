@@ -14,9 +14,9 @@ from xaibench.errors import XaibenchError
 
 @dataclass(frozen=True)
 class MaskSeeds:
-    """What random masks are made of: grids (B, N, cells, cells) of 0 and 1 and offsets (B, N, 2) in pixels.
+    """The random numbers of masks: grids (B, N, cells, cells) of 0 and 1 and offsets (B, N, 2) in pixels.
 
-    Masks at full size are made where a pass needs them: 1000 of them at 224 pixels would take 191 MiB an image.
+    Masks at full size are made for each pass: 1000 of them at 224 pixels would take 191 MiB an image.
     """
 
     grids: Tensor
@@ -61,8 +61,8 @@ def rise(
 ) -> Tensor:
     """(P, 1, H, W): mean over masks of the target's probability x mask, divided by the keep probability.
 
-    A mask is a grid of 0 and 1 (1 with probability `keep`), enlarged and cropped at a random offset; what it hides is
-    replaced by the baseline; a uniform one is drawn in a space: `encoded`, or `pixels`, an image of any pixels.
+    A mask is a grid of 0 and 1 (1 with probability `keep`), enlarged and cropped at a random offset; hidden pixels are
+    replaced by the baseline. A uniform baseline is drawn in a space: `encoded`, or `pixels`, an image of any pixels.
     """
     seeds, start = mask_seeds(e, masks, cells, keep), e.baseline(baseline, space)
 

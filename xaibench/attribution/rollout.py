@@ -25,9 +25,9 @@ def flow(matrices: Tensor, first: int = 1) -> Tensor:
 
 
 def rollout_matrix(attention: Tensor, first: int = 1) -> Tensor:
-    """(N, T, T): how much of each token (column) reaches each token (row), of attention (N, blocks, T, T).
+    """(N, T, T): how much of each token (column) reaches each token (row), from attention (N, blocks, T, T).
 
-    The skip connection counts as much as attention: rows of A + I are scaled to sum to one, and so do the product's.
+    The skip connection counts as much as attention: rows of A + I are scaled to sum to one, so those of the product do.
     """
     mixed = attention + torch.eye(attention.shape[-1]).to(attention)
     return flow(mixed / mixed.sum(-1, keepdim=True), first)
@@ -44,9 +44,10 @@ def rollout(e: Evidence, first: int = 2) -> Tensor:
 
 
 def vit_grad_cam(e: Evidence) -> Tensor:
-    """Grad-CAM whose channels are the heads of the last block, as Chefer et al. 2021 compare with.
+    """Grad-CAM whose channels are the heads of the last block, a baseline of Chefer et al. 2021.
 
-    Activations are what the tokens that the head reads see of the patches, weights the spatial means of the gradient.
+    Activations are the attention from the tokens that the head reads to the patches, weights the spatial means of the
+    gradient.
     """
     vit = transformer_of(e)
     maps, gradients = (vit.patches_read(part) for part in last_attention(e))

@@ -1,4 +1,4 @@
-"""The one helper that every pass through a network goes through: chunks, precision, out-of-memory, counting."""
+"""Runs all passes through a network: chunks, precision, out-of-memory, counting."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": t
 
 
 class ModelRunner:
-    """Runs a network over many inputs, `chunk` at a time, and counts what that costs.
+    """Runs a network over many inputs, `chunk` at a time, and counts the passes.
 
     chunk: inputs per pass; it is halved, here and nowhere else, when memory runs out, and nothing already computed is
-    lost. precision: float32 and float64 as they are, bfloat16 and float16 by autocast. output: picks the logits (N, K)
-    out of what the network returns, for networks that return a tuple or a dict.
-    `forwards` and `backwards` count inputs through the network, also those of adapters that call it themselves, because
-    hooks on the module do the counting; use it as a context manager so that the hooks come off. `memo` keeps what is
-    made once for the network, such as the copies that adapters work on, until then.
+    lost. precision: float32 and float64 directly, bfloat16 and float16 by autocast. output: selects the logits (N, K)
+    from the output of networks that return a tuple or a dict. `forwards` and `backwards` count inputs through the
+    network by hooks on the module, so those of adapters that call it themselves are counted too; use the runner as a
+    context manager so that the hooks are removed. Until then `memo` keeps objects that are made once for the network,
+    such as the copies that adapters use.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class ModelRunner:
         if precision not in PRECISIONS:
             raise XaibenchError(f"unknown precision {precision!r}; it is one of {', '.join(PRECISIONS)}")
         if chunk < 1:
-            raise XaibenchError(f"chunk is {chunk}; at least one input goes through a pass")
+            raise XaibenchError(f"chunk is {chunk}; a pass has at least one input")
         self.net, self.chunk, self.precision, self.output = net, chunk, precision, output
         self.forwards = self.backwards = 0
         self.memo: dict[tuple, object] = {}
@@ -103,9 +103,10 @@ class ModelRunner:
             start = stop
 
     def attempt(self, step: Callable[[int], object]) -> object:
-        """What `step` returns, given how many inputs a pass may have; run again with half when memory runs out.
+        """The result of `step` for a largest number of inputs per pass; run again with half when memory runs out.
 
-        For work that cuts itself into passes, as libraries do. Raises XaibenchError when a single input does not fit.
+        For code that divides its work into passes itself, as libraries do. Raises XaibenchError when a single input
+        does not fit.
         """
         while True:
             try:
@@ -124,10 +125,10 @@ class ModelRunner:
             torch.cuda.empty_cache()
 
     def logits(self, count: int, inputs: Callable[[Tensor], Tensor]) -> Tensor:
-        """Logits (count, K), without gradients; `inputs` makes the encoded inputs of some indices."""
+        """Logits (count, K), without gradients; `inputs` returns the encoded inputs of some indices."""
 
         def step(index: Tensor) -> Tensor:
-            with torch.no_grad():  # not inference_mode: what is remembered may meet autograd later
+            with torch.no_grad():  # not inference_mode: cached tensors may be used with autograd later
                 return self.call(inputs(index))
 
         return torch.cat([part for _, part in self.stream(count, step)])
@@ -137,7 +138,7 @@ class ModelRunner:
     ) -> Iterator[tuple[slice, Tensor]]:
         """Gradients (n, C, H, W) of a scalar per input, a chunk at a time.
 
-        objective(logits (n, K), indices (n,)) gives the scalar (n,) of each input.
+        objective(logits (n, K), indices (n,)) returns the scalar (n,) of each input.
         """
 
         def step(index: Tensor) -> Tensor:
@@ -158,5 +159,5 @@ def _tensors(output: object) -> list[Tensor]:
 
 
 def out_of_memory(error: Exception) -> bool:
-    """Whether an error says that memory ran out."""
+    """Whether an error was raised because memory ran out."""
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)

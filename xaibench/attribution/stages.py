@@ -1,6 +1,6 @@
-"""Attributions at a stage of the model: class activation maps of another layer, gradients behind one.
+"""Attributions at a stage of the model: class activation maps of another layer, gradients at a layer.
 
-Rao et al. 2023 take Input x Gradient so: feature x gradient at the output of a stage, summed over channels.
+In Rao et al. 2023 this is Input x Gradient: feature x gradient at the output of a stage, summed over channels.
 """
 
 from __future__ import annotations
@@ -14,26 +14,28 @@ from torch import Tensor, nn
 from xaibench.attribution.evidence import Evidence
 from xaibench.cards import MethodCard, ModelCard
 from xaibench.errors import XaibenchError
+from xaibench.models.base import ModelView
 from xaibench.models.disconnected import Disconnected
 from xaibench.models.tokens import layout_of
 
 INPUT = "Input"  # the stage that needs no name: the image itself
-LAYER = "layer"  # the parameter that says at which stage of the model a method takes its maps
+LAYER = "layer"  # the parameter with the stage of the model at which a method takes its maps
 
 
 class LayerEvidence(Evidence):
-    """Evidence about the same pairs for what follows a layer: `inputs` are the maps (P, K, h, w) that it gives.
+    """Evidence about the same pairs for the network after a layer: `inputs` are the maps (P, K, h, w) of the layer.
 
-    whole is evidence whose CAM layer that is. The zero baseline is a map of zeros. What is drawn in the space of images
-    (noise, the uniform baseline) raises XaibenchError.
+    whole is evidence whose CAM layer is that layer. The zero baseline is a map of zeros. Noise and the uniform
+    baseline, which are defined for images, raise XaibenchError.
     """
 
     def __init__(self, whole: Evidence):
+        view = ModelView(whole.cam_layer, whole.probability, encoding=whole.encoding)
         super().__init__(
-            whole.runner, whole.images, whole.targets, whole.image_ids, owner=whole.owner, cam_layer=whole.cam_layer,
-            seed=whole.seed, output=whole.output, probability=whole.probability, annotations=whole.annotations,
-            encoding=whole.encoding,
+            whole.runner, whole.images, whole.targets.new_zeros(len(whole.images)), whole.image_ids, view=view,
+            seed=whole.seed, annotations=whole.annotations,
         )  # fmt: skip
+        self._explain(whole.targets, whole.owner, whole.output)
         self._whole = whole
 
     @property
@@ -60,7 +62,7 @@ class LayerEvidence(Evidence):
     def _gradients(
         self, count: int, inputs: Callable[[Tensor], Tensor], pair: Callable[[Tensor], Tensor]
     ) -> Iterator[tuple[slice, Tensor]]:
-        """Gradients (n, K, h, w), a chunk at a time, at maps that stand for those that the layer gives."""
+        """Gradients (n, K, h, w), a chunk at a time, at maps that replace the output of the layer."""
         layout = layout_of(self.runner.net, tuple(self.images.shape[2:]))
 
         def step(index: Tensor) -> Tensor:
@@ -102,7 +104,7 @@ def _module_at(net: nn.Module, path: str) -> nn.Module | None:
 
 
 def validate_stage(card: ModelCard, stage: str | None) -> str | None:
-    """A stage of the model that a user names, None for its input; raises XaibenchError with the stages that it has."""
+    """A stage of the model by the user's name, None for the input; raises XaibenchError with the stages that exist."""
     if stage in (None, INPUT) or stage in card.stages:
         return None if stage == INPUT else stage
     if not card.stages:
@@ -113,7 +115,7 @@ def validate_stage(card: ModelCard, stage: str | None) -> str | None:
 
 
 def off_stage(card: MethodCard) -> str | None:
-    """Why a method has no map at a stage; None where it has one, and for controls, which know nothing of the model."""
+    """Why a method has no map at a stage; None where it has one, and for controls, which do not use the model."""
     if card.at_stage or "cam-layer" in card.needs or card.role in ("control", "oracle"):
         return None
     return "is not defined at a stage of the model (--layer)"
@@ -130,6 +132,6 @@ def layer_of(card: MethodCard, parameters: dict[str, Any]) -> str | None:
 
 
 def placed_name(card: MethodCard, parameters: dict[str, Any]) -> str:
-    """What boards and figures call a method: its name, and the stage at which it takes its maps, such as ixg@Final."""
+    """The name of a method on boards and figures, with the stage at which it takes its maps, such as ixg@Final."""
     layer = layer_of(card, parameters)
     return f"{card.name}@{layer}" if layer else card.name

@@ -1,8 +1,9 @@
-"""Trying methods on a network before a run, on a few inputs of noise."""
+"""Tests of methods on a network before a run, with a few inputs of noise."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 import torch
 
@@ -18,11 +19,11 @@ INPUTS = 2
 
 
 def trial_of(model: Model, side: int, outputs: Iterable[str] = ("logit",)) -> Callable[[MethodCard], str | None]:
-    """A function that says why a method cannot explain a model's network, None where it can.
+    """A function that returns why a method cannot explain a model's network, None where it can.
 
-    The inputs are INPUTS images of noise of side x side pixels, always the same, their targets what the model says.
-    outputs are what is to be explained of it, logit or probability. Only methods whose card names a need of the
-    network's inside are run.
+    The inputs are INPUTS images of noise of side x side pixels, always the same; their targets are the predictions.
+    outputs are the outputs to explain, logit or probability. Only methods whose card has a requirement in NETWORK_NEEDS
+    are run.
     """
 
     def trial(card: MethodCard) -> str | None:
@@ -33,10 +34,8 @@ def trial_of(model: Model, side: int, outputs: Iterable[str] = ("logit",)) -> Ca
         images = noise.to(weight)
         with ModelRunner(model.net, chunk=INPUTS) as runner:
             targets = runner.logits(INPUTS, lambda index: images[index]).argmax(1)
-            e = Evidence(
-                runner, images, targets, [f"noise {i}" for i in range(INPUTS)], cam_layer=model.cam_module,
-                probability=model.probability, zero=model.encoding.zero, encoding=model.encoding,
-            )  # fmt: skip
+            view = replace(model.view, stages={})
+            e = Evidence(runner, images, targets, [f"noise {i}" for i in range(INPUTS)], view=view)
             try:
                 for output in sorted(set(outputs)):
                     method_maps(card, e.explaining(targets, output=output), card.parameters)

@@ -1,4 +1,4 @@
-"""Cards describe what the registry knows: one pydantic model per kind of card."""
+"""Cards describe the entries of the registry: one pydantic model per kind of card."""
 
 from xaibench.cards.comparison import ComparisonArm, ComparisonCard, ComparisonProtocol
 from xaibench.cards.dataset import MIN_SIDE, DatasetCard, Geometry, Profile

@@ -1,4 +1,4 @@
-"""What the card of a comparison of designs may say."""
+"""The card of a comparison of designs."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ class ComparisonArm(Part):
     """One side of a comparison of designs."""
 
     model: str = ""
-    """The model; empty: each of the comparison's models."""
+    """The model; empty: every model of the comparison."""
     weights: str = ""
-    """`plain` or `aligned`; empty: what the protocol needs."""
+    """`plain` or `aligned`; empty: those that the protocol needs."""
     settings: dict[str, Any] = {}
     """Settings of the protocol."""
     recipe: dict[str, Any] = {}
-    """Fields of the recipe by which the model is trained that differ from the data set's."""
+    """Fields of the recipe of the model's training that differ from the recipe of the data set."""
     way: str = ""
-    """What the arm is trained for, as in `xaibench train TASK`; empty: classification, by the data set's recipe."""
+    """The task that the arm is trained for, as in `xaibench train TASK`; empty: classification, by the data set's
+    recipe."""
     start: str = ""
     """The arm from whose weights it is trained further, where that arm has a recipe of its own."""
     options: dict[str, Any] = {}
     """The options of that task, as of its command, with `_` for `-`."""
     training: int | None = Field(None, ge=0)
-    """The seed of its one training; none: as many trainings as `--trainings` says."""
+    """The seed of its single training; none: `--trainings` gives the number of trainings."""
 
 
 class ComparisonProtocol(Part):
@@ -36,17 +37,17 @@ class ComparisonProtocol(Part):
 
     protocol: str
     settings: dict[str, Any] = {}
-    """Of the protocol."""
+    """Settings of the protocol."""
     metric: str = ""
     """A further metric of the protocol; empty: its main one."""
     images: int | None = Field(None, ge=1)
-    """How many; none: what the profile says."""
+    """The number of images; none: that of the profile."""
 
     @property
     def description(self) -> str:
         """Such as `obey, normalisation raw, intensity`."""
         settings = (f"{name} {value}" for name, value in self.settings.items())
-        return ", ".join(word for word in (self.protocol, *settings, self.metric) if word)
+        return ", ".join(part for part in (self.protocol, *settings, self.metric) if part)
 
 
 class ComparisonCard(Card):
@@ -56,23 +57,23 @@ class ComparisonCard(Card):
     question: str
     """The question that it answers."""
     claim: str = ""
-    """What the paper says of it."""
+    """The claim of the paper about it."""
     pairs: tuple[tuple[str, str], ...] = Field(min_length=1)
-    """Arms that are compared, each with the choice that is the less and the more; changes are of the second."""
+    """Pairs of arms that are compared; changes are those of the second arm against the first."""
     arms: dict[str, ComparisonArm] = {}
-    """What an arm is; an arm that is not here is the model of its name."""
+    """Arms by name; an arm that is not listed is the model of its name."""
     models: tuple[str, ...] = ()
-    """The models of arms that name none, if --model does not."""
+    """The models of arms without a model, unless --model gives others."""
     judges: tuple[ComparisonProtocol, ...] = Field((ComparisonProtocol(protocol="idsds"),), min_length=1)
-    """The protocols that evaluate the arms, if --protocol does not say."""
+    """The protocols that evaluate the arms, unless --protocol gives others."""
     dataset: str = "critters"
-    """The data set, if --dataset does not say."""
+    """The data set, unless --dataset gives another."""
     methods: tuple[str, ...] = ()
-    """The methods, if --methods does not say; those that do not fit a model are left out. Empty: the paper's list
+    """The methods, unless --methods gives others; those that do not fit a model are left out. Empty: the paper's list
     and the controls."""
 
     def arm(self, name: str) -> ComparisonArm:
-        """What the arm of a name is."""
+        """The arm of a name."""
         return self.arms.get(name) or ComparisonArm(model=name)
 
     def choose_protocols(self, names: Sequence[str] | None) -> list[ComparisonProtocol]:

@@ -1,4 +1,4 @@
-"""What the card of a data set may say."""
+"""The card of a data set."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ class Geometry(Part):
 
     @property
     def key_fields(self) -> dict[str, Any]:
-        """What keys hash: fields that are not as usual."""
+        """The part of keys: fields that differ from their defaults."""
         return self.model_dump(exclude_defaults=True)
 
 
 class Profile(Part):
-    """How much a run spends."""
+    """How much computation a run uses."""
 
     images: int | None = None
     """The number of images; none: all."""
     overrides: dict[str, int | float | str] = {}
-    """Values for the parameters of these names, in every method that has them."""
+    """Values by the name of a parameter, for every method that has this parameter."""
 
 
 class DatasetCard(Card):
@@ -51,28 +51,28 @@ class DatasetCard(Card):
     geometry: Geometry
     """Sizes in pixels."""
     min_cam_grid: int = 0
-    """A last map of fewer positions a side is enlarged by dilating the last stage."""
+    """The least positions a side of a network's last map; a smaller map is enlarged by dilating the last stage."""
     needs_root: bool = True
-    """Whether its images are in a folder, named by `--data-root`."""
+    """Whether its images are in a folder, given by `--data-root`."""
     layout: str = ""
-    """What that folder holds, as an indented list of files and folders."""
+    """The content of that folder, as an indented list of files and folders."""
     train_parameters: dict[str, Any] = {}
-    """Parameters of the images that are learnt from, over `parameters`."""
+    """Parameters for the training images, in place of those of the same names in `parameters`."""
     validation_parameters: dict[str, Any] = {}
-    """Parameters of the images that choose the best epoch."""
+    """Parameters for the validation images, by which the best epoch is chosen."""
     labels: Literal["single", "several"] = "single"
-    """What a model learns of an image: its `single` label, or all of its classes where there are `several`."""
+    """The target of training: the `single` label of an image, or all of its classes (`several`)."""
     recipe: dict[str, Any] = {}
-    """How models are trained on first use; empty: they are not."""
+    """The recipe by which models are trained on first use; empty: they are not trained."""
     default_profile: str = "paper"
-    """The profile of a run that names none."""
+    """The profile of a run without --profile."""
     profiles: dict[str, Profile] = {}
     """Profiles by name; `paper`, the papers' own parameters, always exists."""
 
     def at_size(self, side: int | None) -> DatasetCard:
         """The same data set with images of side x side pixels; photos are resized in proportion. None changes nothing.
 
-        Raises XaibenchError for sides that no image has.
+        Raises XaibenchError for sides below MIN_SIDE.
         """
         if side is None:
             return self
@@ -83,8 +83,8 @@ class DatasetCard(Card):
         return self.model_copy(update={"geometry": geometry})
 
     def profile(self, name: str | None) -> tuple[str, Profile]:
-        """A profile by name; `paper`, the papers' own parameters, exists for every data set (on all images, unless the
-        card says how many)."""
+        """A profile by name; `paper`, the papers' own parameters, exists for every data set (with all images, unless
+        the card gives a number)."""
         name, known = name or self.default_profile, {"paper": Profile(), **self.profiles}
         if name not in known:
             raise XaibenchError(f"data set {self.name} has no profile {name!r}; it has {', '.join(sorted(known))}")

@@ -1,4 +1,4 @@
-"""What the card of an attribution method may say."""
+"""The card of an attribution method."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ class MethodCard(Card):
 
     kind: ClassVar[str] = "method"
     role: Literal["method", "variant", "control", "oracle"] = "method"
-    """How a board treats it: a method or variant is ranked, a control or oracle shown without a rank."""
+    """How boards treat it: a method or variant is ranked, a control or oracle is shown without a rank."""
     transform: Literal["raw", "abs"] = "raw"
-    """What happens to the channel sum of what the target returns: its absolute value is taken, or nothing."""
+    """The transform of the channel sum of the attributions: `abs` takes the absolute value, `raw` changes nothing."""
     at_stage: bool = False
     """Whether its maps may be taken at a stage of the model (`--layer`), as those of a CAM layer always may."""
     families: tuple[str, ...] = ()
     """The model families that it is defined for; empty: all."""
     resize: Literal["bilinear", "nearest"] = "bilinear"
-    """How its maps are enlarged to the size of the image; by `nearest`, every position stays one even block."""
+    """How its maps are enlarged to the size of the image; with `nearest`, every position becomes one constant block."""
     needs: tuple[Literal["cam-layer", "gradients", "relu", "completeness", "attention"], ...] = ()
-    """What it needs of a model. `relu` (no other activation functions), `completeness` and `attention` (of a kind that
-    the method has rules for) are tried before a run."""
+    """Requirements on a model. `relu` (no other activation functions), `completeness` and `attention` (of a kind that
+    the method has rules for) are tested before a run."""
     family_parameters: dict[str, dict[str, Any]] = {}
-    """Parameters that are others for models of a family, by its name."""
+    """Parameters that have other values for models of a family, by the name of the family."""
 
     def for_family(self, family: str) -> MethodCard:
         """The card with the parameters that the method has for models of a family."""

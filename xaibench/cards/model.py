@@ -1,4 +1,4 @@
-"""What the card of a model may say, with its published weights and the deletions that they were trained on."""
+"""The card of a model, with its published weights and the deletions that they were trained on."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from xaibench.cards.part import Card, Part
 
 
 class Alignment(Part):
-    """What deletions a model has been trained on."""
+    """The deletions that a model has been trained on."""
 
     kind: Literal["cell", "pixels", "parts"] = "cell"
-    """What goes: one cell of a grid, a random share of the pixels, or parts of the object."""
+    """What is deleted: one cell of a grid, a random share of the pixels, or parts of the object."""
     grid: int | None = Field(None, ge=1)
-    """Cells a side, where a cell goes."""
+    """Cells a side of the grid, where a cell is deleted."""
     baseline: Literal["zero", "random", "blur"] | None = None
-    """What replaces a deleted cell or pixel; parts are replaced by what is behind them."""
+    """What replaces a deleted cell or pixel; behind deleted parts the background becomes visible."""
     probability: float = Field(gt=0, le=1)
-    """The share of images that lose a cell; the largest share of an image's pixels that go; or of parts that go."""
+    """For cells: the share of images that lose a cell. For pixels: the largest share of an image's pixels that is
+    deleted. For parts: the probability that a part is deleted."""
 
     @model_validator(mode="after")
     def _complete(self) -> Alignment:
@@ -31,11 +32,11 @@ class Alignment(Part):
 
     @property
     def key_fields(self) -> dict[str, Any]:
-        """What keys and headers of weights hold; they take it for granted that a cell goes."""
+        """The part of keys and of headers of weights; defaults, such as the deletion of a cell, are left out."""
         return self.model_dump(exclude_defaults=True)
 
     def suits(self, other: Alignment) -> bool:
-        """Whether both are the same deletions; how many images lose a cell, or parts, does not matter."""
+        """Whether both are the same deletions; the share of images that lose a cell, or of parts, does not matter."""
         same = (self.kind, self.grid, self.baseline) == (other.kind, other.grid, other.baseline)
         return same and (self.kind != "pixels" or self.probability == other.probability)
 
@@ -53,17 +54,17 @@ class PublishedWeights(Part):
     dataset: str
     """The data set whose classes they are for."""
     url: str = ""
-    """Where the file is."""
+    """The address of the file."""
     enum: str = ""
     """Its entry in torchvision's list, such as `ResNet50_Weights.IMAGENET1K_V1`."""
     file: str = ""
-    """A file of this machine, absolute or relative to XAIBENCH_HOME: what a training with `--name` writes."""
+    """A file on this machine, absolute or relative to XAIBENCH_HOME, as a training with `--name` writes it."""
     sha256: str = ""
-    """Of the whole file, or its beginning."""
+    """The SHA-256 of the file, or the beginning of it."""
     licence: str = ""
-    """Under which it may be used."""
+    """The licence of the weights."""
     alignment: Alignment | None = None
-    """Which deletions they were fine-tuned on."""
+    """The deletions that they were fine-tuned on."""
 
 
 class ModelCard(Card):
@@ -71,21 +72,21 @@ class ModelCard(Card):
 
     kind: ClassVar[str] = "model"
     family: str = "cnn"
-    """`cnn`, `vit`, `bcos` or `bagnet`: which methods are defined for it."""
+    """`cnn`, `vit`, `bcos` or `bagnet`; it decides which methods are defined for the model."""
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
-    """Of each channel of pixels in [0, 1], subtracted by the encoding."""
+    """The mean of each channel of pixels in [0, 1], which the encoding subtracts."""
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
-    """Of each channel, divided by afterwards."""
+    """The standard deviation of each channel, by which the encoding divides afterwards."""
     complement: bool = False
-    """Whether the channels 1 - x follow those of x, as B-cos networks want them."""
+    """Whether the channels 1 - x follow those of x, as in the input of B-cos networks."""
     stages: dict[Literal["Mid1", "Mid2", "Mid3", "Final"], str] = {}
-    """The paths of the modules at whose outputs attributions may be taken, beside `Input`, from shallow to deep."""
+    """The paths of the modules at whose outputs attributions may be taken, besides `Input`, from shallow to deep."""
     cam_layer: str = ""
     """The path of the module whose maps class activation methods use; empty: the last with a spatial output."""
     probability: Literal["softmax", "sigmoid"] = "softmax"
-    """What makes a logit a probability."""
+    """The function from logits to probabilities."""
     recipe: dict[str, Any] = {}
-    """How it is trained from scratch otherwise than the data set's recipe says."""
+    """Fields that replace those of the data set's recipe where the model is trained from scratch."""
     plain: PublishedWeights | None = None
     """Published weights."""
     aligned: PublishedWeights | None = None

@@ -1,4 +1,4 @@
-"""What all cards share."""
+"""The base classes of all cards."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Part(BaseModel):
-    """What all cards and parts of cards share: unknown fields are errors, and a text below a field describes it."""
+    """The base of cards and of their parts: unknown fields are errors, and the text below a field is its
+    description."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
@@ -21,28 +22,28 @@ class Paper(Part):
     year: int
     """The year of the version that is cited."""
     url: str = ""
-    """Where it can be read."""
+    """Its address."""
 
 
 class Card(Part):
-    """What every card says."""
+    """The fields of every card."""
 
     kind: ClassVar[str]
     name: str
     """The name on the command line: the file's, without `.toml`."""
     title: str
-    """What it is, in a few words."""
+    """A short description."""
     version: int = Field(1, ge=1)
-    """Rises when the numbers that it leads to change; part of every key."""
+    """Raised when results change; part of every key."""
     target: str = ""
     """The function or class, as `module:attribute`, or `file.py:attribute` with the path relative to the card's."""
     parameters: dict[str, Any] = {}
     """Keyword parameters of the target; part of every key."""
     tags: tuple[str, ...] = ()
-    """Words to find it by; `paper` on a method makes it run by default."""
+    """Keywords; a method with `paper` runs by default."""
     paper: Paper | None = None
     """Where it was published."""
     notes: str = ""
-    """What a user should know."""
+    """Notes for users."""
     source: str = ""
-    """Names the code of a plug-in; made by its decorator."""
+    """Identifies the code of a plug-in; set by its decorator."""

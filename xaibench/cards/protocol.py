@@ -1,4 +1,4 @@
-"""What the card of a protocol may say."""
+"""The card of a protocol."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from xaibench.cards.part import Card, Part
 
 
 class FurtherMetric(Part):
-    """A score that a protocol stores beside its main one."""
+    """A score that a protocol stores besides its main one."""
 
     range: tuple[float, float] | None = None
     """The lowest and the highest score; without this field it is unbounded."""
     higher_is_better: bool | None = None
-    """The direction of the score; none: it only describes, and nothing is ranked by it."""
+    """The direction of the score; none: it has no better end, and nothing is ranked by it."""
     undefined_cost: float = 0.0
-    """What a map counts as that cannot be scored."""
+    """The score of a map that cannot be scored."""
 
 
 class ProtocolCard(Card):
@@ -24,7 +24,7 @@ class ProtocolCard(Card):
 
     kind: ClassVar[str] = "protocol"
     weights: Literal["plain", "aligned"] = "plain"
-    """The weights that it judges by default."""
+    """The weights that it evaluates by default."""
     metric: str
     """The name of the score."""
     range: tuple[float, float]
@@ -32,14 +32,15 @@ class ProtocolCard(Card):
     higher_is_better: bool
     """The direction of the score."""
     undefined_cost: float
-    """What a map counts as that cannot be scored: the score of knowing nothing."""
+    """The score of a map that cannot be scored: the chance level."""
     comparable_across_models: bool
     """Whether scores of different models may be compared."""
     further: dict[str, FurtherMetric] = {}
-    """Scores that it stores beside the main one, by name; `xaibench leaderboard --metric` shows them."""
+    """Scores that it stores besides the main one, by name; `xaibench leaderboard --metric` shows them."""
 
     @property
     def category(self) -> str:
-        """The folder of `xaibench/protocols/` with its class, such as `localization`; "" for other people's classes."""
+        """The folder of `xaibench/protocols/` with its class, such as `localization`; "" for classes outside of
+        xaibench."""
         found = re.fullmatch(r"xaibench\.protocols\.(\w+)\.\w+:\w+", self.target)
         return found[1] if found else ""

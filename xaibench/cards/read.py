@@ -29,7 +29,7 @@ KINDS = tuple(CARD_TYPES)
 def read_card(kind: str, path: Path) -> Card:
     """The card in a TOML file, whose name (without .toml) is the card's name.
 
-    Raises XaibenchError that names the file, the line and the field for anything that a card may not say.
+    Raises XaibenchError that names the file, the line and the field for anything that a card may not contain.
     """
     text = path.read_text(encoding="utf-8")
     try:
@@ -50,7 +50,7 @@ def read_card(kind: str, path: Path) -> Card:
 
 
 def _line_of(text: str, location: list[str]) -> int:
-    """The line (from 1) where the deepest named key of a location stands; 1 where it is missing."""
+    """The line (from 1) of the deepest named key of a location; 1 where it is missing."""
     for key in reversed(location):
         for number, line in enumerate(text.splitlines(), 1):
             if re.search(rf"(^|[\s{{,\[.]){re.escape(key)}\s*[=.\]]", line.split("#")[0]):

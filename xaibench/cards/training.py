@@ -1,4 +1,4 @@
-"""What the cards of a training may say: losses of guidance, schedules of the learning rate, named recipes."""
+"""The cards for trainings: losses of guidance, schedules of the learning rate, named recipes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class LossCard(Card):
 class ScheduleCard(Card):
     """A schedule of the learning rate (`--recipe schedule=NAME`).
 
-    Its target is a function of a `Progress` that returns what the recipe's learning rate is multiplied by.
+    Its target is a function of a `Progress` that returns the factor of the recipe's learning rate.
     """
 
     kind: ClassVar[str] = "schedule"
@@ -35,4 +35,4 @@ class RecipeCard(Card):
 
     kind: ClassVar[str] = "recipe"
     fields: dict[str, Any] = Field(min_length=1)
-    """Fields of the recipe; those that are given beside `base` replace them."""
+    """Fields of the recipe; those that are given besides `base` replace them."""

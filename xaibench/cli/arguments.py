@@ -1,4 +1,4 @@
-"""Words of the command line that several verbs read, and options that they share."""
+"""Parsing of arguments that several subcommands take, and options that they share."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Layer = Annotated[
 ]
 Plugins = Annotated[
     list[Path] | None,
-    typer.Option("--plugin", metavar="FILE.py", help="A file with @xaibench.method functions, or of its kin."),
+    typer.Option("--plugin", metavar="FILE.py", help="A file with decorators of xaibench, such as @xaibench.method."),
 ]
 Cards = Annotated[
     list[Path] | None,
@@ -32,7 +32,7 @@ Cards = Annotated[
 
 
 def parse_options(options: Sequence[str] | None) -> dict[str, Any]:
-    """KEY=VALUE words as a dict; a value is a TOML value (0.5, true, 3), and text otherwise.
+    """KEY=VALUE arguments as a dict; a value is a TOML value (0.5, true, 3), or else text.
 
     >>> parse_options(["rule=one:beak", "background_correlation=0.9"])
     {'rule': 'one:beak', 'background_correlation': 0.9}

@@ -106,19 +106,24 @@ def _over(below: Any, above: Any) -> Any:
 def _annotation(name: str, info: FieldInfo) -> Any:
     argument, kind = argument_of(info), kind_of(info)
     kind_type = list[Path] if kind == "paths" else list[str] if kind == "table" else TYPES[kind]
-    settings: dict[str, Any] = {"help": info.description, "metavar": argument.metavar or METAVARS.get(kind)}
+    metavar = argument.metavar or METAVARS.get(kind)
+    settings: dict[str, Any] = {"help": f"{info.description}{_default(info, kind)}", "metavar": metavar}
     for limit in ("ge", "le"):
         bound = next((getattr(item, limit) for item in info.metadata if hasattr(item, limit)), None)
         if bound is not None:
             settings["min" if limit == "ge" else "max"] = bound
-    shown = argument.default if argument.default is not None else _shown(info, kind)
     if argument.flag == "":
         return Annotated[kind_type | None, typer.Argument(**settings, show_default=False)]
     flag = argument.flag or f"--{name.replace('_', '-')}"
-    return Annotated[kind_type | None, typer.Option(flag, **settings, show_default=shown or False)]
+    return Annotated[kind_type | None, typer.Option(flag, **settings, show_default=False)]
 
 
-def _shown(info: FieldInfo, kind: str) -> str:
-    """The default in the help; "" for none."""
-    value = None if info.is_required() else info.get_default(call_default_factory=True)
-    return "" if value in (None, (), {}) or kind == "flag" else str(value)
+def _default(info: FieldInfo, kind: str) -> str:
+    """What the help says of the default; "" where there is none to speak of."""
+    if info.is_required():
+        return "  [required]"
+    value = info.get_default(call_default_factory=True)
+    stated = argument_of(info).default
+    if stated is None and (value in (None, (), {}) or kind == "flag"):
+        return ""
+    return f"  [default: {value if stated is None else stated}]"

@@ -45,10 +45,11 @@ def check(
         list[str] | None, typer.Option("--dataset-option", metavar="KEY=VALUE", help="Such as split=train.")
     ] = None,
     download: Annotated[
-        bool, typer.Option("--download", help="First fetch it into --data-root, where its source allows that.")
+        bool, typer.Option("--download", help="First fetch the data into --data-root, if its source allows this.")
     ] = False,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Read only the images that are drawn; of the others labels and headers.")
+        bool,
+        typer.Option("--quick", help="Read only the images that are drawn; of the others only labels and headers."),
     ] = False,
     images: Annotated[int, typer.Option("--images", min=1, help="How many images to draw.")] = 20,
     out: Annotated[
@@ -59,7 +60,7 @@ def check(
     cards: arguments.Cards = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
 ) -> None:
-    """List what a data set holds and lacks, read every image, and draw a contact sheet of the first ones.
+    """List the files of a data set and those that are missing, read every image, and draw a contact sheet of the first.
 
     The exit status is 1 if anything is broken. For csv and json, problems and the path of the sheet are on standard
     error.
@@ -102,5 +103,5 @@ def _opened(card: DatasetCard, root: Path | None, options: dict[str, Any], downl
         return open_dataset(card, root, options)
     except XaibenchError:
         if card.layout:
-            typer.echo(f"{card.name} is laid out like this:\n{arguments.indented(card.layout)}", err=True)
+            typer.echo(f"the layout of {card.name}:\n{arguments.indented(card.layout)}", err=True)
         raise

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import shlex
-from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from xaibench.cli import arguments
+from xaibench.cli.config_options import command_of, option
+from xaibench.errors import XaibenchError
+from xaibench.evaluation.config import RunConfig
+from xaibench.masks.config import MasksConfig
 
 app = typer.Typer(help="Make masks of all objects.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -18,72 +19,48 @@ Examples:
   # Segment Anything, as in ObEy
   xaibench masks make --dataset imagenet --data-root ILSVRC2012 \\
       --with sam --images 1000 --download
-  # superpixels: nothing to download, and no objects
-  xaibench masks make --dataset critters --with slic --images 32 --out masks
-  xaibench run obey --model resnet18 --masks masks --setting level=slic
+    # superpixels: no download; they are not objects xaibench masks make --dataset critters --with slic --images 32
+  --out masks xaibench run obey --model resnet18 --masks masks --setting level=slic
 """
 
 
-@app.command("make", epilog=EPILOG)
-def make(
-    dataset: Annotated[str, typer.Option("--dataset", help="A name of `xaibench ls datasets`.")],
-    maker: Annotated[str, typer.Option("--with", metavar="MAKER", help="sam, sam2, slic or annotations.")],
-    data_root: Annotated[
-        Path | None, typer.Option("--data-root", metavar="DIR", help="The folder with its images.")
-    ] = None,
-    images: Annotated[
-        int | None, typer.Option("--images", min=1, help="How many, as `run` takes them.", show_default="all")
-    ] = None,
-    image_size: arguments.ImageSize = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="The folder.", show_default="below XAIBENCH_HOME")
-    ] = None,
-    setting: Annotated[
-        list[str] | None,
-        typer.Option("--setting", metavar="KEY=VALUE", help="Of the maker, such as min_area=0.005."),
-    ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option("--model", help="A folder or a name of the Hugging Face Hub.", show_default="the paper's ViT-H"),
-    ] = None,
-    dataset_option: Annotated[
-        list[str] | None, typer.Option("--dataset-option", metavar="KEY=VALUE", help="Such as split=train.")
-    ] = None,
-    plugin: arguments.Plugins = None,
-    cards: arguments.Cards = None,
-    download: Annotated[bool, typer.Option("--download", help="Allow the network to be fetched.")] = False,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, ...")] = "auto",
-    chunk_size: Annotated[int, typer.Option("--chunk-size", min=1, help="Points in one pass of the network.")] = 64,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
-) -> None:
+def make(given: dict[str, Any], *, quiet: bool) -> None:
     """Make masks of everything in the images of a data set, once, for `obey`.
 
-    Masks are of displayed images, what a model sees. Masks below min_area, 1 % of the image, are dropped and counted.
-    What the folder holds is not made again: the same command after an interruption goes on where it stopped.
+    Masks have the pixels of displayed images, which are the input of a model. Masks below min_area, 1 % of the image,
+    are dropped and counted. Masks that the folder has already are not made again: after an interruption the same
+    command continues.
     """
     from xaibench.evaluation.resources import choose_device
-    from xaibench.masks.make import make_masks
+    from xaibench.masks.make import make_masks_of
     from xaibench.masks.maker import Tools
     from xaibench.provenance import command_line
     from xaibench.report.text import clean
 
-    made = make_masks(
-        maker, dataset=dataset, data_root=data_root, dataset_options=arguments.parse_options(dataset_option),
-        settings=arguments.parse_options(setting), images=images, image_size=image_size, out=out,
-        plugins=plugin or (), cards=cards or (),
-        tools=Tools(model, download, choose_device(device), chunk_size), quiet=quiet, command=command_line(),
-    )  # fmt: skip
+    for name, flag in (("dataset", "--dataset"), ("maker", "--with")):
+        if name not in given:
+            raise XaibenchError(f"missing {flag}; see `xaibench masks make --help`")
+    config = MasksConfig.parse(given)
+    tools = Tools(config.model, config.download, choose_device(config.device), config.chunk_size)
+    made = make_masks_of(config, tools, quiet=quiet, command=command_line())
     count = made.masks
     if made.few:
-        typer.echo(f"warning: {clean(dataset)} has {len(count)} images, not the {images} asked for", err=True)
+        there = f"{clean(config.dataset)} has {len(count)} images, not the {config.images} asked for"
+        typer.echo(f"warning: {there}", err=True)
     none = f", {(count == 0).sum()} images without" if (count == 0).any() else ""
     typer.echo(
         f"{len(count)} images: {count.mean():.1f} masks an image ({count.min()} to {count.max()}){none}; "
         f"{made.dropped} below min_area {made.header.settings['min_area']:g} dropped"
     )
     typer.echo(f"{f'made {made.computed} now' if made.computed else 'nothing was missing'}; masks: {clean(made.path)}")
-    data = [dataset, *(["--data-root", data_root] if data_root else [])]
-    data += [word for option in dataset_option or () for word in ("--dataset-option", option)]
-    data += ["--image-size", str(image_size)] if image_size else []
-    data += ["--masks", made.path, "--setting", f"level={made.header.maker}"]
-    typer.echo(f"use them:  xaibench run obey --model MODEL --dataset {shlex.join(clean(word) for word in data)}")
+    use = RunConfig(
+        protocols=("obey",), model="MODEL", dataset=config.dataset, data_root=config.data_root,
+        dataset_options=config.dataset_options, image_size=config.image_size, masks=made.path,
+        settings={"level": made.header.maker},
+    )  # fmt: skip
+    typer.echo(f"use them:  {clean(use.to_command('run'))}")
+
+
+QUIET = Annotated[bool, typer.Option("--quiet", help="No progress.")]
+
+app.command("make", epilog=EPILOG)(command_of(MasksConfig, make, [option("quiet", QUIET, False)]))

@@ -51,11 +51,11 @@ Examples:
 
 
 SHORT = {
-    "grid": (int | None, "Cells a side: 2, 4 or 8.", "4"),
-    "baseline": (str | None, "What replaces deleted cells: zero, random or blur.", "zero"),
-    "target": (str | None, "What is explained: label or prediction.", "label"),
-    "attribution_output": (str | None, "logit or probability.", "logit"),
-    "drop_output": (str | None, "logit or probability.", "logit"),
+    "grid": (int | None, "Cells a side: 2, 4 or 8."),
+    "baseline": (str | None, "What replaces deleted cells: zero, random or blur."),
+    "target": (str | None, "What is explained: label or prediction."),
+    "attribution_output": (str | None, "logit or probability."),
+    "drop_output": (str | None, "logit or probability."),
 }
 """Settings that have an option of their own: short forms of `--setting NAME=VALUE`."""
 
@@ -108,8 +108,11 @@ command = command_of(
         option("config", ConfigFile),
         option("print_config", PrintConfig, False),
         *(
-            option(name, Annotated[kind, typer.Option(f"--{name.replace('_', '-')}", help=text, show_default=default)])
-            for name, (kind, text, default) in SHORT.items()
+            option(
+                name,
+                Annotated[kind, typer.Option(f"--{name.replace('_', '-')}", help=f"{text}  [default: the card's]")],
+            )
+            for name, (kind, text) in SHORT.items()
         ),
         option("quiet", Annotated[bool, typer.Option("--quiet", help="No progress.")], False),
     ],

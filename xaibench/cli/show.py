@@ -1,15 +1,16 @@
-"""`xaibench show`: one card in full, and what can be looked at."""
+"""`xaibench show`: one card in full, the images of a data set, or a run."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from xaibench.cli import arguments
 from xaibench.cli.arguments import Cards, Plugins
-from xaibench.cli.explain import STYLE_HELP, Style
+from xaibench.cli.config_options import command_of, option
+from xaibench.cli.gallery_config import GalleryConfig
 
 if TYPE_CHECKING:
     from xaibench.cards import Card
@@ -25,7 +26,7 @@ def method(
     plugin: Plugins = None,
     cards: Cards = None,
 ) -> None:
-    """What a method computes, with which parameters, and where it was published."""
+    """Print the card of a method: what it computes, its parameters, its paper."""
     from xaibench import registry
     from xaibench.plugins import add
 
@@ -40,7 +41,8 @@ def model(
     plugin: Plugins = None,
     cards: Cards = None,
 ) -> None:
-    """A model's card, and what it is once built: parameters, preprocessing, sizes of its maps, methods that fit."""
+    """Print the card of a model and, of the built network, parameters, preprocessing, sizes of maps, methods that
+    fit."""
     from xaibench.cli.model_text import model_text
     from xaibench.models.open import model_card
     from xaibench.plugins import add
@@ -58,7 +60,7 @@ def protocol(
     plugin: Plugins = None,
     cards: Cards = None,
 ) -> None:
-    """What a protocol measures, its settings, and what an undefined map costs."""
+    """Print the card of a protocol: what it measures, its settings, the score of an undefined map."""
     from xaibench import registry
     from xaibench.plugins import add
 
@@ -67,7 +69,7 @@ def protocol(
 
 
 def _card_command(kind: str, text: str, example: str) -> None:
-    """Adds `xaibench show KIND` for a kind of card that has nothing to show beside its fields."""
+    """Adds `xaibench show KIND` for a kind of card that has nothing to show besides its fields."""
 
     @app.command(kind, help=text, epilog=f"Example:  xaibench show {kind} {example}")
     def command(
@@ -82,9 +84,9 @@ def _card_command(kind: str, text: str, example: str) -> None:
         _print(registry.card(kind, name))
 
 
-_card_command("loss", "What a localisation loss of guidance computes, and its options.", "energy-star")
-_card_command("schedule", "How a schedule changes the learning rate, and its options.", "one-cycle")
-_card_command("recipe", "The fields of a named recipe of training.", "guidance-baseline")
+_card_command("loss", "Print the card of a localisation loss of guidance, with its options.", "energy-star")
+_card_command("schedule", "Print the card of a schedule of the learning rate, with its options.", "one-cycle")
+_card_command("recipe", "Print the fields of a named recipe of training.", "guidance-baseline")
 
 
 @app.command("dataset", epilog="Example:  xaibench show dataset critters --out critters.png")
@@ -94,16 +96,16 @@ def dataset(
         Path | None, typer.Option("--data-root", metavar="DIR", help="The folder with its images.")
     ] = None,
     images: Annotated[int, typer.Option("--images", min=1, help="How many images to draw.")] = 20,
-    option: Annotated[
+    dataset_option: Annotated[
         list[str] | None, typer.Option("--dataset-option", metavar="KEY=VALUE", help="Such as rule=one:beak.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="PNG", help="Where to draw it; by default NAME.png.")
+        Path | None, typer.Option("--out", metavar="PNG", help="The contact sheet; by default NAME.png.")
     ] = None,
     plugin: Plugins = None,
     cards: Cards = None,
 ) -> None:
-    """A data set's card, and a contact sheet of its first images with boxes and masks drawn on them."""
+    """Print the card of a data set, and draw a contact sheet of its first images with boxes and masks."""
     from xaibench import registry
     from xaibench.cli.arguments import parse_options
     from xaibench.datasets.open import open_dataset
@@ -114,10 +116,10 @@ def dataset(
     card = registry.card("dataset", name)
     _print(card)
     if card.needs_root and data_root is None:
-        typer.echo("\nno contact sheet: name the folder with its images by --data-root")
+        typer.echo("\nno contact sheet: pass the folder with its images by --data-root")
         return
     path = sheet_path(out or Path(f"{name}.png"))
-    data = open_dataset(card, data_root, parse_options(option))
+    data = open_dataset(card, data_root, parse_options(dataset_option))
     typer.echo(f"\ncontact sheet: {dataset_sheet(data, name, images, path)}")
 
 
@@ -130,42 +132,11 @@ Examples:
 """
 
 
-@app.command("run", epilog=RUN_EPILOG)
-def run(
-    path: Annotated[Path, typer.Argument(metavar="[PATH]", help="The results folder.")] = Path("results"),
-    protocol: Annotated[str | None, typer.Option("--protocol", help="Only boards of this protocol.")] = None,
-    model: Annotated[str | None, typer.Option("--model", help="Only boards of this model (wildcards allowed).")] = None,
-    dataset: Annotated[
-        str | None, typer.Option("--dataset", help="Only boards of this data set (wildcards allowed).")
-    ] = None,
-    board: Annotated[str | None, typer.Option("--board", metavar="KEY", help="The board whose key begins so.")] = None,
-    run: Annotated[str | None, typer.Option("--run", metavar="RUN", help="The run whose name begins so.")] = None,
-    methods: Annotated[
-        str | None, typer.Option("--methods", metavar="NAME,...", help="By default the best four and the oracle.")
-    ] = None,
-    images: Annotated[int, typer.Option("--images", min=1, help="How many of each group.")] = 3,
-    style: Annotated[Style, typer.Option("--style", help=STYLE_HELP)] = Style.overlay,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out", metavar="PATH", help="A .png, .svg or .pdf file.", show_default="PATH/figures/gallery-....png"
-        ),
-    ] = None,
-    data_root: Annotated[
-        Path | None, typer.Option("--data-root", metavar="DIR", help="The photos, if they are elsewhere by now.")
-    ] = None,
-    weights: Annotated[
-        Path | None, typer.Option("--weights", metavar="PATH", help="The weights, if they are elsewhere by now.")
-    ] = None,
-    plugin: arguments.Plugins = None,
-    cards: arguments.Cards = None,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, ...")] = "auto",
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
-) -> None:
+def show_run(given: dict[str, Any], *, quiet: bool) -> None:
     """A gallery of a run: its best, typical and worst images with the protocol's cells, maps and scores.
 
-    Scores are those that are stored. Maps are those that `xaibench run --keep-maps` kept, or else made again with the
-    same weights and settings, which is refused where anything has changed.
+    Scores are the stored ones. Maps are those that `xaibench run --keep-maps` stored, or else they are computed again
+    with the same weights and settings; if anything has changed, this is an error.
     """
     from xaibench.analysis.boards import boards, short_key
     from xaibench.analysis.gallery import select
@@ -175,25 +146,31 @@ def run(
     from xaibench.report.text import clean
     from xaibench.results.store import Store
 
-    store = Store.open(path)
+    config = GalleryConfig.parse(given)
+    store = Store.open(config.path)
     shown = select(
-        store, protocol=protocol, model=model, dataset=dataset, board=board, run=run,
-        methods=arguments.parse_names(methods), count=images,
+        store, protocol=config.protocol, model=config.model, dataset=config.dataset, board=config.board,
+        run=config.run, methods=config.methods, count=config.images,
     )  # fmt: skip
-    taken = shown.board
+    board, out = shown.board, config.out
     if out is None:
-        out = path / "figures" / f"gallery-{taken.context['protocol']['name']}-{taken.key}.png"
+        out = config.path / "figures" / f"gallery-{board.context['protocol']['name']}-{board.key}.png"
         out.parent.mkdir(exist_ok=True)
-    check_gallery(out, len(shown.cells), style.value)
+    check_gallery(out, len(shown.cells), config.style)
     digests = dict(zip(shown.rows["image_id"], shown.rows["image_digest"], strict=True))
-    places = Places(data_root, weights, plugin or (), cards or ())
-    found = replay(store, taken.run, shown.cells, digests, places, device=device, quiet=quiet)
-    draw_gallery(gallery_of(shown, found), out, style=style.value)
-    typer.echo(clean(f"board {short_key(taken, boards(store))}: {taken.title}"))
+    places = Places(config.data_root, config.weights, config.plugins, config.cards)
+    found = replay(store, board.run, shown.cells, digests, places, device=config.device, quiet=quiet)
+    draw_gallery(gallery_of(shown, found), out, style=config.style)
+    typer.echo(clean(f"board {short_key(board, boards(store))}: {board.title}"))
     for group, ids in shown.groups:
         typer.echo(clean(f"{group}: {', '.join(ids)}"))
     typer.echo(f"maps: {'as kept by the run' if found.kept else 'made again with the same weights and settings'}")
     typer.echo(clean(f"figure: {out}"))
+
+
+QUIET = Annotated[bool, typer.Option("--quiet", help="No progress.")]
+
+app.command("run", epilog=RUN_EPILOG)(command_of(GalleryConfig, show_run, [option("quiet", QUIET, False)]))
 
 
 def _print(card: Card) -> None:

@@ -1,4 +1,4 @@
-"""`xaibench status`: what is stored, what is missing, and the command that finishes it."""
+"""`xaibench status`: which results are stored, which are missing, and the command that computes them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Examples:
 def command(
     out: Annotated[Path, typer.Option("--out", help="The results folder.", metavar="DIR")] = Path("results"),
 ) -> None:
-    """Show boards and runs of a results folder, and the commands that finish what is missing."""
+    """Show boards and runs of a results folder, and the commands that compute missing results."""
     from xaibench.analysis.boards import boards, short_key
     from xaibench.analysis.progress import finish_commands, progress
     from xaibench.results.store import Store
@@ -67,7 +67,7 @@ def _board_lines(store: Store, board: Board, key: str) -> list[str]:
 def _run_line(item: Progress) -> str:
     from xaibench.report.text import clean
 
-    # A killed process cannot write that it was killed.
+    # A killed process cannot record that it was killed.
     state = "running, or killed" if item.run.status == "running" and item.missing else item.run.status
     share = f" ({item.done / item.planned:.0%})" if item.planned else ""
     return f"  {item.run.run}  {state}  {item.done} of {item.planned} evaluations{share}  {clean(item.run.command)}"

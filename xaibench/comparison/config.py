@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from xaibench.configuration import Argument, Config
+from xaibench.training.config import Workers
 
 
 class ComparisonConfig(Config):
@@ -47,7 +48,7 @@ class ComparisonConfig(Config):
     """A folder with methods/NAME.toml, models/, datasets/, protocols/."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, ..."""
-    workers: Annotated[int | str, Argument(metavar="auto|N")] = "auto"
+    workers: Annotated[Workers, Argument(metavar="auto|N")] = "auto"
     """Processes that load images."""
     seed: int = Field(0, ge=0)
     """Of noise, masks and baselines."""

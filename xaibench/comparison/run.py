@@ -53,14 +53,14 @@ def run_comparison(
     """
     from xaibench.evaluation.resources import choose_device, choose_workers
     from xaibench.plugins import add
-    from xaibench.training.resources import Resources
+    from xaibench.training.resources import TrainingResources
 
     add(config.plugins, config.cards)
     card = registry.card("comparison", config.comparison)
     protocols = card.choose_protocols(config.protocols)
     todo, pairs = steps(card, config)
     device = choose_device(config.device)
-    resources = Resources(choose_workers(config.workers, device), device, quiet=quiet)
+    resources = TrainingResources(choose_workers(config.workers, device), device, quiet=quiet)
     prepared, notes = prepare(card, todo, config, resources, report)
     order = list(dict.fromkeys(step.name for step in todo))
     for protocol in protocols:

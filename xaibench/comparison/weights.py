@@ -12,7 +12,7 @@ from xaibench.comparison.steps import Step
 from xaibench.errors import XaibenchError
 
 if TYPE_CHECKING:
-    from xaibench.training.resources import Resources
+    from xaibench.training.resources import TrainingResources
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Prepared:
 
 
 def prepare(
-    card: ComparisonCard, todo: Sequence[Step], config: ComparisonConfig, resources: Resources,
+    card: ComparisonCard, todo: Sequence[Step], config: ComparisonConfig, resources: TrainingResources,
     report: Callable[[str], None],
 ) -> tuple[list[Prepared], list[str]]:  # fmt: skip
     """The steps with weights, and notes on those that are left out.

@@ -1,4 +1,4 @@
-"""What readers of photos with several objects share: files that are there, boxes in their photo, classes by area."""
+"""Shared by readers of photos with several objects: checks of files and of boxes, classes by area."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import numpy as np
 
 from xaibench.errors import XaibenchError
 
-SLACK = 1.0  # pixels: one that counts from 1 where another counts from 0 is no error
+SLACK = 1.0  # pixels: counting from 1 instead of 0 is not an error
 
 
 def check_files(files: Sequence[Path], listed: Path) -> None:
-    """Raises XaibenchError where files are not there although a file lists them; it looks at folders, not at each."""
+    """Raises XaibenchError where listed files do not exist; it reads each folder once."""
     there = {folder: _names_in(folder) for folder in {path.parent for path in files}}
     missing = [path for path in files if path.name not in there[path.parent]]
     if missing:
-        words = f"{listed} lists {len(missing)} of {len(files)} that are not there, such as {missing[0]}"
-        raise XaibenchError(f"{words}; restore them or take out their lines")
+        problem = f"{listed} lists {len(missing)} of {len(files)} files that do not exist, such as {missing[0]}"
+        raise XaibenchError(f"{problem}; restore them or remove their lines")
 
 
 def _names_in(folder: Path) -> set[str]:
@@ -31,17 +31,19 @@ def _names_in(folder: Path) -> set[str]:
 def in_photo(boxes: np.ndarray, size: tuple[int, int], names: Sequence[str]) -> np.ndarray:
     """Boxes (N, 4) float64, x0 y0 x1 y1 in pixels of a photo of (width, height), cut off at its edges.
 
-    names says for the messages where each box is from. Raises XaibenchError for the first box that reaches more than
+    names identify the source of each box in messages. Raises XaibenchError for the first box that reaches more than
     SLACK pixels beyond the photo, or has no pixel in it.
     """
     limits = np.array([*size, *size], dtype=np.float64)
     cut = boxes.clip(0, limits)
     for name, box, beyond, rest in zip(names, boxes, np.abs(boxes - cut).max(1, initial=0), cut, strict=True):
         x0, y0, x1, y1 = rest
-        if not (beyond <= SLACK and x1 > x0 and y1 > y0):  # so that a number that is none fails too
+        if not (beyond <= SLACK and x1 > x0 and y1 > y0):  # NaN fails too
             wrong = "reaches beyond" if x1 > x0 and y1 > y0 else "has no pixel in"
             corners = " ".join(f"{value:g}" for value in box)
-            raise XaibenchError(f"{name}: the box {corners} {wrong} its photo of {size[0]} x {size[1]} pixels; mend it")
+            raise XaibenchError(
+                f"{name}: the box {corners} {wrong} its photo of {size[0]} x {size[1]} pixels; correct it"
+            )
     return cut
 
 
@@ -54,12 +56,13 @@ def covered(boxes: np.ndarray) -> float:
 
 
 def classes_by_area(boxes: np.ndarray, labels: np.ndarray) -> tuple[int, ...]:
-    """The classes of boxes (N, 4) with labels (N,): the one whose boxes cover most first, of equals the lower index."""
+    """The classes of boxes (N, 4) with labels (N,): the one whose boxes cover most first; of equal ones the lower index
+    first."""
     areas = {int(label): covered(boxes[labels == label]) for label in np.unique(labels)}
     return tuple(sorted(areas, key=lambda label: (-areas[label], label)))
 
 
 def class_of_most(labels: np.ndarray) -> int:
-    """The most frequent of some labels (n,), the lowest of equals; -1 where there are none."""
+    """The most frequent of some labels (n,), the lowest of equally frequent ones; -1 where there are none."""
     values, counts = np.unique(labels, return_counts=True)
     return int(values[counts.argmax()]) if len(values) else -1

@@ -16,14 +16,14 @@ from xaibench.hashing import content_hash
 
 
 class Arrays(Dataset):
-    """Images of an array, displayed as the geometry says.
+    """Images of an array, displayed according to the geometry.
 
-    A subclass gives pixels (N, height, width) uint8, grey, or (N, height, width, 3), with labels (N,) below the number
-    of its classes. Ids are `test/000123` and `train/000123`, the number in the published array; of the training images
-    one in ten validates (split `val`). Raises XaibenchError where pixels and labels differ in number.
+    A subclass provides pixels (N, height, width) uint8, grey, or (N, height, width, 3), with labels (N,) below the
+    number of its classes. Ids are `test/000123` and `train/000123`, the number in the published array; one in ten
+    training images is for validation (split `val`). Raises XaibenchError where pixels and labels differ in number.
     """
 
-    on_disk = True  # by what it is read from: displayed images may be much larger than the arrays
+    on_disk = True  # displayed images may be much larger than the arrays, so they are not all kept in memory
 
     def __init__(self, pixels: np.ndarray, labels: Sequence[int], geometry: Geometry, split: str):
         if len(pixels) != len(labels):
@@ -61,7 +61,7 @@ class Arrays(Dataset):
         return self._pixels[self._number(image_id)]
 
     def placement(self, image_id: str) -> Placement:
-        """Where the array's pixels come to lie."""
+        """Where the array's pixels are in the displayed image."""
         height, width = self.pixels(image_id).shape[:2]
         return Placement(width, height, self.geometry)
 

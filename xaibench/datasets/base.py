@@ -1,4 +1,4 @@
-"""What a data set is: image ids, and for each id a sample and, where it has them, annotations."""
+"""The interface of data sets: image ids, and for each id a sample and, where they exist, annotations."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from xaibench.errors import XaibenchError
+from xaibench.hashing import content_hash as content_hash  # plug-ins written before 0.2 import it from here
 from xaibench.seeds import derive
 
 
@@ -18,8 +19,8 @@ from xaibench.seeds import derive
 class Sample:
     """One image as it is displayed to a model, before the model's own encoding.
 
-    image (H, W, 3) uint8; label is a class index; digest names the content of the source (hex), so that a replaced
-    photo is noticed.
+    image (H, W, 3) uint8; label is a class index; digest identifies the content of the source (hex), so that a replaced
+    photo is detected.
     """
 
     image_id: str
@@ -30,15 +31,14 @@ class Sample:
 
 @dataclass(frozen=True)
 class Annotation:
-    """What is known about the objects in one image, in the pixels of `Sample.image`.
+    """The annotations of one image, in the pixels of `Sample.image`.
 
     labels: classes present, the sample's own first. boxes (N, 4) int64, x0 y0 x1 y1 with x1 and y1 exclusive, one per
     instance; box_labels (N,) int64. instances (N, H, W) bool: visible pixels of each, (0, H, W) where the image has
     none. masks: visible pixels (H, W) bool of each class, where these are known without instances. objects: masks of
-    everything that a person would call an object, by level (name to (M, H, W) bool). parts: visible pixels of each
-    named part of the labelled object, name to (H, W) bool. ignored (H, W) bool: pixels that the data set leaves
-    undecided, such as the outlines in VOC's masks; protocols that ask for masks leave them out. background: the name of
-    the scene, "" where unknown.
+    all objects of any kind, by level (name to (M, H, W) bool). parts: visible pixels of each named part of the labelled
+    object, name to (H, W) bool. ignored (H, W) bool: pixels that the data set leaves undecided, such as the outlines in
+    VOC's masks; protocols that use masks leave them out. background: the name of the scene, "" where unknown.
     """
 
     labels: tuple[int, ...]
@@ -54,8 +54,8 @@ class Annotation:
 
 @dataclass(frozen=True)
 class Piece:
-    """A file or folder that a data set is read from: what it holds, where, how many entries were found there (None:
-    it is missing), and whether the data set can do without it."""
+    """A file or folder of a data set: its content, its path, how many entries were found there (None: it is missing),
+    and whether it is optional."""
 
     what: str
     path: Path
@@ -66,9 +66,9 @@ class Piece:
 class Dataset(ABC):
     """A list of image ids (POSIX paths relative to the data root) and a way to load each.
 
-    name, classes (names by class index) and ids are attributes that a constructor sets. on_disk says whether images are
-    files, which somebody may replace and which are better not all kept in memory. knows says what `annotate` and `draw`
-    can tell: `boxes`, `masks` (of classes), `instances`, `objects`, `parts`, `redraw`.
+    name, classes (names by class index) and ids are attributes that a constructor sets. on_disk: whether images are
+    files, which may be replaced and should not all be kept in memory. knows: the annotations that `annotate` and `draw`
+    provide: `boxes`, `masks` (of classes), `instances`, `objects`, `parts`, `redraw`.
     """
 
     on_disk: ClassVar[bool] = False
@@ -90,7 +90,8 @@ class Dataset(ABC):
         return self.load(image_id).label
 
     def labels(self, image_id: str) -> tuple[int, ...]:
-        """The classes of an image, its own label first; data sets with several classes an image say more than one."""
+        """The classes of an image, its own label first; data sets with several classes per image return more than
+        one."""
         return (self.label(image_id),)
 
     def group(self, image_id: str) -> str:
@@ -105,16 +106,17 @@ class Dataset(ABC):
     def download(cls, root: Path, **options: Any) -> None:
         """Fetches the data from its source into the layout that the card describes.
 
-        Raises XaibenchError that says where to get it, where the source does not allow that or there is no network.
+        Raises XaibenchError with the address of the source, if it cannot be fetched by a program or there is no
+        network.
         """
-        raise XaibenchError(f"data set {cls.name} cannot be fetched by this command; see its notes for where it is")
+        raise XaibenchError(f"data set {cls.name} cannot be fetched by this command; its notes say where to get it")
 
     def annotate(self, image_id: str) -> Annotation:
-        """What is known about the objects in an image; raises XaibenchError where that is nothing."""
+        """The annotations of an image; raises XaibenchError for a data set without annotations."""
         raise XaibenchError(f"data set {self.name} has no annotations")
 
     def draw(self, image_id: str, without: Iterable[str] = ()) -> np.ndarray:
-        """The displayed image without some parts or objects, where the data set can draw it."""
+        """The displayed image without some parts or objects, for data sets that can draw it."""
         raise XaibenchError(f"data set {self.name} cannot be drawn without parts")
 
     def image_list(self, count: int | None = None) -> list[str]:
@@ -130,14 +132,14 @@ class Dataset(ABC):
 def validate_sample(sample: object, side: int, classes: int, dataset: str) -> Sample:
     """What a data set loaded, if it is a sample of (side, side, 3) uint8 with a label below the number of classes.
 
-    Raises XaibenchError that says what came.
+    Raises XaibenchError that describes it otherwise.
     """
     if not isinstance(sample, Sample):
         raise XaibenchError(f"data set {dataset} loaded {type(sample).__name__}, not a Sample")
-    image, wanted = sample.image, (side, side, 3)
-    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.shape != wanted:
+    image, shape = sample.image, (side, side, 3)
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.shape != shape:
         found = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
-        raise XaibenchError(f"data set {dataset}: image {sample.image_id} is {found}, not uint8 {wanted}")
+        raise XaibenchError(f"data set {dataset}: image {sample.image_id} is {found}, not uint8 {shape}")
     if not 0 <= sample.label < classes:
         raise XaibenchError(f"data set {dataset}: image {sample.image_id} has class {sample.label} of {classes}")
     return sample

@@ -1,4 +1,4 @@
-"""Whether a data set is whole: its files, every image with what is known about it, and how much of it there is."""
+"""Checks whether a data set is complete: its files, every image with its annotations, and counts of all."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ COLUMNS = ("class", "images", "boxes", "masks")
 
 @dataclass(frozen=True)
 class Check:
-    """What was found.
+    """The result of `check_dataset`.
 
-    pieces: the files and folders, as the data set says. images: the number of ids. classes: one row per class with
-    `COLUMNS`: images with that label, boxes, and masks (of instances, or of the class) with a pixel; null where the
-    data set has none of these or they were not read. groups: images of each group. without: images that have no
-    `label`, `box` or `mask`. cut_off: boxes that lie outside of the displayed square. problems: one line each, the
-    required pieces that are missing first; broken: ids of the images that they are about. read: how many images were
-    read in full; of fewer than all, boxes and masks are not counted.
+    pieces: the files and folders of the data set. images: the number of ids. classes: one row per class with `COLUMNS`:
+    images with that label, boxes, and masks (of instances, or of the class) with a pixel; null where the data set has
+    none of these or they were not read. groups: images of each group. without: images that have no `label`, `box` or
+    `mask`. cut_off: boxes that lie outside of the displayed square. problems: one line each, missing required files
+    first; broken: ids of the images with problems. read: how many images were read in full; if not all, boxes and masks
+    are not counted.
     """
 
     name: str
@@ -43,8 +43,8 @@ class Check:
 def check_dataset(data: Dataset, side: int, read: int | None = None, progress: Bar | None = None) -> Check:
     """Goes through all images of a data set, which are displayed at (side, side).
 
-    Whatever an image raises is a problem and the next one is looked at. read: so many images of the list are read in
-    full (None: all), of the others labels only, and the header of a photo's file. progress advances by one per image.
+    Every error of an image is recorded as a problem. read: how many images of the list are read in full (None: all); of
+    the others only labels and the header of a photo's file are read. progress advances by one per image.
     """
     progress, pieces = progress or Bar(), data.pieces()
     lost = [f"missing: {p.what}, expected at {p.path}" for p in pieces if p.count is None and not p.optional]
@@ -68,7 +68,7 @@ def check_dataset(data: Dataset, side: int, read: int | None = None, progress: B
             if known is not None:
                 wrong += list(_faults(known, side, len(data.classes)))
                 _tried(lambda k=known: found.add(k), wrong)
-        problems += [f"{image_id}: {words}" for words in dict.fromkeys(wrong)]
+        problems += [f"{image_id}: {text}" for text in dict.fromkeys(wrong)]
         broken |= {image_id} if wrong else set()
         progress.advance()
     without = {"label": unlabelled} | ({} if partly else found.without(data))
@@ -79,14 +79,14 @@ def check_dataset(data: Dataset, side: int, read: int | None = None, progress: B
 
 
 class _Found:
-    """What annotations add up to."""
+    """Counts of annotations."""
 
     def __init__(self):
         self.boxes, self.masks = Counter(), Counter()
         self.no_box = self.no_mask = self.outside = 0
 
     def add(self, known: Annotation) -> None:
-        """Counts the boxes and masks of an image; what the display cuts off has no pixel and does not count as one."""
+        """Counts the boxes and masks of an image; those without a pixel in the displayed image are not counted."""
         seen = (known.boxes[:, 2] > known.boxes[:, 0]) & (known.boxes[:, 3] > known.boxes[:, 1])
         self.outside += int((~seen).sum())
         self.boxes.update(known.box_labels[seen].tolist())
@@ -97,7 +97,7 @@ class _Found:
         self.no_mask += not own
 
     def without(self, data: Dataset) -> dict[str, int]:
-        """How many images lack what the data set says that it knows."""
+        """How many images have no annotation of a kind that the data set declares."""
         known = (("box", self.no_box, _has_boxes(data)), ("mask", self.no_mask, _has_masks(data)))
         return {what: number for what, number, there in known if there}
 
@@ -115,18 +115,18 @@ def _has_masks(data: Dataset) -> bool:
 
 
 def _tried(look: Callable, wrong: list[str]):
-    """What a look at an image gives; None, and a line more, where it raises."""
+    """The result of reading an image; None, and one more line in `wrong`, where it raises."""
     try:
         return look()
     except XaibenchError as error:
         wrong.append(one_line(error))
-    except Exception as error:  # a data set of somebody else's may raise anything, and the other images matter too
+    except Exception as error:  # a plug-in may raise anything, and the other images are checked too
         wrong.append(f"{type(error).__name__}: {one_line(error)}")
     return None
 
 
 def _header(data: Dataset, image_id: str) -> None:
-    """Reads the header of a photo's file, where the data set knows of one."""
+    """Reads the header of a photo's file, for data sets of photos."""
     placement = getattr(data, "placement", None)
     if placement is not None:
         placement(image_id)
@@ -143,7 +143,7 @@ def _labels(classes: tuple[int, ...], known: int) -> list[str]:
 
 
 def _faults(known: Annotation, side: int, classes: int) -> Iterator[str]:
-    """What is wrong with the shapes of an annotation, and with the classes that it names."""
+    """Errors in the shapes and in the classes of an annotation."""
     boxes, count = known.boxes, len(known.boxes)
     if boxes.ndim != 2 or boxes.shape[1] != 4 or known.box_labels.shape != (count,):
         yield f"boxes are {boxes.shape} with labels {known.box_labels.shape}, not (N, 4) with (N,)"

@@ -23,7 +23,7 @@ VALIDATION = 10  # one in so many photos of train2014 is for validation
 
 
 class CocoPhotos(Photos):
-    """Photos of a COCO JSON that have an object; a subclass says where the file and the photos are.
+    """Photos of a COCO JSON that have an object; a subclass provides the paths of the file and of the photos.
 
     Classes are the categories in order of their ids, which have gaps, so class 0 of COCO is category 1, person. Photos
     without an object are left out and counted in `pieces`, as are boxes without area. Boxes and masks are kept as
@@ -62,7 +62,7 @@ class CocoPhotos(Photos):
         return classes_by_area(self.file.boxes(found), self.file.labels(found))
 
     def source(self, image_id: str) -> bytes:
-        """What the file says about a photo."""
+        """The entries of the file about a photo."""
         return json.dumps([self._photo(image_id), self._instances(image_id)], sort_keys=True).encode()
 
     def annotate(self, image_id: str) -> Annotation:

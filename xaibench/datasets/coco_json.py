@@ -1,4 +1,4 @@
-"""What a COCO JSON says: photos, categories, and instances with boxes. Lin et al. 2014, arXiv:1405.0312."""
+"""The content of a COCO JSON: photos, categories, and instances with boxes. Lin et al. 2014, arXiv:1405.0312."""
 
 from __future__ import annotations
 
@@ -101,8 +101,8 @@ def _lists(path: Path) -> dict[str, list[Entry]]:
         for number, entry in enumerate(entries):
             for field, kind in fields.items():
                 if not isinstance(entry, dict) or not isinstance(entry.get(field), kind):
-                    words = {int: "a whole number", str: "a text", list: "a list"}[kind]
-                    raise XaibenchError(f"{path}: entry {number} of {name} has no {field} that is {words}")
+                    type_name = {int: "a whole number", str: "a text", list: "a list"}[kind]
+                    raise XaibenchError(f"{path}: entry {number} of {name} has no {field} that is {type_name}")
             if entry["id"] in seen:
                 raise XaibenchError(f"{path}: two {name} have the id {entry['id']}; give each its own")
             seen.add(entry["id"])

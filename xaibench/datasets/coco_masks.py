@@ -49,7 +49,7 @@ def _from_runs(segmentation: dict, size: tuple[int, int], where: str) -> np.ndar
 
 def _uncompressed(text: str) -> list[int] | None:
     """The runs in a compressed text, None where it is none: numbers of 5 bits a character, low bits first, the sixth
-    bit says that more follow, the highest bit of the last is the sign; from the fourth on they are differences to the
+    bit is set if more follow, the highest bit of the last is the sign; from the fourth on they are differences to the
     run before the last."""
     counts, value, shift = [], 0, 0
     for character in text:

@@ -25,7 +25,7 @@ from xaibench.datasets.reading import (
 from xaibench.errors import XaibenchError, one_line
 
 FOLDER = "CUB_200_2011"
-AGREEMENT = 128  # of 255: grey values of a segmentation tell how many annotators agree
+AGREEMENT = 128  # of 255: grey values of a segmentation are the share of annotators that agree
 
 
 class Birds:
@@ -50,8 +50,8 @@ class Birds:
         rows = read_table(self.folder / file, columns)
         if strange := rows.keys() ^ self.names.keys():
             image, here = min(strange), strange & rows.keys()
-            words = "which images.txt does not list" if image in here else "which images.txt lists, is missing"
-            raise XaibenchError(f"{self.folder / file}: image {image}, {words}; restore both from the archive")
+            problem = "which images.txt does not list" if image in here else "which images.txt lists, is missing"
+            raise XaibenchError(f"{self.folder / file}: image {image}, {problem}; restore both from the archive")
         return rows
 
     def boxes(self, name: str, size: tuple[int, int]) -> np.ndarray:
@@ -69,7 +69,7 @@ class Birds:
         return in_photo(box[None], size, [where])
 
     def mask(self, name: str, size: tuple[int, int]) -> np.ndarray | None:
-        """The pixels (height, width) bool that at least half of the annotators gave to the bird; None without the
+        """The pixels (height, width) bool that at least half of the annotators assigned to the bird; None without the
         segmentations."""
         path = self._mask_file(name)
         if path is None:
@@ -85,7 +85,7 @@ class Birds:
         return np.array(grey) >= AGREEMENT
 
     def source(self, name: str) -> bytes:
-        """What box and mask of a photo are made from."""
+        """The source of a photo's box and mask, as bytes."""
         path = self._mask_file(name)
         return " ".join(self._boxes.get(name, ())).encode() + (read_bytes(path) if path else b"")
 
@@ -108,7 +108,7 @@ class CUB(Photos):
     """The birds of one split: train, val (a tenth of the published training images), trainval or test.
 
     root is the folder CUB_200_2011 or the one that holds it. Ids are the file names of `images.txt`. Raises
-    XaibenchError for tables that do not fit each other, and for photos that are listed and not there.
+    XaibenchError for tables that do not fit each other, and for listed photos that do not exist.
     """
 
     name = "cub"
@@ -150,7 +150,7 @@ class CUB(Photos):
         return self.birds.source(image_id)
 
     def annotate(self, image_id: str) -> Annotation:
-        """The bird's box, and its mask where the segmentations are there."""
+        """The bird's box, and its mask if the segmentations exist."""
         placement, label = self.placement(image_id), self.label(image_id)
         size = placement.width, placement.height
         return one_object(placement, label, self.birds.boxes(image_id, size), self.birds.mask(image_id, size))

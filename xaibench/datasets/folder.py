@@ -16,9 +16,9 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff",
 class ImageFolder(Photos):
     """Photos of `root/[split/]CLASS/*`; ids are paths relative to root, classes the folder names in alphabetical order.
 
-    With a split that root does not have as a folder, the class folders are looked for in root itself. A class folder
-    may be empty, files of other suffixes are left out. Raises XaibenchError when there is no class folder or no photo,
-    when a folder cannot be read, and for a file name that is not UTF-8.
+    If root has no folder of the split's name, the class folders are expected in root itself. A class folder may be
+    empty, files of other suffixes are left out. Raises XaibenchError when there is no class folder or no photo, when a
+    folder cannot be read, and for a file name that is not UTF-8.
     """
 
     name = "imagefolder"
@@ -67,7 +67,7 @@ class ImageFolder(Photos):
 
 
 def _entries(folder: Path) -> list[Path]:
-    """What lies in a folder; raises XaibenchError where it may not be read."""
+    """The entries of a folder; raises XaibenchError where it cannot be read."""
     try:
         return list(folder.iterdir())
     except OSError as error:
@@ -75,7 +75,7 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def _image_id(path: Path, root: Path) -> str:
-    """The id of a photo; raises XaibenchError for a name whose bytes are no text, which no row could hold."""
+    """The id of a photo; raises XaibenchError for a name that is not UTF-8, which rows cannot store."""
     name = path.relative_to(root).as_posix()
     try:
         name.encode()

@@ -49,7 +49,7 @@ class FunnyBirds(Photos):
 
     root is the folder FunnyBirds or the one that holds it. Ids are the images' paths in it, such as
     `test/0/000000.png`; class k is named `bird k`. Raises XaibenchError where its JSON files are not as published, and
-    for images that they list and that are not there.
+    for listed images that do not exist.
     """
 
     name = "funnybirds"
@@ -102,9 +102,9 @@ class FunnyBirds(Photos):
         return one_object(placement, self.label(image_id), tight_boxes(bird[None]), bird, parts=visible)
 
     def draw(self, image_id: str, without: Iterable[str] = ()) -> np.ndarray:
-        """The displayed image (crop, crop, 3) uint8 without some parts, as the data set has it in `test_interventions`.
+        """The displayed image (crop, crop, 3) uint8 without some parts, from `test_interventions`.
 
-        Raises XaibenchError for a part that birds do not have, and where that image is not there, as for training
+        Raises XaibenchError for a part that birds do not have, and where that image does not exist, as for training
         images.
         """
         names = (without,) if isinstance(without, str) else without
@@ -113,7 +113,7 @@ class FunnyBirds(Photos):
             return self.load(image_id).image
         original, path = self.placement(image_id), self._redrawn(image_id, removed)
         if not path.is_file():
-            raise XaibenchError(f"{image_id} without {' and '.join(sorted(removed))} is not there: {path}")
+            raise XaibenchError(f"{image_id} without {' and '.join(sorted(removed))} does not exist: {path}")
         image = read_image(path)
         if image.size != (original.width, original.height):
             wide, high = image.size
@@ -157,7 +157,7 @@ def _entries(path: Path, classes: int) -> list[dict[str, Any]]:
 
 
 def _colours(path: Path, size: tuple[int, int]) -> np.ndarray:
-    """The colours (height, width, 3) uint8 of a part map, whose opacity says nothing."""
+    """The colours (height, width, 3) uint8 of a part map; its opacity has no meaning."""
     try:
         with Image.open(path) as image:
             colours = image.convert("RGB")

@@ -1,4 +1,4 @@
-"""The samples of a batch with what their data set knows about them: annotations, and the same scenes without a part."""
+"""The samples of a batch with annotations of their data set, and the same scenes drawn without a part."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from xaibench.errors import XaibenchError
 
 
 class ImageAnnotations:
-    """What protocols may ask about the images of a batch beyond their pixels, each thing once.
+    """Annotations of the images of a batch for protocols, each loaded once.
 
-    encode turns displayed uint8 (N, H, W, 3) into what the model gets, (N, C, H, W) on its device.
+    encode turns displayed uint8 (N, H, W, 3) into inputs of the model, (N, C, H, W) on its device.
     """
 
     def __init__(self, samples: Sequence[Sample], dataset: Dataset, encode: Callable[[np.ndarray], Tensor]):

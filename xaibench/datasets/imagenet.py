@@ -20,7 +20,7 @@ NO_OBJECT = np.zeros((0, 4))
 
 
 class ImageNet(ImageFolder):
-    """ImageNet's 1000 classes; folders are named by WordNet id, and any subset of them will do.
+    """ImageNet's 1000 classes; folders are named by WordNet id; any subset of them can be used.
 
     Boxes are read from the published XML files where there are any: in Annotations/val, Annotations/CLS-LOC/val or
     Annotations itself, beside or in the folder of the class folders, as NAME.xml or WORDNET-ID/NAME.xml. Without such a
@@ -28,7 +28,7 @@ class ImageNet(ImageFolder):
 
     Published boxes have known faults, which are read as the common tools read them: boxes are in the size that the file
     gives, which is not always that of the photo; corners may be swapped; a box may reach beyond its photo, where it is
-    cut off, and is left out where nothing remains; a name that is no WordNet id stands for the class of the photo. XML
+    cut off, and is left out where nothing remains; a name that is not a WordNet id means the class of the photo. XML
     corners are taken as edges, x0 = xmin and x1 = xmax: files have 0 as well as the full width.
     """
 
@@ -56,8 +56,8 @@ class ImageNet(ImageFolder):
     def annotate(self, image_id: str) -> Annotation:
         """The boxes of a photo, as it is displayed; its own label comes first."""
         if self.boxes is None:
-            wanted = self.top.parent / "Annotations"
-            raise XaibenchError(f"data set {self.name} has no boxes: their XML files belong in {wanted}")
+            place = self.top.parent / "Annotations"
+            raise XaibenchError(f"data set {self.name} has no boxes: their XML files belong in {place}")
         place, own, path = self.placement(image_id), self.label(image_id), self._xml(image_id)
         boxes, labels = NO_OBJECT, []
         if path:

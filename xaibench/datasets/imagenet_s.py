@@ -28,8 +28,8 @@ class ImageNetS(ImageFolder):
     root holds ImageNetS50 (or 300, 919), or is that folder. split: `train`, `train-semi`, `validation` or `test`; only
     `train-semi` and `validation` have published masks, in the folder `SPLIT-segmentation`.
 
-    Classes are ImageNet's 1000, so that its networks can be judged by label: a photo's label is its folder's, and the
-    numbers of a mask are places in the sorted list of the subset's folders, from 1. Further classes of a photo are
+    Classes are ImageNet's 1000, so that labels of its networks can be explained: a photo's label is its folder's, and
+    the numbers of a mask are places in the sorted list of the subset's folders, from 1. Further classes of a photo are
     those that its mask shows, by size. A class has one box, that of its mask, whatever pieces the mask has; there are
     no instances. 919 merges five of ImageNet's classes into others (sunglasses into sunglass, tub into bathtub, laptop
     into notebook, projectile into missile, paper towel into toilet tissue). Raises XaibenchError for another number of

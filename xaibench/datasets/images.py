@@ -1,7 +1,7 @@
-"""Reading photos: one way for all data sets, with errors that name the file and say what to do.
+"""Reads photos, for all data sets in the same way, with errors that name the file and what to do.
 
-Photos are what torchvision's loaders make of them, so that published numbers can be met: converted to RGB by Pillow,
-and not turned by their EXIF orientation. What has no faithful 8-bit RGB of its own is refused rather than guessed.
+Photos are read as by torchvision's loaders, so that published numbers can be reproduced: converted to RGB by Pillow,
+and not rotated by their EXIF orientation. A photo without a faithful conversion to 8-bit RGB is refused.
 """
 
 from __future__ import annotations
@@ -55,20 +55,20 @@ def decode(data: bytes, path: Path) -> Image.Image:
     except Image.DecompressionBombError:
         raise XaibenchError(f"{path} {_huge()}") from None
     except UnidentifiedImageError as error:
-        words = "it is empty" if not data else "its content is no known image format"
-        raise XaibenchError(f"{path} cannot be read as an image: {words}; restore or remove it") from error
+        reason = "it is empty" if not data else "its content is no known image format"
+        raise XaibenchError(f"{path} cannot be read as an image: {reason}; restore or remove it") from error
     except Exception as error:  # Pillow raises many kinds for a damaged file
-        words = one_line(error)
-        raise XaibenchError(f"{path} cannot be read as an image: {words}; restore or remove it") from error
+        reason = one_line(error)
+        raise XaibenchError(f"{path} cannot be read as an image: {reason}; restore or remove it") from error
 
 
 def displayed(image: Image.Image, geometry: Geometry) -> np.ndarray:
-    """The photo as a model is shown it, uint8 (crop, crop, 3); see `Placement`."""
+    """The displayed photo, uint8 (crop, crop, 3); see `Placement`."""
     return Placement(*image.size, geometry).image(image)
 
 
 def _unfit(image: Image.Image) -> str | None:
-    """What is wrong with an opened photo, told before its pixels are decoded; None if nothing."""
+    """The problem of an opened photo, found before its pixels are decoded; None if there is none."""
     width, height = image.size
     if width * height > MAX_PIXELS:
         return _huge()
@@ -85,12 +85,12 @@ def _unfit(image: Image.Image) -> str | None:
 
 
 def _deep(image: Image.Image) -> bool:
-    """Whether channels have more than 8 bits in the file; Pillow calls a PNG of 3 x 16 bits RGB, and cuts it."""
+    """Whether channels have more than 8 bits in the file; Pillow reads a PNG of 3 x 16 bits as RGB of 8 bits."""
     for tile in image.tile:
-        words = tile[3] if isinstance(tile[3], tuple) else (tile[3],)
-        if any(";16" in str(word) and not str(word).startswith("BGR") for word in words):  # BGR;16 is 5-6-5 bits
+        raw_mode = tile[3] if isinstance(tile[3], tuple) else (tile[3],)
+        if any(";16" in str(part) and not str(part).startswith("BGR") for part in raw_mode):  # BGR;16 is 5-6-5 bits
             return True
-        if tile[0].startswith("ppm") and words[-1] > 255:
+        if tile[0].startswith("ppm") and raw_mode[-1] > 255:
             return True
     return image.mode.startswith("I;16")
 

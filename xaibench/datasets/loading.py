@@ -1,7 +1,7 @@
-"""Images loaded ahead by other processes where wanted: one way for evaluation, training and validation.
+"""Images loaded ahead, if requested by other processes: the same code for evaluation, training and validation.
 
-Loading processes leave Ctrl-C to the process that started them, and hand their errors over as they are, so that neither
-spills tracebacks on the terminal.
+Loading processes ignore Ctrl-C, which the process that started them handles, and return their errors to it, so that
+neither prints tracebacks on the terminal.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ class _Groups(TorchDataset):
 
 
 def load_sample(dataset: Dataset, image_id: str) -> Sample:
-    """The sample of an id; whatever somebody else's data set raises becomes one line that names it."""
+    """The sample of an id; every error of a plug-in's data set becomes one line with the name of the data set."""
     try:
         return dataset.load(image_id)
     except Exception as error:
         if isinstance(error, XaibenchError) or type(dataset).__module__.startswith("xaibench."):
             raise
-        words = one_line(error)
-        raise XaibenchError(f"data set {dataset.name} failed at {image_id}: {type(error).__name__}: {words}") from error
+        reason = f"{type(error).__name__}: {one_line(error)}"
+        raise XaibenchError(f"data set {dataset.name} failed at {image_id}: {reason}") from error
 
 
 class _Handing(TorchDataset):
-    """A data set whose errors for the user are items, which travel between processes better than tracebacks."""
+    """A data set that returns errors for the user as items, so that they can be passed between processes."""
 
     def __init__(self, data: TorchDataset):
         self.data = data
@@ -63,7 +63,7 @@ class _Handing(TorchDataset):
 
 
 class _Collate:
-    """What a function makes of the items of a batch, or the first error among them."""
+    """The result of a function for the items of a batch, or the first error among them."""
 
     def __init__(self, collate: Callable):
         self.collate = collate
@@ -74,7 +74,7 @@ class _Collate:
 
 
 class Groups:
-    """Batches in order, as often as they are asked for; see `load_groups`."""
+    """Batches in order, which can be iterated several times; see `load_groups`."""
 
     def __init__(self, loader: DataLoader):
         self.loader = loader
@@ -95,16 +95,16 @@ def load_groups(
 ) -> Groups:
     """A list of samples for each group of image ids, in order, or what `collate` makes of the list.
 
-    groups may be a generator: it is asked for the next group only shortly before that is loaded. workers: processes
-    that load ahead; 0 loads in this one. generator: what torch seeds these processes from, by default its global one.
-    Raises XaibenchError, while it is gone through, for an image that cannot be loaded.
+    groups may be a generator: its next group is taken only shortly before it is loaded. workers: processes that load
+    ahead; 0 loads in this process. generator: torch seeds these processes from it, by default from its global one.
+    Iterating raises XaibenchError for an image that cannot be loaded.
     """
     how = {"batch_size": None, "sampler": groups, "generator": generator}
     return Groups(make_loader(_Groups(dataset), workers, collate or _same, **how))
 
 
 def make_loader(data: TorchDataset, workers: int, collate: Callable = default_collate, **how: Any) -> DataLoader:
-    """A loader to be gone through by `batches`; how: batch_size, sampler, ... as torch has them.
+    """A loader for `batches`; how: batch_size, sampler, ... as in torch.
 
     More processes than a machine can use are not started, since their number changes no result.
     """
@@ -116,8 +116,8 @@ def make_loader(data: TorchDataset, workers: int, collate: Callable = default_co
 
 
 def batches(loader: DataLoader) -> Iterator[Any]:
-    """What a loader of `make_loader` gives; raises the XaibenchError of an item in its place, and one where a loading
-    process was killed."""
+    """The batches of a loader of `make_loader`; raises the XaibenchError of an item in its place, and an XaibenchError
+    where a loading process was killed."""
     with _ctrl_c_held_back() if loader.num_workers else nullcontext():
         iterator = iter(loader)
         batch = _next(iterator)  # loaders of Accelerate start their processes only here
@@ -149,7 +149,8 @@ def _leave_ctrl_c(worker: int) -> None:
 
 @contextmanager
 def _ctrl_c_held_back() -> Iterator[None]:
-    """Ctrl-C waits while processes start, where Python would lose it or leave them half-made; a second does not."""
+    """Delays Ctrl-C while processes start, when Python would lose it or leave them incomplete; a second one is not
+    delayed."""
     before = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or not callable(before):
         yield

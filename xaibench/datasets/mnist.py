@@ -25,9 +25,9 @@ UBYTE = 0x08  # the only type of IDX files that MNIST uses
 class MNIST(Arrays):
     """The digits of one split: train, val (a tenth of the published training images), trainval or test.
 
-    root holds `MNIST/raw/` as torchvision makes it, or `raw/`, or the IDX files themselves, packed by gzip or not; a
-    split needs its own two files only. threshold: pixels above it, of 255, are the digit's. Raises XaibenchError for
-    files that are missing or broken.
+    root holds `MNIST/raw/` as torchvision makes it, or `raw/`, or the IDX files themselves, compressed by gzip or not;
+    a split needs its own two files only. threshold: pixels above it, of 255, belong to the digit. Raises XaibenchError
+    for files that are missing or broken.
     """
 
     name = "mnist"
@@ -68,7 +68,7 @@ class MNIST(Arrays):
 def digits_in(
     pixels: np.ndarray, digits: list[tuple[int, int, int]], placement: Placement, threshold: int
 ) -> Annotation:
-    """What is known about digits in grey pixels (height, width) uint8: each is (x, y, label) with the upper left corner
+    """The annotation of digits in grey pixels (height, width) uint8: each is (x, y, label) with the upper left corner
     of its square of 28 x 28. A digit without a pixel above the threshold is no instance."""
     found = []
     for x, y, label in digits:
@@ -101,7 +101,8 @@ def find_file(root: Path, name: str) -> Path:
 def read_idx(path: Path, rank: int) -> np.ndarray:
     """The array of an IDX file of unsigned bytes with so many axes, uint8; a path that ends in .gz is unpacked.
 
-    Raises XaibenchError where the file cannot be unpacked, is no such file, or has another length than it says.
+    Raises XaibenchError where the file cannot be unpacked, is no such file, or its length differs from that in its
+    header.
     """
     data, again = read_bytes(path), "fetch it again"
     if path.suffix == ".gz":
@@ -114,6 +115,6 @@ def read_idx(path: Path, rank: int) -> np.ndarray:
         raise XaibenchError(f"{path} is no IDX file of bytes with {rank} {'axis' if rank == 1 else 'axes'}; {again}")
     shape = tuple(np.frombuffer(data, ">i4", rank, 4).tolist())
     if min(shape) < 0 or len(data) - start != np.prod(shape, dtype=np.int64):
-        said = " x ".join(map(str, shape))
-        raise XaibenchError(f"{path} says that it holds {said} bytes, but has {len(data) - start}; {again}")
+        announced = " x ".join(map(str, shape))
+        raise XaibenchError(f"{path} has {len(data) - start} bytes, but {announced} by its header; {again}")
     return np.frombuffer(data, np.uint8, offset=start).reshape(shape)

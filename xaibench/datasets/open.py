@@ -15,7 +15,7 @@ from xaibench.files import make_folder
 
 
 def parameters_of(card: DatasetCard, options: dict[str, Any], part: str = "test") -> dict[str, Any]:
-    """The constructor's parameters for the images that are evaluated (test), learnt from or validated on."""
+    """The constructor's parameters for the images of evaluation (test), training or validation."""
     own = {"test": {}, "train": card.train_parameters, "validation": card.validation_parameters}[part]
     return card.parameters | own | options
 
@@ -28,7 +28,7 @@ def drops_parts(card: DatasetCard) -> bool:
 def fetch_dataset(card: DatasetCard, root: Path | None, options: dict[str, Any]) -> None:
     """Fetches a data set from its source into root, by its own `download`, with the parameters that it is opened with.
 
-    Raises XaibenchError where it has no root, is no class that can, or where its source or network does not allow it.
+    Raises XaibenchError where it has no root or no `download`, or where its source or the network does not allow it.
     """
     make = registry.load(card)
     if not card.needs_root or not hasattr(make, "download"):
@@ -41,7 +41,7 @@ def fetch_dataset(card: DatasetCard, root: Path | None, options: dict[str, Any])
 
 
 def open_dataset(card: DatasetCard, root: Path | None, options: dict[str, Any], part: str = "test") -> Dataset:
-    """The data set of a card; options override the card's parameters (such as the rule of class of `critters`).
+    """The data set of a card; options override the card's parameters (such as `rule` of `critters`).
 
     Every data set has the options of `red_dot`, which mark one class. Raises XaibenchError where the data set needs a
     root and has none, and for options that it does not have.

@@ -1,4 +1,4 @@
-"""Oxford-IIIT Pet: photos of cats and dogs of 37 breeds with masks of the pet, its outline left undecided."""
+"""Oxford-IIIT Pet: photos of cats and dogs of 37 breeds with masks of the pet; its outline is undecided."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Pet(Photos):
 
     root holds `images/` and `annotations/`, or `oxford-iiit-pet/` as torchvision makes it. task: the class is the
     `breed` or the `species`. Ids are the names of the lists, such as `Abyssinian_100`. Raises XaibenchError for lists
-    that disagree about a breed, and for photos that are listed and not there.
+    that disagree about a breed, and for listed photos that do not exist.
     """
 
     name = "pet"
@@ -82,7 +82,7 @@ class Pet(Photos):
         return read_bytes(self._trimap(image_id))
 
     def annotate(self, image_id: str) -> Annotation:
-        """The pet's pixels and their tight box; the trimap's outline is left undecided, and in neither."""
+        """The pet's pixels and their tight box; the trimap's outline is undecided, and in neither."""
         placement, path = self.placement(image_id), self._trimap(image_id)
         trimap = read_labels(path, (placement.width, placement.height), "trimap")
         strange = set(np.unique(trimap).tolist()) - {PET, BACKGROUND, UNDECIDED}

@@ -1,4 +1,4 @@
-"""What data sets of annotated photo files share: loading, sizes, and digests that cover the annotations too."""
+"""The base of data sets of annotated photo files: loading, sizes, and digests that cover the annotations too."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from xaibench.hashing import content_hash
 
 
 class Photos(Dataset):
-    """Photos in files, with whatever is known about each; a subclass says where they are and what their labels are.
+    """Photos in files, with annotations; a subclass provides their paths and labels.
 
-    root is the folder of --data-root, geometry how photos are displayed. A subclass sets `classes` and `ids`.
+    root is the folder of --data-root; geometry defines how photos are displayed. A subclass sets `classes` and `ids`.
     """
 
     on_disk = True
@@ -33,25 +33,27 @@ class Photos(Dataset):
 
     @abstractmethod
     def labels(self, image_id: str) -> tuple[int, ...]:
-        """The classes of a photo, the one that stands for it first."""
+        """The classes of a photo, its label first."""
 
     def source(self, image_id: str) -> bytes:
-        """What annotations of a photo are made from; part of its digest, so that a changed annotation is noticed."""
+        """The source of a photo's annotations; part of its digest, so that a changed annotation is detected."""
         return b""
 
     def label(self, image_id: str) -> int:
-        """The class that stands for a photo."""
+        """The label of a photo."""
         return self.labels(image_id)[0]
 
     def load(self, image_id: str) -> Sample:
-        """The photo, displayed as the geometry says: image (crop, crop, 3) uint8."""
+        """The photo, displayed according to the geometry: image (crop, crop, 3) uint8."""
         path = self.path(image_id)
-        data = read_bytes(path)  # once: the digest is that of the pixels, whenever somebody replaces the file
+        data = read_bytes(
+            path
+        )  # read once, so that the digest is that of the pixels even if the file is replaced meanwhile
         image = displayed(decode(data, path), self.geometry)
         return Sample(image_id, image, self.label(image_id), self._digest(data, image_id))
 
     def open(self, image_id: str) -> Image.Image:
-        """The photo as it is, a PIL image, for training that crops at random."""
+        """The original photo, a PIL image, for training with random crops."""
         return read_image(self.path(image_id))
 
     def digest(self, image_id: str) -> str:
@@ -59,7 +61,8 @@ class Photos(Dataset):
         return self._digest(read_bytes(self.path(image_id)), image_id)
 
     def placement(self, image_id: str) -> Placement:
-        """Where the photo's pixels come to lie, from its file's header; raises XaibenchError where that is broken."""
+        """Where the photo's pixels are in the displayed image, from its file's header; raises XaibenchError for a
+        broken one."""
         path = self.path(image_id)
         try:
             with Image.open(path) as image:
@@ -84,7 +87,8 @@ def read_labels(path: Path, size: tuple[int, int], what: str = "mask") -> np.nda
 
 
 def open_mask(path: Path, size: tuple[int, int], modes: Collection[str], rule: str, what: str = "mask") -> Image.Image:
-    """The image in a mask file of a photo of (width, height); rule says in words which of Pillow's modes it may have.
+    """The image in a mask file of a photo of (width, height); rule describes, for messages, which of Pillow's modes it
+    may have.
 
     Raises XaibenchError where the file cannot be read, has another mode or another size.
     """

@@ -1,4 +1,4 @@
-"""Where a photo's pixels come to lie when it is displayed: one resize and crop for images, masks and boxes."""
+"""Where a photo's pixels are in the displayed image: one resize and crop for images, masks and boxes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from xaibench.cards import Geometry
 
 @dataclass(frozen=True)
 class Placement:
-    """What a geometry does to a photo of (width, height) pixels, and to all that is drawn on it.
+    """The transformation of a photo of (width, height) pixels, and of its masks and boxes, by a geometry.
 
     `fit = "crop"` resizes the shorter side to geometry.resize and cuts the central square of geometry.crop, `stretch`
     resizes to that square and does not keep the aspect. Sizes and offsets are those of torchvision's `resize` and

@@ -1,4 +1,4 @@
-"""What readers of published layouts share: folders, tables of text, splits, boxes, and torchvision's downloads."""
+"""Shared by readers of published layouts: folders, tables of text, splits, boxes, and torchvision's downloads."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ HELD_OUT = 10
 
 
 def one_of(what: str, value: object, known: Sequence[str]) -> str:
-    """A word, if it is known; raises XaibenchError with the nearest ones. what: such as `cub: split`."""
+    """A value, if it is one of the known ones; raises XaibenchError with the nearest ones. what: such as `cub:
+    split`."""
     if value in known:
         return str(value)
     close = difflib.get_close_matches(str(value), known, n=2, cutoff=0.5)
@@ -41,7 +42,7 @@ def find_folder(root: str | Path, names: Sequence[str], holds: str) -> Path:
         if (folder / holds).is_file():
             return folder
     inside = " or ".join(f"{name}/{holds}" for name in names)
-    raise XaibenchError(f"{root} has no {holds}, nor {inside}; name the folder that holds the data by --data-root")
+    raise XaibenchError(f"{root} has no {holds}, nor {inside}; pass the folder with the data by --data-root")
 
 
 def read_text(path: Path) -> str:
@@ -49,8 +50,8 @@ def read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        words = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise XaibenchError(f"{path} cannot be read: {words}; restore it from the data set's archive") from error
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise XaibenchError(f"{path} cannot be read: {reason}; restore it from the data set's archive") from error
 
 
 def read_table(path: Path, columns: Sequence[str]) -> dict[str, list[str]]:
@@ -78,8 +79,8 @@ def whole(text: str, known: Iterable[int], where: str) -> int:
     known = list(known)
     if text in {str(n) for n in known}:
         return int(text)
-    wanted = f"{known[0]} to {known[-1]}" if len(known) > 3 else " or ".join(map(str, known))
-    raise XaibenchError(f"{where} is {text!r}, not {wanted}")
+    allowed = f"{known[0]} to {known[-1]}" if len(known) > 3 else " or ".join(map(str, known))
+    raise XaibenchError(f"{where} is {text!r}, not {allowed}")
 
 
 def in_split(image_id: str, split: str) -> bool:
@@ -92,7 +93,7 @@ def in_split(image_id: str, split: str) -> bool:
 
 
 def check_photos(paths: Sequence[Path], listed: Path) -> None:
-    """Raises XaibenchError where photos are not there although a file lists them, and where it lists none."""
+    """Raises XaibenchError where listed photos do not exist, and where a file lists none."""
     if not paths:
         raise XaibenchError(f"{listed} lists no photo of this split; choose another by --dataset-option split=NAME")
     check_files(paths, listed)
@@ -110,8 +111,8 @@ def tight_boxes(masks: np.ndarray) -> np.ndarray:
 def one_object(
     placement: Placement, label: int, boxes: np.ndarray, mask: np.ndarray | None, **more: object
 ) -> Annotation:
-    """What is known about a photo of one object: its boxes (1, 4), or (0, 4), and its mask (height, width) bool, or
-    None, in the photo's pixels. The object is the level `annotated`. more: further fields of `Annotation`."""
+    """The annotation of a photo of one object: its boxes (1, 4), or (0, 4), and its mask (height, width) bool, or None,
+    in the photo's pixels. The object is the level `annotated`. more: further fields of `Annotation`."""
     empty = np.zeros((0, placement.height, placement.width), dtype=bool)
     instances = placement.masks(empty if mask is None else mask[None])
     labels = np.full(len(boxes), label, dtype=np.int64)
@@ -119,7 +120,7 @@ def one_object(
 
 
 def fetch(dataset: str, get: Callable[[], object]) -> None:
-    """Lets torchvision fetch a data set; what it prints goes to standard error.
+    """Fetches a data set by torchvision, whose output goes to standard error.
 
     Raises XaibenchError on one line where it cannot, as without a network.
     """

@@ -1,8 +1,8 @@
-"""One class of any data set marked by a small red dot: a shortcut that is known, and that evaluations should notice.
+"""One class of any data set marked by a small red dot: a known shortcut, which evaluations should reveal.
 
-Bartak, Szewczyk, Vlasenko, Shi, TMLR 2024: a model that learns the dot loses the class with a few pixels, so the
-deletion score, where lower is better, rewards it for not being robust. The paper's dot is small, of one size, at the
-upper left; its diameter is not given.
+Bartak, Szewczyk, Vlasenko, Shi, TMLR 2024: a model that uses the dot no longer predicts the class without these few
+pixels, so the deletion score, where lower is better, rewards it for not being robust. The paper's dot is small, of one
+size, at the upper left; its diameter is not given.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ MARK = "mark"
 class Marked(Wrapped):
     """A data set whose images of one class have a red dot; everything else is as before.
 
-    red_dot: the class that is marked, by its name or, where no class is called so, its index; an image counts by its
+    red_dot: the class that is marked, by its name or, where no class has that name, its index; an image's class is its
     `label`. geometry: how the data set displays its images. red_dot_radius: of the dot, as a share of the displayed
     side, above 0 and at most 0.25; its centre is two radii from the edges. red_dot_place: top-left, top-right,
     bottom-left, bottom-right or centre.
@@ -81,9 +81,9 @@ class Marked(Wrapped):
         return self._with_mark(found) if self._is_marked(image_id) else found
 
     def annotate(self, image_id: str) -> Annotation:
-        """What the data set knows, with the level `mark` of objects: the dot, or nothing on images without one.
+        """The data set's annotation, with the level `mark` of objects: the dot, or nothing on images without one.
 
-        The dot covers what is below it: the pixels are no longer visible ones of any instance, class, object or part.
+        Pixels below the dot are no longer visible: they are removed from all instances, classes, objects and parts.
         """
         known = self.annotated(image_id, self.geometry.crop)
         if not self._is_marked(image_id):
@@ -158,7 +158,7 @@ def class_index(named: str | int, classes: list[str]) -> int:
 
 
 def mark(dataset: Dataset, geometry: Geometry, options: dict[str, Any]) -> Dataset:
-    """The data set with one class marked, as options say; raises XaibenchError where they name no class."""
+    """The data set with one class marked according to options; raises XaibenchError where they name no class."""
     if "red_dot" not in options:
         raise XaibenchError(f"{' and '.join(options)} need red_dot=CLASS, the class that is marked")
     return Marked(dataset, geometry, **options)

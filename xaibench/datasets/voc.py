@@ -37,7 +37,7 @@ class VOC(Photos):
     pixel beyond its photo and is cut off there. The label of a photo is the class whose boxes cover most of it. Masks
     are those of SegmentationObject, object k being the k-th of the XML file, or else those of SegmentationClass, by
     class; the level of `objects` is `annotated`. Photos without masks have none. Raises XaibenchError that names the
-    file for whatever is missing or is not as the data set's own rules have it.
+    file for anything that is missing or does not follow the data set's rules.
     """
 
     knows = frozenset({"boxes", "masks", "instances", "objects"})

@@ -1,4 +1,4 @@
-"""The masks of PASCAL VOC: SegmentationClass says the class of each pixel, SegmentationObject the object."""
+"""The masks of PASCAL VOC: SegmentationClass has the class of each pixel, SegmentationObject the object."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ UNDECIDED = 255
 
 
 def undecided(path: Path, size: tuple[int, int]) -> np.ndarray:
-    """(height, width) bool: the pixels that a mask leaves open, mostly outlines."""
+    """(height, width) bool: the undecided pixels of a mask, mostly outlines."""
     return read_labels(path, size) == UNDECIDED
 
 

@@ -1,4 +1,4 @@
-"""The XML files in which PASCAL VOC, and ImageNet after it, say which objects are where in a photo."""
+"""The XML files of PASCAL VOC, and of ImageNet, with the objects of a photo and their boxes."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ def read_boxes(path: Path, difficult: bool) -> Objects:
         one_of(f"{path}, object {number}: the class", entry.name, CLASSES)
         x0, y0, x1, y1 = entry.corners
         if x1 < x0 or y1 < y0:
-            words = " ".join(f"{value:g}" for value in entry.corners)
-            raise XaibenchError(f"{path}, object {number} ({entry.name}): the box {words} ends before it begins")
+            box = " ".join(f"{value:g}" for value in entry.corners)
+            raise XaibenchError(f"{path}, object {number} ({entry.name}): the box {box} ends before it begins")
     boxes = np.array([entry.corners for entry in listed]) - (1, 1, 0, 0)
     labels = np.array([CLASSES.index(entry.name) for entry in listed], dtype=np.int64)
     return Objects(boxes, labels, np.array([difficult or not entry.difficult for entry in listed]))
@@ -84,15 +84,15 @@ def _listed(entry: ElementTree.Element, where: str) -> Listed:
 
 
 def _numbers(entry: ElementTree.Element | None, names: tuple[str, ...], where: str) -> tuple[float, ...]:
-    """What stands in the named elements of an entry; some files of VOC 2012 have fractions."""
+    """The numbers in the named elements of an entry; some files of VOC 2012 have fractions."""
     found = []
     for name in names:
         text = None if entry is None else entry.findtext(name)
         try:
             found.append(float(text))
         except (TypeError, ValueError):
-            said = "is missing" if text is None else f"is {text.strip()!r}"
-            raise XaibenchError(f"{where}: <{name}> {said}, not a number; restore the file") from None
+            found_text = "is missing" if text is None else f"is {text.strip()!r}"
+            raise XaibenchError(f"{where}: <{name}> {found_text}, not a number; restore the file") from None
         if not math.isfinite(found[-1]):
             raise XaibenchError(f"{where}: <{name}> is {text.strip()!r}, not a number; restore the file")
     return tuple(found)

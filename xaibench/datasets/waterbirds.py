@@ -1,7 +1,7 @@
-"""Waterbirds: birds of CUB pasted on photos of land and water, so that the background can stand in for the class.
+"""Waterbirds: birds of CUB pasted on photos of land and water, so that the background is correlated with the class.
 
 Sagawa et al., ICLR 2020 (95 % of the training images agree), and the variant where all of them do, Petryk et al., CVPR
-2022; the reversed task, telling the background, is that of Rao et al., ICCV 2023.
+2022; the reversed task, in which the class is the background, is that of Rao et al., ICCV 2023.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ class Waterbirds(Photos):
 
     root is the folder of `metadata.csv`, or holds it under its published name. correlation: the percentage of training
     images whose background agrees with the bird, 95 or 100; with 100 the validation images of G2 and G3 are left out.
-    task: `conventional` asks for the bird, `reversed` for the background. cub: the folder CUB_200_2011, from which the
-    boxes are; by default it is looked for in root, beside it, and beside `metadata.csv`'s folder. Raises XaibenchError
-    for metadata that is not that of the correlation, and for photos that are listed and not there.
+    task: in `conventional` the class is the bird, in `reversed` the background. cub: the folder CUB_200_2011 with the
+    boxes; by default it is searched for in root, beside it, and beside `metadata.csv`'s folder. Raises XaibenchError
+    for metadata that is not that of the correlation, and for listed photos that do not exist.
     """
 
     name = "waterbirds"
@@ -73,9 +73,9 @@ class Waterbirds(Photos):
         rows = read_metadata(listed)
         disagreeing = any(row.group not in AGREEING for row in rows.values() if row.split == 0)
         if disagreeing != (correlation == 95):
-            words = "agree with their background without exception" if correlation == 95 else "have groups G2 or G3"
+            found = "agree with their background without exception" if correlation == 95 else "have groups G2 or G3"
             other = {95: 100, 100: 95}[correlation]
-            raise XaibenchError(f"{listed}: training images {words}; that is --dataset waterbirds{other}")
+            raise XaibenchError(f"{listed}: training images {found}; that is --dataset waterbirds{other}")
         kept = AGREEING if (correlation, split) == (100, "val") else tuple(GROUPS.values())
         self._rows = {name: r for name, r in rows.items() if SPLITS[r.split] == split and r.group in kept}
         self.ids = list(self._rows)
@@ -113,7 +113,7 @@ class Waterbirds(Photos):
         return self._rows[image_id].group
 
     def source(self, image_id: str) -> bytes:
-        """The bird's box and mask in CUB, where it is there."""
+        """The bird's box and mask in CUB, if CUB is found."""
         return self.birds.source(image_id) if self._cub else b""
 
     def annotate(self, image_id: str) -> Annotation:
@@ -131,7 +131,7 @@ class Waterbirds(Photos):
         return outside(found, row.place) if self.reversed else found
 
     def pieces(self) -> list[Piece]:
-        """Photos, and what is taken from CUB."""
+        """Photos, and the files of CUB."""
         photos, lost = Piece("photos", self.folder, len(self.ids)), self.root / (self.cub or FOLDER)
         return [photos, *(self.birds.pieces() if self._cub else [Piece("CUB's boxes", lost, None, optional=True)])]
 
@@ -141,13 +141,13 @@ class Waterbirds(Photos):
         if original.is_file():
             with Image.open(original) as image:
                 if image.size != size:
-                    words = f"{size[0]} x {size[1]} pixels, {original} {image.size[0]} x {image.size[1]}"
-                    raise XaibenchError(f"{self.path(image_id)} is {words}; CUB's boxes do not fit resized photos")
+                    sizes = f"{size[0]} x {size[1]} pixels, {original} {image.size[0]} x {image.size[1]}"
+                    raise XaibenchError(f"{self.path(image_id)} is {sizes}; CUB's boxes do not fit resized photos")
         return size
 
 
 def outside(bird: Annotation, place: int) -> Annotation:
-    """The annotation of a background: what lies outside of the bird's boxes, as a mask and as boxes that cover it."""
+    """The annotation of a background: the region outside of the bird's boxes, as a mask and as boxes that cover it."""
     height, width = bird.instances.shape[1:]
     mask = np.ones((height, width), dtype=bool)
     boxes = np.array([(0, 0, width, height)], dtype=np.int64)
@@ -168,7 +168,7 @@ def outside(bird: Annotation, place: int) -> Annotation:
 
 
 def read_metadata(path: Path) -> dict[str, Row]:
-    """The lines of `metadata.csv` by file name; raises XaibenchError that names the line for what does not fit."""
+    """The lines of `metadata.csv` by file name; raises XaibenchError that names an invalid line."""
     lines = csv.DictReader(io.StringIO(read_text(path)))
     columns = ("img_id", "img_filename", "y", "split", "place", "place_filename")
     if missing := set(columns) - set(lines.fieldnames or ()):

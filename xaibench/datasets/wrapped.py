@@ -1,4 +1,4 @@
-"""A data set with something changed: what a subclass does not change is as it was."""
+"""The base of data sets that change another one: everything that a subclass does not change is passed through."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from xaibench.datasets.loading import load_sample
 
 
 class Wrapped(Dataset):
-    """Hands everything on to another data set, whose name, classes and ids it has."""
+    """Passes every call on to another data set, and has its name, classes and ids."""
 
     def __init__(self, dataset: Dataset):
         self.dataset, self.name, self.classes, self.ids = dataset, dataset.name, dataset.classes, dataset.ids
@@ -23,7 +23,7 @@ class Wrapped(Dataset):
         return load_sample(self.dataset, image_id)
 
     def open(self, image_id: str) -> Image.Image:
-        """The photo as it is, for training that crops at random."""
+        """The original photo, for training with random crops."""
         return self.dataset.open(image_id)
 
     def digest(self, image_id: str) -> str:
@@ -47,11 +47,11 @@ class Wrapped(Dataset):
         return self.dataset.pieces()
 
     def annotate(self, image_id: str) -> Annotation:
-        """What is known about the objects in an image."""
+        """The annotation of an image."""
         return self.dataset.annotate(image_id)
 
     def annotated(self, image_id: str, side: int) -> Annotation:
-        """What is known about an image of side x side pixels, which is only its labels where nothing else is."""
+        """The annotation of an image of side x side pixels; only its labels where the data set has no annotations."""
         if self.dataset.knows - {"redraw"}:
             return self.dataset.annotate(image_id)
         boxes, none = np.zeros((0, 4), dtype=np.int64), np.zeros(0, dtype=np.int64)

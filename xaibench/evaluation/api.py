@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from xaibench.configuration import documented
 from xaibench.errors import XaibenchError
 from xaibench.evaluation.config import RunConfig
 from xaibench.results.manifest import RunManifest
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from xaibench.analysis.leaderboard import Leaderboard
+    from xaibench.evaluation.executor import Engine
 
 
 @dataclass(frozen=True)
@@ -92,15 +94,25 @@ def run(protocols: Any = None, *, quiet: bool = False, command: str | None = Non
 
 
 def run_config(
-    config: RunConfig, *, quiet: bool = False, command: str | None = None, objects: Sequence[str] = ()
+    config: RunConfig,
+    *,
+    quiet: bool = False,
+    command: str | None = None,
+    objects: Sequence[str] = (),
+    engine: Engine | None = None,
 ) -> Results:
-    """Carries out a request whose names are all known; see `run`. objects: which of them stand for objects."""
+    """Carries out a request whose names are all known; see `run`.
+
+    objects: which of them stand for objects. engine: where shards are computed (`evaluation.executor`), by default in
+    this process.
+    """
     from xaibench.plugins import add
 
     add(config.plugins, config.cards)
     check_names(config)
 
     from xaibench.evaluation.evaluator import Evaluator
+    from xaibench.evaluation.executor import local
     from xaibench.evaluation.plan import make_plan
     from xaibench.evaluation.resolve import resolve
     from xaibench.evaluation.resources import Resources
@@ -114,7 +126,8 @@ def run_config(
     resources = Resources.of(config)
     store = Store.create(config.out)  # before hours are spent on what could not be stored
     plan = make_plan(resolved, open_models(resolved, resources, quiet, _say))
-    evaluator = Evaluator(config, plan, store, resources, command or config.to_command("run"), _say, quiet, objects)
+    command = command or config.to_command("run")
+    evaluator = Evaluator(config, plan, store, resources, command, _say, quiet, objects, engine or local)
     manifest, tally = evaluator.evaluate()
     boards = {job.protocol.name: job.cell.board for job in plan.jobs}
     results = Results(store.root, boards, [job.key for job in plan.jobs], list(plan.images), manifest, tally.images)
@@ -153,13 +166,4 @@ def _say(text: str) -> None:
     print(f"xaibench: {' '.join(text.split())}", file=sys.stderr, flush=True)
 
 
-def _documented() -> str:
-    """The fields of a request with their types and help, for the documentation of `run`."""
-    lines = []
-    for name, info in RunConfig.model_fields.items():
-        default = "" if info.is_required() else f" (default {info.get_default()!r})"
-        lines.append(f"    {name}{default}: {info.description}")
-    return "\n".join(lines)
-
-
-run.__doc__ = f"{run.__doc__.rstrip()}\n\n    Fields:\n\n{_documented()}\n    "
+run.__doc__ = f"{run.__doc__.rstrip()}\n\n    Fields:\n\n{documented(RunConfig)}\n    "

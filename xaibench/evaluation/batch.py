@@ -29,11 +29,7 @@ def batch_evidence(
         encode(np.stack([s.image for s in samples])),
         torch.tensor([s.label for s in samples]),
         [s.image_id for s in samples],
-        cam_layer=model.cam_module,
+        view=model.view,
         seed=seed,
-        probability=model.probability,
-        zero=model.encoding.zero,
         annotations=ImageAnnotations(samples, dataset, encode),
-        stages=model.stages,
-        encoding=model.encoding,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 import torch
@@ -20,7 +20,7 @@ from xaibench.protocols.base import Protocol
 
 
 def calibrate(
-    computer: Computer, keys: set[str], known: Mapping[str, Mapping[str, float]], resources: Resources, quiet: bool
+    computer: Computer, keys: Set[str], known: Mapping[str, Mapping[str, float]], resources: Resources, quiet: bool
 ) -> dict[str, Protocol]:
     """The fitted protocols of those jobs with these result keys whose protocols are fitted at all.
 

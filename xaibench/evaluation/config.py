@@ -95,6 +95,12 @@ class RunConfig(Config):
             raise ValueError("a list of names is empty")
         return value
 
+    @field_validator("weights", "reference_weights", "model", "reference_model", mode="before")
+    @classmethod
+    def _text(cls, value: Any) -> Any:
+        """A path in Python is its text."""
+        return str(value) if isinstance(value, Path) else value
+
     @field_validator("image_size", "images", "training_seed", "seed", mode="before")
     @classmethod
     def _whole(cls, value: Any) -> Any:

@@ -10,10 +10,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from xaibench.errors import XaibenchError
-from xaibench.evaluation.calibration import calibrate
-from xaibench.evaluation.compute import Computer, Tally, open_computer, ready
+from xaibench.evaluation.compute import Tally, ready
 from xaibench.evaluation.config import RunConfig
-from xaibench.evaluation.executor import Executor, LocalExecutor
+from xaibench.evaluation.executor import Engine, Executor, Work, local
 from xaibench.evaluation.plan import Plan
 from xaibench.evaluation.resources import Resources
 from xaibench.evaluation.shards import SLOTS, Shard, cut, part_of
@@ -21,7 +20,7 @@ from xaibench.locks import announced, holder
 from xaibench.masks.dataset import mask_key_fields
 from xaibench.progress import bar
 from xaibench.results.completion import Completion
-from xaibench.results.manifest import RunManifest, load_runs
+from xaibench.results.manifest import RunManifest
 from xaibench.results.maps import MapStore
 from xaibench.results.store import Store
 
@@ -34,6 +33,7 @@ class Evaluator:
 
     command: how the run was started, for the record. say is told what a user should know while it runs; quiet shows no
     progress. objects: what of the request was an object of a Python session.
+    engine makes the executor.
     """
 
     config: RunConfig
@@ -44,6 +44,7 @@ class Evaluator:
     say: Callable[[str], None]
     quiet: bool
     objects: Sequence[str] = ()
+    engine: Engine = local
 
     def evaluate(self) -> tuple[RunManifest, Tally]:
         """Computes what the folder lacks, except for what other processes are computing right now, which is waited for.
@@ -54,8 +55,7 @@ class Evaluator:
         plan, config = self.plan, self.config
         keys = [job.key for job in plan.jobs]
         self._check_images(keys)
-        maps = MapStore(self.store.root) if config.keep_maps else None
-        completion = Completion(self.store, keys, plan.images, maps)
+        completion = Completion(self.store, keys, plan.images, MapStore(self.store.root) if config.keep_maps else None)
         chunk = ready(plan, self.resources.device, self.resources.chunk, config.precision)
         manifest = self._manifest(chunk)
         self.store.register(job.cell for job in plan.jobs)
@@ -65,14 +65,24 @@ class Evaluator:
         todo = len(set().union(*missing.values()))
         title = f"{','.join(manifest.protocols)} on {' against '.join(model.name for model in plan.models)}"
         try:
-            with (
-                bar(title, todo, self.quiet or not todo) as progress,
-                open_computer(plan, self.resources.device, chunk, config.precision, config.seed) as computer,
-            ):
-                self._calibrate(computer, manifest, set(missing))
-                executor = LocalExecutor(computer, completion, self.store, maps, self.resources.workers, progress)
-                self._execute(executor, completion, shards, keys)
-                tally = computer.tally
+            with bar(title, todo, self.quiet or not todo) as progress:
+                work = Work(
+                    config,
+                    plan,
+                    self.store,
+                    completion,
+                    frozenset(missing),
+                    self.resources,
+                    chunk,
+                    progress,
+                    self.quiet,
+                )
+                with self.engine(work) as executor:
+                    manifest.fitted = executor.fitted
+                    if manifest.fitted:
+                        manifest.save(self.store)  # other parts of the same run need not choose again
+                    self._execute(executor, completion, shards, keys)
+                    tally = executor.tally
         except BaseException as error:
             manifest.finish("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
             manifest.save(self.store)
@@ -112,14 +122,6 @@ class Evaluator:
             skipped=plan.skipped,
         )
 
-    def _calibrate(self, computer: Computer, manifest: RunManifest, keys: set[str]) -> None:
-        """Fits the protocols that ask for it, and records what was chosen; what earlier runs chose is kept."""
-        known = {key: chosen for run in load_runs(self.store) for key, chosen in run.fitted.items()}
-        computer.fitted.update(calibrate(computer, keys, known, self.resources, self.quiet))
-        manifest.fitted = {key: protocol.fitted() for key, protocol in computer.fitted.items()}
-        if manifest.fitted:
-            manifest.save(self.store)  # other parts of the same run need not choose again
-
     def _execute(
         self, executor: Executor, completion: Completion, shards: Sequence[Shard], keys: Sequence[str]
     ) -> None:
@@ -144,8 +146,8 @@ class Evaluator:
         manifest.accuracy = self._accuracy(manifest.cells)
         manifest.forward_equivalents = tally.forward_equivalents / tally.images if tally.images else None
         manifest.warnings = self._fewer_images() + _undefined_maps(tally)
-        partial = "partial" if self.config.shard and completion.missing() else "complete"
-        manifest.finish("failed" if tally.failed else partial)
+        whole = "partial" if completion.missing() else "complete"
+        manifest.finish("failed" if tally.failed else whole)
         manifest.save(self.store)
 
     def _accuracy(self, keys: Sequence[str]) -> dict[str, int] | None:

@@ -1,21 +1,26 @@
-"""Where shards are computed: the protocol that every executor follows, and the one of this process."""
+"""Where shards are computed: what an executor is, and the one of this process."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
 
 from xaibench.datasets.loading import load_groups
-from xaibench.evaluation.compute import Computer
+from xaibench.evaluation.calibration import calibrate
+from xaibench.evaluation.compute import Computer, Tally, open_computer
+from xaibench.evaluation.config import RunConfig
+from xaibench.evaluation.plan import Plan
+from xaibench.evaluation.resources import Resources
 from xaibench.evaluation.shards import Shard
 from xaibench.locks import try_lock
 from xaibench.progress import Bar
 from xaibench.results.completion import Completion
+from xaibench.results.manifest import load_runs
 from xaibench.results.maps import MapStore
 from xaibench.results.schema import row_table
 from xaibench.results.store import Store
@@ -23,8 +28,34 @@ from xaibench.results.store import Store
 FLUSH_SECONDS = 15.0
 
 
+@dataclass(frozen=True)
+class Work:
+    """What an executor is made for.
+
+    config, plan: the request and what follows from it; a process elsewhere makes the plan from the request. store,
+    completion: the results folder, and what it lacks. keys: the result keys that lack anything in this part of the run.
+    chunk: inputs in one pass. progress is advanced by images; quiet hides other bars.
+    """
+
+    config: RunConfig
+    plan: Plan
+    store: Store
+    completion: Completion
+    keys: frozenset[str]
+    resources: Resources
+    chunk: int
+    progress: Bar
+    quiet: bool
+
+
 class Executor(Protocol):
-    """Computes shards, in any order and anywhere, into a results folder; what is complete it never decides."""
+    """Computes shards, in any order and anywhere, into a results folder; what is complete it never decides.
+
+    tally: what was counted so far. fitted: the settings that protocols chose on held-out images, by result key.
+    """
+
+    tally: Tally
+    fitted: dict[str, dict[str, float]]
 
     def execute(self, shards: Sequence[Shard]) -> list[Shard]:
         """Computes what is missing of shards and stores it; returns those that another process is computing right now.
@@ -33,36 +64,59 @@ class Executor(Protocol):
         """
 
 
+Engine = Callable[[Work], AbstractContextManager[Executor]]
+"""Makes an executor for a piece of work, and ends what it needed when the block ends."""
+
+
+@contextmanager
+def local(work: Work) -> Iterator[Executor]:
+    """The engine of this process, which computes shards one after the other."""
+    config = work.config
+    with open_computer(work.plan, work.resources.device, work.chunk, config.precision, config.seed) as computer:
+        known = {key: chosen for run in load_runs(work.store) for key, chosen in run.fitted.items()}
+        computer.fitted.update(calibrate(computer, work.keys, known, work.resources, work.quiet))
+        yield LocalExecutor(work, computer, MapStore(work.store.root) if config.keep_maps else None)
+
+
 @dataclass
 class LocalExecutor:
     """Computes shards one after the other in this process.
 
     A shard is locked before its images are loaded and until its rows are stored, and looked at again once it is locked,
-    as another process may just have ended with it. maps: where maps are kept, None to keep none. workers: processes
-    that load images.
+    as another process may just have ended with it. maps: where maps are kept, None to keep none.
     """
 
+    work: Work
     computer: Computer
-    completion: Completion
-    store: Store
     maps: MapStore | None
-    workers: int
-    progress: Bar
     _pending: list[dict[str, Any]] = field(default_factory=list)  # rows that are not stored yet
     _held: dict[str, ExitStack] = field(default_factory=dict)  # locks of shards, by the last image that is computed
     _finished: list[ExitStack] = field(default_factory=list)  # locks of shards whose last rows are pending
     _flushed: float = field(default_factory=time.monotonic)
+
+    @property
+    def tally(self) -> Tally:
+        """What was counted so far."""
+        return self.computer.tally
+
+    @property
+    def fitted(self) -> dict[str, dict[str, float]]:
+        """What protocols chose on held-out images, by result key."""
+        return {key: protocol.fitted() for key, protocol in self.computer.fitted.items()}
 
     def execute(self, shards: Sequence[Shard]) -> list[Shard]:
         """See `Executor`."""
         busy: list[Shard] = []
         try:
             for samples in load_groups(
-                self.computer.plan.dataset, self._batches(shards, busy), self.workers, generator=torch.Generator()
+                self.work.plan.dataset,
+                self._batches(shards, busy),
+                self.work.resources.workers,
+                generator=torch.Generator(),
             ):
                 images = [sample.image_id for sample in samples]
-                missing = self.completion.missing(images)
-                found = self.computer.compute(samples, missing, lambda name: self.progress.advance(0, name))
+                missing = self.work.completion.missing(images)
+                found = self.computer.compute(samples, missing, lambda name: self.work.progress.advance(0, name))
                 for kept in found.maps if self.maps else ():
                     self.maps.save(kept.key, kept.image_ids, kept.targets, kept.maps)
                 self._pending += found.rows
@@ -83,16 +137,17 @@ class LocalExecutor:
 
     def _batches(self, shards: Sequence[Shard], busy: list[Shard]) -> Iterator[list[str]]:
         """The images of each batch that lack anything, shard by shard as each can be locked; others become busy."""
+        completion = self.work.completion
         for shard in shards:
-            missing = self.completion.missing(shard.images)
+            missing = completion.missing(shard.images)
             if not missing:
                 continue
-            locks = try_lock(self.store.root / "locks", shard.locks(missing))
+            locks = try_lock(self.work.store.root / "locks", shard.locks(missing))
             if locks is None:
                 busy.append(shard)
                 continue
-            self.completion.refresh()
-            lacking = set().union(*self.completion.missing(shard.images).values())
+            completion.refresh()
+            lacking = set().union(*completion.missing(shard.images).values())
             batches = [found for batch in shard.batches if (found := [i for i in batch if i in lacking])]
             if not batches:
                 locks.close()
@@ -104,12 +159,12 @@ class LocalExecutor:
         tally = self.computer.tally
         tally.images += images
         tally.forward_equivalents = self.computer.forward_equivalents
-        self.progress.advance(images, f"{tally.forward_equivalents / tally.images:.0f} forwards an image")
+        self.work.progress.advance(images, f"{tally.forward_equivalents / tally.images:.0f} forwards an image")
 
     def _flush(self) -> None:
         """Stores the pending rows, and lets go of the shards that are stored."""
         if self._pending:
-            self.store.append(row_table(self._pending))
+            self.work.store.append(row_table(self._pending))
             self._pending.clear()
         self._flushed = time.monotonic()
         for locks in self._finished:

@@ -20,7 +20,7 @@ from xaibench.protocols.base import Protocol
 from xaibench.training.api import plan_training
 from xaibench.training.config import TrainingConfig
 from xaibench.training.find import WeightsRequest, find_weights, how_to_get_weights, missing_weights, own_file
-from xaibench.training.resources import Resources as TrainingResources
+from xaibench.training.resources import TrainingResources
 from xaibench.training.tasks import alignment_fields
 
 WAIT_SECONDS = 2.0  # between two looks whether another process has trained the weights
@@ -107,22 +107,23 @@ def _weights(run: ResolvedRun, resources: Resources, quiet: bool, say: Callable[
         if path is None:
             raise missing_weights(run.model, run.data, run.weights)
         return path
-    training = plan_training(
-        TrainingConfig(
-            model=run.model.name,
-            dataset=run.data.name,
-            data_root=config.data_root,
-            dataset_options=config.dataset_options,
-            recipe=config.recipe,
-            download=config.download,
-            seed=config.training_seed or 0,
-            image_size=run.data.geometry.crop,
-            **alignment_fields(run.weights.alignment if run.weights.choice == "aligned" else None),
-        )
+    alignment = run.weights.alignment if run.weights.choice == "aligned" else None
+    request = TrainingConfig(
+        model=run.model.name,
+        dataset=run.data.name,
+        data_root=config.data_root,
+        dataset_options=config.dataset_options,
+        recipe=config.recipe,
+        download=config.download,
+        seed=config.training_seed or 0,
+        image_size=run.data.geometry.crop,
+        **alignment_fields(alignment),
     )
+    training = plan_training(request)
+    how = TrainingResources(resources.workers, resources.device, quiet=quiet)
 
     def train() -> Path:
-        return training.run(resources=TrainingResources(resources.workers, resources.device, quiet=quiet))
+        return training.run(resources=how)
 
     return train() if config.shard is None else _once_free(train, training.path, say)
 

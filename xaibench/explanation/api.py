@@ -1,9 +1,8 @@
-"""`xaibench.explain`: what a model sees in some photos, and the heat maps of several methods, ready to be drawn."""
+"""`xaibench.explain`: the predictions of a model for some photos, and the heat maps of several methods."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,10 +15,12 @@ from xaibench.attribution.runner import ModelRunner
 from xaibench.attribution.stages import placed_name, validate_stage, with_layer
 from xaibench.attribution.trial import trial_of
 from xaibench.cards import DatasetCard, MethodCard, ModelCard
+from xaibench.configuration import documented
 from xaibench.errors import XaibenchError
 from xaibench.evaluation.plugin_errors import in_one_line
 from xaibench.evaluation.resources import choose_chunk, choose_device
-from xaibench.explanation.photos import class_asked_for, names_of_classes, opened_data, read_photo
+from xaibench.explanation.config import ExplainConfig
+from xaibench.explanation.photos import names_of_classes, opened_data, read_photo, target_index
 from xaibench.explanation.result import Explanation, Guess
 from xaibench.models.base import Model
 from xaibench.models.build import brings_weights
@@ -34,88 +35,70 @@ DEFAULT = ("grad-cam", "layer-cam", "saliency", "ixg-sg", "ig-u")
 TOP = 3
 
 
-def explain(
-    photos: str | Path | Sequence[str | Path],
-    *,
-    model: str,
-    methods: str | Sequence[str] | None = None,
-    dataset: str = "imagenet",
-    data_root: str | Path | None = None,
-    weights: str | None = None,
-    target: int | str | None = None,
-    layer: str | None = None,
-    profile: str | None = None,
-    out: str | Path | None = None,
-    style: str = "overlay",
-    device: str = "auto",
-    seed: int = 0,
-    download: bool = False,
-    plugins: Iterable[str | Path] = (),
-    cards: Iterable[str | Path] = (),
-    quiet: bool = True,
-) -> list[Explanation]:
+def explain(photos: Any, *, quiet: bool = True, **fields: Any) -> list[Explanation]:
     """Explains what a model predicts for some photos (or another class of it), and draws the maps where `out` is given.
 
-    photos: image files, or image ids of the data set where that is drawn or data_root is given. dataset says how photos
-    are cut and what classes are called (`imagenet` needs no data_root for that), and whose weights are looked for.
-    methods: names, `all`, or None for a short quick list and what plug-ins bring; those that do not fit the model are
-    left out, unless they are named. weights: `plain`, `aligned` or a path; None takes the plain ones, or the aligned
-    ones where there are no others; nothing is trained. target: a class index or name; None explains the prediction.
-    layer: the stage of the model at which maps are taken, None for its input; maps are then named such as `ixg@Final`.
-    profile: of the data set, for parameters such as integration steps. out: a .png, .svg or .pdf file; style: `overlay`
-    or `map`. A method that raises is noted in `failed`, the others go on. device, seed, download, plugins, cards and
-    quiet as for `xaibench.run`; noise derives from (seed, purpose, image id), where a photo's id is its file name.
+    photos: image files, or image ids of the data set where that is drawn or data_root is given. The fields are those of
+    `ExplainConfig`, listed below; `imagenet` needs no data_root for the names of its classes. Maps at a stage (`layer`)
+    have names such as `ixg@Final`. A method that raises is noted in `failed`, the others go on. Noise derives from
+    (seed, purpose, image id), where a photo's id is its file name. quiet shows no progress.
 
-    Raises XaibenchError for anything that the user can put right.
+    Raises XaibenchError for anything that the user can correct.
 
     >>> import xaibench
     >>> (seen,) = xaibench.explain("tench.jpg", model="resnet50", download=True)  # doctest: +SKIP
     >>> seen.prediction.name, seen.maps["grad-cam"].shape                         # doctest: +SKIP
     ('tench', torch.Size([224, 224]))
     """
+    given = {name: value for name, value in fields.items() if value is not None}
+    return explain_config(ExplainConfig.parse({"photos": photos} | given), quiet)
+
+
+explain.__doc__ += f"\n    Fields:\n\n{documented(ExplainConfig)}\n    "
+
+
+def explain_config(config: ExplainConfig, quiet: bool = True) -> list[Explanation]:
+    """Carries out a request; see `explain`."""
     from xaibench.report.panel import check_figure, panel
 
-    if out is not None:
-        check_figure(Path(out), style)  # before minutes are spent on what could not be drawn
-    add(plugins, cards)
-    photos = [photos] if isinstance(photos, (str, Path)) else list(photos)
-    data: DatasetCard = registry.card("dataset", dataset)
-    _, spending = data.profile(profile)
-    card = model_card(model)
-    methods = methods.split(",") if isinstance(methods, str) else methods
-    layer = validate_stage(card, layer)
-    _choose(methods, card.name, card.family, has_cam_layer=True, trial=lambda card: None, layer=layer)
-    known, classes = opened_data(data, Path(data_root) if data_root else None)
-    images = [read_photo(photo, data, known) for photo in photos]
-    if not images:
-        raise XaibenchError("explain what? name one photo or several")
-    opened = _open_model(card, data, weights, len(classes or ()), download)
-    names = names_of_classes(classes, opened.classes)
-    index = class_asked_for(target, names) if target is not None else None
-    trial = trial_of(opened, data.geometry.crop, ["logit"])
-    chosen, skipped = _choose(methods, opened.name, opened.family, bool(opened.cam_layer), trial, layer)
-    device = choose_device(device)
-    opened.freeze(device, torch.float32)
-    example = sample_input(opened.encoding.channels, data.geometry.crop).to(next(opened.net.parameters()))
-    words = f"{data.name}: {data.geometry.words if data.needs_root else f'{data.geometry.crop} px'}"
+    if config.out is not None:
+        check_figure(config.out, config.style)  # before minutes are spent on what could not be drawn
+    add(config.plugins, config.cards)
+    data: DatasetCard = registry.card("dataset", config.dataset)
+    _, profile = data.profile(config.profile)
+    card = model_card(config.model)
+    layer = validate_stage(card, config.layer)
+    _choose(config.methods, card.name, card.family, has_cam_layer=True, trial=lambda card: None, layer=layer)
+    known, classes = opened_data(data, config.data_root)
+    images = [read_photo(photo, data, known) for photo in config.photos]
+    model = _open_model(card, data, config.weights, len(classes or ()), config.download)
+    names = names_of_classes(classes, model.classes)
+    index = target_index(config.target, names) if config.target is not None else None
+    trial = trial_of(model, data.geometry.crop, ["logit"])
+    chosen, skipped = _choose(config.methods, model.name, model.family, bool(model.cam_layer), trial, layer)
+    model.freeze(choose_device(config.device), torch.float32)
+    example = sample_input(model.encoding.channels, data.geometry.crop).to(next(model.net.parameters()))
+    size = data.geometry.description if data.needs_root else f"{data.geometry.crop} px"
     found: list[Explanation] = []
     with (
         bar("explaining", len(images) * len(chosen), quiet) as progress,
-        ModelRunner(opened.net, chunk=choose_chunk("auto", opened.net, example)) as runner,
+        ModelRunner(model.net, chunk=choose_chunk("auto", model.net, example)) as runner,
     ):
         for image_id, image in images:
-            top, asked, e = _look(opened, runner, image_id, image, names, index, seed)
-            seen = Explanation(image_id, image, top, asked, opened.label, words, skipped=dict(skipped))
+            top, explained, e = _predict(model, runner, image_id, image, names, index, config.seed)
+            seen = Explanation(
+                image_id, image, top, explained, model.label, f"{data.name}: {size}", skipped=dict(skipped)
+            )
             for method in chosen:
                 progress.advance(0, method.name)
-                _draw(seen, method, e, with_layer(method, merge_parameters(method, spending.overrides), layer))
+                _draw(seen, method, e, with_layer(method, merge_parameters(method, profile.overrides), layer))
                 progress.advance(1, method.name)
             found.append(seen)
     if not any(seen.maps for seen in found):
         name, reason = next(iter(found[0].failed.items()))
         raise XaibenchError(f"there is no map to draw: method {name} failed: {reason}")
-    if out is not None:
-        panel(found, Path(out), style=style)
+    if config.out is not None:
+        panel(found, config.out, style=config.style)
     return found
 
 
@@ -149,7 +132,8 @@ def _choose(
 
 
 def _open_model(card: ModelCard, data: DatasetCard, weights: str | None, classes: int, download: bool) -> Model:
-    """A model with its weights, for as many classes as these have; classes 0: only the weights know how many."""
+    """A model with its weights, for the number of classes of the weights; classes: that of the data set, 0 if
+    unknown."""
     choice, path = weights or "plain", None
     if not (choice == "plain" and brings_weights(card)):
         path = find_weights(card, data, WeightsRequest(choice), download)
@@ -162,27 +146,24 @@ def _open_model(card: ModelCard, data: DatasetCard, weights: str | None, classes
     return model
 
 
-def _look(
+def _predict(
     model: Model, runner: ModelRunner, image_id: str, image: np.ndarray, names: list[str], index: int | None, seed: int
 ) -> tuple[tuple[Guess, ...], Guess, Evidence]:
     """The most probable classes of an image, the class that is explained, and the evidence about it."""
     inputs = model.encoding(image[None]).to(next(model.net.parameters()))
-    base = Evidence(
-        runner, inputs, torch.tensor([index or 0]), [image_id], cam_layer=model.cam_module, seed=seed,
-        probability=model.probability, zero=model.encoding.zero, stages=model.stages, encoding=model.encoding,
-    )  # fmt: skip
+    base = Evidence(runner, inputs, torch.tensor([index or 0]), [image_id], view=model.view, seed=seed)
     logits = base.logits()[0]
     chances = (logits.sigmoid() if model.probability == "sigmoid" else logits.softmax(-1)).tolist()
     order = sorted(range(len(chances)), key=lambda k: -chances[k])
     top = tuple(Guess(k, names[k], chances[k]) for k in order[:TOP])
-    asked = top[0] if index is None else Guess(index, names[index], chances[index])
-    return top, asked, base.explaining(torch.tensor([asked.index]))
+    explained = top[0] if index is None else Guess(index, names[index], chances[index])
+    return top, explained, base.explaining(torch.tensor([explained.index]))
 
 
 def _draw(seen: Explanation, method: MethodCard, e: Evidence, parameters: dict[str, Any]) -> None:
-    """Adds a method's map to an explanation, or why there is none."""
+    """Adds a method's map to an explanation, or the reason why there is none."""
     name = placed_name(method, parameters)
     try:
         seen.maps[name] = method_maps(method, e, parameters)[0, 0].cpu()
-    except Exception as error:  # a plug-in may raise anything; the other methods go on
+    except Exception as error:  # a plug-in may raise anything; the other methods are drawn
         seen.failed[name] = in_one_line(error)

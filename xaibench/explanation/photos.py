@@ -1,4 +1,4 @@
-"""What `xaibench.explain` is given: photos, or images of a data set, and classes by name or index."""
+"""The inputs of `xaibench.explain`: photos, or images of a data set, and classes by name or index."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def read_photo(photo: str | Path, data: DatasetCard, known: Dataset | None) -> t
         return Path(photo).name, displayed(read_image(Path(photo)), data.geometry)
     if known is not None and str(photo) in set(known.ids):
         return str(photo), known.load(str(photo)).image
-    there = f", nor an image id of {data.name}, such as {known.ids[0]}" if known is not None else ""
+    other = f", nor an image id of {data.name}, such as {known.ids[0]}" if known is not None else ""
     kind = "is a folder" if Path(photo).is_dir() else "is no file"
-    raise XaibenchError(f"photo {photo} {kind}{there}")
+    raise XaibenchError(f"photo {photo} {kind}{other}")
 
 
 def names_of_classes(classes: Sequence[str] | None, count: int) -> list[str]:
@@ -41,17 +41,17 @@ def names_of_classes(classes: Sequence[str] | None, count: int) -> list[str]:
     return list(classes) if known else [f"class {index}" for index in range(count)]
 
 
-def class_asked_for(asked: int | str, names: list[str]) -> int:
+def target_index(target: int | str, names: list[str]) -> int:
     """The class of an index or a name; raises XaibenchError with the nearest names where there is none."""
-    if isinstance(asked, int) or str(asked).lstrip("-").isdecimal():
-        if not 0 <= int(asked) < len(names):
-            raise XaibenchError(f"--target {asked} is no class: the model has {len(names)}, from 0")
-        return int(asked)
-    fits = [index for index, name in enumerate(names) if name.lower() == asked.lower()]
+    if isinstance(target, int) or str(target).lstrip("-").isdecimal():
+        if not 0 <= int(target) < len(names):
+            raise XaibenchError(f"--target {target} is no class: the model has {len(names)}, from 0")
+        return int(target)
+    fits = [index for index, name in enumerate(names) if name.lower() == target.lower()]
     if len(fits) > 1:
-        raise XaibenchError(f"--target {asked!r} is the name of several classes: {', '.join(map(str, fits))}")
+        raise XaibenchError(f"--target {target!r} is the name of several classes: {', '.join(map(str, fits))}")
     if not fits:
-        close = difflib.get_close_matches(asked.lower(), [name.lower() for name in names], n=3, cutoff=0.5)
+        close = difflib.get_close_matches(target.lower(), [name.lower() for name in names], n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(close)}?" if close else f"name one of {len(names)}, or its index"
-        raise XaibenchError(f"--target {asked!r} is no class; {hint}")
+        raise XaibenchError(f"--target {target!r} is no class; {hint}")
     return fits[0]

@@ -1,4 +1,4 @@
-"""What `xaibench.explain` gives: a photo as a model sees it, the classes that it guesses, and maps."""
+"""The result of `xaibench.explain`: a photo as it is displayed, the most probable classes, and maps."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Guess:
-    """A class of the model: its index, its name (`class 17` where nobody knows one), and its probability in [0, 1]."""
+    """A class of the model: its index, its name (`class 17` where it has none), and its probability in [0, 1]."""
 
     index: int
     name: str
@@ -21,18 +21,17 @@ class Guess:
 
     @property
     def chance(self) -> str:
-        """The probability in two digits, `<0.01` where these would say that it is none."""
+        """The probability with two digits, `<0.01` where these would be 0.00."""
         return f"{self.probability:.2f}" if self.probability >= 0.005 else "<0.01"
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """One photo as the model sees it, and what each method says of it.
+    """One photo as it is displayed, and the map of each method.
 
-    image (H, W, 3) uint8 is what the model was shown. top are the most probable classes, best first; target is the
-    class that is explained. maps are attributions (H, W) by method, signed and unnormalised, at the image's size;
-    skipped and failed say why a method has none. model and dataset describe in words what was explained and how the
-    photo was cut.
+    image (H, W, 3) uint8 are the displayed pixels. top are the most probable classes, best first; target is the class
+    that is explained. maps are attributions (H, W) by method, signed and unnormalised, at the image's size; skipped and
+    failed are the reasons why a method has no map. model and dataset are descriptions of the model and of the crop.
     """
 
     image_id: str

@@ -1,4 +1,4 @@
-"""The data set's own masks, written like any other so that they can be shared, or judged without its annotations."""
+"""The data set's own masks, written like any other, so that they can be shared, or used without its annotations."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ class Annotated(Maker):
                 raise XaibenchError(f"level is all or one of {', '.join(found)}, not {level!r}")
             return np.concatenate([nothing, found[level]])
         objects = np.concatenate([nothing, *annotation.objects.values()])
-        ways = (objects, found["instances"], found["classes"])
-        return np.concatenate([nothing, next((masks for masks in ways if len(masks)), nothing)])
+        choices = (objects, found["instances"], found["classes"])
+        return np.concatenate([nothing, next((masks for masks in choices if len(masks)), nothing)])
 
 
 def _levels(annotation: Annotation) -> dict[str, np.ndarray]:

@@ -17,10 +17,10 @@ from xaibench.masks.store import Masks
 
 
 class WithMasks(Wrapped):
-    """Images of a data set, and masks of each as objects of a level that is named by their maker.
+    """Images of a data set, with masks of each image as objects of a level that is named by their maker.
 
-    The digest of an image names its masks too. Loading one raises XaibenchError where its masks are of another photo,
-    `annotate` also where it has none.
+    The digest of an image covers its masks too. Loading an image raises XaibenchError if its masks are of another
+    photo, `annotate` also if it has no masks.
     """
 
     def __init__(self, dataset: Dataset, masks: Masks):
@@ -29,7 +29,7 @@ class WithMasks(Wrapped):
         self.knows = dataset.knows | {"objects"}
 
     def load(self, image_id: str) -> Sample:
-        """The sample, with a digest that names the masks too."""
+        """The sample, with a digest that covers the masks too."""
         sample = super().load(image_id)
         return replace(sample, digest=self._digest(image_id, sample.digest))
 
@@ -42,7 +42,7 @@ class WithMasks(Wrapped):
         return [*self.dataset.pieces(), Piece("masks", self.masks.path, len(self.masks.entries))]
 
     def annotate(self, image_id: str) -> Annotation:
-        """What the data set knows about the image, and the masks among its objects."""
+        """The data set's annotations of the image, with the masks among its objects."""
         level, made = self.masks.header.maker, self.masks.load(image_id)
         known = self.annotated(image_id, self.masks.header.side)
         if level in known.objects:
@@ -51,11 +51,11 @@ class WithMasks(Wrapped):
 
     def check(self, image_ids: Sequence[str]) -> None:
         """Raises XaibenchError where images have no masks here."""
-        lacking = sum(image_id not in self.masks.entries for image_id in image_ids)
-        if lacking:
+        missing = sum(image_id not in self.masks.entries for image_id in image_ids)
+        if missing:
             header = self.masks.header
             raise XaibenchError(
-                f"{lacking} of {len(image_ids)} images have no masks in {self.masks.path}; make them by "
+                f"{missing} of {len(image_ids)} images have no masks in {self.masks.path}; make them by "
                 f"`xaibench masks make --dataset {header.dataset['name']} --with {header.maker} "
                 f"--images {len(image_ids)} --out {self.masks.path}`, with the settings of the others"
             )
@@ -73,7 +73,7 @@ class WithMasks(Wrapped):
 
 
 def made_from(card: DatasetCard) -> dict[str, Any]:
-    """What masks must share with a data set to be masks of its images as displayed."""
+    """The fields in which masks and a data set must agree, so that the masks are of its displayed images."""
     return {
         "name": card.name, "version": card.version, "source": registry.source(card),
         "geometry": card.geometry.key_fields,
@@ -83,10 +83,10 @@ def made_from(card: DatasetCard) -> dict[str, Any]:
 def with_masks(card: DatasetCard, dataset: Dataset, path: Path) -> WithMasks:
     """A data set with the masks at a path; raises XaibenchError for masks of another data set or other sizes."""
     masks = Masks(path)
-    ours, theirs = made_from(card), masks.header.dataset
-    if theirs.get("name") != card.name:
-        raise XaibenchError(f"--masks {path} are of data set {theirs.get('name')}, not {card.name}")
-    other = [name for name in ours if theirs.get(name) != ours[name]]
+    expected, stored = made_from(card), masks.header.dataset
+    if stored.get("name") != card.name:
+        raise XaibenchError(f"--masks {path} are of data set {stored.get('name')}, not {card.name}")
+    other = [name for name in expected if stored.get(name) != expected[name]]
     if other or masks.header.side != card.geometry.crop:
         what = other[0] if other else "size"
         raise XaibenchError(f"--masks {path} are of another {what} of {card.name}; make them again for this one")
@@ -94,5 +94,5 @@ def with_masks(card: DatasetCard, dataset: Dataset, path: Path) -> WithMasks:
 
 
 def mask_key_fields(dataset: Dataset) -> dict[str, Any]:
-    """What keys say of the masks that a data set was given; empty for one without."""
+    """The part of keys about the masks of --masks; empty for a data set without."""
     return dataset.masks.header.key_fields if isinstance(dataset, WithMasks) else {}

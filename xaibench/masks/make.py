@@ -1,8 +1,7 @@
-"""`xaibench masks make`: the masks of a data set's images, made once, and what is missing only."""
+"""`xaibench masks make`: makes the missing masks of a data set's images."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from xaibench.errors import XaibenchError
 from xaibench.files import make_folder, plain
 from xaibench.home import home
 from xaibench.locks import claim
+from xaibench.masks.config import MasksConfig
 from xaibench.masks.dataset import made_from
 from xaibench.masks.maker import USUAL, Maker, Tools, make_maker
 from xaibench.masks.rle import encode
@@ -26,14 +26,14 @@ from xaibench.plugins import add
 from xaibench.progress import Bar, bar
 from xaibench.provenance import command_line
 
-SHARD = 64  # images in a file: what a kill may lose
+SHARD = 64  # images in a file; a killed process loses the masks of at most one file
 
 
 @dataclass(frozen=True)
 class Made:
-    """What `make_masks` left in a folder: of the images asked for, how many masks each has (N,) int64, how many masks
-    were dropped for their size, and how many images were computed now. few: whether the data set has fewer images than
-    were asked for."""
+    """The result of `make_masks`: for the requested images, how many masks each has (N,) int64, how many masks were
+    dropped for their size, and how many images were computed now. few: whether the data set has fewer images than
+    requested."""
 
     path: Path
     header: Header
@@ -43,46 +43,33 @@ class Made:
     few: bool
 
 
-def make_masks(
-    maker: str,
-    *,
-    dataset: str,
-    data_root: str | Path | None = None,
-    dataset_options: dict[str, Any] | None = None,
-    settings: dict[str, Any] | None = None,
-    images: int | None = None,
-    image_size: int | None = None,
-    out: str | Path | None = None,
-    tools: Tools = USUAL,
-    plugins: Iterable[str | Path] = (),
-    cards: Iterable[str | Path] = (),
-    quiet: bool = False,
-    command: str | None = None,
-) -> Made:
+def make_masks(maker: str, *, tools: Tools = USUAL, quiet: bool = False, **fields: Any) -> Made:
+    """As `make_masks_of`, with the fields of `MasksConfig` as arguments."""
+    return make_masks_of(MasksConfig.parse({"maker": maker} | fields), tools, quiet=quiet)
+
+
+def make_masks_of(config: MasksConfig, tools: Tools, *, quiet: bool = False, command: str | None = None) -> Made:
     """Makes masks of the first images of a data set's one list, in the pixels in which they are displayed.
 
-    maker: sam, sam2, slic or annotations; settings are its own. images: how many (None: all). image_size: their side
-    (None: what the data set's card says). out: a folder, by default one below XAIBENCH_HOME for this data set, maker
-    and settings; what it holds already is not made again, except masks of photos that were replaced since. Raises
-    XaibenchError for anything that the user can put right, such as a folder with masks of other settings.
+    What the folder holds already is not made again, except masks of photos that were replaced since; by default the
+    folder is one below XAIBENCH_HOME for this data set, maker and settings. Raises XaibenchError for anything that the
+    user can put right, such as a folder with masks of other settings.
     """
-    add(plugins, cards)
-    card: DatasetCard = registry.card("dataset", dataset).at_size(image_size)
-    options = dataset_options or {}
-    if images is not None and images < 1:
-        raise XaibenchError(f"--images {images}: at least one image is needed")
-    data = open_dataset(card, Path(data_root) if data_root else None, options)
-    by = make_maker(maker, data, card.geometry.crop, settings or {}, tools)
+    add(config.plugins, config.cards)
+    card: DatasetCard = registry.card("dataset", config.dataset).at_size(config.image_size)
+    options, images, out = config.dataset_options, config.images, config.out
+    data = open_dataset(card, config.data_root, options)
+    by = make_maker(config.maker, data, card.geometry.crop, config.settings, tools)
     header = Header(
         maker=by.name, settings=by.settings, side=by.side, weights=by.weights, packages=by.versions, label=by.label,
         dataset=plain(made_from(card) | {"settings": parameters_of(card, options)}),
     )  # fmt: skip
-    folder = Path(out) if out else home() / "masks" / card.name / f"{by.name}-{header.key}"
+    folder = out if out else home() / "masks" / card.name / f"{by.name}-{header.key}"
     if folder.suffix == ".parquet" or folder.is_file():
-        raise XaibenchError(f"--out {folder} is to be a folder, in which masks are files of {SHARD} images each")
+        raise XaibenchError(f"--out {folder} must be a folder, in which masks are stored in files of {SHARD} images")
     make_folder(folder)
     ids = data.image_list(images)
-    doing = f"masks are being made in {folder} right now"
+    doing = f"masks are being made in {folder}"
     with claim(folder / "locks", ["masks"], command or command_line(), doing, ", or choose another --out"):
         known = _known(folder, header)
         missing = _missing(data, ids, known)
@@ -97,26 +84,28 @@ def make_masks(
 
 
 def _known(folder: Path, header: Header) -> Masks | None:
-    """The masks of a folder; raises XaibenchError where they were made in another way than the header says."""
+    """The masks of a folder; raises XaibenchError where they were made with other settings than those of the header."""
     if not any(folder.glob("*.parquet")):
         return None
     known = Masks(folder)
-    theirs, ours = _parts(known.header), _parts(header)
-    other = [name for name in ours if theirs.get(name) != ours[name]]
+    stored, requested = _parts(known.header), _parts(header)
+    other = [name for name in requested if stored.get(name) != requested[name]]
     if other:
         name = other[0]
-        raise XaibenchError(f"{folder} has masks of {name} {theirs.get(name)}, not {ours[name]}; choose another --out")
+        raise XaibenchError(
+            f"{folder} has masks of {name} {stored.get(name)}, not {requested[name]}; choose another --out"
+        )
     return known
 
 
 def _parts(header: Header) -> dict[str, Any]:
-    """What two headers may differ in, by the words for it."""
+    """The fields in which two headers may differ, by their names in messages."""
     data = {f"data set {name}": value for name, value in header.dataset.items()}
     return data | {"maker": header.maker} | header.settings | {"weights": header.weights} | header.packages
 
 
 def _missing(data: Dataset, ids: list[str], known: Masks | None) -> list[str]:
-    """Images without masks, and those whose photo is another by now."""
+    """Images without masks, and those whose photo was replaced."""
     entries = known.entries if known else {}
     return [i for i in ids if i not in entries or data.digest(i) != entries[i].image_digest]
 
@@ -124,7 +113,7 @@ def _missing(data: Dataset, ids: list[str], known: Masks | None) -> list[str]:
 def _fill(
     data: Dataset, by: Maker, header: Header, folder: Path, missing: list[str], known: Masks | None, progress: Bar
 ) -> None:
-    """Makes what is missing, file by file, each of the same images however often this is interrupted."""
+    """Makes missing masks file by file; a file has the same images, however often this is interrupted."""
     order = {image_id: place for place, image_id in enumerate(data.image_list())}
     files: dict[Path, list[str]] = {}
     for image_id in missing:

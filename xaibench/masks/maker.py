@@ -1,4 +1,4 @@
-"""What makes masks: a name, settings with their ranges, and a function from a displayed image to masks."""
+"""Makers of masks: a name, settings with their ranges, and a function from a displayed image to masks."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ MAKERS = {
 
 @dataclass(frozen=True)
 class Setting:
-    """The default of a setting and the range of its numbers; a default of int or text takes no others, None is the
-    height of the image."""
+    """The default of a setting and the range of its values, which have the type of the default; None is the height of
+    the image."""
 
     default: float | int | str | None
     low: float = 0
     high: float = float("inf")
 
-    def validate_attributions(self, name: str, value: Any, side: int) -> Any:
+    def validate(self, name: str, value: Any, side: int) -> Any:
         """A value that is allowed, None taken as the default; raises XaibenchError for others."""
         value = value if value is not None else (side if self.default is None else self.default)
         whole = not isinstance(self.default, float)
@@ -49,7 +49,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Tools:
-    """What a maker may use that changes no mask but by rounding, and where its network's weights are.
+    """Settings that change masks only by rounding, and the place of the network's weights.
 
     model: a folder or a name of the Hugging Face Hub, None for the maker's own; download: whether it may be fetched;
     device; chunk: points in one pass.
@@ -68,7 +68,7 @@ class Maker(ABC):
     """Makes the masks of images of one data set.
 
     Every maker has the setting min_area, the share of the image below which a mask is dropped. weights is the digest of
-    its network's, label the maker in words.
+    its network's weights, label a description of the maker.
     """
 
     name: ClassVar[str]
@@ -83,11 +83,11 @@ class Maker(ABC):
             if name not in known:
                 raise XaibenchError(f"masks by {self.name} have no setting {name!r}; they have {', '.join(known)}")
         self.dataset, self.side, self.tools, self.label = dataset, side, tools, self.name
-        self.settings = {name: s.validate_attributions(name, settings.get(name), side) for name, s in known.items()}
+        self.settings = {name: s.validate(name, settings.get(name), side) for name, s in known.items()}
         self.prepare()
 
     def prepare(self) -> None:
-        """Opens what is needed; raises XaibenchError where it is missing. Nothing here takes a model."""
+        """Loads a network or a package; raises XaibenchError where it is missing. This default refuses --model."""
         if self.tools.model is not None:
             raise XaibenchError(f"masks by {self.name} are made without a network; leave out --model")
 
@@ -97,7 +97,7 @@ class Maker(ABC):
 
     @property
     def versions(self) -> dict[str, str]:
-        """The versions of the packages that decide what a mask is."""
+        """The versions of the packages that masks depend on."""
         return {name: version(name) for name in self.packages}
 
 
@@ -116,4 +116,4 @@ def needed(module: str, extra: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise XaibenchError(f"masks by {extra} need a package more: pip install 'xaibench[{extra}]'") from error
+        raise XaibenchError(f"masks by {extra} need another package: pip install 'xaibench[{extra}]'") from error

@@ -39,7 +39,7 @@ class Sam(Maker):
         "box_nms_thresh": Setting(0.7, 0, 1),
     }
     usual: ClassVar[str] = "facebook/sam-vit-huge"
-    kinds: ClassVar[tuple[str, ...]] = ("sam",)  # what config.json may call the network
+    kinds: ClassVar[tuple[str, ...]] = ("sam",)  # values of `model_type` in config.json
     network: ClassVar[str] = "SamModel"
     processor: ClassVar[str] = "SamImageProcessor"
 
@@ -69,7 +69,8 @@ class Sam(Maker):
         return np.concatenate([nothing, *(np.asarray(mask, dtype=bool)[None] for mask in found)])
 
     def _opened(self, transformers: Any, folder: Path) -> Any:
-        """The pipeline of a folder's network; raises XaibenchError where that is another or lacks weights."""
+        """The pipeline of a folder's network; raises XaibenchError for another kind of network, or where weights are
+        missing."""
         try:
             config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
             if config.model_type not in self.kinds:
@@ -82,16 +83,16 @@ class Sam(Maker):
             raise
         except Exception as error:  # transformers raises many kinds for files that it cannot use
             raise XaibenchError(f"--model {folder} cannot be opened as {self.name}: {one_line(error, 200)}") from error
-        lacking = sorted({*notes["missing_keys"], *(name for name, *_ in notes["mismatched_keys"])})
-        if lacking:
-            raise XaibenchError(f"--model {folder} has no fitting weights for {lacking[0]} ({len(lacking)} in all)")
+        missing = sorted({*notes["missing_keys"], *(name for name, *_ in notes["mismatched_keys"])})
+        if missing:
+            raise XaibenchError(f"--model {folder} has no fitting weights for {missing[0]} ({len(missing)} in all)")
         return transformers.pipeline(
             "mask-generation", model=network.eval(), image_processor=processor, device=self.tools.device
         )
 
 
 class Sam2(Sam):
-    """SAM 2, asked in the same way; the paper used the first."""
+    """SAM 2, prompted in the same way; the paper used the first version."""
 
     name: ClassVar[str] = "sam2"
     usual: ClassVar[str] = "facebook/sam2.1-hiera-large"
@@ -101,7 +102,8 @@ class Sam2(Sam):
 
 
 def _folder(model: str, download: bool) -> Path:
-    """The folder with a network: one that is named, or that of a name in the Hub's cache, fetched where allowed."""
+    """The folder with a network: a given folder, or that of a name in the Hub's cache, fetched where this is
+    allowed."""
     if Path(model).is_dir():
         return Path(model)
     from huggingface_hub import snapshot_download
@@ -127,14 +129,14 @@ def _digest(folder: Path) -> str:
 
 @contextmanager
 def _silent(transformers: Any) -> Iterator[None]:
-    """Neither bars nor advice by transformers, which would stand among our own."""
-    words = transformers.utils.logging
-    level, bars = words.get_verbosity(), words.is_progress_bar_enabled()
-    words.set_verbosity_error()
-    words.disable_progress_bar()
+    """Turns off progress bars and messages of transformers, which would be mixed with those of xaibench."""
+    logging = transformers.utils.logging
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
     try:
         yield
     finally:
-        words.set_verbosity(level)
+        logging.set_verbosity(level)
         if bars:
-            words.enable_progress_bar()
+            logging.enable_progress_bar()

@@ -1,4 +1,4 @@
-"""Superpixels as masks, where no network can be had: SLIC, Achanta et al. 2012, by scikit-image."""
+"""Superpixels as masks, where no network is available: SLIC, Achanta et al. 2012, by scikit-image."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from xaibench.masks.maker import Maker, Setting, needed
 
 
 class Slic(Maker):
-    """The superpixels of an image: every pixel in one, of nearly the same colour, and none an object.
+    """The superpixels of an image: each pixel is in one, of nearly the same colour. They are not objects.
 
-    Settings: segments, about how many; compactness, near space against near colour; sigma in pixels of the blur before.
+    Settings: segments, the approximate number; compactness, the weight of distance in space against that of colour;
+    sigma, in pixels, of the blur before.
     """
 
     name: ClassVar[str] = "slic"

@@ -1,4 +1,4 @@
-"""Masks of a data set's images in Parquet: a row for each image, and a header that says how they were made."""
+"""Masks of a data set's images in Parquet: a row for each image, and a header that records how they were made."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ class Header:
     """How masks were made: everything that can change one, except which image.
 
     maker names the level of objects that they become; settings are the maker's; weights: the digest of its network's,
-    "" for none; packages: versions of what it is made of; dataset: name, version, source, settings and geometry; side:
-    height and width of the masks, those of displayed images. label says maker and network in words.
+    "" for none; packages: versions of the packages that it uses; dataset: name, version, source, settings and geometry;
+    side: height and width of the masks, those of displayed images. label describes maker and network.
     """
 
     maker: str
@@ -52,14 +52,14 @@ class Header:
 
     @property
     def key_fields(self) -> dict[str, Any]:
-        """What keys of results hash; the images' digests name the masks themselves."""
+        """The part of keys of results; the digests of images cover the masks themselves."""
         return {
             "maker": self.maker, "settings": self.settings, "weights": self.weights, "packages": self.packages,
         }  # fmt: skip
 
     @property
     def key(self) -> str:
-        """16 hex digits that tell these masks from those of other settings or another data set."""
+        """16 hex digits that differ from those of masks with other settings or of another data set."""
         return digest(self.key_fields | {"dataset": self.dataset})
 
     @classmethod
@@ -86,8 +86,8 @@ class Header:
 
 @dataclass(frozen=True)
 class Entry:
-    """What is known of an image's masks without reading them: the file, the digests of the image and of the masks, how
-    many there are, and how many were dropped for their size."""
+    """The record of an image's masks, without the masks: the file, the digests of the image and of the masks, how many
+    there are, and how many were dropped for their size."""
 
     path: Path
     image_digest: str
@@ -99,7 +99,7 @@ class Entry:
 class Masks:
     """Masks in Parquet, at `path`: a file, or a folder of such files (all with the same header).
 
-    entries has what is known of each image, by id. Raises XaibenchError where there are none, and for other files.
+    entries are the records of images by id. Raises XaibenchError where there are none, and for other files.
     """
 
     def __init__(self, path: str | Path):
@@ -111,7 +111,9 @@ class Masks:
         self.entries: dict[str, Entry] = {}
         for file in files:
             if Header.read(file) != self.header:
-                raise XaibenchError(f"{files[0]} and {file.name} hold masks that were made in two ways; part them")
+                raise XaibenchError(
+                    f"{files[0]} and {file.name} have masks that were made in different ways; separate them"
+                )
             columns = _read(file, INDEX).to_pydict().values()
             for image_id, image_digest, masks, dropped, named in zip(*columns, strict=True):
                 if image_id in self.entries:
@@ -145,15 +147,15 @@ def row(image_id: str, image_digest: str, counts: list[list[int]], dropped: int)
 
 
 def add_rows(path: Path, header: Header, rows: Iterable[dict[str, Any]], order: dict[str, int]) -> None:
-    """Puts rows into a file beside those that it has, in place of those of the same images, as a whole or not at all.
+    """Adds rows to a file, in place of those of the same images, completely or not at all.
 
-    order: the place of each image. The same rows make the same file, in however many steps they come.
+    order: the place of each image. The same rows make the same file, in however many steps they are added.
     """
     known = {known["image_id"]: known for known in (_read(path, SCHEMA.names).to_pylist() if path.exists() else ())}
     known |= {new["image_id"]: new for new in rows}
     ordered = sorted(known.values(), key=lambda row: (order.get(row["image_id"], len(order)), row["image_id"]))
-    words = json.dumps(plain({"version": VERSION} | asdict(header)), sort_keys=True)
-    table = pa.Table.from_pylist(ordered, schema=SCHEMA.with_metadata({HEADER_KEY: words.encode()}))
+    text = json.dumps(plain({"version": VERSION} | asdict(header)), sort_keys=True)
+    table = pa.Table.from_pylist(ordered, schema=SCHEMA.with_metadata({HEADER_KEY: text.encode()}))
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd")
     write_atomic(path, buffer.getvalue())

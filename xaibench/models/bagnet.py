@@ -1,7 +1,7 @@
 """BagNets: the logits of an image are the mean of the logits of its patches. Brendel and Bethge 2019.
 
-A ResNet-50 whose 3x3 convolutions, at most one a stage, have no padding: a position of the last map sees a square of 9,
-17 or 33 pixels and nothing else. Names of parameters are those of the published weights.
+A ResNet-50 whose 3x3 convolutions, at most one a stage, have no padding: the receptive field of a position of the last
+map is a square of 9, 17 or 33 pixels. Names of parameters are those of the published weights.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ WIDE_STAGES = {9: 2, 17: 3, 33: 4}  # stages that begin with a 3x3 convolution, 
 
 
 class Bottleneck(nn.Module):
-    """Convolutions of 1x1, kernel x kernel and 1x1 without padding; the shortcut is the upper left of what they see."""
+    """Convolutions of 1x1, kernel x kernel and 1x1 without padding; the shortcut is the upper left part of their
+    input."""
 
     def __init__(self, taken: int, width: int, kernel: int, stride: int):
         super().__init__()
@@ -70,7 +71,7 @@ class BagNet(nn.Module):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         for block in self._blocks():
-            nn.init.zeros_(block.bn3.weight)  # a branch adds nothing at first, as in our other ResNets
+            nn.init.zeros_(block.bn3.weight)  # a branch adds nothing at first, as in the other ResNets here
 
     def _blocks(self) -> list[Bottleneck]:
         return list(chain(self.layer1, self.layer2, self.layer3, self.layer4))
@@ -97,12 +98,12 @@ class BagNet(nn.Module):
         return self.fc(x.mean((2, 3)))
 
     def patch_logits(self, features: Tensor, classes: Tensor) -> Tensor:
-        """Logits (N, len(classes), h, w) of every patch, of the maps (N, K, h, w) that `layer4` gives."""
+        """Logits (N, len(classes), h, w) of every patch, from the maps (N, K, h, w) of `layer4`."""
         return F.conv2d(features, self.fc.weight[classes, :, None, None], self.fc.bias[classes])
 
 
 def _reach(convolution: nn.Conv2d) -> int:
-    """How many positions a convolution sees beside the first, in each direction."""
+    """The side of a convolution's receptive field, minus one."""
     return (convolution.kernel_size[0] - 1) * convolution.dilation[0]
 
 

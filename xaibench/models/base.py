@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,10 +13,9 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Encoding:
-    """From displayed pixels to what is attributed: (pixels / 255 - mean) / std per channel.
+    """From displayed pixels to the encoded image, which is explained: (pixels / 255 - mean) / std per channel.
 
-    complement appends 1 - x for each channel x, as B-cos networks see images: six channels, of which none is dark
-    wherever the colour is.
+    complement appends 1 - x for each channel x, as in the input of B-cos networks: six channels.
     """
 
     mean: tuple[float, ...]
@@ -33,14 +33,14 @@ class Encoding:
         return self.of_pixels(pixels).contiguous(memory_format=torch.channels_last)
 
     def of_pixels(self, pixels: Tensor) -> Tensor:
-        """Encoded (..., C, H, W) of floating point pixels (..., colours, H, W), those of images in [0, 1]."""
+        """Encoded images (..., C, H, W) of floating point pixels (..., colours, H, W) in [0, 1]."""
         mean, std = (torch.tensor(v).to(pixels)[:, None, None] for v in (self.mean, self.std))
         encoded = (pixels - mean) / std
         return torch.cat([encoded, 1 - encoded], -3) if self.complement else encoded
 
     def of_change(self, change: Tensor) -> Tensor:
-        """What a change of pixels (..., colours, H, W) adds to the encoded image (..., C, H, W): 1 - x falls by what x
-        rises."""
+        """The change of the encoded image (..., C, H, W) by a change of pixels (..., colours, H, W): 1 - x changes by
+        the opposite of x."""
         encoded = change / torch.tensor(self.std).to(change)[:, None, None]
         return torch.cat([encoded, -encoded], -3) if self.complement else encoded
 
@@ -52,9 +52,29 @@ class Encoding:
 
     @property
     def key_fields(self) -> dict[str, Any]:
-        """What keys hash."""
+        """The part of keys."""
         complement = {"complement": True} if self.complement else {}
         return {"mean": list(self.mean), "std": list(self.std)} | complement
+
+
+@dataclass(frozen=True)
+class ModelView:
+    """What evidence knows of a model besides its network.
+
+    cam_layer: the module whose maps class activation methods use. probability: what makes a logit a probability,
+    `softmax` or `sigmoid`. zero (C,): the zero baseline in encoded space, by default zeros. stages: paths of modules by
+    the name of a stage. encoding: how pixels became inputs, None where that is unknown.
+    """
+
+    cam_layer: nn.Module | None = None
+    probability: str = "softmax"
+    zero: Tensor | None = None
+    stages: Mapping[str, str] = field(default_factory=dict)
+    encoding: Encoding | None = None
+
+
+NOTHING_KNOWN = ModelView()
+"""Of a network about which nothing but its passes is known."""
 
 
 @dataclass
@@ -62,7 +82,7 @@ class Model:
     """A network ready to be explained: evaluation mode, parameters frozen.
 
     cam_layer is a module path inside net, "" where there is no spatial map; cam_grid is the height and width of its map
-    at the data set's image size. classes is the number of its logits. notes say what was done to the architecture (a
+    at the data set's image size. classes is the number of its logits. notes describe changes of the architecture (a
     dilated last stage). stages are module paths by the name of a stage, where attributions may be taken.
     """
 
@@ -86,13 +106,18 @@ class Model:
         return self.net.get_submodule(self.cam_layer) if self.cam_layer else None
 
     @property
+    def view(self) -> ModelView:
+        """What evidence knows of this model besides its network."""
+        return ModelView(self.cam_module, self.probability, self.encoding.zero, self.stages, self.encoding)
+
+    @property
     def label(self) -> str:
-        """The model in words: its name, its weights, the size of its last map, what was done to it."""
+        """A description of the model: its name, its weights, the size of its last map, changes of the architecture."""
         grid = [f"last map {self.cam_grid[0]}x{self.cam_grid[1]}"] if self.cam_layer else []
-        words = [*([self.weights["label"]] if self.weights else []), *grid, *self.notes]
-        return f"{self.name} ({', '.join(words)})" if words else self.name
+        details = [*([self.weights["label"]] if self.weights else []), *grid, *self.notes]
+        return f"{self.name} ({', '.join(details)})" if details else self.name
 
     def freeze(self, device: torch.device | str, dtype: torch.dtype) -> Model:
-        """Moves to a device and dtype, into evaluation mode, and takes the gradients off the parameters."""
+        """Moves to a device and dtype, into evaluation mode, and turns off gradients of the parameters."""
         self.net.to(device=device, dtype=dtype, memory_format=torch.channels_last).eval().requires_grad_(False)
         return self

@@ -1,8 +1,8 @@
 """B-cos networks, built of the modules of the package `bcos`. Böhle et al. 2024, https://arxiv.org/abs/2306.10898.
 
-A B-cos layer gives w.x |cos(w, x)| for unit vectors w: linear in its input once the cosine is held. There are no
-activation functions and no biases but that of the logits, so a whole network is linear in the image once all such
-factors are held.
+A B-cos layer computes w.x |cos(w, x)| for unit vectors w: linear in its input if the cosine is constant. There are no
+activation functions and no biases except that of the logits, so a whole network is linear in the image if all such
+factors are constant.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from xaibench.errors import XaibenchError
 
-MISSING = "B-cos networks need packages more: pip install 'xaibench[bcos]'"
+MISSING = "B-cos networks need more packages: pip install 'xaibench[bcos]'"
 
 
 def convolution_class(num_classes: int) -> type[nn.Module]:
@@ -27,7 +27,7 @@ def convolution_class(num_classes: int) -> type[nn.Module]:
     not installed.
     """
     if num_classes < 2:
-        raise XaibenchError(f"B-cos networks tell two or more classes apart, not {num_classes}")
+        raise XaibenchError(f"B-cos networks need two or more classes, not {num_classes}")
     try:
         from bcos.modules import BcosConv2d
     except ImportError as error:
@@ -70,7 +70,7 @@ def build(num_classes: int, builder: str) -> nn.Module:
 
 
 def patch_norms(inputs: Tensor, convolution: nn.Conv2d) -> Tensor:
-    """Norms (N, 1, h, w) of the patches that a convolution sees of inputs (N, C, H, W), with 1e-6 under the root.
+    """Norms (N, 1, h, w) of the patches of inputs (N, C, H, W) under a convolution, with 1e-6 under the root.
 
     In float32 at least, also under autocast, as the package's own are.
     """

@@ -1,4 +1,5 @@
-"""From a model's card to its network: builders of xaibench, of plug-ins, and finished networks that bring weights."""
+"""From a model's card to its network: builders of xaibench, of plug-ins, and finished networks with weights of their
+own."""
 
 from __future__ import annotations
 
@@ -16,28 +17,29 @@ from xaibench.models.state import StateFile, tensors_digest
 
 
 def brings_weights(card: ModelCard) -> bool:
-    """Whether a model is a network that is ready when it is built: it is finished, and its card names no file."""
+    """Whether the builder of a model returns a network with weights: it is finished, and its card has no file of
+    weights."""
     return is_finished(card) and not (card.plain and card.plain.file)
 
 
 def is_finished(card: ModelCard) -> bool:
-    """Whether a model's classes are fixed, since its builder asks for no number of classes."""
-    return not _asks_for_classes(registry.load(card), card)
+    """Whether a model's classes are fixed: its builder does not take the number of classes."""
+    return not _takes_class_count(registry.load(card), card)
 
 
 def build_network(card: ModelCard, num_classes: int) -> nn.Module:
-    """The network of a card in evaluation mode; one that brings its weights may have another number of classes.
+    """The network of a card in evaluation mode; a finished network may have another number of classes.
 
-    Raises XaibenchError where somebody else's builder fails or gives no network.
+    Raises XaibenchError where a builder outside of xaibench fails or returns no network.
     """
     build = registry.load(card)
     try:
         if isinstance(build, nn.Module):
             net = copy.deepcopy(build)  # small images change networks in place
         else:
-            asked = {"num_classes": num_classes} if "num_classes" in _parameters(build) else {}
-            first = [num_classes] if _asks_for_classes(build, card) and not asked else []
-            net = build(*first, **asked, **card.parameters)
+            keywords = {"num_classes": num_classes} if "num_classes" in _parameters(build) else {}
+            first = [num_classes] if _takes_class_count(build, card) and not keywords else []
+            net = build(*first, **keywords, **card.parameters)
     except Exception as error:
         if isinstance(error, XaibenchError) or card.target.startswith("xaibench."):
             raise
@@ -50,9 +52,9 @@ def build_network(card: ModelCard, num_classes: int) -> nn.Module:
 
 
 def validate_classes(card: ModelCard, net: nn.Module, inputs: Tensor) -> int:
-    """The number of classes that a network tells apart, by one pass of inputs (1, C, H, W).
+    """The number of classes of a network, by one pass of inputs (1, C, H, W).
 
-    Raises XaibenchError where it cannot take them, or does not give logits (1, K).
+    Raises XaibenchError where the network does not accept them, or does not return logits (1, K).
     """
     side = f"{inputs.shape[2]}x{inputs.shape[3]}"
     try:
@@ -69,18 +71,19 @@ def validate_classes(card: ModelCard, net: nn.Module, inputs: Tensor) -> int:
 
 
 def attention_in(net: nn.Module) -> str:
-    """The kind of a network's first module with attention over positions, whose tokens are no convolutional map; ""."""
+    """The type of a network's first module with attention over positions, whose tokens are no convolutional map, or
+    ""."""
     kinds = (type(m).__name__ for m in net.modules() if "Attention" in type(m).__name__ or hasattr(m, "qkv"))
     return next(kinds, "")
 
 
 def own_state(card: ModelCard, net: nn.Module) -> StateFile:
-    """The weights that a finished network brings, as if read from a file of the model's name."""
+    """The weights of a finished network, as if read from a file with the model's name."""
     tensors = {name: tensor.detach().clone() for name, tensor in net.state_dict().items()}
     return StateFile(Path(card.name), tensors, tensors_digest(tensors), {})
 
 
-def _asks_for_classes(build: object, card: ModelCard) -> bool:
+def _takes_class_count(build: object, card: ModelCard) -> bool:
     """Whether a builder takes the number of classes: a parameter `num_classes`, or a first one without a default."""
     if isinstance(build, nn.Module):
         return False

@@ -1,8 +1,8 @@
-"""Larger last maps for small images: the last reduction of a network is undone and what follows is dilated.
+"""Larger last maps for small images: the last reduction of a network is undone and later layers are dilated.
 
-At 64x64 pixels the last stage of a ResNet gives 2x2 positions, too coarse to rank 16 cells. With the last stride taken
-out and later kernels dilated, every position still sees what it saw, there are four times as many of them, and weight
-shapes do not change (what torchvision calls replace_stride_with_dilation, here for any network).
+At 64x64 pixels the last stage of a ResNet gives 2x2 positions, too coarse to rank 16 cells. With the last stride
+removed and later kernels dilated, every position keeps its receptive field, there are four times as many of them, and
+weight shapes do not change (torchvision's replace_stride_with_dilation, here for any network).
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from xaibench.models.probe import look, map_size
 
 
 def dilate_last_stage(net: nn.Module, cam_layer: str, inputs: Tensor, grid: int) -> int:
-    """Changes a network in place until the map of its CAM layer is at least grid x grid; returns how often it had to.
+    """Changes a network in place until the map of its CAM layer is at least grid x grid; returns the number of changes.
 
-    Stops early when there is no reduction left that it can undo; `map_size` tells what was reached.
+    Stops early when no reduction is left that can be undone; `map_size` returns the size that was reached.
     """
     times = 0
     while min(map_size(net, cam_layer, inputs)) < grid and _undo_last_reduction(net, cam_layer, inputs):
@@ -69,5 +69,5 @@ def _dilate(convolution: nn.Conv2d) -> None:
 
 
 def sample_input(channels: int, side: int) -> Tensor:
-    """One encoded image of zeros (1, C, H, W) to look at a network with."""
+    """One encoded image of zeros (1, C, H, W), for trial passes of a network."""
     return torch.zeros(1, channels, side, side)

@@ -1,6 +1,6 @@
-"""A network that sees the cells of a grid one by one, and whose logits are those of one cell.
+"""A network that processes the cells of a grid one by one, and whose logits are those of one cell.
 
-What stands elsewhere in the grid cannot influence them, by construction.
+The other cells cannot influence them, by construction.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ class Disconnected(nn.Module):
 
     The maps that `layer`, a path in net ("" for none), gives for the cells pass through the module `stage` as one map
     of the grid, (N, K, cells * h, cells * w), and go on cell by cell: `stage` is the CAM layer of this network, and
-    `joined_at` gives such a module for any other layer. output picks the logits out of what net returns. Tokens pass as
-    the map of their patches. Every cell is an input of the real network, which stays as it is.
+    `joined_at` gives such a module for any other layer. output selects the logits from the output of net. Tokens are
+    handled as the map of their patches. Every cell is an input of the original network, which is not changed.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Disconnected(nn.Module):
         return logits.unflatten(0, (-1, self.cells**2))[:, self.own]
 
     def _pass_on(self, stage: nn.Module, module: nn.Module, args: tuple, output: object) -> Tensor | None:
-        """The maps of the cells as they come out of a stage; what is no map stays as it is."""
+        """The maps of the cells after a stage; other outputs are not changed."""
         if isinstance(output, Tensor) and output.ndim == 3 and self.layout:
             return self.layout.with_map(output, self._pass_on(stage, module, args, self.layout.to_map(output)))
         if not isinstance(output, Tensor) or output.ndim != 4:

@@ -1,4 +1,4 @@
-"""Fetching published weights: only when asked, once, checked, whole or not at all."""
+"""Fetching published weights: only with --download, once, checked, completely or not at all."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CHUNK = 1 << 20
 
 
 def stored_at(url: str) -> Path:
-    """Where the file of a URL is kept: under its own name, in a folder of this URL alone, since hubs call every file
+    """The place of the file of a URL: under its own name, in a folder of this URL alone, since hubs name every file
     `model.safetensors`."""
     folder = hashlib.sha256(url.encode()).hexdigest()[:12]
     return home() / "downloads" / folder / Path(urllib.parse.urlsplit(url).path).name
@@ -39,12 +39,12 @@ def address(weights: PublishedWeights) -> tuple[str, str]:
 
 
 def fetch(url: str, path: Path, sha256: str = "") -> Path:
-    """The file at `path`, downloaded from a URL where it is not there yet.
+    """The file at `path`, downloaded from a URL if it does not exist yet.
 
-    sha256 is the hash of the whole file or the beginning of it; "" is the one that the server sends with a redirect, as
-    Hugging Face does, and checks nothing where there is none. Shows a bar in MiB. Raises XaibenchError, and leaves no
-    file, when the server refuses, sends a web page, sends less than it announced, the hash differs, or the file cannot
-    be written.
+    sha256 is the hash of the file or the beginning of it; with "" the hash is used that the server sends with a
+    redirect, as Hugging Face does, and nothing is checked if it sends none. Shows a bar in MiB. Raises XaibenchError,
+    and leaves no file, when the server refuses, sends a web page, sends less than it announced, the hash differs, or
+    the file cannot be written.
     """
     if path.is_file():
         return path
@@ -77,22 +77,22 @@ def fetch(url: str, path: Path, sha256: str = "") -> Path:
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follows redirects, and notes the sha256 of the file that one of them tells in `X-Linked-Etag`; "" where none."""
+    """Follows redirects, and records the sha256 of the file from the header `X-Linked-Etag`; "" where there is none."""
 
     sha256 = ""
 
     def redirect_request(self, req, fp, code, msg, headers, newurl) -> urllib.request.Request | None:
-        told = re.fullmatch(r'"?([0-9a-f]{64})"?', headers.get("X-Linked-Etag", ""))
-        self.sha256 = told[1] if told else self.sha256
+        announced = re.fullmatch(r'"?([0-9a-f]{64})"?', headers.get("X-Linked-Etag", ""))
+        self.sha256 = announced[1] if announced else self.sha256
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-def _check(url: str, head: bytes, done: int, total: int, digest: str, sha256: str, told: str) -> None:
+def _check(url: str, head: bytes, done: int, total: int, digest: str, sha256: str, announced: str) -> None:
     if head.lstrip()[:15].lower().startswith((b"<!doctype html", b"<html")):
         raise XaibenchError(f"{url} sent a web page, not weights; open it in a browser, and pass the file by --weights")
     if total and done < total:
         raise XaibenchError(f"{url} sent {done} of {total} bytes; try again")
     if not digest.startswith(sha256):
-        raise XaibenchError(f"{url} has sha256 {digest[:16]}..., the card says {sha256[:16]}...; do not use it")
-    if not sha256 and told and digest != told:
-        raise XaibenchError(f"{url} sent sha256 {digest[:16]}..., the server says {told[:16]}...; try again")
+        raise XaibenchError(f"{url} has sha256 {digest[:16]}..., the card has {sha256[:16]}...; do not use it")
+    if not sha256 and announced and digest != announced:
+        raise XaibenchError(f"{url} sent sha256 {digest[:16]}..., the server announced {announced[:16]}...; try again")

@@ -31,16 +31,16 @@ def model_card(name: str) -> ModelCard:
 
 
 def encoding_of(card: ModelCard) -> Encoding:
-    """How the model of a card sees images."""
+    """The encoding of images for the model of a card."""
     return Encoding(card.mean, card.std, card.complement)
 
 
 def build_model(card: ModelCard, num_classes: int, geometry: Geometry, min_cam_grid: int = 0) -> Model:
-    """A model for a data set's class count and image size, without weights unless its builder brings them.
+    """A model for a data set's class count and image size, without weights unless its builder returns them.
 
-    Where the map of the CAM layer is smaller than min_cam_grid, the last stage is dilated, and the notes say so. Raises
-    XaibenchError where the network cannot be built, cannot take such images or has another number of classes (which one
-    that brings its weights may have).
+    Where the map of the CAM layer is smaller than min_cam_grid, the last stage is dilated, which the notes record.
+    Raises XaibenchError where the network cannot be built, does not accept such images or has another number of classes
+    (unless it is finished).
     """
     net = build_network(card, num_classes)
     encoding = encoding_of(card)
@@ -69,13 +69,13 @@ def build_model(card: ModelCard, num_classes: int, geometry: Geometry, min_cam_g
 def open_model(
     card: ModelCard, dataset: DatasetCard, classes: int, choice: str, weights: Callable[[], Path], any_classes: bool
 ) -> tuple[Model, StateFile, int | None]:
-    """The model with its weights, what these were read from, and their number of classes where it is not `classes`.
+    """The model with its weights, the file of the weights, and their number of classes where it is not `classes`.
 
-    weights gives the file of what `choice` asks for; it is not called for a finished network where the choice is
+    weights returns the file of the weights of `choice`; it is not called for a finished network where the choice is
     `plain`. Raises XaibenchError where the weights are for other classes, unless any_classes allows that.
     """
     own = choice == "plain" and brings_weights(card)
-    # a finished network stays as it is: larger last maps would change what it learnt
+    # a finished network is not changed: larger last maps would change its function
     geometry, grid = dataset.geometry, 0 if own else dataset.min_cam_grid
     model = build_model(card, classes, geometry, grid)
     state = own_state(card, model.net) if own else read_state(weights())
@@ -83,7 +83,7 @@ def open_model(
     if other and not any_classes:
         raise XaibenchError(
             f"weights {state.path} are for {other} classes, {dataset.name} has {classes}; "
-            "name weights for these classes, or explain what the model says by --target prediction"
+            "name weights for these classes, or explain the prediction by --target prediction"
         )
     if other and other != model.classes:
         model = build_model(card, other, geometry, grid)
@@ -91,10 +91,11 @@ def open_model(
 
 
 def load_weights(model: Model, state: StateFile, choice: str, card: ModelCard) -> Model:
-    """Loads weights that were read and notes in model.weights its digest, its alignment (or None) and words for titles.
+    """Loads weights that were read, and records in model.weights their digest, alignment (or None) and label for
+    titles.
 
-    The alignment is what xaibench wrote into the file when it trained it, or, for a file of the published name, what
-    the model's card says of it. A network that was trained here has the probability of its loss.
+    The alignment is the one that xaibench wrote into the file after training, or, for a file with the published name,
+    that of the model's card. A network that was trained by xaibench has the probability of its loss.
     """
     load_state(model.net, state, model.name)
     if loss := state.header.get("recipe", {}).get("loss"):
@@ -106,6 +107,6 @@ def load_weights(model: Model, state: StateFile, choice: str, card: ModelCard) -
     kind = kinds[alignment.get("kind", "cell")] if alignment else ""
     made = state.header["task"]["name"] if state.header.get("task") else kind or "plain"
     known = {"plain": made, "aligned": kind, "own": "its own weights"}
-    words = known.get(choice) or f"{kind + ' ' if kind == 'aligned' else ''}weights {state.path.name}"
-    model.weights = {"digest": state.digest, "alignment": alignment, "label": words}
+    label = known.get(choice) or f"{kind + ' ' if kind == 'aligned' else ''}weights {state.path.name}"
+    model.weights = {"digest": state.digest, "alignment": alignment, "label": label}
     return model

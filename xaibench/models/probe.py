@@ -1,4 +1,4 @@
-"""Looking into a network with one pass: where its spatial maps are, and where it shrinks them."""
+"""Inspects a network by one pass: where its spatial maps are, and where their size is reduced."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from xaibench.models.tokens import Layout, layout_of, token_layer, transformer_i
 
 @dataclass(frozen=True)
 class Seen:
-    """One module in one pass: path, height and width of the spatial map it took and gave (None where it has none)."""
+    """One module in one pass: its path, and height and width of the spatial maps of input and output (None for
+    others)."""
 
     path: str
     module: nn.Module
@@ -50,7 +51,7 @@ def _space(value: object, layout: Layout | None) -> tuple[int, int] | None:
 
 
 def last_spatial_layer(net: nn.Module, inputs: Tensor) -> str:
-    """The path of the last module that gives a map larger than one pixel, the outermost of those that end there; "".
+    """The path of the last module that gives a map larger than one pixel, the outermost of those that end there, or "".
 
     >>> import torch; from torchvision.models import resnet18
     >>> last_spatial_layer(resnet18(), torch.zeros(1, 3, 64, 64))
@@ -61,13 +62,14 @@ def last_spatial_layer(net: nn.Module, inputs: Tensor) -> str:
 
 
 def default_cam_layer(net: nn.Module, inputs: Tensor) -> str:
-    """The layer for class activation maps where nobody names one: of a vision transformer `token_layer`, of other
-    networks `last_spatial_layer`."""
+    """The default layer for class activation maps: for vision transformers `token_layer`, for other networks
+    `last_spatial_layer`."""
     return last_spatial_layer(net, inputs) if transformer_in(net) is None else token_layer(net)
 
 
 def map_size(net: nn.Module, layer: str, inputs: Tensor) -> tuple[int, int]:
-    """Height and width of the map, or of the grid of tokens, that a layer gives; (0, 0) for "" and for other layers."""
+    """Height and width of the map, or of the grid of tokens, in the output of a layer; (0, 0) for "" and for other
+    layers."""
     seen = look(net, inputs, layout_of(net, tuple(inputs.shape[2:])))
     sizes = [s.given for s in seen if s.path == layer and s.given is not None]
     return sizes[-1] if layer and sizes else (0, 0)

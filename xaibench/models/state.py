@@ -22,8 +22,8 @@ WRAPPERS = ("state_dict", "model_state_dict", "model", "model_state", "net")
 
 @dataclass(frozen=True)
 class StateFile:
-    """What a file of weights holds: tensors by parameter name, the digest of the file, and what xaibench wrote into it
-    about training and alignment (empty for other people's files)."""
+    """The content of a file of weights: tensors by parameter name, the digest of the file, and the header that xaibench
+    wrote about training and alignment (empty for files from elsewhere)."""
 
     path: Path
     tensors: dict[str, Tensor]
@@ -32,18 +32,18 @@ class StateFile:
 
 
 def check_classes(state: StateFile, classes: Sequence[str], dataset: str) -> None:
-    """Raises XaibenchError where the header of weights names other classes than those of a data set, or in another
-    order; weights of other people name none."""
+    """Raises XaibenchError where the header of weights has other classes than a data set, or another order of them;
+    weights from elsewhere have no classes in their header."""
     known = state.header.get("classes")
     if known is None or list(known) == list(classes):
         return
     place = next(
         (n for n, (a, b) in enumerate(zip(known, classes, strict=False)) if a != b), min(len(known), len(classes))
     )
-    told, here = (f"{names[place]!r}" if place < len(names) else "none" for names in (known, classes))
+    trained, expected = (f"{names[place]!r}" if place < len(names) else "none" for names in (known, classes))
     raise XaibenchError(
-        f"weights {state.path} were trained on other classes than those of {dataset}: class {place} is {told} there, "
-        f"{here} here; name weights for these classes by --weights, or train some by `xaibench train`"
+        f"weights {state.path} were trained on other classes than those of {dataset}: class {place} is {trained} "
+        f"there, {expected} here; name weights for these classes by --weights, or train some by `xaibench train`"
     )
 
 
@@ -60,8 +60,8 @@ def read_state(path: Path) -> StateFile:
 
 
 def read_header(path: Path) -> dict:
-    """What xaibench wrote into a safetensors file about training and alignment, without reading the tensors; empty for
-    other people's files. Raises SafetensorError or ValueError for a file that is no safetensors."""
+    """The header that xaibench wrote into a safetensors file about training and alignment, without reading the tensors;
+    empty for files from elsewhere. Raises SafetensorError or ValueError for a file that is no safetensors."""
     with safe_open(path, framework="pt") as file:
         return json.loads((file.metadata() or {}).get("xaibench", "{}"))
 
@@ -79,12 +79,12 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
             loaded = loaded[wrapper]
     tensors = {k: v for k, v in loaded.items() if isinstance(v, Tensor)} if isinstance(loaded, dict) else {}
     if not tensors:
-        raise XaibenchError(f"weights {path} hold no state dict")
+        raise XaibenchError(f"weights {path} contain no state dict")
     return tensors
 
 
 def _named_as(net: nn.Module, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The same tensors without the prefixes (module., model., ...) that all their names share and the network's not."""
+    """The same tensors without prefixes (module., model., ...) that all their names share and the network's do not."""
     own = list(net.state_dict())
 
     def foreign(prefix: str) -> bool:
@@ -98,41 +98,43 @@ def _named_as(net: nn.Module, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 def load_state(net: nn.Module, state: StateFile, model: str, head: Collection[str] = ()) -> list[str]:
     """Copies weights into a network; raises XaibenchError that names the first keys or shapes that differ.
 
-    Returns the names of tensors that keep their values: those of `head` that the weights have for other classes.
+    Returns the names of tensors that keep their values: those in `head` that have another number of classes.
     """
-    wanted, given = net.state_dict(), _named_as(net, state.tensors)
-    given = {k: v for k, v in given.items() if k in wanted or not k.endswith("num_batches_tracked")}
-    missing = [k for k in wanted if k not in given and not k.endswith("num_batches_tracked")]
-    extra = [k for k in given if k not in wanted]
+    expected, given = net.state_dict(), _named_as(net, state.tensors)
+    given = {k: v for k, v in given.items() if k in expected or not k.endswith("num_batches_tracked")}
+    missing = [k for k in expected if k not in given and not k.endswith("num_batches_tracked")]
+    extra = [k for k in given if k not in expected]
     if missing or extra:
         raise XaibenchError(
             f"weights {state.path} do not fit {model}: " + "; ".join(
-                f"{words} {', '.join(keys[:2])}{f' and {len(keys) - 2} more' if len(keys) > 2 else ''}"
-                for words, keys in (("missing", missing), ("unexpected", extra)) if keys
+                f"{kind} {', '.join(keys[:2])}{f' and {len(keys) - 2} more' if len(keys) > 2 else ''}"
+                for kind, keys in (("missing", missing), ("unexpected", extra)) if keys
             )
         )  # fmt: skip
-    wrong = [k for k in given if given[k].shape != wanted[k].shape]
-    fresh = [k for k in wrong if k in head and given[k].ndim and given[k].shape[1:] == wanted[k].shape[1:]]
+    wrong = [k for k in given if given[k].shape != expected[k].shape]
+    fresh = [k for k in wrong if k in head and given[k].ndim and given[k].shape[1:] == expected[k].shape[1:]]
     wrong = [k for k in wrong if k not in fresh]
     if wrong:
         name, count = wrong[0], class_count(net, state)
-        hint = f": they are for {count} classes, the data set has {wanted[name].shape[0]}" if count else ""
-        shapes = f"{name} is {tuple(given[name].shape)}, not {tuple(wanted[name].shape)}"
+        hint = f": they are for {count} classes, the data set has {expected[name].shape[0]}" if count else ""
+        shapes = f"{name} is {tuple(given[name].shape)}, not {tuple(expected[name].shape)}"
         raise XaibenchError(f"weights {state.path} do not fit {model}{hint} ({shapes})")
     net.load_state_dict({k: v for k, v in given.items() if k not in fresh}, strict=False)
-    return [k for k in wanted if k in fresh]
+    return [k for k in expected if k in fresh]
 
 
 def class_count(net: nn.Module, state: StateFile) -> int | None:
-    """The number of classes of the weights, where that alone keeps them from fitting the network; None otherwise."""
-    wanted, given = net.state_dict(), _named_as(net, state.tensors)
-    wrong = [k for k in given if k in wanted and given[k].shape != wanted[k].shape]
-    counts = {given[k].shape[0] for k in wrong if given[k].ndim and given[k].shape[1:] == wanted[k].shape[1:]}
-    return counts.pop() if len(counts) == 1 and all(given[k].shape[1:] == wanted[k].shape[1:] for k in wrong) else None
+    """The number of classes of the weights, where they differ from the network in that alone; None otherwise."""
+    expected, given = net.state_dict(), _named_as(net, state.tensors)
+    wrong = [k for k in given if k in expected and given[k].shape != expected[k].shape]
+    counts = {given[k].shape[0] for k in wrong if given[k].ndim and given[k].shape[1:] == expected[k].shape[1:]}
+    return (
+        counts.pop() if len(counts) == 1 and all(given[k].shape[1:] == expected[k].shape[1:] for k in wrong) else None
+    )
 
 
 def save_state(net: nn.Module, path: Path, header: dict) -> None:
-    """Writes safetensors with facts about training and alignment in the header, whole or not at all.
+    """Writes safetensors with a header about training and alignment, completely or not at all.
 
     Raises XaibenchError when the disk is full or the folder cannot be written.
     """

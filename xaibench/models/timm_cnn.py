@@ -28,8 +28,8 @@ def build(num_classes: int, architecture: str) -> nn.Module:
     net = timm.create_model(architecture, pretrained=False, num_classes=num_classes)
     if kind := attention_in(net):
         raise XaibenchError(
-            f"timm:{architecture} has attention ({kind}); xaibench takes convolutional networks and plain "
-            "vision transformers from timm"
+            f"timm:{architecture} has attention ({kind}); xaibench supports convolutional networks and plain "
+            "vision transformers of timm"
         )
     return net
 
@@ -38,7 +38,7 @@ def card(name: str) -> ModelCard:
     """The card of `timm:NAME`: its encoding from timm's own configuration, its family, its CAM layer by a probe, its
     stages by `stages_of`.
 
-    Raises XaibenchError for names that timm does not know.
+    Raises XaibenchError for names that timm does not have.
     """
     import timm
 
@@ -59,13 +59,13 @@ def card(name: str) -> ModelCard:
 
 @functools.cache
 def stages_of(architecture: str, side: int) -> dict[str, str]:
-    """Paths of modules of a network of timm by the name of a stage, seen in a pass of images of side x side pixels that
-    computes nothing (the device `meta`).
+    """Paths of modules of a network of timm by the name of a stage, found by a pass of images of side x side pixels
+    that computes nothing (the device `meta`).
 
-    Of what timm lists as feature maps, the last is Final, and those of twice, four and eight times its side are Mid3,
-    Mid2 and Mid1. Of a vision transformer, whose maps all have one size, Mid1, Mid2 and Mid3 are the blocks at a
+    Of the feature maps that timm lists, the last is Final, and those of twice, four and eight times its side are Mid3,
+    Mid2 and Mid1. In a vision transformer, whose maps all have one size, Mid1, Mid2 and Mid3 are the blocks at a
     quarter, half and three quarters of its depth, and Final is the CAM layer. Stages that are no maps are left out, and
-    all of them where the network cannot be seen so.
+    all of them where such a pass fails.
     """
     import timm
 
@@ -75,7 +75,7 @@ def stages_of(architecture: str, side: int) -> dict[str, str]:
             if transformer_in(net) is not None:
                 return _blocks(net)
             seen = look(net, torch.zeros(1, 3, side, side))
-    except Exception:  # whatever a network does that needs numbers
+    except Exception:  # a network may need real numbers in its pass
         return {}
     runs = Counter(s.path for s in seen)
     maps = {s.path for s in seen if s.given and s.given[0] == s.given[1] and runs[s.path] == 1}

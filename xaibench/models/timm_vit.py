@@ -1,4 +1,4 @@
-"""timm's vision transformers: ViT, DeiT and their kin, by the name of their function there."""
+"""timm's vision transformers (ViT, DeiT, DINOv2, FlexiViT and others), by the name of their function in timm."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def build(num_classes: int, architecture: str, **changes: Any) -> nn.Module:
     try:
         net = timm.create_model(architecture, pretrained=False, num_classes=num_classes, **changes)
     except (TypeError, ValueError, AssertionError, RuntimeError) as error:
-        words = ", ".join(f"{name}={value}" for name, value in changes.items())
-        raise XaibenchError(f"timm cannot build {architecture} with {words}: {one_line(error, 300)}") from error
+        given = ", ".join(f"{name}={value}" for name, value in changes.items())
+        raise XaibenchError(f"timm cannot build {architecture} with {given}: {one_line(error, 300)}") from error
     if transformer_in(net) is None:
         raise XaibenchError(f"{architecture} of timm is no vision transformer")
     return net

@@ -1,5 +1,5 @@
-"""Vision transformers as timm builds them, and those of the package bcos: where the tokens of patches lie, and which
-tokens the head reads."""
+"""Vision transformers of timm and of the package bcos: the layout of their tokens, and the tokens that the head
+reads."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PARTS = ("patch_embed", "blocks", "num_prefix_tokens")
 
 @dataclass(frozen=True)
 class Layout:
-    """How tokens (N, T, D) lie: `prefix` of them (class, registers) first, then those of a grid, row by row."""
+    """The layout of tokens (N, T, D): `prefix` of them (class, registers) first, then those of a grid, row by row."""
 
     prefix: int
     grid: tuple[int, int]
@@ -43,12 +43,12 @@ class Layout:
 
 
 def transformer_in(net: nn.Module) -> nn.Module | None:
-    """The vision transformer that a network is or holds, told by the parts that timm's have; None without one."""
+    """The vision transformer in a network (or the network itself), found by the parts of timm's; None without one."""
     return next((m for m in net.modules() if all(hasattr(m, part) for part in PARTS)), None)
 
 
 def layout_of(net: nn.Module, size: tuple[int, int]) -> Layout | None:
-    """How a network's tokens lie for images of size (H, W); None for networks without a vision transformer."""
+    """The layout of a network's tokens for images of size (H, W); None for networks without a vision transformer."""
     vit = transformer_in(net)
     if vit is None:
         return _pooled_layout(net, size)
@@ -61,16 +61,17 @@ def layout_of(net: nn.Module, size: tuple[int, int]) -> Layout | None:
 
 
 def _pooled_layout(net: nn.Module, size: tuple[int, int]) -> Layout | None:
-    """Of a transformer of the package bcos, which has tokens of patches only, for images of any size."""
+    """The layout of a transformer of the package bcos, which has tokens of patches only, for images of any size."""
     embedding = next((m.to_patch_embedding for m in net.modules() if hasattr(m, "to_patch_embedding")), None)
     sides = next((m.axes_lengths for m in embedding if hasattr(m, "axes_lengths")), None) if embedding else None
     return Layout(0, (size[0] // sides["p1"], size[1] // sides["p2"])) if sides else None
 
 
 def token_layer(net: nn.Module) -> str:
-    """The path of the first norm of a vision transformer's last block, the usual layer for class activation maps; "".
+    """The path of the first norm of a vision transformer's last block, the usual layer for class activation maps, or
+    "".
 
-    Behind it only attention carries what patches say to the class token, and the gradient on them vanishes.
+    After it only attention passes information from patches to the class token, and the gradient on patches is zero.
     """
     vit = transformer_in(net)
     norm = getattr(vit.blocks[-1], "norm1", None) if vit is not None and len(vit.blocks) else None

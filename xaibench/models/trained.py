@@ -1,4 +1,4 @@
-"""Models that were trained here: folders under XAIBENCH_HOME, named by model, data set and the hash of the recipe."""
+"""Models trained by xaibench: folders under XAIBENCH_HOME, named by model, data set and the hash of the recipe."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from xaibench.models.state import read_header
 
 @dataclass(frozen=True)
 class TrainedWeights:
-    """A file of weights and what its header says: model, dataset, alignment (or None), recipe, seed, metrics."""
+    """A file of weights and its header: model, dataset, alignment (or None), recipe, seed, metrics."""
 
     path: Path
     header: dict
 
 
 def recipe_key(header: dict) -> str:
-    """12 hex digits that name a training: the hash of everything that was decided before it began."""
+    """12 hex digits that identify a training: the hash of its header before the training begins."""
     return hashlib.blake2b(json.dumps(header, sort_keys=True).encode(), digest_size=6).hexdigest()
 
 
 def folder_of(header: dict) -> Path:
-    """Where the training described by these facts lives."""
+    """The folder of the training with this header."""
     task = header.get("task")
     kind = task["name"] if task else "aligned" if header["alignment"] else "plain"
     name = f"{header['model']}-{header['dataset']}-{kind}-{recipe_key(header)}".replace(":", "-").replace("/", "-")
@@ -37,7 +37,7 @@ def folder_of(header: dict) -> Path:
 def trained_weights(model: str, dataset: str, source: str | None = None) -> list[TrainedWeights]:
     """All finished trainings of a model on a data set, newest last; files that cannot be read are left out.
 
-    source names the model's code (None: any): what was trained before a plug-in was edited is another model's.
+    source identifies the model's code (None: any): weights from before an edit of a plug-in belong to another model.
     """
     found = []
     for path in sorted((home() / "models").glob("*/weights.safetensors"), key=lambda p: p.stat().st_mtime):

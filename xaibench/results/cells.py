@@ -9,9 +9,9 @@ from typing import Any
 
 from xaibench.hashing import digest
 
-# What describes a part and changes no number, so that better words never orphan stored rows.
-CONTEXT_WORDS = frozenset({"label"})
-METHOD_WORDS = frozenset({"label", "kind"})
+# Descriptions, which change no number and are not hashed, so that a better text does not change keys.
+CONTEXT_LABELS = frozenset({"label"})
+METHOD_LABELS = frozenset({"label", "kind"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,13 +20,13 @@ class Cell:
 
     Args:
         context: protocol, dataset, model, weights, profile (dicts with a `name`; weights with a `kind`), seed,
-            precision. Plain JSON values only. A part's `label` is its description in words and is not hashed.
-        method: name, version, parameters, source; `label` and `kind` (method, variant, control or oracle) are words
-            and are not hashed. None for protocols that judge no attribution method.
+            precision. Plain JSON values only. A part's `label` is its description and is not hashed.
+        method: name, version, parameters, source; `label` and `kind` (method, variant, control or oracle) are not
+            hashed. None for protocols that evaluate no attribution method.
         registered: when a store first saw the cell (ISO, UTC); None before.
 
-    Raises ValueError for NaN and infinities and TypeError for what JSON cannot hold, both when the key is asked for.
-    Two cells are equal when their keys are.
+    Raises ValueError for NaN and infinities and TypeError for values that JSON does not have, both when the key is
+    read. Two cells are equal when their keys are.
     """
 
     context: dict[str, Any]
@@ -36,7 +36,7 @@ class Cell:
     @cached_property
     def key(self) -> str:
         """16 hex digits over context and method."""
-        return digest({"context": _hashed_context(self.context), "method": _without(self.method, METHOD_WORDS)})
+        return digest({"context": _hashed_context(self.context), "method": _without(self.method, METHOD_LABELS)})
 
     @cached_property
     def board(self) -> str:
@@ -58,8 +58,8 @@ class Cell:
     @property
     def title(self) -> str:
         """Method and context in one line."""
-        words = describe(self.context)
-        return words if self.method is None else f"{self.method_name} · {words}"
+        description = describe(self.context)
+        return description if self.method is None else f"{self.method_name} · {description}"
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Cell) and other.key == self.key
@@ -69,12 +69,12 @@ class Cell:
 
 
 def metric_declaration(protocol: dict[str, Any], metric: str) -> dict[str, Any]:
-    """What a context's protocol says of one of its metrics: range, undefined_cost, and higher_is_better (None where it
+    """The declaration of a metric in a context's protocol: range, undefined_cost, and higher_is_better (None where it
     has no better end).
 
     A further metric is declared by its name, or by a pattern such as `stage-*`.
     """
-    declared = {name: words for name, words in (protocol.get("further") or {}).items() if fnmatchcase(metric, name)}
+    declared = {name: one for name, one in (protocol.get("further") or {}).items() if fnmatchcase(metric, name)}
     return next(iter(declared.values()), protocol)
 
 
@@ -109,14 +109,14 @@ def _part(part: dict[str, Any] | None) -> str:
 
 def _model(context: dict[str, Any]) -> str:
     model, weights = context.get("model"), context.get("weights") or {}
-    words = _part(model)
+    label = _part(model)
     kind = weights.get("label") or weights.get("kind")
-    return f"{words} ({kind})" if kind and words and not (model or {}).get("label") else words
+    return f"{label} ({kind})" if kind and label and not (model or {}).get("label") else label
 
 
 def _hashed_context(context: dict[str, Any]) -> dict[str, Any]:
-    return {key: _without(part, CONTEXT_WORDS) for key, part in context.items()}
+    return {key: _without(part, CONTEXT_LABELS) for key, part in context.items()}
 
 
-def _without(part: Any, words: frozenset[str]) -> Any:
-    return {key: value for key, value in part.items() if key not in words} if isinstance(part, dict) else part
+def _without(part: Any, labels: frozenset[str]) -> Any:
+    return {key: value for key, value in part.items() if key not in labels} if isinstance(part, dict) else part

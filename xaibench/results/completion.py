@@ -1,4 +1,4 @@
-"""What is complete: a pure function of stored rows, result keys and a list of images, which anyone may evaluate."""
+"""Which results are complete: a pure function of stored rows, result keys and a list of images."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from xaibench.results.store import Store
 
 
 def missing_images(keys: Iterable[str], images: Collection[str], done: Mapping[str, Set[str]]) -> dict[str, set[str]]:
-    """The images of a list that each result key lacks; keys that lack none are left out.
+    """The images of a list for which each result key has no rows; keys with all rows are left out.
 
     done: the images of which each key has rows.
     """
@@ -19,9 +19,10 @@ def missing_images(keys: Iterable[str], images: Collection[str], done: Mapping[s
 
 
 class Completion:
-    """What a results folder has of some result keys, and what it lacks; what others add meanwhile is seen by `refresh`.
+    """The results that a folder has for some result keys, and those that are missing; `refresh` reads what other
+    processes have added meanwhile.
 
-    Files are written once, so each is read once. maps: also the kept maps are asked for, where they are to be kept.
+    Files are written once, so each is read once. maps: where maps are kept too, an image is done only with its maps.
     """
 
     def __init__(self, store: Store, keys: Iterable[str], images: Iterable[str], maps: MapStore | None = None):
@@ -44,6 +45,6 @@ class Completion:
             self._seen |= set(files)
 
     def missing(self, images: Iterable[str] | None = None) -> dict[str, set[str]]:
-        """The images that each key lacks, of the whole list or of these; keys that lack none are left out."""
+        """The missing images of each key, of the whole list or of these; keys without missing images are left out."""
         done = {key: self._rows[key] & self._maps[key] for key in self.keys} if self.maps else self._rows
         return missing_images(self.keys, self.images if images is None else list(images), done)

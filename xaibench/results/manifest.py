@@ -1,4 +1,4 @@
-"""The record of one run: the command, what it was to compute, with what, how long it took, and how it ended."""
+"""The record of one run: its command and request, versions and device, how long it took, and how it ended."""
 
 from __future__ import annotations
 
@@ -28,24 +28,25 @@ def new_run_id() -> str:
 
 @dataclass
 class RunManifest:
-    """One run, kept as runs/<run>.json. Change its fields and `save` as often as there is something to say.
+    """One run, stored as runs/<run>.json. Change its fields and `save` after each change.
 
     Args:
         command: the exact command (`command_line`); given again it computes only what is missing.
-        config: the request in plain values, fields that are as by default left out; None in records of before 0.2.
-        objects: what of it was an object of a Python session, such as `model Net`; no command can name these.
-        protocols, boards, cells: names and keys of what was asked for.
+        config: the request in plain values, without fields that have their defaults; None in records made before 0.2.
+        objects: parts of the request that were objects of a Python session, such as `model Net`; a command cannot name
+            these.
+        protocols, boards, cells: names and keys of what was requested.
         images: {"list": hash of `Store.save_list`, "count": its length}.
-        classes: names of the data set's classes by index, so that boards can say them without the data.
-        status: running, complete, partial (its part of the images is there, parts of others are not), interrupted or
+        classes: names of the data set's classes by index, so that boards can show them without the data.
+        status: running, complete, partial (its own part of the images is complete, other parts are not), interrupted or
             failed.
         started, finished: ISO times, UTC; seconds: wall time of computing.
         device, precision, batch_size, chunk_size, workers: as used, after `auto` was decided.
         accuracy: {"correct": int, "images": int} of the model over the evaluated images.
         forward_equivalents: passes per image, all methods together.
-        training: what is known about the model's training here, or None.
-        fitted: what protocols chose on held-out images, such as a threshold, by cell.
-        masks: how the masks of all objects were made that --masks named, or None.
+        training: the record of the model's training by xaibench, or None.
+        fitted: settings that protocols chose on held-out images, such as a threshold, by cell.
+        masks: how the masks of --masks were made, or None.
         warnings: lines shown to the user; skipped: {method: reason}.
     """
 
@@ -93,7 +94,7 @@ class RunManifest:
 
     @classmethod
     def load(cls, path: Path) -> RunManifest:
-        """The manifest in a file; unknown fields, of a newer xaibench, are left out.
+        """The manifest in a file; unknown fields, as those of a newer xaibench, are left out.
 
         Raises XaibenchError naming the file if it is not a manifest.
         """
@@ -103,7 +104,7 @@ class RunManifest:
             raise XaibenchError(f"{path} is not the record of a run; move it out of the results folder")
         config = content.get("config")
         if config is not None and (not isinstance(config, dict) or len(json.dumps(config)) > LARGEST_CONFIG):
-            raise XaibenchError(f"{path} holds no request of a run; move it out of the results folder")
+            raise XaibenchError(f"{path} contains no request of a run; move it out of the results folder")
         return cls(**{name: value for name, value in content.items() if name in names})
 
 

@@ -1,4 +1,4 @@
-"""Attribution maps kept beside the rows, when asked for: `maps/<cell>/<batch>.safetensors`."""
+"""Attribution maps that a run with `--keep-maps` stores: `maps/<cell>/<batch>.safetensors`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class MapStore:
         self.root = root / "maps"
 
     def save(self, cell: str, image_ids: Sequence[str], targets: Tensor, maps: Tensor) -> Path:
-        """Keeps maps (P, 1, H, W) of a cell, one file for the batch, whole or not at all."""
+        """Stores maps (P, 1, H, W) of a cell, one file for the batch, completely or not at all."""
         names = [f"{i}{SEPARATOR}{t}" for i, t in zip(image_ids, targets.tolist(), strict=True)]
         tensors = {name: m[0].detach().cpu().float().contiguous() for name, m in zip(names, maps, strict=True)}
         batch = hashlib.blake2b("\n".join(names).encode(), digest_size=8).hexdigest()
@@ -37,7 +37,7 @@ class MapStore:
 
     @staticmethod
     def images(path: Path) -> set[str]:
-        """The ids of the images whose maps a file holds."""
+        """The ids of the images whose maps are in a file."""
         with safe_open(path, framework="pt") as file:
             return {name.rpartition(SEPARATOR)[0] for name in file.keys()}  # noqa: SIM118  (not a mapping)
 

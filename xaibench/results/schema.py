@@ -40,37 +40,37 @@ SCHEMA = pa.schema(
     metadata={VERSION_KEY: str(SCHEMA_VERSION).encode()},
 )
 
-# What each column says, for the reference.
+# The meaning of each column, for the reference.
 MEANINGS = {
     "cell": "key of the cell: everything that can change a number, except which image",
     "image_id": "POSIX path relative to the data root, or the name of a drawn image",
-    "image_digest": "hash of the image's source; a replaced photo is noticed",
+    "image_digest": "hash of the image's source, by which a replaced photo is detected",
     "target": "class index that is explained",
     "unit": "what is scored: an image, a class in it, or an instance",
     "metric": "name of the score, such as `spearman`",
     "score": "the score; null where undefined",
-    "status": "whether the score is defined, or whose fault it is that it is not",
+    "status": "`ok`, or why the score is undefined: `undefined-map` or `undefined-reference`",
     "prediction": "class index that the model predicts",
     "label": "class index of the image's own class; null in rows stored before it was recorded (schema 1)",
     "correct": "whether the explained class, where that is a predicted one, or else `prediction`, is among the labels "
     "of the image; null where nothing is predicted, where the model's classes are not the data's, and in rows of "
     "schema 1",
-    "protocol": "name of the protocol; for reading, keys are in `cell`",
+    "protocol": "name of the protocol, for readers; the key is `cell`",
     "dataset": "name of the data set",
     "model": "name of the model",
     "reference_model": "name of the second model, where a protocol compares two",
-    "method": "name of the method; null where a protocol judges none",
+    "method": "name of the method; null for a protocol without methods",
 }
 
 
 def _without_answers(table: pa.Table) -> pa.Table:
-    """Version 1 did not say what the image's own class is, nor whether the model is right: both are null."""
+    """Version 1 recorded neither the image's own class nor whether the model is correct: both are null."""
     for name in ("label", "correct"):
         table = table.append_column(SCHEMA.field(name), pa.nulls(table.num_rows, SCHEMA.field(name).type))
     return table
 
 
-# {version: function from a table of that version to one of the next}; an entry joins with each new version.
+# {version: function from a table of that version to one of the next}; each new version adds an entry.
 UPGRADES: dict[int, Callable[[pa.Table], pa.Table]] = {1: _without_answers}
 
 
@@ -104,7 +104,7 @@ def row_table(rows: Sequence[Mapping[str, Any]] | Mapping[str, Any]) -> pa.Table
 
 
 def faults(table: pa.Table) -> list[tuple[str, pa.ChunkedArray]]:
-    """The rules of single rows: for each, its words and a boolean column that is true where it is broken."""
+    """The rules of single rows: for each, its text and a boolean column that is true where it is broken."""
     score, status = table["score"], table["status"]
     ok = pc.equal(status, "ok")
     infinite = pc.fill_null(pc.invert(pc.is_finite(score)), False)

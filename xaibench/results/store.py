@@ -1,4 +1,5 @@
-"""A results folder: cells, rows, runs and image lists, safe against kills, full disks and simultaneous runs."""
+"""A results folder: cells, rows, runs and image lists, safe when runs are killed, disks are full, or several runs write
+at once."""
 
 from __future__ import annotations
 
@@ -37,7 +38,7 @@ class Store:
 
     @classmethod
     def create(cls, root: str | Path) -> Store:
-        """The store at `root`, made if it is not there, and proved to be writable before hours are spent.
+        """The store at `root`, made if it does not exist; that it is writable is tested at once, before a long run.
 
         Raises XaibenchError when a file is in the way, the folder is read-only or the disk is full.
         """
@@ -52,16 +53,16 @@ class Store:
 
     @classmethod
     def open(cls, root: str | Path) -> Store:
-        """The store at `root`, for reading; XaibenchError that says what to do if there is none."""
+        """The store at `root`, for reading; raises XaibenchError with advice if there is none."""
         store = cls(root)
         if not store.root.is_dir():
             raise XaibenchError(f"no results in {root}: name their folder with --out, or make some with `xaibench run`")
         if not all((store.root / folder).is_dir() for folder in ("rows", "cells")):
-            raise XaibenchError(f"{root} is not a results folder (it lacks rows/ and cells/); name one with --out")
+            raise XaibenchError(f"{root} is not a results folder (it has no rows/ and cells/); name one with --out")
         return store
 
     def register(self, cells: Iterable[Cell]) -> None:
-        """Keep what each key hashed, in clear. Known cells stay as old as they are; changed words are renewed."""
+        """Store the content that each key hashes. Known cells keep their date; changed labels are updated."""
         for cell in cells:
             path = self.root / "cells" / f"{cell.key}.json"
             since = datetime.now(UTC).isoformat()
@@ -88,10 +89,10 @@ class Store:
         return dict(sorted(cells.items(), key=lambda item: item[1].registered or ""))
 
     def save_list(self, image_ids: Sequence[str]) -> str:
-        """Keep a list of image ids, in order, under its own hash, which is returned."""
+        """Store a list of image ids, in order, under its own hash, which is returned."""
         image_ids = list(image_ids)
         if len(set(image_ids)) != len(image_ids):
-            raise ValueError("an image list names an image twice")
+            raise ValueError("an image list contains an image twice")
         name = digest(image_ids)
         path = self.root / "lists" / f"{name}.json"
         if not path.exists():
@@ -99,7 +100,7 @@ class Store:
         return name
 
     def load_list(self, name: str) -> list[str]:
-        """The image ids kept under a hash; XaibenchError if they are missing or no longer have that hash."""
+        """The image ids stored under a hash; XaibenchError if they are missing or no longer have that hash."""
         path = self.root / "lists" / f"{name}.json"
         image_ids = read_json(path)
         if not isinstance(image_ids, list) or digest(image_ids) != name:
@@ -121,7 +122,7 @@ class Store:
         return path
 
     def shards(self) -> list[Path]:
-        """The shards in the order of their writing; leftovers of killed runs are not among them."""
+        """The shards in the order in which they were written, without temporary files of killed runs."""
         return sorted((self.root / "rows").glob("*.parquet"))
 
     def done(self, keys: Iterable[str], shards: Sequence[Path] | None = None) -> dict[str, set[str]]:
@@ -145,7 +146,7 @@ class Store:
             for image_id, content in zip(*(pairs[name].to_pylist() for name in pairs.column_names), strict=True):
                 if digests.setdefault(image_id, content) != content:
                     raise XaibenchError(
-                        f"{self.root} holds rows of two different images called {image_id}; "
+                        f"{self.root} has rows of two different images with the id {image_id}; "
                         "was the photo replaced? use another --out for the new one"
                     )
         return digests
@@ -153,9 +154,9 @@ class Store:
     def rows(self, keys: Iterable[str] | None = None, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """Stored rows of the given cells (default: all), without copies that simultaneous runs may have left.
 
-        Of rows with the same identity in several shards those of the oldest shard stay. `target`, `prediction` and
+        Of rows with the same identity in several shards those of the oldest shard are kept. `target`, `prediction` and
         `label` are nullable integers, `correct` is a nullable boolean, an undefined `score` is NaN. `columns` limits
-        what is read and returned.
+        the columns that are read and returned.
         """
         columns = list(columns or SCHEMA.names)
         needed = list(dict.fromkeys([*columns, *IDENTITY]))
@@ -169,21 +170,21 @@ class Store:
         self, columns: list[str], keys: Iterable[str] | None, shards: Sequence[Path] | None = None
     ) -> Iterator[pa.RecordBatch]:
         """The stored rows in batches, projected and filtered while reading, older schemas upgraded on the way."""
-        wanted = None if keys is None else ds.field("cell").isin(pa.array(sorted(keys), pa.string()))
+        selection = None if keys is None else ds.field("cell").isin(pa.array(sorted(keys), pa.string()))
         shards = self.shards() if shards is None else shards
         old = {path: version for path in shards if (version := self._version(path)) != SCHEMA_VERSION}
         current = [str(path) for path in shards if path not in old]
         try:
             if current:
                 source = ds.dataset(current, schema=SCHEMA, format="parquet")
-                yield from source.to_batches(columns=columns, filter=wanted)
+                yield from source.to_batches(columns=columns, filter=selection)
             for path, version in old.items():
                 table = upgrade(pq.read_table(path, partitioning=None), version)
-                table = table if wanted is None else table.filter(wanted)
+                table = table if selection is None else table.filter(selection)
                 table = table.append_column(SHARD, pa.array([str(path)] * table.num_rows, pa.string()))
                 yield from table.select(columns).to_batches()
         except (pa.ArrowException, OSError) as error:
-            # Arrow does not say which file it was; where all can be read the fault is not theirs.
+            # Arrow does not name the file; if all files can be read, the error has another cause.
             damaged = [path for path in shards if not _readable(path)]
             if not damaged:
                 raise
@@ -210,7 +211,7 @@ def _readable(path: Path) -> bool:
 def _unreadable(path: Path, root: Path) -> XaibenchError:
     return XaibenchError(
         f"{path} is not a whole Parquet file; `xaibench validate {root}` lists all such files, "
-        "and after removing them the same run command computes what they held"
+        "and after removing them the same run command computes their rows again"
     )
 
 

@@ -1,4 +1,4 @@
-"""Everything that can be wrong with a results folder, found without changing it."""
+"""Checks of a results folder, which is not changed."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from xaibench.errors import XaibenchError, one_line
 from xaibench.hashing import digest
 from xaibench.results.cells import Cell, metric_declaration
+from xaibench.results.completion import missing_images
 from xaibench.results.manifest import RunManifest
 from xaibench.results.schema import IDENTITY, check_schema, faults, upgrade
 from xaibench.results.store import Store
@@ -23,7 +24,7 @@ TOLERANCE = 1e-5  # relative, between two computations of the same row
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong: the file, relative to the results folder, a word for its kind, and what it is."""
+    """One problem: the file, relative to the results folder, the kind of problem, and its description."""
 
     path: str
     kind: str
@@ -35,7 +36,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Validation:
-    """What `inspect` saw: the problems, and how many rows (copies not counted) in how many cells were read."""
+    """The result of `inspect`: the problems, and how many rows (copies not counted) in how many cells were read."""
 
     problems: list[Problem]
     rows: int
@@ -45,8 +46,8 @@ class Validation:
 def validate(root: str | Path) -> list[Problem]:
     """The problems of the results folder at `root`, empty if there are none.
 
-    Kinds: unreadable, schema, row, duplicate, range, digest, orphan (rows without a cell file), cell, list, run.
-    Raises XaibenchError if `root` is no results folder.
+    Kinds: unreadable, schema, row, duplicate, range, digest, orphan (rows without a cell file), cell, list, run. Raises
+    XaibenchError if `root` is not a results folder.
     """
     return inspect(root).problems
 
@@ -122,7 +123,7 @@ def _scores(rows: pd.DataFrame, cells: dict[str, Cell]) -> Iterator[Problem]:
 
 
 def _outside(key: str, rows: pd.DataFrame, bounds: Sequence[float | None]) -> Iterator[Problem]:
-    """The problem of scores of one metric that lie outside what their protocol says."""
+    """The problem of scores of one metric that lie outside the range of their protocol."""
     (low, high), score = bounds, rows["score"]
     outside = pd.Series(False, index=rows.index)
     if low is not None:
@@ -150,14 +151,14 @@ def _copies(rows: pd.DataFrame) -> Iterator[Problem]:
     bad = copies[(copies["high"] - copies["low"] > TOLERANCE * size) | (copies["statuses"] > 1) | twice].reset_index()
     for key, group in bad.groupby("cell"):
         row = group.iloc[0]
-        text = f"{len(group)} rows of cell {key} are stored several times and differ, or lie twice in one shard"
+        text = f"{len(group)} rows of cell {key} are stored several times and differ, or are twice in one shard"
         yield Problem(
             row["shard"], "duplicate", f"{text}; such as image {row['image_id']}: {row['low']:g} and {row['high']:g}"
         )
 
 
 def _contents(rows: pd.DataFrame, cells: dict[str, Cell]) -> Iterator[Problem]:
-    """Images with several contents under one data set, whose options and masks may make it another."""
+    """Images with several contents under one data set; data sets with other options or masks count as different."""
     parts = {key: cell.context.get("dataset", {}) for key, cell in cells.items()}
     keys = {key: digest({k: v for k, v in part.items() if k != "label"}) for key, part in parts.items()}
     rows = rows.assign(data=rows["cell"].map(keys))
@@ -192,12 +193,12 @@ def _run_problems(store: Store, rows: pd.DataFrame, lists: dict[str, list[str]])
         if images is None:
             yield Problem(_name(store, path), "run", f"its image list {run.images.get('list')} is missing or damaged")
             continue
-        missing = {key: len(set(images) - stored.get(key, set())) for key in run.cells}
-        if any(missing.values()):
-            cells = sum(count > 0 for count in missing.values())
+        missing = missing_images(run.cells, images, stored)
+        if missing:
+            count = sum(map(len, missing.values()))
             yield Problem(
                 _name(store, path), "run",
-                f"marked complete, but {sum(missing.values())} images in {cells} of {len(run.cells)} cells lack rows; "
+                f"marked complete, but {count} images in {len(missing)} of {len(run.cells)} cells lack rows; "
                 f"to compute them: {run.command}",
             )  # fmt: skip
 

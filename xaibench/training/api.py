@@ -21,7 +21,7 @@ from xaibench.training.config import TrainingConfig
 from xaibench.training.find import WeightsRequest, find_weights, missing_weights
 from xaibench.training.processes import first_process
 from xaibench.training.recipe import Recipe, recipe_for, recipe_problem
-from xaibench.training.resources import Resources
+from xaibench.training.resources import TrainingResources
 from xaibench.training.transfer import load_start, transferred_weights
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class Training:
         """Where the weights are once it is done."""
         return folder_of(self.key_fields) / "weights.safetensors"
 
-    def run(self, resources: Resources = Resources()) -> Path:  # noqa: B008
+    def run(self, resources: TrainingResources = TrainingResources()) -> Path:  # noqa: B008
         """Trains, unless that is done already, and returns the path of the weights; resumes what was interrupted.
 
         Raises XaibenchError where another process is training the same right now, and where nothing can be written.
@@ -125,7 +125,7 @@ class Training:
         make_folder(folder)
         write_atomic(folder / "training.toml", self.config.to_toml().encode())
 
-    def _train(self, resources: Resources) -> None:
+    def _train(self, resources: TrainingResources) -> None:
         """Trains, and leaves the weights at `path`."""
         import torch
 

@@ -11,7 +11,7 @@ from xaibench.errors import XaibenchError
 from xaibench.training.api import plan_training
 from xaibench.training.guidance.options import GuidedOptions
 from xaibench.training.recipe import expand_recipe
-from xaibench.training.resources import Resources
+from xaibench.training.resources import TrainingResources
 from xaibench.training.subject import Report, Subject, silent
 
 
@@ -27,7 +27,7 @@ class TrainedArm:
     seconds: float
 
 
-def train_arm(subject: Subject, resources: Resources, report: Report = silent) -> TrainedArm:
+def train_arm(subject: Subject, resources: TrainingResources, report: Report = silent) -> TrainedArm:
     """Trains what a request asks for, unless that is done already, from the baseline of the same seed where its recipe
     starts from plain weights.
 
@@ -45,8 +45,8 @@ def train_arm(subject: Subject, resources: Resources, report: Report = silent) -
     return TrainedArm(path, _seconds(path))
 
 
-def _guided(subject: Subject, options: GuidedOptions, resources: Resources, report: Report) -> TrainedArm:
-    from xaibench.training.guidance.search import guide
+def _guided(subject: Subject, options: GuidedOptions, resources: TrainingResources, report: Report) -> TrainedArm:
+    from xaibench.training.guidance_search import guide
 
     search = replace(options.search(), test_images=0)  # a comparison evaluates the weights itself
     outcome = guide(subject, search, resources, report)

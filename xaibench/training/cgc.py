@@ -22,10 +22,10 @@ from xaibench.seeds import derive
 from xaibench.training.classifier import MONITOR, classification_metrics, label_loss, validation_batches
 from xaibench.training.data import TrainingImages, class_counts
 from xaibench.training.feature_map import FeatureMap
-from xaibench.training.lico.losses import unit
 from xaibench.training.processes import check_shares, process_count
 from xaibench.training.recipe import Recipe
 from xaibench.training.task import Objective, Split
+from xaibench.training.vectors import unit
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from xaibench.configuration import Argument, Config
 from xaibench.errors import XaibenchError
@@ -14,6 +14,20 @@ from xaibench.training.tasks import TASKS, parse_options
 
 if TYPE_CHECKING:
     from xaibench.training.task import Task
+
+
+def _whole_or_auto(value: Any) -> Any:
+    """`auto`, or a number from 0, which may be given as text."""
+    number = -1
+    if not isinstance(value, bool) and str(value).isdecimal():
+        number = int(value)
+    if value != "auto" and number < 0:
+        raise ValueError(f"--workers is auto or a number from 0, not {value!r}")
+    return value if value == "auto" else number
+
+
+Workers = Annotated[int | str, BeforeValidator(_whole_or_auto)]
+"""How many processes load images; `auto` depends on the device."""
 
 
 class TrainingConfig(Config):
@@ -47,7 +61,7 @@ class TrainingConfig(Config):
     """auto, cpu, cuda, ..."""
     precision: str = "float32"
     """float32, bfloat16 or float16."""
-    workers: Annotated[int | str, Argument(metavar="auto|N")] = "auto"
+    workers: Annotated[Workers, Argument(metavar="auto|N")] = "auto"
     """Processes that load images."""
     seed: int = Field(0, ge=0)
     """Of initial weights, order and augmentation."""

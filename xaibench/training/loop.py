@@ -28,7 +28,7 @@ from xaibench.seeds import derive, generator
 from xaibench.training.checkpoint import best_epoch, resume, save_epoch
 from xaibench.training.processes import check_shares, mean_values
 from xaibench.training.recipe import Recipe
-from xaibench.training.resources import Resources
+from xaibench.training.resources import TrainingResources
 from xaibench.training.steps import Means, check_finite, ids_in, make_optimizer, validate_terms
 from xaibench.training.task import Objective
 
@@ -64,7 +64,7 @@ def fit(
     *,
     title: str,
     seed: int = 0,
-    resources: Resources = Resources(),  # noqa: B008
+    resources: TrainingResources = TrainingResources(),  # noqa: B008
     keep: Callable[[nn.Module, Trained], None] | None = None,
     before_epoch: Callable[[int], None] | None = None,
 ) -> Trained:
@@ -154,7 +154,7 @@ def fit(
     return trained
 
 
-def _accelerator(resources: Resources, partly: bool) -> Accelerator:
+def _accelerator(resources: TrainingResources, partly: bool) -> Accelerator:
     """The accelerator of a device and a precision; partly: some parameters may get no gradient in a step.
 
     Raises XaibenchError for a precision that nothing is trained in.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Resources:
+class TrainingResources:
     """Processes that load images, the device, the precision of the passes, and whether progress is hidden.
 
     workers: 0 loads in this process. device: a name of torch, such as `cpu`, `cuda`, `cuda:1`. precision: `float32`,

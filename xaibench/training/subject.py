@@ -12,7 +12,7 @@ from xaibench.models.open import model_card
 from xaibench.training.api import Training, plan_training
 from xaibench.training.config import TrainingConfig
 from xaibench.training.find import WeightsRequest, published_weights
-from xaibench.training.resources import Resources
+from xaibench.training.resources import TrainingResources
 
 Report = Callable[[str], None]
 """Is given a line of text about what begins now."""
@@ -44,7 +44,7 @@ class Subject:
         fields = {"task": "classifier", "task_options": {}, "recipe": self.baseline_recipe, "weights": "plain"}
         return plan_training(self.config.with_fields(**fields, seed=seed, name=None))
 
-    def baseline(self, seed: int, resources: Resources, report: Report = silent) -> str:
+    def baseline(self, seed: int, resources: TrainingResources, report: Report = silent) -> str:
         """The weights that the training starts from, as `--weights` takes them: those of the request where it names
         some or the model has some, else those of the baseline, which is trained now where that is not done."""
         config = self.config

@@ -14,7 +14,7 @@ from xaibench.models.state import save_state
 from xaibench.training.head import HeadStage
 from xaibench.training.loop import TIMES, Trained, fit
 from xaibench.training.recipe import Recipe
-from xaibench.training.resources import Resources
+from xaibench.training.resources import TrainingResources
 from xaibench.training.task import Split, Task
 
 
@@ -35,7 +35,7 @@ class TrainingJob:
     head: tuple[str, ...] = ()
 
 
-def train(model: Model, split: Split, job: TrainingJob, resources: Resources = Resources()) -> Path:  # noqa: B008
+def train(model: Model, split: Split, job: TrainingJob, resources: TrainingResources = TrainingResources()) -> Path:  # noqa: B008
     """Trains model.net for a task and writes `weights.safetensors` in the folder of the job.
 
     Call again with the same folder to resume. Returns the path of the weights.

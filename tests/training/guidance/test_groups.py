@@ -11,7 +11,7 @@ import pytest
 
 from xaibench.cli.train.guided_tables import group_table
 from xaibench.training.guidance.groups import group_accuracies, group_metrics, mean_and_deviation, worst_group
-from xaibench.training.guidance.search import Outcome, Point, Run
+from xaibench.training.guidance_search import Outcome, Point, Run
 
 RIGHT = [True, True, False, True, False, False, True, True]
 GROUPS = ["G1", "G1", "G2", "G2", "G3", "G3", "G4", "G3"]

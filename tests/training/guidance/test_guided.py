@@ -25,7 +25,7 @@ from xaibench.training.guidance.losses import energy
 from xaibench.training.guidance.targets import Annotations
 from xaibench.training.loop import fit
 from xaibench.training.recipe import Recipe
-from xaibench.training.resources import Resources
+from xaibench.training.resources import TrainingResources
 from xaibench.training.task import Split
 
 ENCODING = Encoding((0.4, 0.5, 0.6), (0.25, 0.2, 0.3))
@@ -34,7 +34,7 @@ SIDE = 32
 GEOMETRY = Geometry(resize=SIDE, crop=SIDE)
 RECIPE = Recipe.model_validate(Guided.recipe | {"epochs": 3, "batch_size": 8, "learning_rate": 1e-2})
 
-QUIET = Resources(quiet=True)
+QUIET = TrainingResources(quiet=True)
 
 
 def small_model():

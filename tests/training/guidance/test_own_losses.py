@@ -17,7 +17,7 @@ from xaibench.training.guidance.guided import Guided
 from xaibench.training.guidance.localisation import find_loss
 from xaibench.training.loop import fit
 from xaibench.training.recipe import Recipe
-from xaibench.training.resources import Resources
+from xaibench.training.resources import TrainingResources
 from xaibench.training.task import Split
 
 SIDE = 32
@@ -48,7 +48,7 @@ def trained(folder, **settings) -> tuple[dict[str, float], list[torch.Tensor]]:
     model = Model("small", net, Encoding((0.0,) * 3, (1.0,) * 3), "0", (16, 16), 10)
     split = Split(Critters("train", 16, SIDE), Critters("val", 8, SIDE), Geometry(resize=SIDE, crop=SIDE))
     objective = Guided(weight=0.1, **settings).objective(model, split, RECIPE, 0, 0)
-    (epoch,) = fit(objective, RECIPE, folder, title="small", resources=Resources(quiet=True)).history
+    (epoch,) = fit(objective, RECIPE, folder, title="small", resources=TrainingResources(quiet=True)).history
     return epoch, [parameter.detach().clone() for parameter in net.parameters()]
 
 

@@ -122,7 +122,7 @@ def test_the_features_are_those_that_open_clip_gives_with_the_file(hub):
     ("changes", "words"),
     [
         ({"sent": 5000}, r"cannot download|sent 5000 of \d+ bytes; try again"),
-        ({"told": "0" * 64}, r"sent sha256 [0-9a-f]{16}\.\.\., the server says 0000000000000000\.\.\.; try again"),
+        ({"told": "0" * 64}, r"sent sha256 [0-9a-f]{16}\.\.\., the server announced 0000000000000000\.\.\.; try again"),
     ],
 )
 def test_what_is_torn_or_changed_on_the_way_is_not_kept(hub, changes, words, tmp_path):

@@ -11,7 +11,8 @@ from scipy.spatial.distance import cdist
 from scipy.special import softmax
 from scipy.stats import entropy
 
-from xaibench.training.lico.losses import distances, mm_loss, ot_loss, squared_distances, unit
+from xaibench.training.lico.losses import distances, mm_loss, ot_loss, squared_distances
+from xaibench.training.vectors import unit
 
 LOG2 = math.log(2)
 

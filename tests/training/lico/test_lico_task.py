@@ -17,7 +17,7 @@ from xaibench.models.state import read_state
 from xaibench.training.lico.losses import mm_loss, ot_loss
 from xaibench.training.lico.task import Lico
 from xaibench.training.recipe import Recipe
-from xaibench.training.resources import Resources
+from xaibench.training.resources import TrainingResources
 from xaibench.training.task import Split
 from xaibench.training.train import TrainingJob, train
 
@@ -108,7 +108,7 @@ def test_the_scale_stays_in_its_bounds_and_can_come_back(value, bound):
 def trained(folder, task, global_seed=0):
     model = network()
     torch.manual_seed(global_seed)
-    return train(model, SPLIT, TrainingJob(task, RECIPE, folder), Resources(quiet=True))
+    return train(model, SPLIT, TrainingJob(task, RECIPE, folder), TrainingResources(quiet=True))
 
 
 @pytest.mark.process

@@ -12,7 +12,7 @@ from xaibench.errors import XaibenchError
 def adapted(thing: type, method: str) -> Callable[..., Tensor]:
     """A function of evidence that runs a class; its signature lists the parameters that a card may give.
 
-    Raises XaibenchError for classes of neither package, and for those that explain something else than a class score.
+    Raises XaibenchError for classes of neither package, and for those that do not explain the score of a class.
     """
     packages = {base.__module__.split(".")[0] for base in thing.__mro__}
     if "captum" in packages:

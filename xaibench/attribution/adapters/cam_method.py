@@ -15,8 +15,8 @@ from xaibench.attribution.adapters.prepare import prepared
 from xaibench.attribution.evidence import Evidence
 from xaibench.errors import XaibenchError
 
-# They draw nothing and need a few passes per image, whatever the number of channels; all others run pair by pair, from
-# a seed: Score-CAM alone holds one masked image per channel in memory.
+# They draw no random numbers and need a few passes per image, whatever the number of channels; all others run pair by
+# pair, with a seed: Score-CAM, for example, has one masked image per channel in memory.
 BATCHED = frozenset(
     {
         "GradCAM", "GradCAMElementWise", "GradCAMPlusPlus", "XGradCAM", "LayerCAM", "HiResCAM", "EigenCAM",
@@ -33,10 +33,10 @@ GIVEN = frozenset(
 
 
 class ZeroAblation(AblationLayer):
-    """Sets an ablated channel to zero, as the paper does.
+    """Sets an ablated channel to zero, as in the paper.
 
-    The package does so only where the smallest activation is 0; elsewhere it writes ever larger negative numbers, which
-    depend on how many channels share a pass.
+    The package does this only where the smallest activation is 0; elsewhere it writes increasingly negative numbers,
+    which depend on how many channels share a pass.
     """
 
     def __call__(self, inputs: Tensor) -> Tensor:
@@ -48,14 +48,15 @@ class ZeroAblation(AblationLayer):
 
 
 def is_cam(kind: type) -> bool:
-    """Whether a class is called as CAM classes are: made with target layers, called with inputs and targets."""
+    """Whether a class has the interface of CAM classes: constructed with target layers, called with inputs and
+    targets."""
     return "target_layers" in inspect.signature(kind.__init__).parameters and hasattr(kind, "forward")
 
 
 class CamMethod:
-    """A function of evidence (P, 1, H, W) made of a CAM class. Parameters: those of the constructor and of the call.
+    """A function of evidence (P, 1, H, W) that runs a CAM class. Parameters: those of the constructor and of the call.
 
-    Maps come as the package makes them: negative values cut off, resized to the image, scaled to [0, 1].
+    Maps are those of the package: negative values are cut off, resized to the image, scaled to [0, 1].
     """
 
     def __init__(self, kind: type):
@@ -69,11 +70,11 @@ class CamMethod:
         )
 
     def __call__(self, e: Evidence, **parameters: Any) -> Tensor:
-        """Maps (P, 1, H, W) in [0, 1]; raises XaibenchError in one line for whatever the package raises."""
+        """Maps (P, 1, H, W) in [0, 1]; every error of the package becomes an XaibenchError in one line."""
         net = prepared(e)
         layers = [] if issubclass(self.kind, FullGrad) else [net.tap(e.cam_layer)]
         made = {k: v for k, v in parameters.items() if k in self.constructor}
-        asked = {k: v for k, v in parameters.items() if k not in self.constructor}
+        call_arguments = {k: v for k, v in parameters.items() if k not in self.constructor}
 
         def call(pairs: Tensor, chunk: int) -> Tensor:
             given = dict(made)
@@ -84,12 +85,12 @@ class CamMethod:
             with torch.enable_grad():
                 cam = self.kind(net, layers, **given)
                 if "batch_size" not in self.constructor:
-                    cam.batch_size = chunk  # Score-CAM looks for it
+                    cam.batch_size = chunk  # used by Score-CAM
                 inputs, targets = e.inputs[pairs].detach().requires_grad_(), e.targets[pairs].tolist()
                 if "target_idx" in self.call:
-                    found = cam(inputs, None, target_idx=targets[0], **asked)
+                    found = cam(inputs, None, target_idx=targets[0], **call_arguments)
                 else:
-                    found = cam(inputs, [ClassifierOutputTarget(target) for target in targets], **asked)
+                    found = cam(inputs, [ClassifierOutputTarget(target) for target in targets], **call_arguments)
             if len(found) != len(pairs):
                 raise XaibenchError(f"pytorch-grad-cam returned {len(found)} maps for {len(pairs)} pairs")
             return torch.from_numpy(found)[:, None]

@@ -28,7 +28,7 @@ DRAWS_NOTHING = frozenset(
         "LayerGradientXActivation", "LayerIntegratedGradients", "LayerLRP", "InternalInfluence",
     }
 )  # fmt: skip
-# by the adapter, or of no use for images of one network
+# given by the adapter, or not useful for images and one network
 GIVEN = frozenset(
     {
         "self", "model", "forward_func", "layer", "device_ids", "inputs", "target", "additional_forward_args",
@@ -41,12 +41,12 @@ GIVEN = frozenset(
 
 
 class CaptumMethod:
-    """A function of evidence (P, C, h, w) made of an attribution class of captum; raises XaibenchError for classes that
-    explain something else than the score of a class, or images by one another.
+    """A function of evidence (P, C, h, w) that runs an attribution class of captum; raises XaibenchError for classes
+    that do not explain the score of a class, or that explain images by other images of the batch.
 
     Parameters: those of the constructor and of `attribute`; `baselines` is the name of a baseline or a list of names.
-    Besides, Occlusion takes `window` and `stride` (shares of the image's side), what has a feature mask takes `cells`
-    (a side), and LIME takes `ridge` (its penalty) and `kernel_width`.
+    In addition, Occlusion takes `window` and `stride` (shares of the image's side), methods with a feature mask take
+    `cells` (per side), and LIME takes `ridge` (its penalty) and `kernel_width`.
     """
 
     def __init__(self, kind: type[Attribution]):
@@ -73,7 +73,7 @@ class CaptumMethod:
             raise XaibenchError(f"captum's {self.name} wraps another method, which a card cannot name")
 
     def __call__(self, e: Evidence, **parameters: Any) -> Tensor:
-        """Raw attributions (P, C, h, w); raises XaibenchError in one line for whatever captum raises."""
+        """Raw attributions (P, C, h, w); every error of captum becomes an XaibenchError in one line."""
         net = prepared(e, routed=not issubclass(self.kind, LRP))
         if issubclass(self.kind, (ModifiedReluGradientAttribution, GuidedGradCam)):
             _check_relus(net)
@@ -106,7 +106,7 @@ class CaptumMethod:
         return self.kind(net, **given)
 
     def _arguments(self, e: Evidence, pairs: Tensor, chunk: int, parameters: dict[str, Any]) -> dict[str, Any]:
-        """Arguments of `attribute` for some pairs; numbers keep every pass within the chunk where captum lets them."""
+        """Arguments of `attribute` for some pairs; they keep every pass within the chunk where captum allows this."""
         size, channels, count = tuple(e.images.shape[-2:]), e.images.shape[1], len(pairs)
         given: dict[str, Any] = {k: v for k, v in parameters.items() if k in self.call}
         given |= {
@@ -133,7 +133,8 @@ class CaptumMethod:
 
 
 def _check_relus(net: Prepared) -> None:
-    """Guided gradients are defined for ReLUs; where others act too, the map would be a mixture with plain gradients."""
+    """Guided gradients are defined for ReLUs; with other activation functions the map would be a mixture with plain
+    gradients."""
     if not len(net.relus) or net.activations:
         others = f"; this one has {', '.join(sorted(net.activations))}" if net.activations else ""
         raise XaibenchError(f"needs a network whose activation functions are ReLUs{others}")

@@ -1,4 +1,4 @@
-"""DeepLift in captum: a rule for max pools that is complete and looks at one image at a time, and the check of it.
+"""DeepLift in captum: a rule for max pools that is complete and uses one image at a time, and a check of completeness.
 
 captum's own rule spreads the contribution of a window by max_unpool, which overwrites where windows overlap (the stem
 of a ResNet), and takes the gradient of the batch's first image where input and baseline agree.
@@ -48,7 +48,7 @@ SUPPORTED_NON_LINEAR[MaxPool] = max_pool
 
 
 def check(net: Prepared) -> None:
-    """Raises XaibenchError where DeepLift has nothing to do with the score that is explained."""
+    """Raises XaibenchError where DeepLift does not explain the score, which must be a logit."""
     if net.explains != "logit":
         raise XaibenchError(
             "explains logits, not probabilities: with a softmax or sigmoid behind it, it is not complete"
@@ -56,7 +56,7 @@ def check(net: Prepared) -> None:
 
 
 def width(net: Prepared) -> int:
-    """Inputs per pair in a pass; 0 where captum's rules look at other images of the batch."""
+    """Inputs per pair in a pass; 0 where captum's rules use other images of the batch."""
     across = (nn.Softmax, nn.MaxPool1d, nn.MaxPool3d)
     return 0 if any(isinstance(module, across) for module in net.modules()) else 2
 

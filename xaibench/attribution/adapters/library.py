@@ -1,4 +1,4 @@
-"""What both adapters do around a call of somebody else's code: randomness, chatter, errors, hooks."""
+"""Handling of randomness, warnings, errors and hooks around calls of captum and pytorch-grad-cam."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from xaibench.attribution.runner import out_of_memory
 from xaibench.errors import XaibenchError, one_line
 from xaibench.seeds import derive
 
-CHATTER = (  # captum says these on every call; none of them is about what the user did
+CHATTER = (  # warnings of captum at every call, which are not about the user's input
     "Setting (forward, )?backward hooks",
     "Setting forward, backward hooks",
     "Input Tensor \\d+ did not already require gradients",
@@ -28,8 +28,8 @@ CHATTER = (  # captum says these on every call; none of them is about what the u
 
 @contextlib.contextmanager
 def drawing(seed: int, *purpose: object) -> Iterator[None]:
-    """Code that draws from global generators (torch, NumPy, Python) draws from (seed, purpose); they go on afterwards
-    as if nothing had been drawn."""
+    """Code that draws from global generators (torch, NumPy, Python) draws from (seed, purpose); afterwards the
+    generators have their previous states."""
     derived, numpy_state, python_state = derive(seed, *purpose), np.random.get_state(), random.getstate()
     devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
     with torch.random.fork_rng(devices=devices):
@@ -63,11 +63,12 @@ def quiet() -> Iterator[None]:
 def pair_by_pair(
     e: Evidence, name: str, net: Prepared, call: Callable[[Tensor, int], Tensor], *, width: int, draws: bool
 ) -> Tensor:
-    """What `call` returns for all pairs, (P, C, h, w); call(pairs (n,), inputs per pass) runs a library on some.
+    """The results of `call` for all pairs, (P, C, h, w); call(pairs (n,), inputs per pass) runs a library on some
+    pairs.
 
     width: inputs per pair in a pass; 0 runs one pair at a time. draws: the library draws from global generators; every
-    pair then has its own (seed, name, image id). Raises XaibenchError in one line for whatever the library raises; the
-    copy of the network is dropped then, and without hooks in any case.
+    pair then has its own (seed, name, image id). Every error of the library becomes an XaibenchError in one line, and
+    the copy of the network is dropped; its hooks are removed in any case.
     """
     parts, start, ids = [], 0, e.pair_ids
 
@@ -92,5 +93,5 @@ def pair_by_pair(
         forget(e)
         if isinstance(error, RuntimeError) and out_of_memory(error):
             raise
-        words = one_line(error, 300)
-        raise XaibenchError(f"{name} cannot explain this network: {type(error).__name__}: {words}") from error
+        reason = one_line(error, 300)
+        raise XaibenchError(f"{name} cannot explain this network: {type(error).__name__}: {reason}") from error

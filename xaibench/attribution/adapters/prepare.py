@@ -30,7 +30,7 @@ TOLERANCE = {"float32": 1e-4, "float64": 1e-10}  # of the largest logit; reduced
 
 
 class Called(nn.Module):
-    """Stands in the copy for a ReLU or max pool of the network: calls the function, which the copy routes."""
+    """Replaces a ReLU or max pool of the network in the copy: calls the function, which the copy routes."""
 
     def __init__(self, module: nn.ReLU | nn.MaxPool2d):
         super().__init__()
@@ -43,24 +43,25 @@ class Called(nn.Module):
             )  # fmt: skip
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """What the module that it stands for returns, never in place."""
+        """The output of the replaced module, never computed in place."""
         return self.function(inputs)
 
 
 class MaxPool(nn.MaxPool2d):
-    """One max pool of a pass. A type of its own, so that the rule for DeepLift that fits it can be told apart."""
+    """One max pool of a pass. It has its own type, for which the rule of DeepLift is registered."""
 
 
 class Guard(nn.Module):
-    """A CAM layer and what is hooked behind it: float32 for libraries that go through NumPy, and safe from in-place
-    operations of the layers that follow. Tokens are hooked as the map of their patches, which all libraries take."""
+    """A CAM layer, and its output for hooks: float32 for libraries that use NumPy, and protected from in-place
+    operations of the layers that follow. Tokens are shown to hooks as the map of their patches, which all libraries
+    accept."""
 
     def __init__(self, layer: nn.Module, layout: Callable[[], Layout | None]):
         super().__init__()
         self.layer, self.layout, self.tap = layer, layout, Tap()
 
     def forward(self, *args: object, **kwargs: object) -> Tensor:
-        """What the layer returns."""
+        """The output of the layer."""
         output = self.layer(*args, **kwargs)
         if output.ndim == 3 and (layout := self.layout()):
             return layout.with_map(output, self.tap(layout.to_map(output)).to(output.dtype))
@@ -68,7 +69,7 @@ class Guard(nn.Module):
 
 
 class Tap(nn.Module):
-    """Passes a map on, in float32 at least and as a tensor of its own; gradients reach it from every input."""
+    """Returns a map in float32 at least and as a separate tensor; gradients reach it from every input."""
 
     def forward(self, inputs: Tensor) -> Tensor:
         """The map."""
@@ -80,10 +81,10 @@ class Tap(nn.Module):
 class Prepared(nn.Module):
     """The copy as a module from encoded inputs (N, C, H, W) to logits or probabilities (N, K), whose passes count.
 
-    Weights share the memory of the original's, but are no parameters that need gradients; hooks are not copied. The
-    k-th ReLU of a pass is relus[k], the k-th max pool is pools[k]. `activations` are names of other activation
-    functions that ran. With routed=False the modules stay as they are and the weights are copied, for methods that look
-    at (or change) every module.
+    Weights share the memory of the original's, but do not require gradients; hooks are not copied. The k-th ReLU of a
+    pass is relus[k], the k-th max pool is pools[k]. `activations` are names of other activation functions that ran.
+    With routed=False the modules stay as they are and the weights are copied, for methods that use (or change) every
+    module.
     """
 
     def __init__(self, runner: ModelRunner, routed: bool = True):
@@ -127,7 +128,7 @@ class Prepared(nn.Module):
 
     @property
     def outdated(self) -> bool:
-        """Whether the original has got modules since the copy was made."""
+        """Whether modules were added to the original after the copy was made."""
         return len(self._twins) != sum(1 for _ in self.runner.net.modules())
 
     def tap(self, layer: nn.Module | None) -> nn.Module:
@@ -149,7 +150,7 @@ class Prepared(nn.Module):
         return self._taps[id(layer)]
 
     def clean(self) -> None:
-        """Takes every hook off that a library left on the copy; the one that counts stays."""
+        """Removes every hook that a library left on the copy, except the one that counts passes."""
         for module in self.modules():
             for hooks in _hooks(module):
                 hooks.clear()
@@ -157,7 +158,7 @@ class Prepared(nn.Module):
 
 
 class _Routes(TorchFunctionMode):
-    """While it is entered, every call of relu and max_pool2d goes to a module of its own."""
+    """While it is active, every call of relu and max_pool2d goes to a separate module."""
 
     def __init__(self, prepared: Prepared):
         super().__init__()
@@ -193,7 +194,7 @@ class _Routes(TorchFunctionMode):
 
 
 def _alone(module: nn.Module, inputs: Tensor) -> Tensor:
-    """What a module gives, from and as tensors that nothing else uses.
+    """The output of a module, with input and output as tensors that nothing else uses.
 
     captum hooks the tensors themselves: on one that other branches take too (Inception, pre-activation ResNets) it
     would change their gradients, and on one between a ReLU and a max pool its hooks would run in the wrong order.
@@ -203,7 +204,8 @@ def _alone(module: nn.Module, inputs: Tensor) -> Tensor:
 
 
 def prepared(e: Evidence, routed: bool = True) -> Prepared:
-    """The prepared copy of the evidence's network, made and checked once per Passes, explaining the evidence's output.
+    """The prepared copy of the evidence's network, made and checked once per ModelRunner, explaining the evidence's
+    output.
 
     Raises XaibenchError where the network cannot be copied, or the copy does not compute the same.
     """
@@ -221,7 +223,7 @@ def prepared(e: Evidence, routed: bool = True) -> Prepared:
 
 
 def forget(e: Evidence) -> None:
-    """Drops the prepared copies: after an error nobody knows what a library left in them."""
+    """Drops the prepared copies: after an error a library may have left changes in them."""
     for routed in (True, False):
         if gone := e.runner.memo.pop(("prepared", routed), None):
             gone.clean()

@@ -19,7 +19,7 @@ def cell_labels(size: tuple[int, int], cells: int) -> Tensor:
     Raises XaibenchError where a cell would have no pixel.
     """
     if not isinstance(cells, int) or not 1 <= cells <= min(size):
-        raise XaibenchError(f"cells is how many a side an image of {size[0]}x{size[1]} pixels is cut into, not {cells}")
+        raise XaibenchError(f"cells is the number per side of an image of {size[0]}x{size[1]} pixels, not {cells}")
 
     def along(side: int) -> Tensor:
         inner = torch.tensor([i * side // cells for i in range(1, cells)], dtype=torch.int64)
@@ -40,7 +40,7 @@ def window_size(share: float, size: tuple[int, int]) -> tuple[int, int]:
 
 
 def window_labels(window: float, stride: float, size: tuple[int, int]) -> Tensor | None:
-    """(H, W) int64: the window that covers each pixel; None where windows overlap, so that they are no regions."""
+    """(H, W) int64: the window that covers each pixel; None where windows overlap and so are not regions."""
     height, width = window_size(window, size)
     if (height, width) != window_size(stride, size):
         return None

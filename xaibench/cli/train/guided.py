@@ -11,13 +11,13 @@ from xaibench.cli.train.run import model_and_data, resources_of
 from xaibench.training.config import TrainingConfig
 
 if TYPE_CHECKING:
-    from xaibench.training.guidance.search import Outcome
+    from xaibench.training.guidance_search import Outcome
 
 
 def run(config: TrainingConfig, quiet: bool) -> None:
     """Trains with every lambda, prints the front, and where the weights, metrics and figure are."""
     from xaibench.plugins import add
-    from xaibench.training.guidance import search
+    from xaibench.training import guidance_search as search
     from xaibench.training.processes import first_process
     from xaibench.training.subject import Subject
 

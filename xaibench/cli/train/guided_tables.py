@@ -7,7 +7,7 @@ from typing import Any
 
 from xaibench.report.table import Table
 from xaibench.training.guidance.groups import OVERALL, PREFIX, WORST, mean_and_deviation
-from xaibench.training.guidance.search import Outcome, Point, Run
+from xaibench.training.guidance_search import Outcome, Point, Run
 
 BASELINE = "baseline"
 SILENT = 0.25

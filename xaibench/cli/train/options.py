@@ -89,5 +89,5 @@ def request_of(task: str, file: Path | None, values: dict[str, Any]) -> Training
         )
     for name in ("model", "dataset"):
         if name not in fields:
-            raise XaibenchError(f"--{name} is not given; see `xaibench train {task} --help`")
+            raise XaibenchError(f"missing --{name}; see `xaibench train {task} --help`")
     return TrainingConfig.parse(fields, f"--config {file}" if file else "")

@@ -12,7 +12,7 @@ from xaibench.training.config import TrainingConfig
 
 if TYPE_CHECKING:
     from xaibench.training.api import Training
-    from xaibench.training.resources import Resources
+    from xaibench.training.resources import TrainingResources
 
 PROTOCOLS = {"lico": "ses,sch", "cgc": "ses,sch"}
 """The protocols of the paper of a task; ObEy for other tasks, where the data set has masks."""
@@ -42,13 +42,13 @@ def run(config: TrainingConfig, quiet: bool) -> None:
     typer.echo(f"judge it:  xaibench run {protocol} {model_and_data(config, path)}{settings}")
 
 
-def resources_of(config: TrainingConfig, quiet: bool) -> Resources:
+def resources_of(config: TrainingConfig, quiet: bool) -> TrainingResources:
     """The device and the number of loading processes of a request, `auto` decided; raises XaibenchError for others."""
     from xaibench.evaluation.resources import choose_device, choose_workers
-    from xaibench.training.resources import Resources
+    from xaibench.training.resources import TrainingResources
 
     device = choose_device(config.device)
-    return Resources(choose_workers(config.workers, device), device, config.precision, quiet)
+    return TrainingResources(choose_workers(config.workers, device), device, config.precision, quiet)
 
 
 def model_and_data(config: TrainingConfig, weights: Path) -> str:

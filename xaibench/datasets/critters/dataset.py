@@ -27,11 +27,11 @@ class Critters(Dataset):
     split: any word; it is a purpose of the seed, so that "train", "val" and "test" have no scene in common. count: how
     many images. size: height and width in pixels, 32 to 512; a scene is the same at every size.
 
-    rule says what tells the class of a creature:
-    "redundant": body, wings, tail and beak each tell it alone; the head has the body's colour.
-    "one:body", "one:wings", "one:tail", "one:beak": that part tells it, the others are drawn independently.
-    "conjunction": twice the wing shape (0..4) plus the kind of the tail (0 or 1); all else is independent.
-    "background": only the texture of the background tells it; all creatures of a scene then have its label.
+    rule: what determines the class of a creature.
+    - "redundant": body, wings, tail and beak, each of them alone; the head has the body's colour.
+    - "one:body", "one:wings", "one:tail", "one:beak": that part; the others are drawn independently.
+    - "conjunction": twice the wing shape (0..4) plus the kind of the tail (0 or 1); all else is independent.
+    - "background": only the texture of the background; all creatures of a scene then have its label.
 
     background_correlation: the probability (0..1) that a scene has its class's own background rather than any of the
     ten. drop_parts: the probability (0..1) that each of the four informative parts of the labelled creature is left
@@ -118,10 +118,10 @@ class Critters(Dataset):
         """The image without some things, uint8 (size, size, 3); `draw(i)` equals `load(i).image`.
 
         without: parts of the labelled creature ("beak", "body", "head", "wings", "tail", "eyes") and things
-        ("creature:0", "creature:1", "distractor:2"), as many as wanted. Only the pixels of the masks in
-        `annotate` change, and what was hidden behind appears. Each name stands for itself: without "head" the eyes
-        stay where they are, and "body" takes the feet along. A part that was dropped already changes nothing. Raises
-        XaibenchError for a name that is not in the scene.
+        ("creature:0", "creature:1", "distractor:2"), any number of them. Only the pixels of the masks in `annotate`
+        change, and hidden things behind them become visible. Each name is that part alone: without "head" the eyes stay
+        where they are; "body" includes the feet. A part that was dropped already changes nothing. Raises XaibenchError
+        for a name that is not in the scene.
         """
         scene = self.scene(image_id)
         names = frozenset((without,) if isinstance(without, str) else without)

@@ -1,4 +1,4 @@
-"""What else lies about: simple things about one unit wide, none of which says anything about the class."""
+"""Distractors: simple things about one unit wide, which are independent of the class."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Puts a scene together: draws from the dice what is in it and where.
+"""Composes a scene: draws at random what is in it and where.
 
 Each aspect (label, background, company, the looks and the place of each creature, distractors) has dice of its own, so
 that an option which changes one of them leaves the others as they were: dropped parts, for instance, change nothing
@@ -105,7 +105,7 @@ def compose(seed: int, split: str, index: int, rule: str, background_correlation
 
 
 def _company(dice: Dice, label: int, rule: str) -> list[int]:
-    """The labels of further creatures; where the background tells the class, all have the same."""
+    """The labels of further creatures; where the background determines the class, all have the same label."""
     count = 1 + dice.chance(0.3) if dice.chance(0.27) else 0
     labels = []
     for _ in range(count):

@@ -24,7 +24,7 @@ COLOURS: dict[str, Colour] = {
     "blue": (48, 92, 220), "violet": (138, 70, 196),
 }  # fmt: skip
 
-# Part: its ten variants, each one of five shapes in a typical colour. A variant's number is the class that it tells.
+# Part: its ten variants, each one of five shapes in a typical colour. A variant's number is its class.
 # Two classes share at most two shapes and never a part's colour, and no class has one colour twice.
 VARIANTS: dict[str, tuple[tuple[int, str], ...]] = {
     "body": ((0, "red"), (0, "blue"), (1, "yellow"), (1, "violet"), (2, "orange"), (2, "teal"), (3, "pink"),
@@ -86,9 +86,9 @@ def part_looks(dice: Dice, label: int, rule: str) -> dict[str, tuple[int, str]]:
     """The (shape, colour name) of each informative part of a creature of a class."""
     looks = {}
     for part in INFORMATIVE:
-        told = rule in ("redundant", f"one:{part}")
+        informative = rule in ("redundant", f"one:{part}")
         variant = dice.below(10)
-        looks[part] = VARIANTS[part][label if told else variant]
+        looks[part] = VARIANTS[part][label if informative else variant]
     names = tuple(COLOURS)
     wing_colour, tail_colour = dice.pick(names), dice.pick(names)
     if rule == "conjunction":

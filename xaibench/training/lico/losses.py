@@ -13,16 +13,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from xaibench.training.lico.sinkhorn import Transport, sinkhorn
+from xaibench.training.vectors import unit
 
 LOG_SCALES = (0.0, math.log(100))
 """The bounds of log scale, as in CLIP: without them the scale falls until all rows are uniform."""
-
-
-def unit(x: Tensor) -> Tensor:
-    """x / |x| along the last axis; 0 with gradient 0 where x is 0, or so small that its square vanishes."""
-    square = x.square().sum(-1, keepdim=True)
-    empty = square == 0
-    return torch.where(empty, torch.zeros_like(x), x * torch.where(empty, 1, square).rsqrt())
 
 
 def squared_distances(x: Tensor, y: Tensor) -> Tensor:

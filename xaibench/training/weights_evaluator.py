@@ -17,7 +17,7 @@ from xaibench.models.state import file_digest, read_state
 from xaibench.training.api import Training
 from xaibench.training.classifier import MONITOR
 from xaibench.training.guidance.evaluation import Evaluation, EvaluationBatches
-from xaibench.training.resources import Resources
+from xaibench.training.resources import TrainingResources
 
 
 class WeightsEvaluator:
@@ -26,7 +26,7 @@ class WeightsEvaluator:
     test_images: the first so many of the test images, None for all; with 0 there are no metrics of test images.
     """
 
-    def __init__(self, training: Training, test_images: int | None, resources: Resources):
+    def __init__(self, training: Training, test_images: int | None, resources: TrainingResources):
         config, task, recipe, data = training.config, training.task, training.recipe, training.dataset
         self.card, self.score, self.device = training.model, MONITOR[recipe.labels], resources.device
         options = config.dataset_options

@@ -22,7 +22,6 @@ from xaibench.training.api import Training, plan_training
 from xaibench.training.classifier import MONITOR
 from xaibench.training.config import TrainingConfig
 from xaibench.training.guidance.attributions import check_attribution
-from xaibench.training.guidance.evaluator import WeightsEvaluator
 from xaibench.training.guidance.guided import Guided
 from xaibench.training.guidance.kept import kept_epochs
 from xaibench.training.guidance.pareto import POINTS_LOST, front, representative
@@ -30,8 +29,9 @@ from xaibench.training.guidance.request import Search
 from xaibench.training.loop import TIMES
 from xaibench.training.named import check_name, name_training
 from xaibench.training.processes import first_process
-from xaibench.training.resources import Resources
+from xaibench.training.resources import TrainingResources
 from xaibench.training.subject import Report, Subject, silent
+from xaibench.training.weights_evaluator import WeightsEvaluator
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Outcome:
     weights: Path | None
 
 
-def guide(subject: Subject, search: Search, resources: Resources, report: Report = silent) -> Outcome:
+def guide(subject: Subject, search: Search, resources: TrainingResources, report: Report = silent) -> Outcome:
     """Trains what is not trained yet and evaluates it; the chosen model of the first run is exported.
 
     Where the request has a `name`, the exported model is called so from then on. report is given a line before each
