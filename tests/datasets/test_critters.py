@@ -148,6 +148,7 @@ def test_company_comes_in_a_quarter_of_scenes_and_half_of_it_has_the_same_class(
     assert {len(scene.distractors) for scene in scenes} == {0, 1, 2, 3}
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("size", "count"), [(64, 14), (97, 2)])
 def test_taking_something_away_changes_its_own_pixels_only(size: int, count: int) -> None:
     critters = Critters(size=size)
@@ -318,6 +319,7 @@ def test_all_creatures_share_the_label_where_the_background_tells() -> None:
         assert len(data.annotate(image_id).labels) == 1
 
 
+@pytest.mark.process
 def test_parts_are_dropped_as_often_as_asked_and_nothing_else_changes(critters: Critters) -> None:
     data = Critters(drop_parts=0.3)
     dropped = [data.scene(image_id).creatures[0].dropped for image_id in data.ids[:600]]

@@ -65,6 +65,7 @@ def test_no_parameter_but_weights(name, resnet, vgg):
     assert all(path.endswith("weight") and p.ndim > 1 for path, p in net.named_parameters()) and not list(net.buffers())
 
 
+@pytest.mark.process
 @torch.no_grad()
 @pytest.mark.parametrize("factor", [0.01, 3.0, 1e4])
 def test_logits_grow_with_the_image(factor, resnet, vgg, images):

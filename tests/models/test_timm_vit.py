@@ -230,6 +230,7 @@ def test_maps_are_those_of_pytorch_grad_cam_on_reshaped_tokens(ours, peer, kind,
     assert (maps - expected).abs().max() < 1e-3 * expected.max(), "XGrad-CAM's epsilons differ, sums of tokens vanish"
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("kind", NETS)
 @pytest.mark.parametrize(("name", "peer"), [("hires-cam", HiResCAM), ("eigen-cam", EigenCAM)])
 def test_methods_of_the_package_take_tokens_as_a_map(name, peer, kind, images):
