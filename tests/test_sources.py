@@ -52,6 +52,7 @@ def test_a_file_that_is_no_python_still_has_a_source(tmp_path):
     assert file_source(tmp_path / "plugin.py")
 
 
+@pytest.mark.process
 def test_a_package_is_named_with_its_version():
     source = source_of(captum.attr.Occlusion)
     assert source.startswith(f"captum {importlib.metadata.version('captum')} ")

@@ -535,6 +535,7 @@ def test_networks_that_a_method_is_not_defined_for(name, activations, message, p
     assert not any(m._forward_hooks for m in net.modules())
 
 
+@pytest.mark.process
 def test_networks_that_fit_are_not_skipped(resnet):
     model = model_of(resnet, "layer4")
     names = ["deeplift", "guided-backprop", "deconvolution", "guided-grad-cam", "ig"]

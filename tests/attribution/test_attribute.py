@@ -48,6 +48,7 @@ def test_the_input_is_no_layer_and_controls_have_none(small, pictures, classes):
     assert torch.equal(xaibench.attribute(small, pictures, classes, "random", layer="body"), random)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("kind", ["network", "model"])
 def test_b_cos_networks_are_known_by_their_modules(kind, evidence):
     pytest.importorskip("bcos")
@@ -73,7 +74,8 @@ def test_b_cos_networks_are_known_by_their_modules(kind, evidence):
         xaibench.attribute(model.net, colours, TARGETS, "b-cos")
 
 
-@pytest.mark.parametrize("family", [None, pytest.param("bagnet", marks=pytest.mark.process)])
+@pytest.mark.process
+@pytest.mark.parametrize("family", [None, "bagnet"])
 def test_bagnets_have_their_patches(family, evidence):
     torch.manual_seed(0)
     net = bagnet(5, patch=9).eval()

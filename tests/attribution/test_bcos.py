@@ -302,6 +302,7 @@ def test_a_step_down_the_gradient_moves_the_map_off_a_region(tiny):
 # In a run ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.process
 def test_methods_and_controls_run_on_six_channels(home, tmp_path, seen):
     from xaibench.datasets.critters import Critters
     from xaibench.models.bcos_nets import build

@@ -91,6 +91,7 @@ def test_methods_share_the_pass_and_count_it(exact_resnet, images, evidence):
     assert not torch.equal(method_maps(ixg, e, {"layer": "Final"}), method_maps(ixg, e, {"layer": "Mid3"}))
 
 
+@pytest.mark.process
 def test_layers_behind_which_a_network_works_in_place(evidence, deviation):
     """torchvision's DenseNet applies a ReLU in place to what `features` gives."""
     from torchvision.models import densenet121

@@ -126,6 +126,7 @@ def test_annotations_of_another_shape_are_problems(known, message):
     assert check_dataset(One(), 8).problems == []
 
 
+@pytest.mark.process
 def test_critters_are_counted_as_they_are_drawn(command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     words = ("data", "check", "critters", "--dataset-option", "count=12", "--quiet", "--images", 4)

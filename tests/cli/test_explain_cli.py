@@ -118,6 +118,7 @@ def test_show_run_draws_kept_maps_and_makes_others_again(command, run, tmp_path)
     assert len(before) > 10_000
 
 
+@pytest.mark.process
 def test_show_run_options_and_mistakes(command, run, tmp_path):
     words = ("show", "run", "results", "--quiet", "--images", 1, "--methods", "random,ixg", "--out", "g.pdf")
     status, out, _ = command(*words, "--protocol", "idsds", "--model", "ti*", "--style", "map")

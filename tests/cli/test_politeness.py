@@ -352,6 +352,7 @@ def test_a_disk_that_is_really_full(stored, home, mount, call):
     assert call(*words).status == 0 and before < whole(folder)
 
 
+@pytest.mark.process
 def test_a_training_on_a_full_disk_keeps_its_last_checkpoint(home, mount, call):
     disk = mount("200k")
     shutil.copytree(home / "cards", disk / "cards")

@@ -143,7 +143,8 @@ def boards(command):
         yield json.loads(command("leaderboard", "sds", "--board", key, "--format", "json")[1])
 
 
-@pytest.mark.parametrize("format_", ["table", *(pytest.param(n, marks=pytest.mark.process) for n in ("md", "csv"))])
+@pytest.mark.process
+@pytest.mark.parametrize("format_", ["table", "md", "csv"])
 def test_a_comparison_in_words(two_models, command, format_):
     status, out, err = command("compare", "own", *ASKED, "--trainings", 1, "--format", format_, "--quiet")
     assert status == 0 and "tiny -> wide" in out.replace("\\", "")
@@ -151,6 +152,7 @@ def test_a_comparison_in_words(two_models, command, format_):
     assert out.count("saliency") >= 1 and ("Does width matter?" in out or format_ == "csv")
 
 
+@pytest.mark.process
 def test_several_models_in_one_run_and_one_leaderboard(two_models, command):
     words = ("--dataset", "mini", "--methods", "ixg,saliency,random", "--images", 8, "--quiet")
     status, out, _ = command("run", "sds", "--model", "tiny,wid?", *words)

@@ -194,6 +194,7 @@ def test_a_name_of_two_classes_and_somebody_elses_errors():
         marked.load("x")
 
 
+@pytest.mark.process
 def test_runs_of_marked_images_are_another_key_and_can_be_asked_for_the_dot(home, tmp_path, monkeypatch):
     own = shutil.copytree(home, tmp_path / "own home")  # other tests expect one training of the tiny network
     monkeypatch.setenv("XAIBENCH_HOME", str(own))

@@ -116,6 +116,7 @@ def test_scores_of_maps_that_were_computed_elsewhere(follow):
     assert "share on the object: 0.25" in printed and re.search(r"maxima on the object: \d of 8", printed)
 
 
+@pytest.mark.process
 def test_a_new_data_set_is_shown_and_judged(follow, tmp_path):
     card, sheet, run = [text for _, text in follow("new-dataset.md")]
     assert "at 64 pixels" in card and "no contact sheet" in card

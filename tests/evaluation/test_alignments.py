@@ -65,6 +65,7 @@ def test_plain_weights_are_judged_by_part_deletion_and_refused_by_f_fidelity(hom
         xaibench.run("f-fidelity", model="tiny", dataset="mini", methods=["ixg"], weights="plain", images=2, out="a")
 
 
+@pytest.mark.process
 def test_train_verbs_make_weights_and_name_what_judges_them(home, command):
     common = ("--model", "tiny", "--dataset", "mini", "--quiet", "--epochs", "1")
     status, printed, _ = command("train", "random-masks", "--share", "0.3", "--baseline", "blur", *common)

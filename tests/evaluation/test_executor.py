@@ -35,6 +35,7 @@ def small_shards(monkeypatch):
     monkeypatch.setattr("xaibench.evaluation.shards.LEAST_IMAGES", 8)
 
 
+@pytest.mark.process
 def test_shards_may_be_computed_in_any_order(home, small_shards):
     orders = []
 

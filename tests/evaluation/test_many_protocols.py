@@ -35,6 +35,7 @@ def labels(image_id: str) -> list[int]:
     return list(Critters("test", 40, 32).annotate(image_id).labels)
 
 
+@pytest.mark.process
 def test_protocols_of_every_class_have_a_row_for_each_class_and_metric(home):
     rows = run("epg", images=40).rows
     for (image_id, method), found in rows.groupby(["image_id", "method"]):

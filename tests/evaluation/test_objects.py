@@ -130,6 +130,7 @@ def test_what_no_digest_names_asks_for_a_name(home, photos):
     assert run(xaibench.named(net, "mine-v1"), photos[:1], ["ixg"]).computed == 1
 
 
+@pytest.mark.process
 def test_objects_are_forgotten_after_the_run(home, photos):
     run(small(), photos[:1], [damped])
     assert "damped" not in registry.names("method") and "Sequential" not in registry.names("model")

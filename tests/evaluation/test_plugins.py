@@ -106,6 +106,7 @@ def test_a_data_set_that_loads_something_else_is_told_in_one_line(home, tmp_path
         run(dataset="mine", plugins=[path], weights=str(weights))
 
 
+@pytest.mark.process
 def test_an_edit_beside_the_plugin_or_in_a_card_is_another_cell(home, tmp_path, monkeypatch):
     """No stale rows: neither after an edit of what a plug-in imports, nor of a card's target."""
     import sys

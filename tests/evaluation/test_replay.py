@@ -70,6 +70,7 @@ def test_only_what_is_missing_is_made(home):
     assert not found.kept and len(found.maps[gone.key]) == 5
 
 
+@pytest.mark.process
 def test_settings_of_the_run_come_back_from_its_cells(home):
     settings = {"grid": 2, "target": "prediction", "attribution_output": "probability"}
     run_of("a", settings=settings, seed=3, profile="paper", methods=["ixg-sg", "oracle"], keep_maps=True)
@@ -87,6 +88,7 @@ def test_a_replaced_photo_is_refused(home):
         again("a", **{results.images[0]: "00"})
 
 
+@pytest.mark.process
 def test_changed_or_missing_weights_are_refused(home, photos, tmp_path):
     from xaibench_test_network import build
 

@@ -61,6 +61,7 @@ def test_each_method_is_looked_up_once(home, monkeypatch):
     assert looked.count(("protocol", "sds")) == looked.count(("dataset", "mini")) == 1
 
 
+@pytest.mark.process
 def test_a_run_from_a_file_and_what_the_command_line_says_instead(home, command):
     words = ("run", "sds,ids", "--model", "tiny", "--dataset", "mini", "--methods", "ixg", "--images", 4, "--quiet")
     status, toml, _ = command(*words, "--setting", "sds.grid=2", "--print-config")

@@ -54,6 +54,7 @@ def test_locks_of_a_long_list_are_few():
     assert len({name for shard in cut([str(n) for n in range(10**5)], 4) for name in shard.locks(["k"])}) == SLOTS
 
 
+@pytest.mark.process
 def test_parts_into_one_folder_are_the_rows_of_one_run(home, monkeypatch):
     monkeypatch.setattr("xaibench.evaluation.shards.LEAST_IMAGES", 8)
     whole = run("whole")

@@ -83,6 +83,7 @@ def test_classes_without_known_names_are_numbers(folder_weights, photos):
         assert seen.prediction.name in ("class 0", "class 1")
 
 
+@pytest.mark.process
 def test_the_default_list_fits_and_says_what_does_not(trained, photos):
     words = {"model": "tiny", "weights": "aligned", "dataset": "mini"}
     (seen,) = xaibench.explain(photos / "ape" / "0.png", **words)

@@ -245,6 +245,7 @@ def test_the_command_says_how_many_and_what_to_do_with_them(command, home):
     assert "nothing was missing; masks: m\n" in command(*words)[1]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("name", "folder", "options"), [("imagenet", "imagenet_sample", {}), ("voc2012", ".", {"split": "trainval"})]
 )

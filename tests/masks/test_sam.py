@@ -45,7 +45,7 @@ def asked(folder, kind: str, settings: dict, image: np.ndarray) -> np.ndarray:
     "changes",
     [
         {},
-        {"pred_iou_thresh": 0.3, "box_nms_thresh": 0.7},
+        pytest.param({"pred_iou_thresh": 0.3, "box_nms_thresh": 0.7}, marks=pytest.mark.process),
         pytest.param({"crop_n_layers": 1}, marks=pytest.mark.process),
     ],
 )
@@ -69,6 +69,7 @@ def test_masks_are_those_of_the_pipeline_without_the_small_ones(kind, changes, n
         assert made.dropped > 0 and any(found.load(i).sum(0).max() > 1 for i in all_of_them), "masks may overlap"
 
 
+@pytest.mark.process
 def test_the_header_names_settings_weights_and_version(networks, home, tmp_path):
     made = make_masks(
         "sam", dataset="mini", images=1, out=tmp_path / "m", tools=Tools(str(networks["sam"])), quiet=True,

@@ -58,12 +58,14 @@ def test_x_vgg_16_is_torchvisions_with_biases_of_zero(vgg, images):
     assert torch.allclose(vgg(images), like.eval()(images), rtol=1e-5)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("name", ["resnet", "vgg"])
 def test_no_parameter_but_weights(name, resnet, vgg):
     net = {"resnet": resnet, "vgg": vgg}[name]
     assert all(path.endswith("weight") and p.ndim > 1 for path, p in net.named_parameters()) and not list(net.buffers())
 
 
+@pytest.mark.process
 @torch.no_grad()
 @pytest.mark.parametrize("factor", [0.01, 3.0, 1e4])
 def test_logits_grow_with_the_image(factor, resnet, vgg, images):

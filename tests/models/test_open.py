@@ -101,6 +101,7 @@ STAGES_OF = {
 }
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("architecture", STAGES_OF)
 def test_networks_of_timm_name_their_stages(architecture):
     import timm
@@ -112,6 +113,7 @@ def test_networks_of_timm_name_their_stages(architecture):
     assert sizes == [(14, 14)] * 4 if "vit" in architecture else sizes == [(s, s) for s in (56, 28, 14, 7)]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("architecture", "stages"),
     [
@@ -144,6 +146,7 @@ def test_names_that_are_no_model_are_refused(name, message):
         model_card(name)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     "architecture",
     ["eva02_tiny_patch14_224", "pit_ti_224", "crossvit_tiny_240", "vit_relpos_small_patch16_224", "edgenext_xx_small"],
@@ -154,6 +157,7 @@ def test_networks_of_timm_with_other_attention_are_refused(architecture):
         build_model(card, 10, IMAGENET)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("architecture", ["skresnet18", "resnest14d", "seresnet18", "ghostnet_050"])
 def test_convolutional_networks_of_timm_that_weigh_channels_are_taken(architecture):
     model = build_model(model_card(f"timm:{architecture}"), 10, Geometry(resize=64, crop=64), 4)
@@ -274,6 +278,7 @@ def test_missing_weights_say_what_to_train_and_what_to_fetch(choice, dataset, gr
     assert ("https://" in str(error)) == (dataset == "imagenet" and grid == 4)
 
 
+@pytest.mark.process
 def test_the_alignment_comes_from_the_header_or_from_the_published_name(tmp_path):
     card = model_card("resnet18")
     geometry = Geometry(resize=32, crop=32)

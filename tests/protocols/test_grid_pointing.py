@@ -420,6 +420,7 @@ def test_cards_list_every_setting_with_its_default(name):
     assert set(card.parameters) == {field.name for field in fields(registry.load(card))}
 
 
+@pytest.mark.process
 def test_a_whole_run(home):
     methods = ["ixg", "grad-cam", "layer-cam", "random"]
     results = xaibench.run("grid-pg,difull", model="tiny", dataset="mini", methods=methods, images=4, out="a")

@@ -31,6 +31,7 @@ def test_cards_list_every_setting_with_its_default(name):
     assert card.undefined_cost != best and (card.undefined_cost in (0.0, worst) or name == "max-sensitivity")
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("name", SETTINGS)
 def test_a_run_fills_its_rows(name, home):
     results = xaibench.run(name, model="tiny", dataset="mini", methods=METHODS, out="a", settings=SETTINGS[name])

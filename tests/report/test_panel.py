@@ -84,6 +84,7 @@ def test_the_explained_class_is_said_where_it_is_not_the_predicted_one(tmp_path)
     assert not any((n.text or "").startswith("for ") for n in same.iter() if "text" in n.tag)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("style", ["overlay", "map"])
 def test_all_kinds_of_files_small_and_the_same_each_time(tmp_path, style):
     for kind in ("png", "svg", "pdf"):

@@ -253,6 +253,7 @@ def start(home, command) -> tuple[str, ...]:
     return "--weights", str(weights_of(out))
 
 
+@pytest.mark.process
 def test_command_trains_on_from_plain_weights(start, command):
     words = (*WORDS, *start)
     status, out, err = command("train", "adversarial", *words, "--epsilon", "8/255", "--steps", "2")

@@ -172,6 +172,7 @@ def test_views_are_the_augmented_and_the_displayed_image():
     assert not all(torch.equal(*data[i][0]) for i in range(8))
 
 
+@pytest.mark.process
 def test_the_contrast_falls_and_trainings_repeat(tmp_path):
     kept = []
     for number in range(2):

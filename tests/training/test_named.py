@@ -124,6 +124,7 @@ def test_a_fine_tuning_starts_from_the_file(home, named):
     assert plan("mine", "mini", recipe={"start": "scratch"}).start is None
 
 
+@pytest.mark.process
 def test_aligned_trainings_are_what_idsds_asks_for(home, command):
     words = ("--grid", 2, "--name", "cut")
     assert command("train", "patch-deletion", *TRAIN, *words)[0] == 0

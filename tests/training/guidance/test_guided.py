@@ -277,6 +277,7 @@ def train(folder, task, kill_after=None):
     return model, fit(objective, RECIPE, folder, title="test", resources=QUIET)
 
 
+@pytest.mark.process
 def test_guidance_raises_epg_and_what_was_killed_ends_the_same(tmp_path):
     task = Guided(weight=0.05, keep=tmp_path / "front")
     model, trained = train(tmp_path / "whole", task)

@@ -52,6 +52,7 @@ def trained(folder, **settings) -> tuple[dict[str, float], list[torch.Tensor]]:
     return epoch, [parameter.detach().clone() for parameter in net.parameters()]
 
 
+@pytest.mark.process
 def test_a_plugged_in_loss_trains_with_its_options(plugin, tmp_path):
     """The loss `outside` at power 1, against the same training with the function written into another plug-in."""
 

@@ -111,6 +111,7 @@ def trained(folder, task, global_seed=0):
     return train(model, SPLIT, TrainingJob(task, RECIPE, folder), TrainingResources(quiet=True))
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("prompt", ["shared", "class-specific", "label-first"])
 def test_only_the_image_model_is_kept_and_trainings_repeat(tmp_path, prompt):
     first, again = (read_state(trained(tmp_path / str(i), Lico(prompt=prompt), i)) for i in range(2))
@@ -152,6 +153,7 @@ def test_facts_name_what_counts():
     assert Lico(("ot", "mm")).key_fields == Lico().key_fields
 
 
+@pytest.mark.process
 def test_a_killed_training_ends_in_the_same_weights(tmp_path):
     """What is dropped at the end is in the checkpoint: contexts, projection and scale go on as they were."""
     whole = read_state(trained(tmp_path / "whole", Lico()))
