@@ -134,7 +134,8 @@ def _records(folder: Path, names: Iterable[str]) -> dict[Path, dict[str, Any]]:
     for path in folder.glob("owner-*.json"):
         with suppress(XaibenchError):
             content = read_json(path)
-            if isinstance(content, dict) and wanted & set(content.get("names", ())):
+            names = content.get("names") if isinstance(content, dict) else None
+            if isinstance(names, list) and not wanted.isdisjoint(map(str, names)):
                 found[path] = content
     return found
 
@@ -143,7 +144,7 @@ def _alive(record: Path) -> bool:
     """Whether the process of a record may be running; that of another host may."""
     with suppress(XaibenchError):
         content = read_json(record)
-        if content.get("host") == socket.gethostname():
+        if isinstance(content, dict) and content.get("host") == socket.gethostname():
             try:
                 os.kill(int(content["process"]), 0)
             except (ProcessLookupError, KeyError, TypeError, ValueError, OverflowError):

@@ -154,3 +154,10 @@ def test_records_that_this_version_cannot_read_stop_nothing(home, command):
         path.write_text(json.dumps(record | change))
         code, _, error = command("status", "--out", "a")
         assert code == 2 and "is not the record of a run" in error and error.count("\n") == 1
+
+
+def test_a_list_of_more_shards_than_slots_waits_for_nobody(home, monkeypatch, capsys):
+    monkeypatch.setattr("xaibench.evaluation.shards.LEAST_IMAGES", 8)
+    monkeypatch.setattr("xaibench.evaluation.shards.SLOTS", 2)
+    found = run("a", images=40, quiet=False)
+    assert found.computed == 40 and "waiting" not in capsys.readouterr().err

@@ -88,6 +88,9 @@ class LocalExecutor:
             if not missing:
                 continue
             locks = try_lock(self.store.root / "locks", shard.locks(missing))
+            if locks is None and self._finished:  # an earlier shard of this process may share its slot
+                self._flush()
+                locks = try_lock(self.store.root / "locks", shard.locks(missing))
             if locks is None:
                 busy.append(shard)
                 continue
