@@ -15,7 +15,8 @@ import pytest
 
 import xaibench
 from xaibench.errors import XaibenchError
-from xaibench.locks import announced, claim, holder
+from xaibench.locks import announced, claim
+from xaibench.locks import holder as holder_of
 
 HOLDER = """
 import sys, time
@@ -121,4 +122,4 @@ def test_a_record_that_cannot_be_read_only_makes_the_message_shorter(tmp_path):
 def test_records_of_no_known_form_are_passed_over(tmp_path, record):
     (tmp_path / "owner-x.json").write_text(json.dumps(record))
     with claim(tmp_path, ["a"], "xaibench x", "it is done"), announced(tmp_path, ["a"], "xaibench y"):
-        assert "xaibench" in holder(tmp_path, "a")
+        assert "xaibench" in holder_of(tmp_path, "a")
