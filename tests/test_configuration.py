@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import tomllib
 
@@ -120,3 +121,38 @@ def test_a_key_that_is_given_twice_with_two_values_is_an_error():
     assert parse_options(["grid=2", "grid=2"]) == {"grid": 2}
     with pytest.raises(XaibenchError, match="grid is given twice: grid=2 and grid=4; leave one out"):
         parse_options(["grid=2", "grid=4"])
+
+
+@pytest.mark.parametrize("value", ["3", "true", "nan", "[1]", "'q'", "1\nother = 2", "2020-01-01", " 3", {}, [1, "2"]])
+def test_a_command_gives_the_same_settings_again(value):
+    request = RunConfig.parse({"protocols": "sds", "model": "m", "settings": {"a": value, "sds": {"b": value}}})
+    words = request.to_arguments()
+    given = [words[place + 1] for place, word in enumerate(words) if word == "--setting"]
+    assert nested(parse_options(given)) == request.settings
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"sds": {"a": float("nan")}}, "settings.sds.a is nan; give a finite number"),
+        ({"a": None}, "settings.a is a number, a text, true or false, or a list or table of these, not None"),
+        ({"a": object}, "settings.a is a number"),
+        ({3: 1}, "a key in settings is a text, not 3"),
+    ],
+)
+def test_values_that_files_and_commands_cannot_hold_are_refused(settings, message):
+    with pytest.raises(XaibenchError, match=re.escape(message)):
+        RunConfig.parse({"protocols": "sds", "model": "m", "settings": settings})
+
+
+def test_tables_that_are_nested_too_deeply_are_refused():
+    deep = {}
+    for _ in range(300):
+        deep = {"a": deep}
+    with pytest.raises(XaibenchError, match="settings is a table that is nested more than 20 times"):
+        RunConfig.parse({"protocols": "sds", "model": "m", "settings": deep})
+
+
+def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path):
+    (tmp_path / "run.toml").write_bytes(b"\xef\xbb\xbfimages = 3\n")
+    assert RunConfig.read_file(tmp_path / "run.toml") == {"images": 3}

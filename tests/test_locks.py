@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import signal
 import subprocess
@@ -14,7 +15,8 @@ import pytest
 
 import xaibench
 from xaibench.errors import XaibenchError
-from xaibench.locks import claim
+from xaibench.locks import announced, claim
+from xaibench.locks import holder as holder_of
 
 HOLDER = """
 import sys, time
@@ -116,3 +118,10 @@ def test_a_record_that_cannot_be_read_only_makes_the_message_shorter(tmp_path):
             record.write_text("{")
         with pytest.raises(XaibenchError, match="being done by another process; wait"), mine(tmp_path, "a"):
             pass
+
+
+@pytest.mark.parametrize("record", [{"names": 3}, {"names": [["a"]]}, {"names": None}, [], 3])
+def test_records_of_no_known_form_are_passed_over(tmp_path, record):
+    (tmp_path / "owner-x.json").write_text(json.dumps(record))
+    with claim(tmp_path, ["a"], "xaibench x", "it is done"), announced(tmp_path, ["a"], "xaibench y"):
+        assert "xaibench" in holder_of(tmp_path, "a")

@@ -23,7 +23,6 @@ from pydantic.fields import FieldInfo
 
 from xaibench.errors import XaibenchError
 
-
 DEEPEST = 20  # tables within tables
 
 

@@ -134,7 +134,12 @@ def _records(folder: Path, names: Iterable[str]) -> dict[Path, dict[str, Any]]:
     for path in folder.glob("owner-*.json"):
         with suppress(XaibenchError):
             content = read_json(path)
+<<<<<<< HEAD
             if isinstance(content, dict) and names & set(content.get("names", ())):
+=======
+            names = content.get("names") if isinstance(content, dict) else None
+            if isinstance(names, list) and not wanted.isdisjoint(map(str, names)):
+>>>>>>> attack
                 found[path] = content
     return found
 
@@ -143,7 +148,7 @@ def _alive(record: Path) -> bool:
     """Whether the process of a record may be running; a process of another host always may."""
     with suppress(XaibenchError):
         content = read_json(record)
-        if content.get("host") == socket.gethostname():
+        if isinstance(content, dict) and content.get("host") == socket.gethostname():
             try:
                 os.kill(int(content["process"]), 0)
             except (ProcessLookupError, KeyError, TypeError, ValueError, OverflowError):

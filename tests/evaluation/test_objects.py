@@ -239,3 +239,189 @@ def test_a_gallery_of_objects_is_refused_in_one_line(home, photos, command):
     assert (
         status == 2 and "was made in Python with dataset list and model Sequential" in error and error.count("\n") == 1
     )
+
+
+SCALE = 1.0
+
+
+def scaled(evidence):
+    return evidence.gradient() * SCALE
+
+
+def calls_scaled(evidence):
+    return scaled(evidence)
+
+
+class Scaled(nn.Module):
+    factor = 1.0
+
+    def forward(self, x):
+        return x * SCALE * self.factor
+
+
+def test_two_functions_in_one_file_are_told_apart():
+    one, other = lambda e: e.gradient() * 2, lambda e: e.gradient() * 3
+    assert function_source(one) != function_source(other) and function_source(one) == function_source(one)
+
+    def made(first):
+        if first:
+
+            def method(evidence):
+                return 1
+
+        else:
+
+            def method(evidence):
+                return 2
+
+        return method
+
+    assert function_source(made(True)) != function_source(made(False))
+
+
+def test_globals_and_class_attributes_count_as_they_are_now(monkeypatch):
+    before = [function_source(scaled), function_source(calls_scaled), module_source(Scaled())]
+    monkeypatch.setitem(globals(), "SCALE", 2.0)
+    after = [function_source(scaled), function_source(calls_scaled), module_source(Scaled())]
+    assert all(one != other for one, other in zip(before, after, strict=True))
+    monkeypatch.setattr(Scaled, "factor", 3.0)
+    assert module_source(Scaled()) != after[2]
+
+
+def test_private_attributes_and_hooks_of_the_backward_pass_name_a_network():
+    sources = [module_source(small())]
+    for change in (
+        lambda net: setattr(net, "_scale", 2.0), lambda net: setattr(net, "_scale", 3.0),
+        lambda net: net[0].register_full_backward_hook(lambda module, given, out: None),
+        lambda net: net[1].register_full_backward_pre_hook(lambda module, out: (out[0] * 2,)),
+    ):  # fmt: skip
+        net = small()
+        change(net)
+        sources.append(module_source(net))
+    assert len(set(sources)) == len(sources)
+
+
+def test_a_class_without_a_file_is_named_by_its_code():
+    def made(factor):
+        space = {"nn": nn}
+        exec(f"class Net(nn.Module):\n    def forward(self, x):\n        return x * {factor}", space)
+        return module_source(space["Net"]())
+
+    assert made(2) != made(3) and made(2) == made(2)
+
+
+class Multiplier:
+    def __init__(self, factor):
+        self.factor = factor
+
+    def method(self, evidence):
+        return evidence.gradient() * self.factor
+
+
+class Reversed(Multiplier):
+    pass
+
+
+def test_bound_methods_are_named_by_their_object_and_its_class():
+    sources = {function_source(each.method) for each in (Multiplier(2), Multiplier(3), Reversed(2))}
+    assert len(sources) == 3 and function_source(Multiplier(2).method) in sources
+
+
+def test_values_that_contain_themselves_are_named():
+    net = small()
+    net.parents = [net]
+    net.loss = net.forward
+    endless = []
+    endless.append(endless)
+    assert module_source(net) == module_source(net)
+    assert function_source(times(endless)) == function_source(times(endless))
+
+
+def test_a_network_in_training_mode_stays_as_it_is_and_is_found_again(home, photos):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4))
+    state = {name: value.clone() for name, value in net.state_dict().items()}
+    assert run(net, photos[:2], ["ixg"]).computed == 2
+    assert net.training and all(torch.equal(value, state[name]) for name, value in net.state_dict().items())
+    assert run(net.eval(), photos[:2], ["ixg"]).computed == 0
+
+
+def test_what_a_method_changes_in_place_reaches_no_other(home, photos):
+    def zeroing(evidence):
+        return evidence.gradient().zero_()
+
+    alone = run(small(), photos, ["ixg"], out="alone").rows
+    for change in (zeroing, xaibench.named(lambda e: e.images.zero_(), "images")):
+        with pytest.raises(xaibench.MethodFailed if hasattr(xaibench, "MethodFailed") else XaibenchError) as caught:
+            run(small(), photos, [change, "ixg"], out="both")
+        assert "changes in place what all methods share" in str(caught.value)
+        rows = caught.value.results.rows
+        assert rows[rows["method"] == "ixg"]["score"].tolist() == alone["score"].tolist()
+
+
+def test_runs_of_objects_in_several_threads_go_one_after_the_other(home, photos):
+    from concurrent.futures import ThreadPoolExecutor
+
+    def one(width):
+        return run(small(width), photos[:2], ["ixg"], out=f"of {width}").computed
+
+    with ThreadPoolExecutor(3) as pool:
+        assert list(pool.map(one, (4, 5, 6))) == [2, 2, 2]
+
+
+def test_a_decorated_function_may_be_given_as_an_object(home, photos):
+    method = xaibench.method("decorated-here")(lambda evidence: evidence.gradient())
+    assert run(small(), photos[:1], [method]).rows["method"].tolist() == ["decorated-here"]
+
+
+class Broken:
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, index):
+        if index == 2:
+            raise OSError("two\nlines")
+        return torch.zeros(3, 32, 32), index
+
+
+def returns(value):
+    class Returns(nn.Module):
+        def forward(self, x):
+            return value
+
+    return Returns()
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"dataset": Broken()}, "data set Broken failed at item 2 of 3: OSError: two lines"),
+        ({"dataset": {"a": 1}}, "failed at item 0 of 1: KeyError"),
+        ({"dataset": [(torch.zeros(3, 32, 32), float("inf"))]}, "with a class index"),
+        ({"dataset": [(Image.new("I;16", (32, 32)), 0)]}, "mode I;16, with more than 8 bits"),
+        ({"model": small().half()}, "0.weight is float16; give the network in float32"),
+        ({"model": nn.Sequential(nn.LazyConv2d(4, 3))}, "0.weight has no shape yet"),
+        ({"model": small().to("meta")}, "has no values"),
+        ({"model": nn.Module()}, "cannot take images of 32x32 pixels"),
+        ({"model": returns((1,))}, "gives tuple for one image, not logits"),
+        ({"std": (0.0, 1.0, 1.0)}, "std is a positive number"),
+        ({"mean": (float("nan"),) * 3}, "mean is a number for each colour"),
+        ({"classes": 4}, "classes are a list of names"),
+        ({"classes": "abcd"}, "classes are a list of names"),
+        ({"methods": [damped, damped]}, "two methods of this run are called 'damped'"),
+        ({"methods": 3}, "methods is a list"),
+    ],
+)
+def test_more_mistakes_with_objects_are_one_line(home, photos, fields, message):
+    with pytest.raises(XaibenchError) as caught:
+        xaibench.run("sds", **({"model": small(), "dataset": photos, "methods": ["ixg"], "quiet": True} | fields))
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_network_without_parameters_and_a_method_with_a_blank_description(home, photos):
+    def blank(evidence):
+        """ """
+        return evidence.inputs
+
+    net = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    assert run(net, [(image, label % 3) for image, label in photos], [blank]).computed == len(photos)

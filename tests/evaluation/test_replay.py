@@ -151,8 +151,10 @@ def test_the_request_in_a_record_counts_and_not_its_command(home, photos):
         "protocols": ["sds"], "model": "tiny", "data_root": str(photos), "weights": "of-the-request.pth",
     })  # fmt: skip
     assert RecordedPlaces.of(run) == RecordedPlaces(photos, None, Path("of-the-request.pth"))
-    run.config["imagess"] = 3
-    with pytest.raises(XaibenchError, match=rf"the record of run {run.run}: 'imagess' is no field of RunConfig"):
+    run.config["of_tomorrow"] = 3  # a field of a newer xaibench
+    assert RecordedPlaces.of(run).data_root == photos
+    run.config["images"] = 0
+    with pytest.raises(XaibenchError, match=rf"the record of run {run.run}: images is at least 1, not 0"):
         RecordedPlaces.of(run)
 
 

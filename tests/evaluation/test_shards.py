@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import threading
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -132,5 +134,31 @@ def test_a_partial_run_is_finished_by_the_other_part(home, command, monkeypatch,
     assert command("run", "sds", *words, "--shard", "1/2")[0] == 0
     code, out, _ = command("status", "--out", "a")
     assert code == 0 and status in out and "8 of 16" in out
+    assert "  xaibench run sds" in out.split("to finish:")[1] and "--shard" not in out.split("to finish:")[1]
     assert command("run", "sds", *words, "--shard", "2/2")[0] == 0
     assert "nothing is missing" in command("status", "--out", "a")[1]
+
+
+def test_records_that_this_version_cannot_read_stop_nothing(home, command):
+    run("a", images=8)
+    path = next(Path("a/runs").glob("*.json"))
+    record = json.loads(path.read_text())
+    for change in (
+        {"config": None}, {"config": [1]}, {"config": {"settings": {"x": "y" * 100_000}}}, {"accuracy": "x"},
+        {"config": {**record["config"], "of_tomorrow": {"a": 1}}, "of_tomorrow": [1]},
+    ):  # fmt: skip
+        path.write_text(json.dumps(record | change))
+        for words in (("status",), ("leaderboard", "sds"), ("show", "run", "a")):
+            code, _, error = command(*words, *(() if "a" in words else ("--out", "a")))
+            assert code == 0, (change, words, error)
+    for change in ({"cells": [1, None]}, {"images": 3}, {"images": {"count": "x"}}, {"started": None}):
+        path.write_text(json.dumps(record | change))
+        code, _, error = command("status", "--out", "a")
+        assert code == 2 and "is not the record of a run" in error and error.count("\n") == 1
+
+
+def test_a_list_of_more_shards_than_slots_waits_for_nobody(home, monkeypatch, capsys):
+    monkeypatch.setattr("xaibench.evaluation.shards.LEAST_IMAGES", 8)
+    monkeypatch.setattr("xaibench.evaluation.shards.SLOTS", 2)
+    found = run("a", images=40, quiet=False)
+    assert found.computed == 40 and "waiting" not in capsys.readouterr().err

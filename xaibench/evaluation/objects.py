@@ -37,7 +37,13 @@ def named(thing: Any, name: str) -> Named:
     the same thing in every run. Raises XaibenchError for what is no name.
     """
     taken = ",:*?[]/\\"
-    if not isinstance(name, str) or not name.strip() or name == "all" or not name.isprintable() or set(taken) & set(name):
+    if (
+        not isinstance(name, str)
+        or not name.strip()
+        or name == "all"
+        or not name.isprintable()
+        or set(taken) & set(name)
+    ):
         raise XaibenchError(f"{name!r} cannot be a name; take letters, digits, - and _")
     return Named(thing, name)
 
@@ -139,13 +145,15 @@ def _model(given: Any, about: dict[str, Any]) -> tuple[Card, Any]:
 
 
 def _check_network(net: Any) -> None:
-    """Raises XaibenchError for a network whose passes cannot be followed, or whose parameters are no float32 numbers."""
+    """Raises XaibenchError for a network whose passes cannot be followed, or whose weights are not float32."""
     import torch
     from torch.nn.parameter import UninitializedParameter
 
     kind = type(net).__name__
     if isinstance(net, torch.jit.ScriptModule):
-        raise XaibenchError(f"model {kind} is a module of torch.jit, which takes no hooks; give the one it was made from")
+        raise XaibenchError(
+            f"model {kind} is a module of torch.jit, which takes no hooks; give the one it was made from"
+        )
     for path, parameter in net.named_parameters():
         if isinstance(parameter, UninitializedParameter):
             raise XaibenchError(f"model {kind}: {path} has no shape yet; pass a batch through it first")

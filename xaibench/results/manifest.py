@@ -107,13 +107,22 @@ class RunManifest:
         """
         content = read_json(path)
         names = {item.name for item in dataclasses.fields(cls)}
-        if not isinstance(content, dict) or not all(
-            isinstance(content.get(name, None if name in NEEDED else kind()), kind) for name, kind in KINDS.items()
+        if (
+            not isinstance(content, dict)
+            or not all(
+                isinstance(content.get(name, None if name in NEEDED else kind()), kind) for name, kind in KINDS.items()
+            )
+            or not (
+                all(isinstance(key, str) for key in content["cells"])
+                and isinstance(content["images"].get("count"), int)
+            )
         ):
             raise XaibenchError(f"{path} is not the record of a run; move it out of the results folder")
         config = content.get("config")
         if config is not None and (not isinstance(config, dict) or len(json.dumps(config)) > LARGEST_CONFIG):
             content["config"] = None
+        if not isinstance(content.get("accuracy"), dict):
+            content["accuracy"] = None
         return cls(**{name: value for name, value in content.items() if name in names})
 
 
