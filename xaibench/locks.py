@@ -134,12 +134,8 @@ def _records(folder: Path, names: Iterable[str]) -> dict[Path, dict[str, Any]]:
     for path in folder.glob("owner-*.json"):
         with suppress(XaibenchError):
             content = read_json(path)
-<<<<<<< HEAD
-            if isinstance(content, dict) and names & set(content.get("names", ())):
-=======
-            names = content.get("names") if isinstance(content, dict) else None
-            if isinstance(names, list) and not wanted.isdisjoint(map(str, names)):
->>>>>>> attack
+            listed = content.get("names") if isinstance(content, dict) else None
+            if isinstance(listed, list) and not names.isdisjoint(map(str, listed)):
                 found[path] = content
     return found
 

@@ -142,14 +142,11 @@ class LocalExecutor:
             missing = completion.missing(shard.images)
             if not missing:
                 continue
-<<<<<<< HEAD
-            locks = try_lock(self.work.store.root / "locks", shard.locks(missing))
-=======
-            locks = try_lock(self.store.root / "locks", shard.locks(missing))
+            folder = self.work.store.root / "locks"
+            locks = try_lock(folder, shard.locks(missing))
             if locks is None and self._finished:  # an earlier shard of this process may share its slot
                 self._flush()
-                locks = try_lock(self.store.root / "locks", shard.locks(missing))
->>>>>>> attack
+                locks = try_lock(folder, shard.locks(missing))
             if locks is None:
                 busy.append(shard)
                 continue
