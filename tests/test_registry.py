@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -12,6 +13,7 @@ import xaibench.cards
 from xaibench import registry
 from xaibench.cards import CARD_TYPES, KINDS, read_card
 from xaibench.errors import XaibenchError
+from xaibench.importing import load_file
 from xaibench.kinds import PLURALS
 
 METHODS = [
@@ -370,3 +372,12 @@ def test_public_names_are_there_and_others_are_not():
         assert getattr(xaibench, name)
     with pytest.raises(AttributeError, match="no attribute 'atribute'"):
         _ = xaibench.atribute
+
+
+def test_a_file_that_is_edited_within_a_second_runs_as_it_is_now(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    path = tmp_path / "quick.py"
+    for value in (1, 2):
+        path.write_text(f"VALUE = {value}\n")
+        os.utime(path, (10**9, 10**9))
+        assert load_file(path, again=True).VALUE == value

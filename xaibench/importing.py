@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 
 from xaibench.errors import XaibenchError, one_line
 from xaibench.hashing import content_hash
@@ -14,6 +15,15 @@ from xaibench.hashing import content_hash
 def module_name(path: Path) -> str:
     """The name of the module that a Python file becomes, different for equal names in different folders."""
     return f"xaibench_plugin_{path.stem}_{content_hash(str(path.resolve()).encode())}"
+
+
+class _FromSource(SourceFileLoader):
+    """Runs a file from its source: bytecode of before an edit in the same second would run the code of before."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        """The code of the file as it is now."""
+        path = self.get_filename(fullname)
+        return self.source_to_code(self.get_data(path), path)
 
 
 def load_file(path: Path, *, again: bool = False) -> ModuleType:
@@ -28,9 +38,9 @@ def load_file(path: Path, *, again: bool = False) -> ModuleType:
         return sys.modules[name]
     if str(path.resolve().parent) not in sys.path:
         sys.path.append(str(path.resolve().parent))  # last: a helper never hides an installed package
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None:
+    if path.suffix != ".py":
         raise XaibenchError(f"plug-in {path} is not a Python file: its name must end in .py")
+    spec = importlib.util.spec_from_file_location(name, path, loader=_FromSource(name, str(path)))
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
