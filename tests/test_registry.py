@@ -380,4 +380,4 @@ def test_a_file_that_is_edited_within_a_second_runs_as_it_is_now(tmp_path, monke
     for value in (1, 2):
         path.write_text(f"VALUE = {value}\n")
         os.utime(path, (10**9, 10**9))
-        assert load_file(path, again=True).VALUE == value
+        assert value == load_file(path, again=True).VALUE
