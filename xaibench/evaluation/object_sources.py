@@ -9,15 +9,10 @@ What cannot be named that way (an open file, a generator) is refused, and the us
 
 from __future__ import annotations
 
-import builtins
-import dis
 import functools
 import inspect
 import re
-import site
-import sys
-import sysconfig
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
@@ -27,6 +22,15 @@ import torch
 from torch import Tensor, nn
 
 from xaibench.errors import XaibenchError
+from xaibench.evaluation.object_code import (
+    functions_of,
+    has_code,
+    hidden_buffers,
+    is_own,
+    loaded_names,
+    place_of,
+    script_of,
+)
 from xaibench.hashing import content_hash
 from xaibench.sources import source_of
 
@@ -109,14 +113,14 @@ class _Names:
         for path, module in net.named_modules():
             self._again(module)
             parts += [f"{path} {type(module).__qualname__} {self._class(type(module))}"]
-            parts += [f"{path} script {self.value(code)}" for code in _script(module)]
+            parts += [f"{path} script {self.value(code)}" for code in script_of(module)]
             parts += [
                 f"{path} {kind} {self.value(hook)}" for kind in HOOKS for hook in getattr(module, kind, {}).values()
             ]
             for name, value in sorted(vars(module).items()):
                 if name not in OWN_TO_TORCH and not isinstance(value, nn.Module):
                     parts += self._attribute(module, path, name, value)
-            parts += [f"{path}.{name} {self.value(module._buffers[name])}" for name in sorted(_hidden(module))]
+            parts += [f"{path}.{name} {self.value(module._buffers[name])}" for name in sorted(hidden_buffers(module))]
         return "\n".join(parts)
 
     def _attribute(self, module: nn.Module, path: str, name: str, value: Any) -> list[str]:
@@ -125,7 +129,7 @@ class _Names:
         try:
             return [f"{path}.{name}={self.value(value)}"]
         except Unnamable:
-            if not _is_own(type(module)) and (name.startswith("_") or isinstance(module, torch.jit.ScriptModule)):
+            if not is_own(type(module)) and (name.startswith("_") or isinstance(module, torch.jit.ScriptModule)):
                 return []
             raise
 
@@ -184,15 +188,15 @@ class _Names:
         """The text of a class: its code, and the class attributes of those that are the user's own."""
         if again := self._again(cls):
             return again
-        parts = [f"{cls.__module__} {cls.__qualname__} {source_of(cls) if _has_code(cls) else ''}"]
-        for owner in cls.__mro__ if _is_own(cls) else ():
+        parts = [f"{cls.__module__} {cls.__qualname__} {source_of(cls) if has_code(cls) else ''}"]
+        for owner in cls.__mro__ if is_own(cls) else ():
             if owner is not cls:
                 parts += [f"from {self._class(owner)}"]
                 continue
             for name, value in sorted(vars(owner).items()):
-                for part in _functions(value):
+                for part in functions_of(value):
                     parts.append(f"{name} {self._function(part)}")
-                if not (name.startswith("__") or name.startswith("_abc_") or _functions(value)):
+                if not (name.startswith("__") or name.startswith("_abc_") or functions_of(value)):
                     parts += self._readable(name, value)
         return "\n".join(parts)
 
@@ -211,10 +215,10 @@ class _Names:
                 del closed[name]
         parts = [f"{function.__qualname__} {source_of(function)}", self.value(closed)]
         parts += [self.value((function.__defaults__, function.__kwdefaults__))]
-        if _is_own(function):
+        if is_own(function):
             in_file = Path(code.co_filename).is_file()
-            parts += [_place(code) if in_file else self.value(code)]
-            for name in sorted(_loaded(code, "LOAD_GLOBAL", "LOAD_NAME") & function.__globals__.keys()):
+            parts += [place_of(code) if in_file else self.value(code)]
+            for name in sorted(loaded_names(code, "LOAD_GLOBAL", "LOAD_NAME") & function.__globals__.keys()):
                 value = function.__globals__[name]
                 if isinstance(value, ModuleType):
                     parts += self._read_of(value, code)
@@ -224,10 +228,10 @@ class _Names:
 
     def _read_of(self, module: ModuleType, code: CodeType) -> list[str]:
         """The texts of what code may read of a module of the user's own."""
-        if not _is_own(module):
+        if not is_own(module):
             return []
         found = []
-        for name in sorted(_loaded(code, "LOAD_ATTR", "LOAD_METHOD", "IMPORT_FROM") & vars(module).keys()):
+        for name in sorted(loaded_names(code, "LOAD_ATTR", "LOAD_METHOD", "IMPORT_FROM") & vars(module).keys()):
             value = vars(module)[name]
             inner = isinstance(value, ModuleType)
             found += self._read_of(value, code) if inner and value is not module else self._readable(name, value)
@@ -246,67 +250,6 @@ class _Names:
             return f"again {self._known[id(thing)]}"
         self._known[id(thing)] = len(self._known)
         return ""
-
-
-def _place(code: CodeType) -> str:
-    """Where code stands in its file: two functions of one name, or two lambdas of one line, differ in that."""
-    spots = [spot for spot in code.co_positions() if None not in spot and spot[3]]
-    columns = f"{min(s[2] for s in spots)}-{max(s[3] for s in spots)}" if spots else ""
-    return f"line {code.co_firstlineno} {columns}"
-
-
-def _loaded(code: CodeType, *operations: str) -> set[str]:
-    """The names that code, and code within it, loads by some operations."""
-    found = {step.argval for step in dis.get_instructions(code) if step.opname in operations}
-    inner = [constant for constant in code.co_consts if isinstance(constant, CodeType)]
-    return found.union(*(_loaded(each, *operations) for each in inner))
-
-
-def _functions(value: Any) -> list[FunctionType]:
-    """The functions that an attribute of a class stands for."""
-    if isinstance(value, property):
-        return [part for part in (value.fget, value.fset) if isinstance(part, FunctionType)]
-    value = value.__func__ if isinstance(value, (staticmethod, classmethod)) else value
-    return [value] if isinstance(value, FunctionType) else []
-
-
-def _is_own(thing: Any) -> bool:
-    """Whether a class, function or module is the user's: neither of xaibench, nor of Python, nor installed."""
-    name = thing.__name__ if isinstance(thing, ModuleType) else thing.__module__ or ""
-    if name == "builtins":  # also what `exec` makes
-        return thing is not vars(builtins).get(thing.__name__) and _has_code(thing)
-    top = name.split(".")[0]
-    if top == "xaibench" or top in sys.stdlib_module_names:
-        return False
-    file = getattr(sys.modules.get(name), "__file__", None)
-    return not file or not any(Path(file).resolve().is_relative_to(folder) for folder in _installed())
-
-
-def _has_code(thing: Any) -> bool:
-    """Whether there may be Python code of a class or a function, which of what is written in C there is not."""
-    return isinstance(thing, FunctionType) or bool(getattr(thing, "__flags__", 0) & 1 << 9)  # made by `class`
-
-
-@functools.cache
-def _installed() -> tuple[Path, ...]:
-    folders = [sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), site.getusersitepackages()]
-    return tuple(Path(folder).resolve() for folder in folders if folder)
-
-
-def _hidden(module: nn.Module) -> Iterable[str]:
-    """Buffers that no state dict holds."""
-    return [name for name in module._non_persistent_buffers_set if module._buffers.get(name) is not None]
-
-
-def _script(module: nn.Module) -> list[Any]:
-    """The code of a module of torch.jit, with its constants; it stands in no file."""
-    if not isinstance(module, torch.jit.ScriptModule):
-        return []
-    try:
-        code, constants = module.code_with_constants
-    except (AttributeError, RuntimeError):  # a part without code of its own
-        return []
-    return [code, dict(constants.const_mapping)]
 
 
 def _asks_for_name(kind: str, name: str, error: Unnamable) -> XaibenchError:
