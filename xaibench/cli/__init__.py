@@ -39,10 +39,10 @@ def main() -> None:
         _say(str(error))
         status = MISTAKE
     except (OSError, MemoryError, RuntimeError) as error:
-        words = _obstacle(error)
-        if words is None:
+        text = _obstacle(error)
+        if text is None:
             raise
-        _say(words)
+        _say(text)
         _silence(sys.stdout)
         status = MISTAKE
     if status == INTERRUPTED:
@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def _call() -> int:
-    """Runs the command that was given and returns its exit status; words that make no command are one line, too."""
+    """Runs the command that was given and returns its exit status; text that makes no command is one line, too."""
     import typer
 
     from xaibench.cli.app import app
@@ -65,8 +65,8 @@ def _call() -> int:
             error.show()
         else:
             command = error.ctx.command_path if error.ctx else "xaibench"
-            words = " ".join(error.format_message().split()).rstrip(".")
-            _say(f"{words[0].lower()}{words[1:]}; see `{command} --help`")
+            text = " ".join(error.format_message().split()).rstrip(".")
+            _say(f"{text[0].lower()}{text[1:]}; see `{command} --help`")
         return error.exit_code
 
 

@@ -105,6 +105,7 @@ class Evaluator:
         plan = self.plan
         return RunManifest(
             command=self.command,
+            whole=self.config.whole.to_command("run") if self.config.shard and not self.objects else None,
             config=self.config.changed(),
             objects=list(self.objects),
             protocols=[run.name for run in plan.protocols],

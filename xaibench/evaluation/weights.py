@@ -130,19 +130,19 @@ def _weights(run: ResolvedRun, resources: Resources, quiet: bool, say: Callable[
 
 def _once_free(train: Callable[[], Path], path: Path, say: Callable[[str], None]) -> Path:
     """The weights at a path, which another part of the same run may be training right now: then it is waited for."""
-    told = False
+    announced_once = False
     while True:
         try:
             return train()
         except Busy as error:
-            if not told:
+            if not announced_once:
                 say(f"waiting: {error}")
-                told = True
+                announced_once = True
             while not path.is_file() and error.still_held():
                 time.sleep(WAIT_SECONDS)
 
 
 def _unaligned(card: ProtocolCard, protocol: Protocol, problem: str, run: ResolvedRun) -> XaibenchError:
-    ways = how_to_get_weights(run.model, run.data, WeightsRequest("aligned", protocol.alignment))
+    advice = how_to_get_weights(run.model, run.data, WeightsRequest("aligned", protocol.alignment))
     other = "judge them by sds, or " if protocol.alignment.kind == "cell" else ""
-    return XaibenchError(f"{card.name} needs weights aligned with its deletions, but {problem}; {other}{ways}")
+    return XaibenchError(f"{card.name} needs weights aligned with its deletions, but {problem}; {other}{advice}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import secrets
-import shlex
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,6 +37,7 @@ class RunManifest:
 
     Args:
         command: the exact command (`command_line`); given again it computes only what is missing.
+        whole: the command of the whole run, where this is a part of one (`--shard`).
         config: the request in plain values, without fields that have their defaults; None in records made before 0.2.
         objects: parts of the request that were objects of a Python session, such as `model Net`; a command cannot name
             these.
@@ -59,6 +59,7 @@ class RunManifest:
     command: str
     config: dict[str, Any] | None = None
     objects: list[str] = field(default_factory=list)
+    whole: str | None = None
     protocols: list[str] = field(default_factory=list)
     boards: list[str] = field(default_factory=list)
     cells: list[str] = field(default_factory=list)
@@ -133,17 +134,6 @@ def load_runs(store: Store) -> list[RunManifest]:
 
 
 def finish_command(manifest: RunManifest) -> str:
-    """The command that finishes a run: its own, since a run computes only what is missing.
-
-    For a part that is done it is the command of the whole run, as what is missing then belongs to other parts.
-    """
-    if manifest.status != "partial" or manifest.objects:
-        return manifest.command
-    try:
-        words = shlex.split(manifest.command)
-    except ValueError:
-        return manifest.command
-    after = {place + 1 for place, word in enumerate(words) if word == "--shard"}
-    return shlex.join(
-        word for place, word in enumerate(words) if place not in after and word.partition("=")[0] != "--shard"
-    )
+    """The command that finishes a run: its own, since a run computes only what is missing; of a part that is done, that
+    of the whole run, as what is missing then belongs to other parts."""
+    return manifest.whole if manifest.whole and manifest.status == "partial" else manifest.command

@@ -12,7 +12,7 @@ from xaibench.training.api import plan_training
 from xaibench.training.guidance.options import GuidedOptions
 from xaibench.training.recipe import expand_recipe
 from xaibench.training.resources import TrainingResources
-from xaibench.training.subject import Report, Subject, silent
+from xaibench.training.subject import Report, Subject, report_nothing
 
 
 class NoEpochChosen(XaibenchError):
@@ -27,7 +27,7 @@ class TrainedArm:
     seconds: float
 
 
-def train_arm(subject: Subject, resources: TrainingResources, report: Report = silent) -> TrainedArm:
+def train_arm(subject: Subject, resources: TrainingResources, report: Report = report_nothing) -> TrainedArm:
     """Trains what a request asks for, unless that is done already, from the baseline of the same seed where its recipe
     starts from plain weights.
 

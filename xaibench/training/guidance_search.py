@@ -30,7 +30,7 @@ from xaibench.training.loop import TIMES
 from xaibench.training.named import check_name, name_training
 from xaibench.training.processes import first_process
 from xaibench.training.resources import TrainingResources
-from xaibench.training.subject import Report, Subject, silent
+from xaibench.training.subject import Report, Subject, report_nothing
 from xaibench.training.weights_evaluator import WeightsEvaluator
 
 
@@ -74,7 +74,7 @@ class Outcome:
     weights: Path | None
 
 
-def guide(subject: Subject, search: Search, resources: TrainingResources, report: Report = silent) -> Outcome:
+def guide(subject: Subject, search: Search, resources: TrainingResources, report: Report = report_nothing) -> Outcome:
     """Trains what is not trained yet and evaluates it; the chosen model of the first run is exported.
 
     Where the request has a `name`, the exported model is called so from then on. report is given a line before each

@@ -18,7 +18,7 @@ Report = Callable[[str], None]
 """Is given a line of text about what begins now."""
 
 
-def silent(line: str) -> None:
+def report_nothing(line: str) -> None:
     """A `Report` that nobody reads."""
 
 
@@ -44,7 +44,7 @@ class Subject:
         fields = {"task": "classifier", "task_options": {}, "recipe": self.baseline_recipe, "weights": "plain"}
         return plan_training(self.config.with_fields(**fields, seed=seed, name=None))
 
-    def baseline(self, seed: int, resources: TrainingResources, report: Report = silent) -> str:
+    def baseline(self, seed: int, resources: TrainingResources, report: Report = report_nothing) -> str:
         """The weights that the training starts from, as `--weights` takes them: those of the request where it names
         some or the model has some, else those of the baseline, which is trained now where that is not done."""
         config = self.config
