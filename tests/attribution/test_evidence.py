@@ -196,6 +196,7 @@ def test_maps_do_not_depend_on_batches_chunks_and_order(name, layout, exact_layo
     assert deviation(exact_layouts[layout][name], exact_layouts["batches of 32"][name]) < 1e-9
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("name", ALL)
 def test_float32_maps_do_not_depend_on_batches_chunks_and_order(name, layout, resnet_layouts, deviation):

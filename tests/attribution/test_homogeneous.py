@@ -11,6 +11,8 @@ from xaibench.attribution.methods import method_maps
 from xaibench.models.bias_free import x_resnet50
 from xaibench.models.fixup import build
 
+pytestmark = pytest.mark.process  # whole runs or large networks: not in the fast tier
+
 STAGES = registry.card("model", "x_resnet50").stages
 TARGETS = torch.tensor([2, 0])
 
@@ -57,7 +59,6 @@ def test_input_x_gradient_sums_to_the_logit(resnet, images, evidence):
     assert torch.allclose(found.sum((1, 2, 3)), logits, rtol=1e-9, atol=0) and logits.abs().min() > 1e-6
 
 
-@pytest.mark.process
 def test_with_scalar_biases_neither_holds(images, evidence):
     net = randomised(build(4))
     logits = net(images).gather(1, TARGETS[:, None])[:, 0]

@@ -10,6 +10,8 @@ import pytest
 
 import xaibench
 
+pytestmark = pytest.mark.process  # whole runs or large networks: not in the fast tier
+
 RUN = ("run", "idsds", "--model", "tiny", "--dataset", "mini", "--methods", "ixg,grad-cam,random,oracle", "--quiet")
 
 
@@ -153,7 +155,6 @@ def test_train_prints_where_the_weights_are_and_run_takes_them(command, home):
     assert status == 0 and "aligned weights weights.safetensors" in " ".join(out.split()), err
 
 
-@pytest.mark.process
 def test_fine_tuning_starts_from_the_plain_weights_and_deletes_cells(command, home, photos):
     for part in ("train", "val"):
         (photos / part).mkdir()

@@ -13,6 +13,8 @@ from PIL import Image
 
 from xaibench.cli import main
 
+pytestmark = pytest.mark.process  # whole runs or large networks: not in the fast tier
+
 RUN = ("run", "idsds", "--model", "tiny", "--dataset", "mini", "--methods", "ixg,grad-cam,random,oracle", "--quiet",
        "--images", 9)  # fmt: skip
 SEEN = ("--model", "tiny", "--dataset", "mini", "--weights", "aligned", "--quiet")
@@ -64,7 +66,6 @@ def test_explain_prints_the_prediction_and_draws(command, run, photos, tmp_path)
     assert (tmp_path / "2-explained.png").is_file()
 
 
-@pytest.mark.process
 def test_explain_an_image_of_the_embedded_data_set(command, run, tmp_path):
     status, out, err = command("explain", "test/000003", *SEEN, "--methods", "all", "--out", "p.svg")
     assert status == 0, err
@@ -102,7 +103,6 @@ def test_a_missing_photo_is_one_line(command, run):
     assert status == 2 and "photo no.png is no file" in err and err.count("\n") == 1
 
 
-@pytest.mark.process
 def test_show_run_draws_kept_maps_and_makes_others_again(command, run, tmp_path):
     status, out, err = command("show", "run", "--quiet")
     assert status == 0, err
@@ -118,7 +118,6 @@ def test_show_run_draws_kept_maps_and_makes_others_again(command, run, tmp_path)
     assert len(before) > 10_000
 
 
-@pytest.mark.process
 def test_show_run_options_and_mistakes(command, run, tmp_path):
     words = ("show", "run", "results", "--quiet", "--images", 1, "--methods", "random,ixg", "--out", "g.pdf")
     status, out, _ = command(*words, "--protocol", "idsds", "--model", "ti*", "--style", "map")

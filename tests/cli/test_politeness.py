@@ -32,6 +32,8 @@ from xaibench.models.state import save_state
 from xaibench.results.store import Store
 from xaibench.results.validate import validate
 
+pytestmark = pytest.mark.process  # whole runs or large networks: not in the fast tier
+
 CHECKOUT = Path(xaibench.__file__).parents[1]
 RUN = ("run", "sds", "--model", "tiny", "--dataset", "mini", "--quiet")
 PHOTOS = ("run", "sds", "--model", "tiny", "--dataset", "imagefolder", "--data-root", "photos", "--quiet")
@@ -352,7 +354,6 @@ def test_a_disk_that_is_really_full(stored, home, mount, call):
     assert call(*words).status == 0 and before < whole(folder)
 
 
-@pytest.mark.process
 def test_a_training_on_a_full_disk_keeps_its_last_checkpoint(home, mount, call):
     disk = mount("200k")
     shutil.copytree(home / "cards", disk / "cards")
@@ -429,7 +430,6 @@ def waits() -> bool:
     return Path("waiting").exists()
 
 
-@pytest.mark.process
 def test_two_runs_into_one_folder_at_once(slow, call):
     before = whole()
     first, second = start(*SLOWLY), None
@@ -457,7 +457,6 @@ def test_two_runs_into_one_folder_at_once(slow, call):
     assert "nothing is missing" in call("status").out
 
 
-@pytest.mark.process
 def test_two_trainings_of_the_same_at_once(home, call):
     from xaibench.locks import claim
     from xaibench.training.api import plan_training
@@ -474,7 +473,6 @@ def test_two_trainings_of_the_same_at_once(home, call):
     shutil.rmtree(training.path.parent)  # these weights are not for other tests
 
 
-@pytest.mark.process
 @pytest.mark.parametrize("workers", [0, 2])
 def test_ctrl_c_in_an_evaluation(workers, slow, call):
     before = whole()
@@ -490,7 +488,6 @@ def test_ctrl_c_in_an_evaluation(workers, slow, call):
     assert before < whole() and len(table("results")) == 8 + 12
 
 
-@pytest.mark.process
 @pytest.mark.parametrize("workers", [0, 2])
 def test_ctrl_c_in_a_training(workers, home, call):
     known = set(home.glob("models/*"))
@@ -523,7 +520,6 @@ sys.meta_path.insert(0, Slow())
 """
 
 
-@pytest.mark.process
 @pytest.mark.parametrize("module", ["typer", "torch.nn", "pandas"])
 def test_ctrl_c_while_it_starts(module, untouched):
     Path("sitecustomize.py").write_text(STARTING)
@@ -535,7 +531,6 @@ def test_ctrl_c_while_it_starts(module, untouched):
     polite(said._replace(status=130) if said.status == -signal.SIGINT else said, INTERRUPTED, status=130)
 
 
-@pytest.mark.process
 def test_a_closed_pipe_is_silence(home):
     process = start("ls", "methods")
     process.stdout.close()
@@ -543,7 +538,6 @@ def test_a_closed_pipe_is_silence(home):
     process.stderr.close()
 
 
-@pytest.mark.process
 def test_defects_keep_their_traceback(home):
     text = "import xaibench.registry as r\ndef names(*a): raise RuntimeError('a defect')\nr.names = names\n"
     Path("sitecustomize.py").write_text(text)

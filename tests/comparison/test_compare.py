@@ -15,6 +15,8 @@ from xaibench.comparison.config import ComparisonConfig
 from xaibench.comparison.steps import Step, steps
 from xaibench.errors import XaibenchError
 
+pytestmark = pytest.mark.process  # whole runs or large networks: not in the fast tier
+
 CARD = {"name": "mine", "title": "t", "question": "q?"}
 
 
@@ -112,7 +114,6 @@ def two_models(home):
 ASKED = ("--dataset", "mini", "--methods", "ixg,saliency,random", "--images", 8, "--protocol", "sds")
 
 
-@pytest.mark.process
 def test_a_comparison_runs_what_is_missing_and_agrees_with_the_boards(two_models, command):
     status, out, err = command("compare", "own", *ASKED, "--trainings", 2, "--format", "json")
     assert status == 0 and "own 4/4: wide, training 1" in err
@@ -143,7 +144,6 @@ def boards(command):
         yield json.loads(command("leaderboard", "sds", "--board", key, "--format", "json")[1])
 
 
-@pytest.mark.process
 @pytest.mark.parametrize("format_", ["table", "md", "csv"])
 def test_a_comparison_in_words(two_models, command, format_):
     status, out, err = command("compare", "own", *ASKED, "--trainings", 1, "--format", format_, "--quiet")
@@ -152,7 +152,6 @@ def test_a_comparison_in_words(two_models, command, format_):
     assert out.count("saliency") >= 1 and ("Does width matter?" in out or format_ == "csv")
 
 
-@pytest.mark.process
 def test_several_models_in_one_run_and_one_leaderboard(two_models, command):
     words = ("--dataset", "mini", "--methods", "ixg,saliency,random", "--images", 8, "--quiet")
     status, out, _ = command("run", "sds", "--model", "tiny,wid?", *words)
@@ -194,7 +193,6 @@ def test_what_cannot_be_compared_is_one_line(two_models, command):
     assert status == 2 and "depth" in err and err.count("\n") == 1
 
 
-@pytest.mark.process
 def test_the_seed_of_a_training_is_another_training(home, command):
     words = ("run", "sds", "--model", "tiny", "--dataset", "mini", "--methods", "ixg", "--images", 4, "--quiet")
     first, other = command(*words)[1], command(*words, "--training-seed", 1)[1]

@@ -21,6 +21,8 @@ import pytest
 
 from xaibench.models.state import read_header
 
+pytestmark = pytest.mark.process  # whole runs or large networks: not in the fast tier
+
 DOCS = Path(__file__).parents[2] / "docs"
 BLOCK = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 SMALL = {
@@ -76,7 +78,6 @@ def ranked(printed: str) -> dict[str, str]:
     return {row[1]: row[0] for row in rows if len(row) > 3 and row[0].isdigit() and not row[1].isdigit()}
 
 
-@pytest.mark.process
 def test_objects_in_a_script_are_ranked_and_not_computed_again(follow, tmp_path):
     ((_, printed),) = follow("own-objects.md")
     assert "mine" in printed and "grad-cam" in printed and "8 images" in printed
@@ -85,7 +86,6 @@ def test_objects_in_a_script_are_ranked_and_not_computed_again(follow, tmp_path)
     assert len(list((tmp_path / "results" / "rows").glob("*.parquet"))) == 1, "a process of its own has the same keys"
 
 
-@pytest.mark.process
 def test_a_new_method_is_ranked_beside_the_others(follow, tmp_path):
     first, bars, foreign = [text for _, text in follow("new-method.md")]
     assert set(ranked(first)) == {"my-method", "ixg", "grad-cam"} and "random" in first
@@ -116,7 +116,6 @@ def test_scores_of_maps_that_were_computed_elsewhere(follow):
     assert "share on the object: 0.25" in printed and re.search(r"maxima on the object: \d of 8", printed)
 
 
-@pytest.mark.process
 def test_a_new_data_set_is_shown_and_judged(follow, tmp_path):
     card, sheet, run = [text for _, text in follow("new-dataset.md")]
     assert "at 64 pixels" in card and "no contact sheet" in card
@@ -124,7 +123,6 @@ def test_a_new_data_set_is_shown_and_judged(follow, tmp_path):
     assert "stripes (32 px)" in run and set(ranked(run)) == {"ig", "grad-cam"}
 
 
-@pytest.mark.process
 def test_a_new_loss_schedule_and_recipe_are_trained_with(follow, home):
     listed, card, guided, tests, recipe, trained = [text for _, text in follow("new-loss.md")]
     assert "outside" in listed.split() and "power = 2" in card

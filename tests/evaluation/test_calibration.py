@@ -10,6 +10,8 @@ from xaibench.protocols.localization.box_iou import CANDIDATES
 from xaibench.results.manifest import load_runs
 from xaibench.results.store import Store
 
+pytestmark = pytest.mark.process  # whole runs or large networks: not in the fast tier
+
 METHODS = ["ixg", "grad-cam", "centre", "constant"]
 FIT = {"threshold": "fit", "held_out": 6}
 
@@ -26,7 +28,6 @@ def scores(results, metric="iou"):
     return rows.set_index(["method", "image_id", "target"])["score"].sort_index()
 
 
-@pytest.mark.process
 def test_the_threshold_is_the_best_of_all_on_held_out_images(home):
     """The oracle is a search by hand: box-iou at each candidate on the validation part, as a data set of its own."""
     fitted = run(**FIT)

@@ -8,6 +8,8 @@ import xaibench
 from xaibench.datasets.critters import Critters
 from xaibench.errors import XaibenchError
 
+pytestmark = pytest.mark.process  # whole runs or large networks: not in the fast tier
+
 PLUGIN = """
 from dataclasses import dataclass
 import torch, xaibench
@@ -35,7 +37,6 @@ def labels(image_id: str) -> list[int]:
     return list(Critters("test", 40, 32).annotate(image_id).labels)
 
 
-@pytest.mark.process
 def test_protocols_of_every_class_have_a_row_for_each_class_and_metric(home):
     rows = run("epg", images=40).rows
     for (image_id, method), found in rows.groupby(["image_id", "method"]):
@@ -69,7 +70,6 @@ def test_together_and_alone_give_the_same_rows(home):
         assert pair[0].equals(pair[1]), protocol
 
 
-@pytest.mark.process
 def test_a_run_costs_less_than_its_protocols_one_by_one(home):
     """Maps are computed once, for pairs that several protocols ask about too: what remains is each one's own work."""
     protocols = ("ids", "insertion", "deletion", "epg", "seg-epg", "obey")

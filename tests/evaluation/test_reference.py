@@ -18,6 +18,8 @@ from xaibench.models.state import read_state
 from xaibench.results.store import Store
 from xaibench.training.find import WeightsRequest, find_weights
 
+pytestmark = pytest.mark.process  # whole runs or large networks: not in the fast tier
+
 SIMILARITY = "model-similarity"
 
 

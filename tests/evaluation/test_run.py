@@ -18,6 +18,8 @@ from xaibench.errors import XaibenchError
 from xaibench.evaluation.api import MethodFailed
 from xaibench.models.trained import trained_weights
 
+pytestmark = pytest.mark.process  # whole runs or large networks: not in the fast tier
+
 METHODS = "ixg,ig-sg-abs,rise,grad-cam,random,constant,oracle"
 
 
@@ -119,7 +121,6 @@ xaibench.run("idsds", model="tiny", dataset="mini", methods=sys.argv[1], out="ki
 """
 
 
-@pytest.mark.process
 def test_a_run_ended_by_sigkill_resumes_to_identical_rows(home):
     whole = table(small_run("whole", batch_size=2))
     path = os.pathsep.join([str(home), str(Path(xaibench.__file__).parents[1])])

@@ -18,6 +18,8 @@ from xaibench.locks import try_lock
 from xaibench.results.completion import Completion, missing_images
 from xaibench.results.store import Store
 
+pytestmark = pytest.mark.process  # whole runs or large networks: not in the fast tier
+
 METHODS = ["ixg-sg", "grad-cam", "random"]
 
 
@@ -56,7 +58,6 @@ def test_locks_of_a_long_list_are_few():
     assert len({name for shard in cut([str(n) for n in range(10**5)], 4) for name in shard.locks(["k"])}) == SLOTS
 
 
-@pytest.mark.process
 def test_parts_into_one_folder_are_the_rows_of_one_run(home, monkeypatch):
     monkeypatch.setattr("xaibench.evaluation.shards.LEAST_IMAGES", 8)
     whole = run("whole")

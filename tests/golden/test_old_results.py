@@ -15,6 +15,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+pytestmark = pytest.mark.process  # whole runs or large networks: not in the fast tier
+
 BOARDS = json.loads((old.FOLDER / "boards.json").read_text())
 
 

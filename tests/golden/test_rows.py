@@ -11,6 +11,8 @@ from __future__ import annotations
 import cases
 import pytest
 
+pytestmark = pytest.mark.process  # whole runs or large networks: not in the fast tier
+
 PINNED = cases.read_rows()
 
 

@@ -24,6 +24,8 @@ from xaibench.masks.store import SCHEMA, Header, Masks, add_rows, row
 from xaibench.results.maps import MapStore
 from xaibench.results.store import Store
 
+pytestmark = pytest.mark.process  # whole runs or large networks: not in the fast tier
+
 pytest.importorskip("skimage")
 
 
@@ -212,7 +214,6 @@ def test_damaged_masks_are_refused(counts, named, message, slic):
         Masks(path).load(known["image_id"])
 
 
-@pytest.mark.process
 def test_a_gallery_of_a_run_with_masks(slic, command):
     """Maps are made again from the record, with the masks where its command says; without them it says so."""
     path = slic(4).path

@@ -13,6 +13,8 @@ from xaibench.errors import XaibenchError
 from xaibench.models.bagnet import BagNet, Bottleneck, build
 from xaibench.models.open import build_model
 
+pytestmark = pytest.mark.process  # whole runs or large networks: not in the fast tier
+
 PATCHES = (9, 17, 33)
 
 
@@ -91,7 +93,6 @@ def test_a_shortcut_is_the_upper_left_of_what_the_branch_sees():
         assert torch.equal(strided(maps), norm(maps[:, :, [0, 2]][:, :, :, [0, 2, 4]]))
 
 
-@pytest.mark.process
 def test_cards_build_them_and_small_images_are_refused_in_one_line():
     square = Geometry(resize=40, crop=40)
     for patch in PATCHES:
@@ -102,7 +103,6 @@ def test_cards_build_them_and_small_images_are_refused_in_one_line():
         build_model(registry.card("model", "bagnet33"), 4, Geometry(resize=32, crop=32))
 
 
-@pytest.mark.process
 @pytest.mark.parametrize("patch", PATCHES)
 def test_a_dilated_last_stage_brings_patches_closer_and_leaves_their_size(patch):
     side = patch + 16

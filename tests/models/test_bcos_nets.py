@@ -19,6 +19,8 @@ from xaibench.models.tokens import layout_of
 from xaibench.training.guidance.attributions import guided_maps
 from xaibench.training.guidance.localisation import find_loss
 
+pytestmark = pytest.mark.process  # whole runs or large networks: not in the fast tier
+
 pytest.importorskip("bcos")
 pytest.importorskip("einops")
 

@@ -9,6 +9,8 @@ from torchvision.models import resnet50, vgg16
 
 from xaibench.models.bias_free import x_resnet50, x_vgg16
 
+pytestmark = pytest.mark.process  # whole runs or large networks: not in the fast tier
+
 
 @pytest.fixture(scope="module")
 def resnet() -> nn.Module:
@@ -46,7 +48,6 @@ def test_x_resnet_50_is_torchvisions_with_nothing_in_place_of_batchnorm(resnet, 
     assert torch.allclose(resnet(images.double()), like(images.double()), rtol=0, atol=1e-10)
 
 
-@pytest.mark.process
 @torch.no_grad()
 def test_x_vgg_16_is_torchvisions_with_biases_of_zero(vgg, images):
     with torch.device("meta"):
@@ -58,14 +59,12 @@ def test_x_vgg_16_is_torchvisions_with_biases_of_zero(vgg, images):
     assert torch.allclose(vgg(images), like.eval()(images), rtol=1e-5)
 
 
-@pytest.mark.process
 @pytest.mark.parametrize("name", ["resnet", "vgg"])
 def test_no_parameter_but_weights(name, resnet, vgg):
     net = {"resnet": resnet, "vgg": vgg}[name]
     assert all(path.endswith("weight") and p.ndim > 1 for path, p in net.named_parameters()) and not list(net.buffers())
 
 
-@pytest.mark.process
 @torch.no_grad()
 @pytest.mark.parametrize("factor", [0.01, 3.0, 1e4])
 def test_logits_grow_with_the_image(factor, resnet, vgg, images):

@@ -27,6 +27,8 @@ from xaibench.training.api import plan_training
 from xaibench.training.config import TrainingConfig
 from xaibench.training.recipe import Recipe
 
+pytestmark = pytest.mark.process  # whole runs or large networks: not in the fast tier
+
 
 def plan(model, dataset, given=None, **fields):
     """The training of a request; given: an object in the place of its task."""
@@ -59,7 +61,6 @@ TARGETS = torch.tensor([3, 0, 2])
 # Cards ---------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.process
 @pytest.mark.parametrize("name", [pytest.param(LARGE[0], marks=pytest.mark.slow), *LARGE[1:]])
 def test_the_transformers_of_the_paper_and_its_kin(name):
     import timm
@@ -90,7 +91,6 @@ def test_the_small_one_has_tokens_smaller_than_cells_and_is_never_dilated():
     assert model.net.patch_embed.proj.stride == (8, 8) and sum(p.numel() for p in model.net.parameters()) < 1e6
 
 
-@pytest.mark.process
 @pytest.mark.parametrize(
     ("name", "side", "layer"),
     [("test_vit", 160, "blocks.5.norm1"), ("test_vit2", 160, "blocks.7.norm1"), ("deit3_small_patch16_224", 224, None)],
@@ -230,7 +230,6 @@ def test_maps_are_those_of_pytorch_grad_cam_on_reshaped_tokens(ours, peer, kind,
     assert (maps - expected).abs().max() < 1e-3 * expected.max(), "XGrad-CAM's epsilons differ, sums of tokens vanish"
 
 
-@pytest.mark.process
 @pytest.mark.parametrize("kind", NETS)
 @pytest.mark.parametrize(("name", "peer"), [("hires-cam", HiResCAM), ("eigen-cam", EigenCAM)])
 def test_methods_of_the_package_take_tokens_as_a_map(name, peer, kind, images):

@@ -29,6 +29,8 @@ from xaibench.training.resources import TrainingResources
 from xaibench.training.task import Objective
 from xaibench.training.transfer import load_start, transferred_weights
 
+pytestmark = pytest.mark.process  # whole runs or large networks: not in the fast tier
+
 QUIET = TrainingResources(quiet=True)
 
 
@@ -136,7 +138,6 @@ def test_weights_of_other_classes_in_the_same_number_are_refused(home, tmp_path)
             load_start(model, path, card, None, others, "mine")
 
 
-@pytest.mark.process
 def test_the_header_of_a_training_names_its_classes_and_a_run_on_others_is_refused(home, command, tmp_path):
     words = ("--model", "tiny", "--dataset", "mini", "--device", "cpu", "--quiet")
     assert command("train", "classifier", *words, "--name", "known")[0] == 0
