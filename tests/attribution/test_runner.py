@@ -192,3 +192,27 @@ def test_unknown_precisions_are_refused_and_leave_no_hook(small):
     with pytest.raises(XaibenchError, match="unknown precision 'int8'"):
         ModelRunner(small, precision="int8")
     assert hooks(small) == 0
+
+
+class Writing(nn.Module):
+    """A network that normalises its input, in place or not."""
+
+    def __init__(self, in_place: bool):
+        super().__init__()
+        torch.manual_seed(0)
+        self.in_place = in_place
+        self.body = nn.Conv2d(3, 6, 3, padding=1)
+        self.rest = nn.Sequential(nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(24, 5))
+
+    def forward(self, x):
+        x = x.sub_(0.5).div_(0.25) if self.in_place else (x - 0.5) / 0.25
+        return self.rest(self.body(x))
+
+
+@pytest.mark.parametrize("name", ["saliency", "ixg", "ig", "ixg-sg", "grad-cam", "rise", "occlusion", "ablation-cam"])
+def test_a_network_that_writes_into_its_input_is_explained_like_one_that_does_not(name):
+    inputs = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+    targets, before = torch.tensor([1, 4]), inputs.clone()
+    maps = [xaibench.attribute(Writing(in_place).eval(), inputs, targets, name) for in_place in (False, True)]
+    assert torch.equal(inputs, before)
+    assert torch.allclose(*maps, rtol=1e-5, atol=1e-6 * maps[0].abs().max().item())

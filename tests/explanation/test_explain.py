@@ -8,6 +8,7 @@ import torch
 
 import xaibench
 from xaibench.errors import XaibenchError
+from xaibench.explanation.photos import target_index
 from xaibench.models.state import save_state
 
 
@@ -141,3 +142,14 @@ def test_mistakes_are_one_line_and_found_before_the_work(folder_weights, photos,
             xaibench.explain(bad, **words)
     with pytest.raises(XaibenchError, match="name one photo"):
         xaibench.explain([], **words)
+
+
+def test_a_number_that_is_an_index_and_the_name_of_another_class_is_refused():
+    names = [str(index) for index in sorted(range(12), key=str)]  # "0", "1", "10", "11", "2", ...
+    assert names[2] == "10"
+    with pytest.raises(XaibenchError, match=r"--target 10 is the index of class '8' and the name of class number 2"):
+        target_index("10", names)
+    assert target_index(10, names) == 10, "an int is an index"
+    assert target_index("0", names) == 0 and target_index("1", names) == 1
+    assert target_index("3", ["ape", "bee", "cat", "dog"]) == 3 and target_index("cat", ["ape", "bee", "cat"]) == 2
+    assert target_index("7", ["5", "7", "9"]) == 1, "a name that is no index"

@@ -42,7 +42,7 @@ def true_contributions(net: nn.Module, inputs: Tensor, targets: Tensor) -> Tenso
         net.eval()
         with torch.enable_grad(), constant_once(net):
             at = inputs.detach().requires_grad_()
-            logits = net(at)
+            logits = net(at.clone())
             score = logits.gather(1, targets.to(logits.device)[:, None]).sum()
             (gradient,) = torch.autograd.grad(score, at, create_graph=True)
     finally:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import register_multi_grad_hook
+from torch.utils.hooks import RemovableHandle
 
 from xaibench.errors import XaibenchError
 
@@ -40,7 +41,8 @@ class ModelRunner:
         self.net, self.chunk, self.precision, self.output = net, chunk, precision, output
         self.forwards = self.backwards = 0
         self.memo: dict[tuple, object] = {}
-        self._handles = [net.register_forward_hook(self._count)]
+        self._handles: list[RemovableHandle] = []
+        self.adopt(net)
 
     def __enter__(self) -> ModelRunner:
         return self
@@ -51,8 +53,12 @@ class ModelRunner:
         self.memo.clear()
 
     def adopt(self, net: nn.Module) -> None:
-        """Counts the passes through another module too: a copy of the network that an adapter explains instead."""
-        self._handles.append(net.register_forward_hook(self._count))
+        """Counts the passes through another module too: a copy of the network that an adapter explains instead.
+
+        The module gets a copy of each input, so that a network that writes into its input changes nothing that is used
+        again.
+        """
+        self._handles += [net.register_forward_pre_hook(_with_a_copy), net.register_forward_hook(self._count)]
 
     @property
     def forward_equivalents(self) -> int:
@@ -148,6 +154,11 @@ class ModelRunner:
             return gradient
 
         return self.stream(count, step)
+
+
+def _with_a_copy(module: nn.Module, inputs: tuple) -> tuple:
+    """The inputs of a pass, the first of them as a copy with the same layout in memory."""
+    return (inputs[0].clone(), *inputs[1:]) if inputs and isinstance(inputs[0], Tensor) else inputs
 
 
 def _tensors(output: object) -> list[Tensor]:

@@ -83,7 +83,7 @@ def activation_bytes(net: nn.Module, inputs: Tensor) -> int:
     handles = [m.register_forward_hook(note) for m in net.modules() if not list(m.children())]
     try:
         with torch.no_grad():
-            net(inputs)
+            net(inputs.clone())
     finally:
         for handle in handles:
             handle.remove()

@@ -27,7 +27,7 @@ class ExplainConfig(Config):
     """Its folder, for names of classes and image ids."""
     weights: Annotated[str | None, Argument(metavar="plain|aligned|PATH")] = None
     """By default plain, else aligned with deletions; nothing is trained."""
-    target: Annotated[str | None, Argument(metavar="CLASS", default="prediction")] = None
+    target: Annotated[int | str | None, Argument(metavar="CLASS", default="prediction")] = None
     """Index or name of the class that is explained."""
     layer: Annotated[str | None, Argument(metavar="STAGE", default="Input")] = None
     """Take maps there: Mid1, Mid2, Mid3 or Final."""
@@ -61,8 +61,8 @@ class ExplainConfig(Config):
         """Names joined by commas, or a list of them."""
         return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
 
-    @field_validator("target", "weights", mode="before")
+    @field_validator("weights", mode="before")
     @classmethod
     def _text(cls, value: Any) -> Any:
-        """A class index or a path is its text."""
-        return str(value) if isinstance(value, (int, Path)) and not isinstance(value, bool) else value
+        """A path is its text."""
+        return str(value) if isinstance(value, Path) else value

@@ -42,8 +42,21 @@ def names_of_classes(classes: Sequence[str] | None, count: int) -> list[str]:
 
 
 def target_index(target: int | str, names: list[str]) -> int:
-    """The class of an index or a name; raises XaibenchError with the nearest names where there is none."""
-    if isinstance(target, int) or str(target).lstrip("-").isdecimal():
+    """The class of an index or a name.
+
+    Raises XaibenchError with the nearest names where there is none, and for a number in text that is the index of one
+    class and the name of another.
+    """
+    is_index = isinstance(target, int) or target.lstrip("-").isdecimal()
+    exact = [index for index, name in enumerate(names) if name == target]  # none for an int
+    if is_index and len(exact) == 1 and exact[0] != int(target):
+        if not 0 <= int(target) < len(names):
+            return exact[0]
+        raise XaibenchError(
+            f"--target {target} is the index of class {names[int(target)]!r} and the name of class number {exact[0]}; "
+            "in Python, an int is an index"
+        )
+    if is_index:
         if not 0 <= int(target) < len(names):
             raise XaibenchError(f"--target {target} is no class: the model has {len(names)}, from 0")
         return int(target)

@@ -59,7 +59,7 @@ def validate_classes(card: ModelCard, net: nn.Module, inputs: Tensor) -> int:
     side = f"{inputs.shape[2]}x{inputs.shape[3]}"
     try:
         with torch.no_grad():
-            logits = net(inputs)
+            logits = net(inputs.clone())
     except Exception as error:
         raise XaibenchError(
             f"model {card.name} cannot take images of {side} pixels: {type(error).__name__}: {one_line(error, 300)}"

@@ -36,7 +36,7 @@ def look(net: nn.Module, inputs: Tensor, layout: Layout | None = None) -> list[S
     training = net.training
     try:
         with torch.no_grad():
-            net.eval()(inputs)
+            net.eval()(inputs.clone())  # a network may write into its input
     finally:
         net.train(training)
         for handle in handles:

@@ -96,7 +96,7 @@ class Prepared(nn.Module):
         if routed:
             self.relus, self.pools = nn.ModuleList(), nn.ModuleList()
         runner.adopt(self.net)
-        self._kept = dict(self.net._forward_hooks)
+        self._kept = dict(self.net._forward_hooks), dict(self.net._forward_pre_hooks)  # those of the runner
         self._taps: dict[int, Tap] = {}
         self.eval()
 
@@ -154,7 +154,8 @@ class Prepared(nn.Module):
         for module in self.modules():
             for hooks in _hooks(module):
                 hooks.clear()
-        self.net._forward_hooks.update(self._kept)
+        self.net._forward_hooks.update(self._kept[0])
+        self.net._forward_pre_hooks.update(self._kept[1])
 
 
 class _Routes(TorchFunctionMode):
