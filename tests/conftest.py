@@ -86,8 +86,8 @@ def evidence():
         known |= {field.name: settings.pop(field.name) for field in fields(ModelView) if field.name in settings}
         targets, owner, output = torch.as_tensor(targets), settings.pop("owner", None), settings.pop("output", "logit")
         first = targets if owner is None else targets.new_zeros(len(images))
-        e = Evidence(opened[-1], images, first, ids, view=ModelView(**known), output=output, **settings)
-        return e if owner is None else e.explaining(targets, owner, output)
+        e = Evidence(opened[-1], images, first, ids, view=ModelView(**known), **settings)
+        return e if owner is None and output == "logit" else e.explaining(targets, owner, output)
 
     yield make
     for runner in opened:

@@ -49,7 +49,8 @@ def evidence_of(
     if targets.shape != inputs.shape[:1] or targets.is_floating_point():
         raise XaibenchError(f"targets are {len(inputs)} class indices, not {targets.dtype} {tuple(targets.shape)}")
     ids = [str(i) for i in range(len(inputs))] if image_ids is None else image_ids
-    return Evidence(runner, inputs.detach(), targets.long(), ids, view=view, seed=seed, output=output)
+    e = Evidence(runner, inputs.detach(), targets.long(), ids, view=view, seed=seed)
+    return e if output == "logit" else e.explaining(targets.long(), output=output)
 
 
 def attribute(

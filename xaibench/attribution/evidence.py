@@ -56,10 +56,10 @@ class Evidence:
     """Everything that methods and protocols use about (image, target) pairs: computed on demand, cached, and shared.
 
     images (B, C, H, W) are encoded (normalised), image_ids (B,) identify them: noise and masks are drawn from (seed,
-    purpose, image id), so nothing depends on how images are batched. targets (B,) are class indices, one per image;
-    `explaining` gives evidence about other pairs. output is the explained output: `logit` or `probability`. view is
-    what is known of the model besides its network: CAM layer, stages, encoding, zero baseline, and the function from
-    logits to probabilities. annotations, in a run, are the data set's annotations of the images. reference, for
+    purpose, image id), so nothing depends on how images are batched. targets (B,) are class indices, one per image,
+    whose logits are explained; `explaining` gives evidence about other pairs, and about probabilities. view is what is
+    known of the model besides its network: CAM layer, stages, encoding, zero baseline, and the function from logits to
+    probabilities. annotations, in a run, are the data set's annotations of the images. reference, for
     protocols that compare two models, is evidence of the second model about the same pairs. Results that need no target
     are computed once per image, also across `explaining`.
 
@@ -78,7 +78,6 @@ class Evidence:
         *,
         view: ModelView = NOTHING_KNOWN,
         seed: int = 0,
-        output: str = "logit",
         annotations: ImageAnnotations | None = None,
     ):
         if len(images) != len(image_ids):
@@ -90,7 +89,7 @@ class Evidence:
         )  # fmt: skip
         self.zero = torch.zeros(images.shape[1]) if view.zero is None else view.zero
         self._image_memo: dict[tuple, object] = {}
-        self._explain(targets, None, output)
+        self._explain(targets, None, "logit")
 
     def _explain(self, targets: Tensor, owner: Tensor | None, output: str) -> None:
         """Sets the pairs and what is explained of them."""
@@ -133,9 +132,9 @@ class Evidence:
 
         Noise and masks are those of the pair's own image id.
         """
-        return Evidence(
-            self.runner, inputs, self.targets, self.pair_ids, view=self.view, seed=self.seed, output=self.output
-        )
+        other = Evidence(self.runner, inputs, self.targets, self.pair_ids, view=self.view, seed=self.seed)
+        other.output = self.output
+        return other
 
     def with_model(self, runner: ModelRunner, cam_layer: nn.Module | None) -> Evidence:
         """Evidence about the same pairs of another network, whose CAM layer is given; nothing is shared."""
