@@ -17,10 +17,6 @@ ImageSize = Annotated[
     int | None,
     typer.Option("--image-size", metavar="PIXELS", help="The side of images.", show_default="the data set's"),
 ]
-Layer = Annotated[
-    str | None,
-    typer.Option("--layer", metavar="STAGE", help="Take maps there: Mid1, Mid2, Mid3 or Final.", show_default="Input"),
-]
 Plugins = Annotated[
     list[Path] | None,
     typer.Option("--plugin", metavar="FILE.py", help="A file with decorators of xaibench, such as @xaibench.method."),
