@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-LEAST_IMAGES = 32  # of a shard, rounded up to whole batches
+LEAST_IMAGES = 8  # of a shard, rounded up to whole batches
 SLOTS = 16  # locks of a result key: shards that are SLOTS apart share one
 
 
