@@ -61,7 +61,7 @@ def test_two_dilations_are_torchvisions():
 def test_every_card_reaches_four_by_four_at_64_pixels_with_the_same_weights(name):
     card, geometry = model_card(name), Geometry(resize=64, crop=64)
     plain, dilated = (build_model(card, 10, geometry, grid) for grid in (0, 4))
-    if not plain.cam_layer:  # attention without a map of its own, as in the bcos package's transformer: nothing to dilate
+    if not plain.cam_layer:  # attention without a map, as in the transformer of bcos: nothing to dilate
         assert plain.cam_grid == dilated.cam_grid == (0, 0) and not dilated.notes
         return
     assert min(dilated.cam_grid) >= 4 and dilated.cam_layer == plain.cam_layer
