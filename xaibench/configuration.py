@@ -7,7 +7,6 @@ not say it already.
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 import shlex
@@ -21,7 +20,7 @@ from typing import Any, Self, Union, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
-from xaibench.errors import XaibenchError
+from xaibench.errors import XaibenchError, did_you_mean, one_line
 
 DEEPEST = 20  # tables within tables
 
@@ -76,7 +75,7 @@ class Config(BaseModel):
         except FileNotFoundError:
             raise XaibenchError(f"--config {path} does not exist") from None
         except (OSError, ValueError, RecursionError) as error:
-            raise XaibenchError(f"--config {path} cannot be read: {' '.join(str(error).split())}") from None
+            raise XaibenchError(f"--config {path} cannot be read: {one_line(error)}") from None
         if not isinstance(found, dict):
             raise XaibenchError(f"--config {path} holds no fields, but {type(found).__name__}")
         unknown = [name for name in found if name not in cls.model_fields]
@@ -252,6 +251,5 @@ def _problem(cls: type[Config], error: ValidationError, where: str) -> str:
 
 
 def _unknown(cls: type[Config], name: str) -> str:
-    close = difflib.get_close_matches(name, cls.model_fields, n=2, cutoff=0.5)
-    hint = f"did you mean {' or '.join(close)}?" if close else f"it has {', '.join(cls.model_fields)}"
+    hint = did_you_mean(name, cls.model_fields, most=2) or f"it has {', '.join(cls.model_fields)}"
     return f"{name!r} is no field of {cls.__name__}; {hint}"

@@ -21,14 +21,22 @@ def one_line(error: BaseException, most: int | None = None) -> str:
     return " ".join(str(error).split())[:most]
 
 
+def did_you_mean(name: str, known: Iterable[str], most: int) -> str:
+    """The question after the nearest known names, at most `most` of them; "" where none is near.
+
+    >>> did_you_mean("gradcam", ["grad-cam", "rise"], most=1)
+    'did you mean grad-cam?'
+    """
+    close = difflib.get_close_matches(name, list(known), n=most, cutoff=0.5)
+    return f"did you mean {' or '.join(close)}?" if close else ""
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> XaibenchError:
     """The error for a name that is not in the registry, with the nearest names that are.
 
     >>> str(unknown("method", "gradcam", ["grad-cam", "rise"]))
     "unknown method 'gradcam'; did you mean grad-cam? `xaibench ls methods` lists all"
     """
-    known = list(known)
-    close = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(close)}? " if close else ""
+    close = did_you_mean(name.lower(), known, most=3)
     plural = PLURALS.get(kind, f"{kind}s")
-    return XaibenchError(f"unknown {kind} {name!r}; {hint}`xaibench ls {plural}` lists all")
+    return XaibenchError(f"unknown {kind} {name!r}; {close and close + ' '}`xaibench ls {plural}` lists all")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 from xaibench.datasets.annotated import check_files
 from xaibench.datasets.base import Annotation
 from xaibench.datasets.placement import Placement
-from xaibench.errors import XaibenchError, one_line
+from xaibench.errors import XaibenchError, did_you_mean, one_line
 from xaibench.seeds import derive
 
 SPLITS = ("train", "val", "trainval", "test")
@@ -25,9 +24,8 @@ def one_of(what: str, value: object, known: Sequence[str]) -> str:
     split`."""
     if value in known:
         return str(value)
-    close = difflib.get_close_matches(str(value), known, n=2, cutoff=0.5)
-    hint = f"did you mean {' or '.join(close)}? " if close else ""
-    raise XaibenchError(f"{what} {value!r} is unknown; {hint}known are {', '.join(known)}")
+    close = did_you_mean(str(value), known, most=2)
+    raise XaibenchError(f"{what} {value!r} is unknown; {close and close + ' '}known are {', '.join(known)}")
 
 
 def find_folder(root: str | Path, names: Sequence[str], holds: str) -> Path:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from xaibench import registry
 from xaibench.cards import DatasetCard, ModelCard
-from xaibench.errors import XaibenchError
+from xaibench.errors import XaibenchError, did_you_mean
 from xaibench.training.registered import RegisteredFunction, find_function
 from xaibench.training.schedules import Progress
 
@@ -166,8 +165,7 @@ def recipe_problem(error: ValidationError) -> str:
     first = error.errors()[0]
     name = ": ".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        close = get_close_matches(name, Recipe.model_fields, n=1, cutoff=0.5)
-        hint = f"did you mean {close[0]}?" if close else f"it has {', '.join(Recipe.model_fields)}"
+        hint = did_you_mean(name, Recipe.model_fields, most=1) or f"it has {', '.join(Recipe.model_fields)}"
         return f"it has no field {name!r}; {hint}"
     problem = first["msg"].removeprefix("Value error, ")
     return f"{name}: {problem}" if name else problem

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from xaibench.cards import Alignment
-from xaibench.errors import XaibenchError
+from xaibench.errors import XaibenchError, did_you_mean
 from xaibench.training.guidance.options import GuidedOptions
 from xaibench.training.lico.options import LicoOptions
 from xaibench.training.options import (
@@ -69,5 +68,4 @@ def alignment_fields(alignment: Alignment | None) -> dict[str, Any]:
 
 
 def _nearest(name: str, known: Iterable[str], otherwise: str) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f"did you mean {close[0]}?" if close else f"{otherwise} {', '.join(known)}"
+    return did_you_mean(name, known, most=1) or f"{otherwise} {', '.join(known)}"

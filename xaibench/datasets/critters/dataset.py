@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
 
@@ -12,7 +11,7 @@ from xaibench.datasets.base import Annotation, Dataset, Sample
 from xaibench.datasets.critters.draw import Picture, render
 from xaibench.datasets.critters.layout import compose
 from xaibench.datasets.critters.scene import BACKGROUNDS, CLASSES, PARTS, RULES, Scene
-from xaibench.errors import XaibenchError
+from xaibench.errors import XaibenchError, did_you_mean
 from xaibench.hashing import content_hash
 
 # Raise with every change of a pixel or of a label, so that stored results of the older drawing are not mixed in.
@@ -154,9 +153,8 @@ class Critters(Dataset):
 
 
 def _no_such(what: str, name: str, known: Collection[str]) -> XaibenchError:
-    close = difflib.get_close_matches(str(name), known, n=2, cutoff=0.5)
-    hint = f"did you mean {' or '.join(close)}? " if close else ""
-    return XaibenchError(f"critters: no {what} named {name!r}; {hint}known are {', '.join(known)}")
+    close = did_you_mean(str(name), known, most=2)
+    return XaibenchError(f"critters: no {what} named {name!r}; {close and close + ' '}known are {', '.join(known)}")
 
 
 def _mask(picture: Picture, thing: str) -> np.ndarray:
