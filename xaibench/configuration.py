@@ -119,6 +119,16 @@ class Config(BaseModel):
         return shlex.join(["xaibench", *verb.split(), *self.to_arguments()])
 
 
+def split_names(value: Any) -> Any:
+    """Names joined by commas as a list of them; anything else as it is. For fields, before they are checked."""
+    return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
+
+
+def path_text(value: Any) -> Any:
+    """A path of Python as its text; anything else as it is. For fields, before they are checked."""
+    return str(value) if isinstance(value, Path) else value
+
+
 def documented(cls: type[Config]) -> str:
     """The fields of a request with their defaults and help, as lines of a docstring."""
     lines = []

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from xaibench.configuration import split_names
 from xaibench.errors import XaibenchError
 
 MODEL = "A name of `xaibench ls models`, timm:NAME, or FILE.py:BUILDER."
@@ -55,7 +56,7 @@ def indented(text: str) -> str:
 
 def parse_names(text: str | None) -> list[str] | None:
     """Names separated by commas; None for none given."""
-    names = [name.strip() for name in text.split(",") if name.strip()] if text is not None else None
+    names = split_names(text)
     if names == []:
         raise XaibenchError("a list of names is empty")
     return names

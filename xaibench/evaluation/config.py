@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from xaibench.configuration import Argument, Config
+from xaibench.configuration import Argument, Config, path_text, split_names
 
 PRECISIONS = ("float32", "float64", "bfloat16", "float16")
 Size = Annotated[int, Field(ge=1)] | Literal["auto"]
@@ -82,11 +82,7 @@ class RunConfig(Config):
     shard: Annotated[str | None, Argument(metavar="I/N")] = None
     """Compute part I of N of the images; N processes with the same --out share one run."""
 
-    @field_validator("protocols", "methods", mode="before")
-    @classmethod
-    def _names(cls, value: Any) -> Any:
-        """Names joined by commas, or a list of them."""
-        return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
+    _names = field_validator("protocols", "methods", mode="before")(split_names)
 
     @field_validator("methods")
     @classmethod
@@ -95,11 +91,7 @@ class RunConfig(Config):
             raise ValueError("a list of names is empty")
         return value
 
-    @field_validator("weights", "reference_weights", "model", "reference_model", mode="before")
-    @classmethod
-    def _text(cls, value: Any) -> Any:
-        """A path in Python is its text."""
-        return str(value) if isinstance(value, Path) else value
+    _text = field_validator("weights", "reference_weights", "model", "reference_model", mode="before")(path_text)
 
     @field_validator("image_size", "images", "training_seed", "seed", mode="before")
     @classmethod

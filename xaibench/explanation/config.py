@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from xaibench.configuration import Argument, Config
+from xaibench.configuration import Argument, Config, path_text, split_names
 
 
 class ExplainConfig(Config):
@@ -55,14 +55,5 @@ class ExplainConfig(Config):
             raise ValueError("no input image is given; name one photo or several")
         return [str(photo) for photo in several]
 
-    @field_validator("methods", mode="before")
-    @classmethod
-    def _names(cls, value: Any) -> Any:
-        """Names joined by commas, or a list of them."""
-        return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
-
-    @field_validator("weights", mode="before")
-    @classmethod
-    def _text(cls, value: Any) -> Any:
-        """A path is its text."""
-        return str(value) if isinstance(value, Path) else value
+    _names = field_validator("methods", mode="before")(split_names)
+    _text = field_validator("weights", mode="before")(path_text)

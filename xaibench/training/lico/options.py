@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import field_validator
 
-from xaibench.configuration import Argument
+from xaibench.configuration import Argument, split_names
 from xaibench.training.options import TaskOptions
 
 if TYPE_CHECKING:
@@ -35,10 +35,7 @@ class LicoOptions(TaskOptions):
     text_weights: Annotated[str, Argument(metavar="NAME|PATH|none")] = "openai"
     """Published ones need --download once."""
 
-    @field_validator("terms", mode="before")
-    @classmethod
-    def _listed(cls, value: Any) -> Any:
-        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+    _terms = field_validator("terms", mode="before")(split_names)
 
     def make_task(self, download: bool = False) -> Lico:
         """`Lico`; raises XaibenchError where the text encoder is not here and download does not allow to fetch it."""
