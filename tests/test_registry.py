@@ -72,7 +72,7 @@ def test_controls_are_unranked_roles():
 
 
 def test_variants_of_published_code_are_not_the_default():
-    for name in ("grad-cam++-torchcam", "sg-cam++-torchcam", "saliency-l1"):
+    for name in ("grad-cam++-torchcam", "sg-cam++-torchcam", "saliency-l1", "rise-clamped", "rise-u-clamped"):
         card = registry.card("method", name)
         assert card.role == "variant" and "paper" not in card.tags
 
@@ -381,3 +381,16 @@ def test_a_file_that_is_edited_within_a_second_runs_as_it_is_now(tmp_path, monke
         path.write_text(f"VALUE = {value}\n")
         os.utime(path, (10**9, 10**9))
         assert value == load_file(path, again=True).VALUE
+
+
+def test_a_card_of_ones_own_moves_with_the_cards_of_its_function():
+    """Its numbers do, so its source, which is part of every key, names the version of xaibench's card."""
+    shipped = {name: registry.card("method", name) for name in ("rise", "rise-clamped", "ig")}
+    assert {registry.source(card) for card in shipped.values()} == {""}
+    own = {name: registry.source(card.model_copy(update={"name": f"my-{name}"})) for name, card in shipped.items()}
+    rise = "xaibench.attribution.rise:rise 2"
+    assert own == {
+        "rise": rise, "rise-clamped": rise, "ig": "xaibench.attribution.gradients:integrated_gradients",
+    }  # fmt: skip
+    insertion = registry.card("protocol", "insertion-gaussian").model_copy(update={"name": "mine"})
+    assert registry.source(insertion) == f"{insertion.target} {registry.card('protocol', 'insertion').version}"

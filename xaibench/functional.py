@@ -31,7 +31,7 @@ from xaibench.protocols.localization.pointing_game import pointing_hit
 from xaibench.protocols.masks import box_masks, positive_part
 from xaibench.protocols.model_checks.model_similarity import map_difference, softmax_difference
 from xaibench.protocols.model_checks.sds_accuracy import corrupted_accuracy_score
-from xaibench.protocols.patches import cell_masks, cell_sums, gaussian_blur, spread
+from xaibench.protocols.patches import cell_masks, cell_sums, folded_blur, gaussian_blur, spread
 from xaibench.protocols.randomization.randomization import rank_similarity
 from xaibench.protocols.robustness.max_sensitivity import max_sensitivity_score, relative_change
 from xaibench.protocols.robustness.ses import equivariance_similarity
@@ -53,7 +53,7 @@ GROUPS = {
     "Checks of models": (corrupted_accuracy_score, softmax_difference, map_difference, top_images),
     "Maps and regions": (
         positive_part, scaled_positive_part, intensities, box_masks, box_salience, cell_masks, cell_sums, spread,
-        part_sums, gaussian_blur, noisy_imputation,
+        part_sums, gaussian_blur, folded_blur, noisy_imputation,
     ),
     "Orders and statistics": (
         average_ranks, spearman, pearson, constant_or_not_finite, removal_counts, removal_places, tied_share,
@@ -63,7 +63,8 @@ GROUPS = {
 __all__ = [
     "GROUPS", "area_under_curve", "average_ranks", "best_threshold", "box_iou", "box_masks", "box_salience",
     "cell_masks", "cell_share", "cell_sums", "constant_or_not_finite", "corrupted_accuracy_score", "energy_share",
-    "equivariance_similarity", "f_fidelity_score", "gaussian_blur", "incremental_deletion_score", "infidelity_score",
+    "equivariance_similarity", "f_fidelity_score", "folded_blur", "gaussian_blur",
+    "incremental_deletion_score", "infidelity_score",
     "intensities", "map_difference", "max_sensitivity_score", "noisy_imputation", "part_deletion_score", "part_sums",
     "pearson", "pointing_hit", "positive_part", "rank_similarity", "relative_change", "relative_heights",
     "removal_counts", "removal_places", "road_score", "scaled_positive_part", "sensitivity_n_score",

@@ -171,16 +171,30 @@ def source(card: Card) -> str:
     """A text that identifies the code of a card's object, for keys; "" for code of xaibench.
 
     For plug-ins and targets in other packages: the attribute and a digest of the files (see `sources.py`). For a
-    user's card whose target is in xaibench: that target.
+    user's card whose target is in xaibench: that target, with the highest version of the cards that ship with it, once
+    there is a second.
     """
     if card.source or not card.target:
         return card.source
     if card.target.startswith("xaibench."):
-        return "" if _has_card(shipped(), card) else card.target
+        if _has_card(shipped(), card):
+            return ""
+        version = _shipped_versions(card.kind).get(card.target, 1)
+        return card.target if version == 1 else f"{card.target} {version}"
     from xaibench.sources import file_source, source_of
 
     module, _, attribute = card.target.rpartition(":")
     return f"{attribute} {file_source(Path(module)) if module.endswith('.py') else source_of(load(card))}"
+
+
+@cache
+def _shipped_versions(kind: str) -> dict[str, int]:
+    """The highest version of the cards of xaibench by target: numbers of other cards of it move with theirs."""
+    versions: dict[str, int] = {}
+    for name, _ in _shipped_cards(kind):
+        found = card(kind, name)
+        versions[found.target] = max(found.version, versions.get(found.target, 1))
+    return versions
 
 
 def plugged_in(card: Card) -> bool:

@@ -7,15 +7,17 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import map_coordinates
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from xaibench.attribution.rise import MaskSeeds, mask_seeds, rise
+from xaibench.errors import XaibenchError
 from xaibench.seeds import generator
 
 
-def enlarged(grid: Tensor, offset: Tensor, size: tuple[int, int]) -> Tensor:
-    """The paper's mask (H, W): a grid (s, s), bilinear to one cell more than the image, cropped at an offset."""
+def clamped(grid: Tensor, offset: Tensor, size: tuple[int, int]) -> Tensor:
+    """A grid (s, s), bilinear to one cell more than the image and constant beyond its outer centres, cropped."""
     cells = grid.shape[-1]
     up = [(cells + 1) * math.ceil(side / cells) for side in size]
     big = interpolate(grid[None, None], up, mode="bilinear", align_corners=False)[0, 0]
@@ -23,19 +25,65 @@ def enlarged(grid: Tensor, offset: Tensor, size: tuple[int, int]) -> Tensor:
     return big[y : y + size[0], x : x + size[1]]
 
 
+def mirrored(grid: Tensor, offset: Tensor, size: tuple[int, int]) -> Tensor:
+    """The mask (H, W) of the published code, by SciPy in double precision: beyond its outer centres a grid goes back.
+
+    SciPy's mode `mirror` is what scikit-image calls `reflect`.
+    """
+    cells, places = grid.shape[-1], []
+    for side, shift in zip(size, offset.tolist(), strict=True):
+        places.append((np.arange(side) + shift + 0.5) * cells / ((cells + 1) * math.ceil(side / cells)) - 0.5)
+    found = map_coordinates(grid.double().numpy(), np.meshgrid(*places, indexing="ij"), order=1, mode="mirror")
+    return torch.from_numpy(found).to(grid.dtype)
+
+
+MASKS = {"mirror": mirrored, "clamp": clamped}
+
+
 @pytest.mark.parametrize("size", [(64, 64), (224, 224), (75, 75), (33, 50)])
-@pytest.mark.parametrize("cells", [8, 5])
-def test_masks_are_enlarged_grids_cropped_at_their_offsets(size, cells):
+@pytest.mark.parametrize("cells", [8, 5, 2])
+@pytest.mark.parametrize("border", MASKS)
+def test_masks_are_enlarged_grids_cropped_at_their_offsets(border, size, cells):
     random = torch.Generator().manual_seed(0)
     grids = (torch.rand(2, 6, cells, cells, generator=random) < 0.4).float()
     steps = torch.tensor([math.ceil(side / cells) for side in size])
     offsets = (torch.rand(2, 6, 2, generator=random) * steps).long()
     offsets[0, 0], offsets[0, 1] = 0, steps - 1
     image, number = torch.tensor([0, 0, 1, 1]), torch.tensor([0, 1, 0, 5])
-    masks = MaskSeeds(grids, offsets, size).masks(image, number)
+    masks = MaskSeeds(grids, offsets, size, border).masks(image, number)
     assert masks.shape == (4, 1, *size)
     for mask, i, n in zip(masks, image, number, strict=True):
-        assert torch.allclose(mask[0], enlarged(grids[i, n], offsets[i, n], size), rtol=0, atol=2e-5)
+        assert torch.allclose(mask[0], MASKS[border](grids[i, n], offsets[i, n], size), rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("size", [(64, 64), (224, 224), (33, 50)])
+def test_masks_of_methods_are_those_of_scikit_image(size, small, evidence):
+    """The published code's call of `resize`, and its crop; a clamped mask is another one near the border alone."""
+    resize = pytest.importorskip("skimage.transform", reason="scikit-image is not installed").resize
+    e = evidence(small, torch.zeros(1, 3, *size), [0])
+    seeds, everything = mask_seeds(e, 25, 8, 0.3), (torch.zeros(25, dtype=torch.long), torch.arange(25))
+    cell = [math.ceil(side / 8) for side in size]
+    expected = np.empty((25, *size))
+    for n in range(25):
+        big = resize(
+            seeds.grids[0, n].double().numpy(), [9 * c for c in cell], order=1, mode="reflect", anti_aliasing=False
+        )
+        y, x = seeds.offsets[0, n].tolist()
+        expected[n] = big[y : y + size[0], x : x + size[1]]
+    assert np.abs(seeds.masks(*everything)[:, 0].numpy() - expected).max() < 2e-5
+    off = np.abs(mask_seeds(e, 25, 8, 0.3, "clamp").masks(*everything)[:, 0].numpy() - expected)
+    inner = [slice(c, side - c) for c, side in zip(cell, size, strict=True)]
+    assert off.max() > 0.3 and off[:, *inner].max() < 2e-5
+
+
+def test_a_grid_of_one_cell_is_constant():
+    seeds = MaskSeeds(torch.ones(1, 1, 1, 1), torch.tensor([[[3, 5]]]), (16, 16))
+    assert torch.equal(seeds.masks(torch.tensor([0]), torch.tensor([0])), torch.ones(1, 1, 16, 16))
+
+
+def test_an_unknown_border_is_refused(small, pictures, classes, evidence):
+    with pytest.raises(XaibenchError, match="the border of RISE's masks is mirror or clamp, not 'wrap'"):
+        rise(evidence(small, pictures, classes), masks=2, border="wrap")
 
 
 def test_grids_keep_the_asked_share_and_offsets_are_uniform(small, evidence):
@@ -50,7 +98,7 @@ def test_grids_keep_the_asked_share_and_offsets_are_uniform(small, evidence):
         assert float(((counts - 4000 / step) ** 2 / (4000 / step)).sum()) < 30  # chi-square with at most 7 degrees
 
 
-@pytest.mark.parametrize("name", ["rise", "rise-u"])
+@pytest.mark.parametrize("name", ["rise", "rise-u", "rise-clamped", "rise-u-clamped"])
 @pytest.mark.parametrize("probability", ["softmax", "sigmoid"])
 def test_maps_agree_with_a_plain_loop(name, probability, small, pictures, classes, evidence, deviation):
     from xaibench import registry
@@ -61,14 +109,15 @@ def test_maps_agree_with_a_plain_loop(name, probability, small, pictures, classe
     e = evidence(small, pictures, classes, chunk=7, **settings)
     card = registry.card("method", name)
     ours = method_maps(card, e, card.parameters | {"masks": count, "cells": 4, "keep": keep})
-    if name == "rise-u":
+    if "-u" in name:
         hidden = torch.rand(pictures.shape[1:], generator=generator(seed, "uniform baseline")).double() * 2 - 1
     else:
         hidden = settings["zero"].double()[:, None, None]
-    seeds, expected = mask_seeds(e, count, 4, keep), torch.zeros(4, 16, 16, dtype=torch.float64)
+    seeds, mask_of = mask_seeds(e, count, 4, keep), clamped if "clamped" in name else mirrored
+    expected = torch.zeros(4, 16, 16, dtype=torch.float64)
     for i, (image, target) in enumerate(zip(pictures, classes.tolist(), strict=True)):
         for n in range(count):
-            mask = enlarged(seeds.grids[i, n], seeds.offsets[i, n], (16, 16))
+            mask = mask_of(seeds.grids[i, n], seeds.offsets[i, n], (16, 16))
             logits = small((mask * image + (1 - mask) * hidden)[None])[0]
             p = logits.softmax(0)[target] if probability == "softmax" else logits[target].sigmoid()
             expected[i] += p * mask / count / keep
@@ -79,8 +128,11 @@ def test_the_card_asks_for_the_published_parameters():
     from xaibench import registry
 
     for name, baseline in (("rise", "zero"), ("rise-u", "uniform")):
-        parameters = registry.card("method", name).parameters
-        assert parameters == {"masks": 1000, "cells": 8, "keep": 0.1, "baseline": baseline}
+        card, clamped = registry.card("method", name), registry.card("method", f"{name}-clamped")
+        assert card.parameters == {"masks": 1000, "cells": 8, "keep": 0.1, "baseline": baseline}
+        assert clamped.parameters == card.parameters | {"border": "clamp"}
+        assert (card.version, clamped.version, clamped.role) == (2, 1, "variant")
+        assert "paper" in card.tags and "paper" not in clamped.tags, "a variant does not run by default"
 
 
 def test_the_probability_is_explained_also_where_the_logit_is(small, pictures, classes, evidence):
@@ -106,8 +158,6 @@ class Corner(nn.Module):
 
 def other_rise(count: int, side: int, cells: int, keep: float) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard error (H, W) of RISE on `Corner` for a white image, with masks by SciPy and NumPy's dice."""
-    from scipy.ndimage import map_coordinates
-
     dice, step = np.random.default_rng(1), math.ceil(side / cells)
     positions = (np.arange(side) + 0.5) * cells / ((cells + 1) * step) - 0.5
     shift = cells / ((cells + 1) * step)
@@ -115,7 +165,7 @@ def other_rise(count: int, side: int, cells: int, keep: float) -> tuple[np.ndarr
     for n in range(count):
         grid = (dice.random((cells, cells)) < keep).astype(float)
         y, x = (positions + shift * dice.integers(step) for _ in range(2))
-        mask = map_coordinates(grid, np.meshgrid(y, x, indexing="ij"), order=1, mode="nearest")
+        mask = map_coordinates(grid, np.meshgrid(y, x, indexing="ij"), order=1, mode="mirror")
         logit = 6 * mask[:10, :10].mean() - 2
         values[n] = mask / (1 + np.exp(-logit)) / keep
     return values.mean(0), values.std(0) / math.sqrt(count)

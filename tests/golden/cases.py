@@ -77,8 +77,8 @@ def main_weights(home: Path) -> Path:
 # Keys of results --------------------------------------------------------------------------------------------------
 
 JUDGES = (
-    "box-iou,combined,deletion,difull,epg,grid-pg,ids,infidelity,insertion,max-sensitivity,mosu,obey,part-deletion,"
-    "pointing-game,randomization,road,sch,sds,sds-accuracy,seg-epg,sensitivity-n,ses,sparseness,srg,x-seg-epg"
+    "box-iou,combined,deletion,difull,epg,grid-pg,ids,infidelity,insertion,insertion-gaussian,max-sensitivity,mosu,obey,"
+    "part-deletion,pointing-game,randomization,road,sch,sds,sds-accuracy,seg-epg,sensitivity-n,ses,sparseness,srg,x-seg-epg"
 )
 """Every protocol that judges plain weights, and one model alone."""
 
@@ -143,6 +143,7 @@ KEYS: dict[str, dict[str, Any]] = {
     "light profile": SMALL | {"protocols": "sds", "profile": "quick", "methods": "ig-sg,rise"},
     "paper profile": SMALL | {"protocols": "sds", "profile": "paper", "methods": "ig-sg,rise"},
     "float64": SMALL | {"protocols": "sds", "precision": "float64", "methods": "ixg"},
+    "masks clamped at the border": SMALL | {"protocols": "sds", "methods": "rise-clamped,rise-u-clamped"},
     "seed 7": SMALL | {"protocols": "sds", "seed": 7, "methods": "rise"},
     "methods of other packages": SMALL | {
         "protocols": "sds", "methods": "occlusion,lime,deeplift,hires-cam,ablation-cam",
@@ -354,9 +355,9 @@ def training_by_command(case: str, home: Path) -> str:
 FEW = "ixg,grad-cam,random"
 ROWS: dict[str, dict[str, Any]] = {
     "methods": {
-        "protocols": "sds,epg,pointing-game,insertion", "images": 3,
-        "methods": "ixg,ixg-sg,grad-cam,saliency,ig,ig-u,rise,score-cam,full-grad,random,constant,centre,edges,oracle,"
-        "occlusion,hires-cam,golden-method",
+        "protocols": "sds,epg,pointing-game,insertion,insertion-gaussian", "images": 3,
+        "methods": "ixg,ixg-sg,grad-cam,saliency,ig,ig-u,rise,rise-clamped,score-cam,full-grad,random,constant,centre,"
+        "edges,oracle,occlusion,hires-cam,golden-method",
     },
     "single deletion in-domain": {"protocols": "idsds", "weights": "tiny-cells", "methods": FEW, "images": 6},
     "masked pixels": {"protocols": "f-fidelity", "weights": "tiny-pixels", "methods": FEW, "images": 2},

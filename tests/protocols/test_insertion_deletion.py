@@ -5,9 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+import torchvision
+import torchvision.transforms.functional as TF
+from PIL import Image
+from safetensors.torch import load_file
+from scipy.ndimage import gaussian_filter
 from scipy.signal import convolve2d
 from torch import Tensor
+from torch.nn.functional import conv2d
 
+from xaibench import registry
 from xaibench.errors import XaibenchError
 from xaibench.protocols.base import OK, UNDEFINED_MAP, UNDEFINED_REFERENCE
 from xaibench.protocols.faithfulness.combined import Combined
@@ -72,43 +79,101 @@ def loop_area(net, image, blank, target, order, steps, insertion) -> float:
     return float(np.trapezoid(heights, fractions))
 
 
-def loop_blur(image: Tensor, kernel: int, sigma: float) -> Tensor:
+def published_kernel(length: int, deviation: float) -> np.ndarray:
+    """What the published code of RISE blurs with: SciPy's Gaussian filter of one 1 among length x length zeros."""
+    delta = np.zeros((length, length))
+    delta[length // 2, length // 2] = 1
+    return gaussian_filter(delta, deviation)
+
+
+def cut_kernel(length: int, deviation: float) -> np.ndarray:
+    """A Gaussian that is cut off at the kernel."""
+    line = np.exp(-(((np.arange(length) - length // 2) / deviation) ** 2) / 2)
+    return np.outer(line, line) / np.outer(line, line).sum()
+
+
+KERNELS = {"blur": published_kernel, "gaussian": cut_kernel}
+
+
+def loop_blur(image: Tensor, name: str) -> Tensor:
+    """The image, blurred by 11 taps of deviation 5 at 224 pixels, which scale with its longer side."""
     scale = max(image.shape[1:]) / 224
-    radius = max(1, round((kernel - 1) / 2 * scale))
-    line = np.exp(-((np.arange(-radius, radius + 1) / (sigma * scale)) ** 2) / 2)
-    kernel = np.outer(line, line) / np.outer(line, line).sum()
+    kernel = KERNELS[name](2 * max(1, round(5 * scale)) + 1, 5 * scale)
     return torch.from_numpy(np.stack([convolve2d(channel, kernel, mode="same") for channel in image.numpy()]))
 
 
-def test_curves_agree_with_a_plain_loop(net, images, labels, evidence):
+@pytest.mark.parametrize("start", ["blur", "gaussian"])
+def test_curves_agree_with_a_plain_loop(start, net, images, labels, evidence):
     maps = torch.randn(6, 1, 16, 24)
     e = evidence(net, images, labels, zero=ZERO, chunk=11)
-    protocol = Combined(steps=7)
+    protocol = Combined(steps=7, start=start)
     scores = protocol.score(protocol.prepare(e), maps)
     for i in range(6):
         order = (-maps[i].flatten()).argsort()
-        blurred, blank = loop_blur(images[i], 11, 5), ZERO.double()[:, None, None].expand_as(images[i])
+        blurred, blank = loop_blur(images[i], start), ZERO.double()[:, None, None].expand_as(images[i])
         insertion = loop_area(net, images[i], blurred, labels[i], order, 7, True)
         deletion = loop_area(net, images[i], blank, labels[i], order, 7, False)
         assert float(scores.also["insertion"].values[i]) == pytest.approx(insertion, rel=1e-6)
         assert float(scores.also["deletion"].values[i]) == pytest.approx(deletion, rel=1e-6)
         assert float(scores.values[i]) == pytest.approx(insertion - deletion, abs=1e-7)
     assert scores.status == [OK] * 6 and scores.also["tied"].values.tolist() == [0] * 6
-    for single, name in ((Deletion(steps=7), "deletion"), (Insertion(steps=7), "insertion")):
+    for single, name in ((Deletion(steps=7), "deletion"), (Insertion(steps=7, start=start), "insertion")):
         assert torch.equal(single.score(single.prepare(e), maps).values, scores.also[name].values)
 
 
-def test_the_blur_at_224_pixels_has_11_taps_of_deviation_5():
-    image = torch.zeros(1, 1, 224, 224).double()
-    image[0, 0, 112, 112] = 1
+@pytest.mark.parametrize("side", [32, 64, 75, 224, 448])
+@pytest.mark.parametrize("name", KERNELS)
+def test_blurred_images_agree_with_a_two_dimensional_kernel_of_scipy(name, side, net, evidence):
+    images = torch.rand(2, 3, side, side // 2, dtype=torch.float64)
+    found = blank_images(evidence(net, images, [0, 1]), name)
+    expected = torch.stack([loop_blur(image, name) for image in images])
+    assert torch.allclose(found, expected, rtol=0, atol=1e-6 if name == "gaussian" else 1e-14)
 
-    class E:
-        images = image
-        once = staticmethod(lambda key, compute, per_image: compute())
 
-    found = blank_images(E, "blur")[0, 0]
-    assert (found[112] > 0).sum() == 11 and float(found.sum()) == pytest.approx(1)
-    assert float(found[112, 115] / found[112, 112]) == pytest.approx(np.exp(-9 / 50), rel=1e-6)
+def test_the_kernels_at_224_pixels(net, evidence):
+    image = torch.zeros(1, 3, 224, 224, dtype=torch.float64)
+    image[0, :, 112, 112] = 1
+    e = evidence(net, image, [0])
+    for name, kernel in KERNELS.items():
+        found = blank_images(e, name)[0, 0, 107:118, 107:118].numpy()
+        assert np.abs(found - kernel(11, 5)).max() < 1e-7 and found.sum() == pytest.approx(1)
+    ratios = [kernel(11, 5)[5, 10] / kernel(11, 5)[5, 5] for kernel in KERNELS.values()]
+    assert ratios == pytest.approx([0.9359, 0.6065], abs=1e-4), "the published kernel is flatter"
+
+
+def published_insertion(net, image: Tensor, saliency: Tensor, target: int, step: int) -> float:
+    """The insertion of the published code of RISE: single precision, a dense kernel, `step` pixels at once."""
+    kernel = torch.zeros(3, 3, 11, 11)
+    for channel in range(3):
+        kernel[channel, channel] = torch.from_numpy(published_kernel(11, 5)).float()
+    shown, heights = conv2d(image[None].float(), kernel, padding=5).flatten(2), []
+    order = (-saliency.flatten()).argsort(stable=True)
+    for done in range(0, len(order) + step, step):
+        shown[:, :, order[:done]] = image.flatten(1)[None, :, order[:done]].float()
+        heights.append(float(net(shown.view(1, *image.shape).to(image.dtype)).softmax(1)[0, target]))
+    return (sum(heights) - (heights[0] + heights[-1]) / 2) / (len(heights) - 1)
+
+
+def test_insertion_of_a_photo_of_224_pixels_is_the_published_one(net, evidence):
+    random = torch.Generator().manual_seed(3)
+    image = torch.rand(3, 28, 28, generator=random).repeat_interleave(8, 1).repeat_interleave(8, 2).double()
+    saliency = torch.randn(1, 1, 224, 224, generator=random)
+    e = evidence(net, 2 * image[None] - 1, [2])
+    scores = {}
+    for start in ("blur", "gaussian"):
+        protocol = Insertion(steps=28, start=start)
+        scores[start] = float(protocol.score(protocol.prepare(e), saliency).values)
+    expected = published_insertion(net, 2 * image - 1, saliency, 2, 8 * 224)
+    assert scores["blur"] == pytest.approx(expected, abs=1e-7)
+    assert abs(scores["gaussian"] - expected) > 1e-6
+
+
+def test_the_cards_say_which_blur_they_use():
+    cards = {name: registry.card("protocol", name) for name in ("insertion", "combined", "insertion-gaussian")}
+    assert {name: card.parameters["start"] for name, card in cards.items()} == {
+        "insertion": "blur", "combined": "blur", "insertion-gaussian": "gaussian",
+    }  # fmt: skip
+    assert [card.version > 1 for card in cards.values()] == [True, True, False]
 
 
 def test_ends_are_shared_and_only_the_way_costs(net, images, labels, maps, evidence):
@@ -166,8 +231,8 @@ def test_a_logit_is_a_share_of_its_way():
     ("make", "message"),
     [
         (lambda: Deletion(steps=0), "steps is a whole number of at least 1, not 0"),
-        (lambda: Deletion(baseline="random"), "baseline is zero or blur, not 'random'"),
-        (lambda: Insertion(start="mean"), "start is zero or blur, not 'mean'"),
+        (lambda: Deletion(baseline="random"), "baseline is zero or blur or gaussian, not 'random'"),
+        (lambda: Insertion(start="mean"), "start is zero or blur or gaussian, not 'mean'"),
         (lambda: Combined(target="labels"), "target is label or prediction, not 'labels'"),
         (lambda: Deletion(steps=28).check((4, 4)), "28 steps need at least as many pixels"),
     ],
@@ -175,3 +240,24 @@ def test_a_logit_is_a_share_of_its_way():
 def test_settings_that_do_not_exist_are_refused(make, message):
     with pytest.raises(XaibenchError, match=message):
         make()
+
+
+def test_insertion_of_a_real_photo_is_the_published_one(real, evidence):
+    """SqueezeNet on a photo of ImageNet, ordered by input x gradient: the curve of the published code."""
+    net = torchvision.models.squeezenet1_0(weights=None)
+    net.load_state_dict(load_file(real / "weights" / "squeezenet1_0_imagenet.safetensors"))
+    net.eval().requires_grad_(False)
+    photo = Image.open(sorted((real / "imagenet_sample").rglob("*.jpg"))[0]).convert("RGB")
+    pixels = TF.to_tensor(TF.center_crop(photo, [224, 224]))
+    image = TF.normalize(pixels, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)).requires_grad_()
+    logits = net(image[None])[0]
+    target = int(logits.argmax())
+    saliency = (torch.autograd.grad(logits[target], image)[0] * image).sum(0).detach()
+    image = image.detach()
+    scores = {}
+    for start in ("blur", "gaussian"):
+        e = evidence(net, image[None], [target], zero=torch.zeros(3), cam_layer=None)
+        protocol = Insertion(steps=28, start=start)
+        scores[start] = float(protocol.score(protocol.prepare(e), saliency[None, None]).values)
+    assert scores["blur"] == pytest.approx(published_insertion(net, image, saliency, target, 8 * 224), abs=1e-5)
+    assert abs(scores["gaussian"] - scores["blur"]) > 0.01

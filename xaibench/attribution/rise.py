@@ -11,10 +11,15 @@ from torch import Tensor
 from xaibench.attribution.evidence import Evidence
 from xaibench.errors import XaibenchError
 
+BORDERS = ("mirror", "clamp")
+
 
 @dataclass(frozen=True)
 class MaskSeeds:
     """The random numbers of masks: grids (B, N, cells, cells) of 0 and 1 and offsets (B, N, 2) in pixels.
+
+    border: how a grid goes on beyond the centres of its outer cells, `mirror` as in the published code (which calls
+    scikit-image's `resize` with mode `reflect`) or `clamp`.
 
     Masks at full size are made for each pass: 1000 of them at 224 pixels would take 191 MiB an image.
     """
@@ -22,6 +27,7 @@ class MaskSeeds:
     grids: Tensor
     offsets: Tensor
     size: tuple[int, int]
+    border: str = "mirror"
 
     def masks(self, image: Tensor, number: Tensor) -> Tensor:
         """(n, 1, H, W) in [0, 1]: masks of some images, by image index (n,) and mask number (n,)."""
@@ -35,41 +41,54 @@ class MaskSeeds:
         cells, length = self.grids.shape[-1], self.size[axis]
         scale = cells / ((cells + 1) * math.ceil(length / cells))
         position = (torch.arange(length, device=offset.device) + offset[:, None] + 0.5) * scale - 0.5
-        knots = torch.arange(cells, device=offset.device)
-        weights = torch.relu(1 - (position.clamp(0, cells - 1)[:, :, None] - knots).abs())
+        knots, last = torch.arange(cells, device=offset.device), cells - 1
+        if self.border == "mirror":  # no position is as far as a cell outside
+            position = last - (last - position.abs()).abs()
+        weights = torch.relu(1 - (position.clamp(0, last)[:, :, None] - knots).abs())
         return weights.to(self.grids.dtype)
 
 
-def mask_seeds(e: Evidence, masks: int, cells: int, keep: float) -> MaskSeeds:
-    """Masks of every image of the evidence, drawn from its own (seed, purpose, image id)."""
+def mask_seeds(e: Evidence, masks: int, cells: int, keep: float, border: str = "mirror") -> MaskSeeds:
+    """Masks of every image of the evidence, drawn from its own (seed, purpose, image id).
 
+    Raises XaibenchError for less than one mask, and for a border that is not one of `BORDERS`.
+    """
     if masks < 1:
         raise XaibenchError(f"RISE needs at least one mask, not {masks}")
+    if border not in BORDERS:
+        raise XaibenchError(f"the border of RISE's masks is {' or '.join(BORDERS)}, not {border!r}")
 
     def draw() -> MaskSeeds:
         height, width = e.images.shape[2:]
         grids = (e.random("rise grids", (masks, cells, cells), torch.rand) < keep).to(e.images.dtype)
         cell = torch.tensor([math.ceil(height / cells), math.ceil(width / cells)], device=e.images.device)
         offsets = (e.random("rise offsets", (masks, 2), torch.rand) * cell).long()
-        return MaskSeeds(grids, offsets, (height, width))
+        return MaskSeeds(grids, offsets, (height, width), border)
 
-    return e.once(("rise masks", masks, cells, keep), draw, per_image=True)
+    return e.once(("rise masks", masks, cells, keep, border), draw, per_image=True)
 
 
 def rise(
-    e: Evidence, masks: int = 1000, cells: int = 8, keep: float = 0.1, baseline: str = "zero", space: str = "encoded"
+    e: Evidence,
+    masks: int = 1000,
+    cells: int = 8,
+    keep: float = 0.1,
+    baseline: str = "zero",
+    space: str = "encoded",
+    border: str = "mirror",
 ) -> Tensor:
     """(P, 1, H, W): mean over masks of the target's probability x mask, divided by the keep probability.
 
     A mask is a grid of 0 and 1 (1 with probability `keep`), enlarged and cropped at a random offset; hidden pixels are
     replaced by the baseline. A uniform baseline is drawn in a space: `encoded`, or `pixels`, an image of any pixels.
+    border: `mirror` or `clamp`, see `MaskSeeds`.
     """
-    seeds, start = mask_seeds(e, masks, cells, keep), e.baseline(baseline, space)
+    seeds, start = mask_seeds(e, masks, cells, keep, border), e.baseline(baseline, space)
 
     def edit(image: Tensor, number: Tensor) -> Tensor:
         return torch.lerp(start, e.images[image], seeds.masks(image, number))
 
-    logits = e.logits_under(("rise", masks, cells, keep, baseline, space), masks, edit)
+    logits = e.logits_under(("rise", masks, cells, keep, baseline, space, border), masks, edit)
     probability = e.scores(logits, "probability")
     total = torch.zeros(len(e.targets), 1, *seeds.size, dtype=e.images.dtype, device=e.images.device)
 

@@ -16,13 +16,13 @@ from xaibench.errors import XaibenchError
 from xaibench.protocols.base import Protocol
 from xaibench.protocols.curves import removal_counts, removal_places, replaced_scores, tie_order
 from xaibench.protocols.moved import forwarding
-from xaibench.protocols.patches import gaussian_blur
+from xaibench.protocols.patches import folded_blur, gaussian_blur
 from xaibench.protocols.settings import OUTPUTS, TARGETS, check_choices, check_whole
 from xaibench.protocols.statistics import area_under_curve, constant_or_not_finite
 
 __getattr__ = forwarding(__name__, "faithfulness.deletion", "faithfulness.insertion", "faithfulness.combined")
 
-BLANKS = ("zero", "blur")
+BLANKS = ("zero", "blur", "gaussian")
 BLUR_KERNEL, BLUR_SIGMA = 11, 5.0
 
 
@@ -51,10 +51,14 @@ def relative_heights(heights: Tensor, image: Tensor, blank: Tensor) -> Tensor:
 
 
 def blank_images(e: Evidence, name: str) -> Tensor:
-    """(B, C, H, W): the zero baseline for every image, or each image blurred (11 taps of deviation 5 at 224 pixels)."""
+    """(B, C, H, W): the zero baseline for every image, or each image blurred (11 taps of deviation 5 at 224 pixels).
+
+    `blur` is the kernel of the published code of RISE (`folded_blur`), `gaussian` a Gaussian that is cut off.
+    """
     if name == "zero":
         return e.baseline("zero").expand_as(e.images)
-    return e.once(("blurred", BLUR_KERNEL), lambda: gaussian_blur(e.images, BLUR_KERNEL, BLUR_SIGMA), per_image=True)
+    blurred = {"blur": folded_blur, "gaussian": gaussian_blur}[name]
+    return e.once(("blurred", name), lambda: blurred(e.images, BLUR_KERNEL, BLUR_SIGMA), per_image=True)
 
 
 def blank_logits(e: Evidence, name: str) -> Tensor:

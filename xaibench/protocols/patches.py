@@ -135,10 +135,51 @@ def gaussian_blur(images: Tensor, kernel: int, sigma: float) -> Tensor:
         >>> gaussian_blur(torch.tensor([[[[0.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.0]]]]), 11, 5.0).sum() <= 1
         tensor(True)
     """
+    radius, sigma = _at_size(images, kernel, sigma)
+    taps = torch.exp(-(torch.arange(-radius, radius + 1) ** 2) / (2 * sigma**2))
+    return _separable(images, taps / taps.sum())
+
+
+def folded_blur(images: Tensor, kernel: int, sigma: float) -> Tensor:
+    """Images blurred by a Gaussian whose mass beyond the kernel is mirrored back into it; zero-padded.
+
+    The kernel is what SciPy's `gaussian_filter` makes of a single 1 in the middle of kernel x kernel zeros, as the
+    published code of RISE has it (11 and 5), so it is much flatter than a Gaussian that is cut off, and sums to 1.
+
+    Args:
+        images: (n, C, H, W) floating.
+        kernel: taps a side at 224 pixels; they and sigma scale as those of `gaussian_blur`.
+        sigma: standard deviation in pixels at 224 pixels.
+
+    Returns:
+        (n, C, H, W) of the dtype of images.
+
+    Examples:
+        >>> import torch
+        >>> from xaibench.functional import folded_blur
+        >>> image = torch.zeros(1, 1, 224, 224)
+        >>> image[0, 0, 112, 112] = 1
+        >>> [round(float(value), 4) for value in folded_blur(image, 11, 5.0)[0, 0, 112, [106, 107, 112]]]
+        [0.0, 0.0083, 0.0088]
+    """
+    radius, sigma = _at_size(images, kernel, sigma)
+    reach, length = int(4 * sigma + 0.5), 2 * radius + 1  # SciPy cuts a Gaussian at four standard deviations
+    offsets = torch.arange(-reach, reach + 1, dtype=torch.float64)
+    mass = torch.exp(-(offsets**2) / (2 * sigma**2))
+    place = (offsets.long() + radius) % (2 * length)
+    taps = torch.zeros(length, dtype=torch.float64)
+    return _separable(images, taps.index_add(0, torch.minimum(place, 2 * length - 1 - place), mass / mass.sum()))
+
+
+def _at_size(images: Tensor, kernel: int, sigma: float) -> tuple[int, float]:
+    """Radius and standard deviation in pixels of images (n, C, H, W), for those at 224 pixels."""
     scale = max(images.shape[-2:]) / BLUR_SIZE
-    radius = max(1, round((kernel - 1) / 2 * scale))
-    taps = torch.exp(-(torch.arange(-radius, radius + 1) ** 2) / (2 * (sigma * scale) ** 2))
-    taps = (taps / taps.sum()).to(images)
+    return max(1, round((kernel - 1) / 2 * scale)), sigma * scale
+
+
+def _separable(images: Tensor, taps: Tensor) -> Tensor:
+    """Images (n, C, H, W) convolved with taps (2 radius + 1,) along rows and columns, zero-padded."""
+    taps, radius = taps.to(images), len(taps) // 2
     flat = images.flatten(0, 1)[:, None]
     rows = torch.nn.functional.conv2d(flat, taps[None, None, :, None], padding=(radius, 0))
     return torch.nn.functional.conv2d(rows, taps[None, None, None], padding=(0, radius)).view_as(images)

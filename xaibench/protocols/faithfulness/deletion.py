@@ -18,7 +18,8 @@ from xaibench.protocols.insertion_deletion import CurveProtocol
 
 @dataclass(frozen=True)
 class Deletion(CurveProtocol):
-    """The area under the curve from the image to a blank one (`zero`, `blur`), most important pixels first."""
+    """The area under the curve from the image to a blank one (`zero`, `blur`, `gaussian`), most important pixels
+    first."""
 
     baseline: str = "zero"
     blanks: ClassVar[tuple[str, ...]] = ("baseline",)

@@ -18,7 +18,8 @@ from xaibench.protocols.insertion_deletion import CurveProtocol
 
 @dataclass(frozen=True)
 class Insertion(CurveProtocol):
-    """The area under the curve from a blank image (`blur`, `zero`) to the image, most important pixels first."""
+    """The area under the curve from a blank image (`blur`, `zero`, `gaussian`) to the image, most important pixels
+    first."""
 
     start: str = "blur"
     blanks: ClassVar[tuple[str, ...]] = ("start",)
