@@ -72,7 +72,7 @@ def test_controls_are_unranked_roles():
 
 
 def test_variants_of_published_code_are_not_the_default():
-    for name in ("grad-cam++-torchcam", "sg-cam++-torchcam", "saliency-l1", "rise-clamped", "rise-u-clamped"):
+    for name in ("grad-cam++-torchcam", "sg-cam++-torchcam", "saliency-l1", "rise-clamped"):
         card = registry.card("method", name)
         assert card.role == "variant" and "paper" not in card.tags
 

@@ -18,7 +18,7 @@ PAPER = {
 OTHER_MODELS = {"rollout", "chefer-lrp", "b-cos", "bagnet"}
 OF_TRANSFORMERS = {"vit-grad-cam"}
 CONTROLS = {"random", "constant", "centre", "edges", "oracle"}
-VARIANTS = {"saliency-l1", "grad-cam++-torchcam", "sg-cam++-torchcam"}
+VARIANTS = {"saliency-l1", "grad-cam++-torchcam", "sg-cam++-torchcam", "rise-clamped"}
 FOREIGN = {
     "score-cam", "eigen-cam", "eigen-grad-cam", "hires-cam", "grad-cam-elementwise", "ablation-cam", "finer-cam",
     "full-grad", "deeplift", "guided-backprop", "deconvolution", "guided-grad-cam", "occlusion", "feature-ablation",

@@ -10,7 +10,7 @@ import pytest
 from xaibench import protocols, registry
 
 PROTOCOLS = registry.names("protocol")
-SHARED = {"idsds": "sds", "sch": "x-seg-epg"}
+SHARED = {"idsds": "sds", "sch": "x-seg-epg", "insertion-gaussian": "insertion"}
 CATEGORIES = {"faithfulness", "localization", "robustness", "randomization", "complexity", "model_checks"}
 
 
