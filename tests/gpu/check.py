@@ -47,22 +47,21 @@ class Options:
 
 @dataclass(frozen=True)
 class Step:
-    """What a step calls, the seconds it may take, whether TF32 is forbidden then, and whether a dry run has it."""
+    """What a step calls, the seconds it may take, and whether a dry run has it."""
 
     call: Callable[[Options], dict]
     limit: int
-    true_float32: bool = False
     in_dry: bool = True
 
 
 STEPS = {
-    "machine": Step(machine.facts, 60, True),
-    "maps": Step(agreement.maps, 170, True),
-    "scores": Step(agreement.scores, 60, True),
-    "runs": Step(agreement.runs, 200, True),
+    "machine": Step(machine.facts, 60),
+    "maps": Step(agreement.maps, 170),
+    "scores": Step(agreement.scores, 60),
+    "runs": Step(agreement.runs, 200),
     "main": Step(speed.main_job, 120),
-    "speed": Step(speed.default, 110),
-    "speed-float32": Step(speed.default, 110, True, in_dry=False),
+    "speed": Step(speed.float32, 110),
+    "speed-tf32": Step(speed.tf32, 110, in_dry=False),
     "speed-bfloat16": Step(speed.bfloat16, 90),
 }
 
@@ -95,7 +94,7 @@ def main() -> int:
         elif steps.get("machine", {}).get("status") == "raised":
             steps[name] = {"status": "left out", "why": "the machine is not fit for it", "seconds": 0.0}
         elif words.dry and not step.in_dry:
-            steps[name] = {"status": "left out", "why": "a CPU has no TF32: it would be `speed` again", "seconds": 0.0}
+            steps[name] = {"status": "left out", "why": "a CPU has no TF32", "seconds": 0.0}
         elif left < LEAST:
             steps[name] = {"status": "left out", "why": f"out of time: {left:.0f} s are left", "seconds": 0.0}
         else:
@@ -130,8 +129,6 @@ def in_process(name: str, options: Options, found: Path) -> None:
     """One step: its result, or the exception, goes to a file; what it prints to a log."""
     os.setsid()
     step = STEPS[name]
-    if step.true_float32:
-        os.environ["NVIDIA_TF32_OVERRIDE"] = "0"  # read by the libraries of CUDA when they are first used
     log = os.open(options.out / "work" / f"step-{name}.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(log, 1)
     os.dup2(log, 2)

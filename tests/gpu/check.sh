@@ -6,7 +6,7 @@
 #
 # OUT/report.json and OUT/report.txt say what was found; the status is 0 where the last line of the text says PASS.
 # --dry runs the same code on a CPU with tiny inputs, where another chunk size stands for the GPU. Steps: machine, maps,
-# scores, runs, main, speed, speed-float32, speed-bfloat16. PYTHON names the interpreter (python3).
+# scores, runs, main, speed, speed-tf32, speed-bfloat16. PYTHON names the interpreter (python3).
 #
 # Needs Python 3.11 and the packages of pyproject.toml with the extra bcos: torch, torchvision, timm, captum, grad-cam
 # (ttach, opencv-python-headless, scikit-learn), bcos (einops), numpy, scipy, pandas, pyarrow, pillow, matplotlib, jinja2,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 import xaibench
+from xaibench.attribution.arithmetic import arithmetic, has_tf32
 
 if TYPE_CHECKING:
     from check import Options
@@ -33,10 +34,19 @@ def version(package: str) -> str:
 
 
 def facts(options: Options) -> dict:
-    """Versions, names, and the error of a convolution and a product in float32 without TF32."""
+    """Versions, names, and the errors of a convolution and a product in float32, and in TF32 where the device has it.
+
+    The switches are those of a run, whatever the process has allowed before.
+    """
     device = second_device(options.dry)
     torch.zeros(1, device=device)  # raises where there is none
     gpu = device == "cuda"
+    torch.set_float32_matmul_precision("medium")
+    with arithmetic("ieee"):
+        error = float32_error(device)
+    with arithmetic("tf32"):
+        coarse = float32_error(device) if has_tf32(device) else None
+    torch.set_float32_matmul_precision("highest")
     return {
         "device": torch.cuda.get_device_name(0) if gpu else f"CPU ({platform.machine()}), a dry run",
         "memory_gib": round(torch.cuda.get_device_properties(0).total_memory / 2**30, 1) if gpu else None,
@@ -46,8 +56,10 @@ def facts(options: Options) -> dict:
         "python": platform.python_version(),
         "xaibench": xaibench.__version__,
         "packages": {name: version(name) for name in PACKAGES},
-        "float32_error": float32_error(device),
-        "float32_exact": float32_error(device) < EXACT,
+        "float32_error": error,
+        "float32_exact": error < EXACT,
+        "tf32_error": coarse,
+        "tf32_is_on": coarse is not None and coarse > EXACT,
     }
 
 

@@ -37,6 +37,8 @@ def verdict(steps: dict) -> dict:
     wrong += [f"step {n} was left out: {steps[n]['why']}" for n in left_out]
     if not results(steps, "machine").get("float32_exact", True):
         wrong.append(f"float32 errs by {results(steps, 'machine')['float32_error']:.1e}: TF32 was not off")
+    if results(steps, "machine").get("tf32_error") and not results(steps, "machine")["tf32_is_on"]:
+        wrong.append(f"tf32 errs by {results(steps, 'machine')['tf32_error']:.1e} only: TF32 was not on")
     undone = {f"step {n}": steps.get(n, {}).get("status", "not reached") for n in ("maps", "scores", "runs")}
     undone = {name: status for name, status in undone.items() if status != "done"}
     covered = {
@@ -87,7 +89,8 @@ def lines(report: dict) -> Iterator[str]:
         cuda = f", CUDA {machine['cuda']}, cuDNN {machine['cudnn']}" if machine["cuda"] else ""
         yield f"device: {machine['device']}{cuda}; Python {machine['python']}, xaibench {machine['xaibench']}"
         yield "packages: " + ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
-        yield f"float32 without TF32: error {machine['float32_error']:.1e}"
+        tf32 = f", in TF32 {machine['tf32_error']:.1e}" if machine["tf32_error"] else ""
+        yield f"error in float32: {machine['float32_error']:.1e}{tf32}"
     for name, step in steps.items():
         yield f"step {name}: {step['status']}, {step['seconds']:.1f} s" + (f", {step['why']}" if "why" in step else "")
     yield from agreement(steps, report)
@@ -97,7 +100,7 @@ def lines(report: dict) -> Iterator[str]:
     for name in steps:
         if name.startswith("speed") and (speed := results(steps, name)):
             yield (
-                f"{name}: {speed['job']}, TF32 {speed['tf32']}: {speed['seconds']:.1f} s, "
+                f"{name}: {speed['job']}: {speed['seconds']:.1f} s, "
                 f"{speed['seconds_per_image']:.3f} s an image against {speed['bare_seconds_per_image']:.3f} of bare "
                 f"passes: ratio {speed['ratio_to_bare']:.2f}"
             )

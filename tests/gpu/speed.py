@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ from torch import Tensor, nn
 
 import xaibench
 from xaibench import registry
+from xaibench.attribution.arithmetic import arithmetic
 
 if TYPE_CHECKING:
     from check import Options
@@ -61,9 +61,14 @@ def main_job(options: Options) -> dict:
     return told | {"command": " ".join(["xaibench", "run", "idsds", *words])}
 
 
-def default(options: Options) -> dict:
-    """The job in float32, with or without TF32 as the environment of this step says."""
+def float32(options: Options) -> dict:
+    """The job in float32."""
     return paper_job(options, "float32")
+
+
+def tf32(options: Options) -> dict:
+    """The job in TF32."""
+    return paper_job(options, "tf32")
 
 
 def bfloat16(options: Options) -> dict:
@@ -99,7 +104,8 @@ def paper_job(options: Options, precision: str) -> dict:
     record = timed(names, job.images).manifest
     forwards, total = few.forward_equivalents, record.forward_equivalents
     gradients = (total - forwards) / 3
-    rates = bare_rates(net, job, second_device(options.dry), precision)
+    with arithmetic("tf32" if precision == "tf32" else "ieee"):
+        rates = bare_rates(net, job, second_device(options.dry), precision)
     best = {
         kind: max(v for name, v in rates.items() if name.startswith(kind + " ")) for kind in ("forward", "gradient")
     }
@@ -107,7 +113,6 @@ def paper_job(options: Options, precision: str) -> dict:
     seconds = record.seconds / job.images
     return {
         "job": f"{len(names)} methods and SDS on {job.architecture} at {job.side} px, {job.images} images, {precision}",
-        "tf32": "off" if os.environ.get("NVIDIA_TF32_OVERRIDE") == "0" else "as torch comes",
         "seconds": record.seconds,
         "seconds_per_image": seconds,
         "forward_equivalents": total,

@@ -53,7 +53,7 @@ def test_a_dry_run_compares_all_that_is_registered(tmp_path):
         assert sum(bool(place["compared"]) for place in told.values()) == len(told), lines
     steps = report["steps"]
     assert {name: step["status"] for name, step in steps.items() if step["status"] != "done"} == {
-        "speed-float32": "left out"
+        "speed-tf32": "left out"
     }
     assert all(step["seconds"] > 0 for step in steps.values() if step["status"] == "done")
     maps = [entry for by_family in steps["maps"]["result"].values() for entry in by_family.values()]

@@ -90,7 +90,7 @@ def _rest(board: Board) -> str:
     """A digest of a board's context without its model."""
     return digest({
         part: {k: v for k, v in value.items() if k != "label"} if isinstance(value, dict) else value
-        for part, value in board.context.items() if part not in OF_A_MODEL
+        for part, value in board.context.items() if part not in (*OF_A_MODEL, "arithmetic")  # float32 on any device
     })  # fmt: skip
 
 

@@ -13,13 +13,16 @@ from xaibench.results.cells import Cell, describe
 from xaibench.results.manifest import RunManifest, load_runs
 from xaibench.results.store import Store
 
+TF32_STORED = "TF32 (stored as float32 before 0.2)"
+
 
 @dataclass(frozen=True)
 class Board:
     """Methods that may be compared with each other, because everything else is the same.
 
     cells: one per method, the newest. older: cells of the same methods that a newer one replaced, such as those of a
-    plug-in file before it was edited. runs: those that computed or used a cell of this board, oldest first.
+    plug-in file before it was edited. runs: those that computed or used a cell of this board, oldest first. context:
+    that of the cells, except for a precision that they do not have (`TF32_STORED`).
     """
 
     key: str
@@ -32,6 +35,11 @@ class Board:
     def title(self) -> str:
         """The context in one line."""
         return describe(self.context)
+
+    @property
+    def is_tf32_as_float32(self) -> bool:
+        """Whether any of its rows was computed in TF32 and stored as float32."""
+        return any(run.is_tf32_as_float32 for run in self.runs)
 
     @property
     def run(self) -> RunManifest | None:
@@ -57,7 +65,7 @@ def boards(
     dataset: str | None = None,
     board: str | None = None,
 ) -> list[Board]:
-    """The boards that fit, the one with the newest run first.
+    """The boards that fit, the one with the newest run first; after them those in TF32 that say float32.
 
     Args:
         protocol, model, dataset: names or wildcards such as `resnet*`; None fits all.
@@ -70,7 +78,7 @@ def boards(
         if all(_fits(cell.context.get(part), name) for part, name in wanted.items()):
             groups[cell.board].append(cell)
     found = [_board(key, cells, runs) for key, cells in groups.items() if key.startswith(board or "")]
-    return sorted(found, key=lambda item: (item.newest, item.key), reverse=True)
+    return sorted(found, key=lambda item: (not item.is_tf32_as_float32, item.newest, item.key), reverse=True)
 
 
 def choose(
@@ -123,10 +131,12 @@ def _board(key: str, cells: list[Cell], runs: list[RunManifest]) -> Board:
     ordered = sorted(cells, key=lambda cell: (last.get(cell.key, -1), cell.registered or ""))
     newest = {cell.method_name: cell for cell in ordered}
     keys = {cell.key for cell in cells}
+    own = tuple(run for run in runs if keys & set(run.cells))
+    tf32 = {"precision": TF32_STORED} if any(run.is_tf32_as_float32 for run in own) else {}
     return Board(
         key,
-        ordered[-1].context,
+        ordered[-1].context | tf32,
         tuple(newest.values()),
         tuple(cell for cell in ordered if newest[cell.method_name] is not cell),
-        tuple(run for run in runs if keys & set(run.cells)),
+        own,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -85,9 +85,10 @@ def open_leaderboard(
     for other in others:
         notes.append(f"also stored: {other.title} (--board {short_key(other, every)})")
     rows = store.rows([cell.key for cell in taken.cells], columns=READ)
-    return leaderboard(
+    found = leaderboard(
         rows, taken.cells, images, metric=metric, run=_recorded(taken), notes=notes, resamples=resamples, seed=seed
     )
+    return replace(found, context=taken.context)
 
 
 def leaderboard(

@@ -38,10 +38,11 @@ def finish_commands(runs: Sequence[Progress]) -> list[str]:
     """The fewest commands that compute all that is missing, oldest first.
 
     Of equal commands the newest run counts, since the same command today may mean other cells (an edited plug-in). A
-    run whose missing work is part of another's needs no command of its own.
+    run whose missing work is part of another's needs no command of its own. Rows in TF32 that say float32 are never
+    completed.
     """
     newest = {finish_command(item.run): item for item in runs}
-    open_runs = [item for item in newest.values() if item.missing]
+    open_runs = [item for item in newest.values() if item.missing and not item.run.is_tf32_as_float32]
     needed: list[Progress] = []
     for item in sorted(open_runs, key=lambda item: (sum(map(len, item.missing.values())), item.run.started)):
         needed = [smaller for smaller in needed if not _within(smaller.missing, item.missing)] + [item]

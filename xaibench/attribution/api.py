@@ -106,7 +106,8 @@ def attribute(
         module = net.get_submodule(_path_of(net, cam_layer)) if isinstance(cam_layer, str) else cam_layer
         view = replace(view, cam_layer=module, stages=stages)
         e = evidence_of(runner, inputs, targets, view=view, image_ids=image_ids, seed=seed)
-        return method_maps(card, e, with_layer(card, parameters, stage))
+        with runner.arithmetic():
+            return method_maps(card, e, with_layer(card, parameters, stage))
 
 
 def family_of(model: nn.Module | Model, family: str | None = None) -> str:

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import register_multi_grad_hook
 from torch.utils.hooks import RemovableHandle
 
+from xaibench.attribution.arithmetic import arithmetic, check_arithmetic
 from xaibench.errors import XaibenchError
 
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64}
+PRECISIONS = {
+    "float32": torch.float32, "tf32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16,
+    "float64": torch.float64,
+}  # fmt: skip
 
 
 class ModelRunner:
     """Runs a network over many inputs, `chunk` at a time, and counts the passes.
 
     chunk: inputs per pass; it is halved, here and nowhere else, when memory runs out, and nothing already computed is
-    lost. precision: float32 and float64 directly, bfloat16 and float16 by autocast. output: selects the logits (N, K)
+    lost. precision: float32 and float64 directly, tf32 as float32 whose products and convolutions a GPU computes in
+    TF32, bfloat16 and float16 by autocast. output: selects the logits (N, K)
     from the output of networks that return a tuple or a dict. `forwards` and `backwards` count inputs through the
     network by hooks on the module, so those of adapters that call it themselves are counted too; use the runner as a
     context manager so that the hooks are removed. Until then `memo` keeps objects that are made once for the network,
@@ -75,11 +81,20 @@ class ModelRunner:
     def _count_backward(self, size: int) -> None:
         self.backwards += size
 
+    def arithmetic(self) -> AbstractContextManager[None]:
+        """While this block runs, float32 is computed as the precision says, whatever the process has allowed before."""
+        return arithmetic("tf32" if self.precision == "tf32" else "ieee")
+
     def call(self, inputs: Tensor, net: nn.Module | None = None) -> Tensor:
-        """Logits (N, K) of encoded inputs (N, C, H, W) in one pass, in float32 or float64; net may be a copy."""
+        """Logits (N, K) of encoded inputs (N, C, H, W) in one pass, in float32 or float64; net may be a copy.
+
+        Raises XaibenchError where the device of the inputs does not compute in the precision.
+        """
+        check_arithmetic(self.precision, inputs.device)
         kind = PRECISIONS[self.precision]
         low = kind in (torch.bfloat16, torch.float16)
-        with torch.autocast(inputs.device.type, dtype=kind) if low else contextlib.nullcontext():
+        autocast = torch.autocast(inputs.device.type, dtype=kind) if low else contextlib.nullcontext()
+        with self.arithmetic(), autocast:
             raw = (self.net if net is None else net)(inputs)
         logits = self.output(raw) if self.output else raw
         if not isinstance(logits, Tensor) or logits.ndim != 2:
@@ -97,7 +112,8 @@ class ModelRunner:
         while start < count:
             stop = min(start + self.chunk, count)
             try:
-                result = step(torch.arange(start, stop))
+                with self.arithmetic():
+                    result = step(torch.arange(start, stop))
             except RuntimeError as error:
                 if not out_of_memory(error):
                     raise
@@ -116,7 +132,8 @@ class ModelRunner:
         """
         while True:
             try:
-                return step(self.chunk)
+                with self.arithmetic():
+                    return step(self.chunk)
             except RuntimeError as error:
                 if not out_of_memory(error):
                     raise

@@ -59,6 +59,8 @@ def _board_lines(store: Store, board: Board, key: str) -> list[str]:
     for cell, number in sorted(stored.items(), key=lambda item: item[0].method_name):
         if number < len(images):
             lines.append(f"  missing: {clean(cell.method_name)} has {number} of {len(images)} images")
+    if board.is_tf32_as_float32 and board.run:
+        lines.append(f"  to make it again in float32, on a GPU: {board.run.command}")
     if board.run:
         lines += [f"  skipped: {clean(name)}: {clean(reason)}" for name, reason in board.run.skipped.items()]
     return lines

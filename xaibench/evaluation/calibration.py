@@ -49,7 +49,7 @@ def _fit(
     prepared: list[Any] = []
     maps: dict[str, list[Tensor]] = {job.key: [] for job in jobs}
     groups = [images[at : at + resources.batch] for at in range(0, len(images), resources.batch)]
-    with bar(f"fitting {run.name} on held-out images", len(images), quiet) as progress:
+    with bar(f"fitting {run.name} on held-out images", len(images), quiet) as progress, computer.runner.arithmetic():
         for samples in load_groups(plan.held_out.dataset, groups, resources.workers, generator=torch.Generator()):
             base = computer.evidence(samples, plan.held_out.dataset)
             targets = collect_targets([run], base, None, samples)[run.protocol.target, run.protocol.attribution_output]

@@ -96,6 +96,10 @@ class Computer:
         self, samples: Sequence[Sample], missing: Missing, note: Callable[[str], None] = lambda name: None
     ) -> BatchResult:
         """What is missing of a batch of samples; note is told the name of each method before it runs."""
+        with self.runner.arithmetic():  # protocols multiply and convolve, too
+            return self._compute(samples, missing, note)
+
+    def _compute(self, samples: Sequence[Sample], missing: Missing, note: Callable[[str], None]) -> BatchResult:
         base = self.evidence(samples, self.plan.dataset)
         make = RowMaker(samples, Predictions.of(self.plan, base, samples))
         reference = None

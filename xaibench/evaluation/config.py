@@ -13,7 +13,7 @@ from pydantic import Field, field_validator
 
 from xaibench.configuration import Argument, Config, path_text, split_names
 
-PRECISIONS = ("float32", "float64", "bfloat16", "float16")
+PRECISIONS = ("float32", "tf32", "float64", "bfloat16", "float16")
 Size = Annotated[int, Field(ge=1)] | Literal["auto"]
 
 
@@ -70,7 +70,7 @@ class RunConfig(Config):
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, ..."""
     precision: str = "float32"
-    """float32, float64, bfloat16 or float16."""
+    """float32, tf32 (NVIDIA GPUs), float64, bfloat16 or float16."""
     batch_size: Annotated[Size, Argument(metavar="auto|N")] = "auto"
     """Images that are worked on together."""
     chunk_size: Annotated[Size, Argument(metavar="auto|N")] = "auto"

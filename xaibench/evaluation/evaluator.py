@@ -20,7 +20,7 @@ from xaibench.locks import announced, holder
 from xaibench.masks.dataset import mask_key_fields
 from xaibench.progress import bar
 from xaibench.results.completion import Completion
-from xaibench.results.manifest import RunManifest
+from xaibench.results.manifest import RunManifest, load_runs
 from xaibench.results.maps import MapStore
 from xaibench.results.store import Store
 
@@ -55,6 +55,7 @@ class Evaluator:
         plan, config = self.plan, self.config
         keys = [job.key for job in plan.jobs]
         self._check_images(keys)
+        self._check_arithmetic()
         completion = Completion(self.store, keys, plan.images, MapStore(self.store.root) if config.keep_maps else None)
         chunk = ready(plan, self.resources.device, self.resources.chunk, config.precision)
         manifest = self._manifest(chunk)
@@ -101,6 +102,16 @@ class Evaluator:
                         "restore it, or use another --out"
                     )
 
+    def _check_arithmetic(self) -> None:
+        """Raises XaibenchError where rows of a board of this run were computed in TF32 and stored as float32."""
+        boards = {job.cell.board for job in self.plan.jobs}
+        for run in load_runs(self.store):
+            if run.is_tf32_as_float32 and boards & set(run.boards):
+                raise XaibenchError(
+                    f"{self.store.root} holds rows of this board that run {run.run} computed on a GPU in TF32 and "
+                    "stored as float32, which are not extended; name another folder by --out"
+                )
+
     def _manifest(self, chunk: int) -> RunManifest:
         plan = self.plan
         return RunManifest(
@@ -115,6 +126,7 @@ class Evaluator:
             classes=list(plan.dataset.classes),
             device=self.resources.device,
             precision=self.config.precision,
+            arithmetic="tf32" if self.config.precision == "tf32" else "ieee",
             batch_size=self.resources.batch,
             chunk_size=chunk,
             workers=self.resources.workers,

@@ -13,8 +13,10 @@ from xaibench.attribution.stages import layer_of, placed_name
 from xaibench.cards import DatasetCard, MethodCard, ProtocolCard
 from xaibench.datasets.base import Dataset
 from xaibench.datasets.open import parameters_of
+from xaibench.evaluation.config import RunConfig
 from xaibench.evaluation.held_out import HeldOut
 from xaibench.evaluation.resolve import ResolvedRun
+from xaibench.evaluation.resources import choose_device
 from xaibench.hashing import content_hash
 from xaibench.masks.dataset import mask_key_fields
 from xaibench.models.base import Model
@@ -36,31 +38,35 @@ def make_context(
     overrides, reference = run.profile.overrides, reference if protocol.needs_reference else None
     settings = {name: getattr(protocol, name) for name in card.parameters}
     label = f"{model.label} against {reference.label}" if reference else model.label
-    return {
-        "protocol": {
-            "name": card.name,
-            "version": card.version,
-            "source": registry.source(card),
-            "settings": settings,
-            "metric": card.metric,
-            "range": list(card.range),
-            "higher_is_better": card.higher_is_better,
-            "undefined_cost": card.undefined_cost,
-            "label": f"{card.name} ({protocol.description})",
+    return (
+        {
+            "protocol": {
+                "name": card.name,
+                "version": card.version,
+                "source": registry.source(card),
+                "settings": settings,
+                "metric": card.metric,
+                "range": list(card.range),
+                "higher_is_better": card.higher_is_better,
+                "undefined_cost": card.undefined_cost,
+                "label": f"{card.name} ({protocol.description})",
+            }
+            | ({"further": {k: m.model_dump(mode="json") for k, m in card.further.items()}} if card.further else {})
+            | _other_images(run, protocol, held_out),
+            "dataset": _dataset(run.data, run.dataset, run.config.dataset_options),
+            "model": _model(model) | {"label": label},
+            "weights": model.weights,
+            "profile": {
+                "name": run.profile_name,
+                "overrides": overrides,
+                "label": _label(f"profile {run.profile_name}", [f"{value} {key}" for key, value in overrides.items()]),
+            },
+            "seed": run.config.seed,
+            "precision": run.config.precision,
         }
-        | ({"further": {k: m.model_dump(mode="json") for k, m in card.further.items()}} if card.further else {})
-        | _other_images(run, protocol, held_out),
-        "dataset": _dataset(run.data, run.dataset, run.config.dataset_options),
-        "model": _model(model) | {"label": label},
-        "weights": model.weights,
-        "profile": {
-            "name": run.profile_name,
-            "overrides": overrides,
-            "label": _label(f"profile {run.profile_name}", [f"{value} {key}" for key, value in overrides.items()]),
-        },
-        "seed": run.config.seed,
-        "precision": run.config.precision,
-    } | ({"reference": _reference(reference)} if reference else {})
+        | _arithmetic(run.config)
+        | ({"reference": _reference(reference)} if reference else {})
+    )
 
 
 def method_part(
@@ -81,6 +87,12 @@ def method_part(
         }
         | ({} if card.resize == "bilinear" else {"resize": card.resize})
     )
+
+
+def _arithmetic(config: RunConfig) -> dict[str, str]:
+    """That float32 is no TF32, where it was before this part was in keys: on a GPU."""
+    on_gpu = choose_device(config.device).startswith("cuda")
+    return {"arithmetic": "ieee"} if on_gpu and config.precision == "float32" else {}
 
 
 def _other_images(run: ResolvedRun, protocol: Protocol, held_out: HeldOut | None) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -90,6 +91,11 @@ def replay(
             f"run {run.run} was made in Python with {' and '.join(run.objects)}, which no results folder holds; "
             "its scores are in the boards, its photos and maps cannot be shown"
         )
+    if run and run.is_tf32_as_float32:
+        raise XaibenchError(
+            f"run {run.run} was computed on a GPU in TF32 and stored as float32, so its maps cannot be made again; "
+            "compute it again"
+        )
     context = cells[0].context
     recorded = RecordedPlaces.of(run)
     places = replace(places, data_root=places.data_root or recorded.data_root)
@@ -151,6 +157,7 @@ def _plan(cells: Sequence[Cell], config: RunConfig, run: RunManifest | None, pla
     try:
         resolved = resolve(config)
         plan = make_plan(resolved, open_models(resolved, Resources.of(config), quiet=True, say=lambda text: None))
+        plan = _with_arithmetic(plan, cells[0].context.get("arithmetic"))
     except XaibenchError as error:
         raise XaibenchError(f"{AGAIN}: {error}{_plug_in(cells, places)}") from error
     made = {job.key for job in plan.jobs}
@@ -159,6 +166,16 @@ def _plan(cells: Sequence[Cell], config: RunConfig, run: RunManifest | None, pla
             new = next(job.cell for job in plan.jobs if job.cell.method["name"] == cell.method["name"])
             raise XaibenchError(f"{AGAIN}: {_difference(cell, new)} now{_plug_in(cells, places)}")
     return plan
+
+
+def _with_arithmetic(plan: Plan, recorded: str | None) -> Plan:
+    """The plan with the recorded arithmetic in its keys: maps in float32 are the same on every device."""
+
+    def placed(context: dict[str, Any]) -> dict[str, Any]:
+        rest = {name: part for name, part in context.items() if name != "arithmetic"}
+        return rest | ({"arithmetic": recorded} if recorded else {})
+
+    return replace(plan, protocols=tuple(replace(run, context=placed(run.context)) for run in plan.protocols))
 
 
 def _plug_in(cells: Sequence[Cell], places: Places) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from xaibench.attribution.arithmetic import check_arithmetic
 from xaibench.errors import XaibenchError
 from xaibench.evaluation.config import RunConfig
 
@@ -27,8 +28,10 @@ class Resources:
 
     @classmethod
     def of(cls, config: RunConfig) -> Resources:
-        """Those of a request, with `auto` decided except for the chunk; raises XaibenchError for a missing device."""
+        """Those of a request, with `auto` decided except for the chunk; raises XaibenchError for a missing device, and
+        for one that does not compute in the precision."""
         device = choose_device(config.device)
+        check_arithmetic(config.precision, device)
         batch, workers = choose_batch(config.batch_size, device), choose_workers(config.workers, device)
         return cls(device, batch, config.chunk_size, workers)
 

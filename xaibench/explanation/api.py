@@ -91,7 +91,8 @@ def explain_config(config: ExplainConfig, quiet: bool = True) -> list[Explanatio
             )
             for method in chosen:
                 progress.advance(0, method.name)
-                _draw(seen, method, e, with_layer(method, merge_parameters(method, profile.overrides), layer))
+                with runner.arithmetic():
+                    _draw(seen, method, e, with_layer(method, merge_parameters(method, profile.overrides), layer))
                 progress.advance(1, method.name)
             found.append(seen)
     if not any(seen.maps for seen in found):

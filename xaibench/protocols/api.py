@@ -50,4 +50,5 @@ def score(
     instance.check(tuple(inputs.shape[-2:]))
     with ModelRunner(model, chunk=chunk, output=output) as runner:
         e = evidence_of(runner, inputs, targets, image_ids=image_ids, seed=seed, output=instance.attribution_output)
-        return instance.score(instance.prepare(e), maps.to(inputs.device)).values
+        with runner.arithmetic():
+            return instance.score(instance.prepare(e), maps.to(inputs.device)).values

@@ -48,6 +48,7 @@ class RunManifest:
             failed.
         started, finished: ISO times, UTC; seconds: wall time of computing.
         device, precision, batch_size, chunk_size, workers: as used, after `auto` was decided.
+        arithmetic: how float32 was computed, `ieee` or `tf32`; None in records made before this was under control.
         accuracy: {"correct": int, "images": int} of the model over the evaluated images.
         forward_equivalents: passes per image, all methods together.
         training: the record of the model's training by xaibench, or None.
@@ -74,6 +75,7 @@ class RunManifest:
     git_commit: str | None = field(default_factory=source_commit)
     device: str | None = None
     precision: str | None = None
+    arithmetic: str | None = None
     batch_size: int | None = None
     chunk_size: int | None = None
     workers: int | None = None
@@ -84,6 +86,13 @@ class RunManifest:
     masks: dict[str, Any] | None = None
     warnings: list[str] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def is_tf32_as_float32(self) -> bool:
+        """Whether the rows of this run say float32 and were convolved in TF32: those of a GPU before `arithmetic` was
+        recorded (for one without TF32, older than Ampere, this cannot be told)."""
+        on_gpu = (self.device or "").startswith("cuda")
+        return on_gpu and self.precision == "float32" and self.arithmetic is None
 
     def finish(self, status: str) -> None:
         """Set the status, the finishing time and the seconds since the start; ValueError for an unknown status."""
