@@ -7,11 +7,11 @@ import errno
 import json
 import math
 import os
-import secrets
 from pathlib import Path
 from typing import Any
 
 from xaibench.errors import XaibenchError
+from xaibench.leftovers import sweep, temporary
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
 CLOSED = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -22,30 +22,34 @@ def write_atomic(path: Path, data: bytes) -> None:
 
     Raises XaibenchError when the disk is full or the folder cannot be written; what was at `path` is then untouched.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    fresh = temporary(path)
     try:
-        with temporary.open("xb") as file:
+        with fresh.open("xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+        fresh.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
         raise obstacle(error, path) from error
     finally:
         # On a read-only disk even this fails; the first error is the one to report, and leftovers never count.
         with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+            fresh.unlink(missing_ok=True)
 
 
 def make_folder(folder: Path) -> None:
-    """Makes a folder and its parent folders; raises XaibenchError where that is not possible."""
+    """Makes a folder and its parent folders, and removes temporary files that killed processes left in it.
+
+    Raises XaibenchError where that folder is not possible.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
         raise XaibenchError(f"{folder} cannot be a folder: a file is in the way; choose another") from error
     except OSError as error:
         raise obstacle(error, folder) from error
+    sweep(folder)
 
 
 def obstacle(error: OSError, path: Path) -> XaibenchError:

@@ -15,6 +15,7 @@ from typing import Any
 
 from xaibench.errors import XaibenchError
 from xaibench.files import make_folder, obstacle, read_json, write_json
+from xaibench.leftovers import is_running
 
 
 class Busy(XaibenchError):
@@ -145,12 +146,7 @@ def _alive(record: Path) -> bool:
     with suppress(XaibenchError):
         content = read_json(record)
         if isinstance(content, dict) and content.get("host") == socket.gethostname():
-            try:
-                os.kill(int(content["process"]), 0)
-            except (ProcessLookupError, KeyError, TypeError, ValueError, OverflowError):
-                return False
-            except PermissionError:
-                return True
+            return isinstance(content.get("process"), int) and is_running(content["process"])
     return True
 
 

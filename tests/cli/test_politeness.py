@@ -37,7 +37,8 @@ pytestmark = pytest.mark.process  # whole runs or large networks: not in the fas
 CHECKOUT = Path(xaibench.__file__).parents[1]
 RUN = ("run", "sds", "--model", "tiny", "--dataset", "mini", "--quiet")
 PHOTOS = ("run", "sds", "--model", "tiny", "--dataset", "imagefolder", "--data-root", "photos", "--quiet")
-INTERRUPTED = "interrupted; what is done is stored, the same command goes on from there"
+STORED = "what is done is stored, the same command goes on from there"
+INTERRUPTED = f"interrupted; {STORED}"
 
 HIDDEN_WARNINGS = (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning)  # as Python starts
 
@@ -406,6 +407,8 @@ def slow(e):
         time.sleep(60)
     return e.gradient()
 """
+SECOND = SLOW.replace('"wait"', '"first"').replace("    return", '    pathlib.Path("first").touch()\n    return')
+"""As SLOW, but it waits at the second batch."""
 SLOWLY = (*RUN, "--plugin", "slow.py", "--methods", "slow,saliency", "--images", 6, "--batch-size", 2)
 
 
@@ -486,6 +489,33 @@ def test_ctrl_c_in_an_evaluation(workers, slow, call):
     said = call(*SLOWLY, "--workers", workers)
     assert (said.status, said.err) == (0, "")
     assert before < whole() and len(table("results")) == 8 + 12
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("workers", [0, 2])
+def test_batch_systems_and_closed_terminals_end_an_evaluation(number, workers, slow, call):
+    """They signal every process of a job, some of them twice; what is computed is stored, as at Ctrl-C."""
+    before = whole()
+    Path("slow.py").write_text(SECOND)
+    process = start(*SLOWLY, "--workers", workers)
+    wait_for(process, waits)
+    for _ in range(2):
+        os.killpg(process.pid, number)
+    polite(end(process), f"ended by {number.name}; {STORED}", status=128 + number)
+    assert before < whole() and len(table("results")) == 8 + 4  # the two images that were computed, at once
+    assert "interrupted" in call("status").out
+
+
+def test_a_command_started_by_nohup_outlives_its_terminal(slow, call):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "xaibench", *map(str, SLOWLY)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(CHECKOUT), os.environ["XAIBENCH_HOME"]])}, text=True,
+        start_new_session=True, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),
+    )  # fmt: skip
+    wait_for(process, waits)
+    os.killpg(process.pid, signal.SIGHUP)
+    Path("wait").unlink()
+    assert end(process).status == 0
 
 
 @pytest.mark.parametrize("workers", [0, 2])

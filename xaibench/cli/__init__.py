@@ -6,6 +6,7 @@ import errno
 import os
 import sys
 
+from xaibench.cli.ending import heard
 from xaibench.errors import XaibenchError
 
 MISTAKE, INTERRUPTED = 2, 130
@@ -28,11 +29,13 @@ OBSTACLES = {
 def main() -> None:
     """Entry point of the command `xaibench`: a user's mistake is one line on standard error and exit status 2.
 
-    So is what the machine is to blame for (disks, permissions, memory). Ctrl-C is one line and 130; a closed pipe is
-    silence, by typer. Every other exception is a defect of xaibench and keeps its traceback.
+    So is what the machine is to blame for (disks, permissions, memory). Ctrl-C is one line and 130, SIGTERM and SIGHUP
+    are one line and 143 and 129; a closed pipe is silence, by typer. Every other exception is a defect of xaibench and
+    keeps its traceback.
     """
     try:
-        status = _call()
+        with heard() as ending:
+            status = _call()
     except KeyboardInterrupt:
         status = INTERRUPTED
     except XaibenchError as error:
@@ -46,7 +49,8 @@ def main() -> None:
         _silence(sys.stdout)
         status = MISTAKE
     if status == INTERRUPTED:
-        _say("interrupted; what is done is stored, the same command goes on from there")
+        status = ending.status
+        _say(f"{ending.text}; what is done is stored, the same command goes on from there")
     if status:
         raise SystemExit(status)
 

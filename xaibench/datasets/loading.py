@@ -1,7 +1,7 @@
 """Images loaded ahead, if requested by other processes: the same code for evaluation, training and validation.
 
-Loading processes ignore Ctrl-C, which the process that started them handles, and return their errors to it, so that
-neither prints tracebacks on the terminal.
+Loading processes leave Ctrl-C, and the signals by which batch systems end all processes of a job, to the process that
+started them, and return their errors to it, so that neither prints tracebacks on the terminal.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from xaibench.datasets.base import Dataset, Sample
 from xaibench.errors import XaibenchError, one_line
 
 MOST_A_CORE = 4  # loading processes
+ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+SECONDS_TO_END = 20  # of a loading process, for the one that started it to store what is done
 _END = object()
 
 
@@ -111,7 +113,7 @@ def make_loader(data: TorchDataset, workers: int, collate: Callable = default_co
     workers = min(workers, MOST_A_CORE * (os.cpu_count() or 1))
     with warnings.catch_warnings(action="ignore"):  # torch advises on the number of processes
         return DataLoader(
-            _Handing(data), num_workers=workers, collate_fn=_Collate(collate), worker_init_fn=_leave_ctrl_c, **how
+            _Handing(data), num_workers=workers, collate_fn=_Collate(collate), worker_init_fn=_leave_signals, **how
         )
 
 
@@ -143,16 +145,29 @@ def _same(items: list) -> list:
     return items
 
 
-def _leave_ctrl_c(worker: int) -> None:
+def _leave_signals(worker: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in ENDING:
+        if signal.getsignal(number) != signal.SIG_IGN:  # as `nohup` leaves it
+            signal.signal(number, _end_later)
+
+
+def _end_later(number: int, frame: object) -> None:
+    """Ends this process in a while: it dies with the one that started it, which got the signal too, and is ended by
+    this where it alone got it."""
+    if hasattr(signal, "alarm"):
+        signal.alarm(SECONDS_TO_END)
+    else:
+        os._exit(128 + number)
 
 
 @contextmanager
 def _ctrl_c_held_back() -> Iterator[None]:
-    """Delays Ctrl-C while processes start, when Python would lose it or leave them incomplete; a second one is not
-    delayed."""
-    before = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(before):
+    """Delays Ctrl-C and the like while processes start, when Python would lose it or leave them incomplete; a second
+    one is not delayed."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, *ENDING)}
+    before = {number: handler for number, handler in before.items() if callable(handler)}
+    if threading.current_thread() is not threading.main_thread() or not before:
         yield
         return
     pressed: list[tuple] = []
@@ -160,12 +175,14 @@ def _ctrl_c_held_back() -> Iterator[None]:
     def note(*press: Any) -> None:
         pressed.append(press)
         if len(pressed) > 1:
-            before(*press)
+            before[press[0]](*press)
 
-    signal.signal(signal.SIGINT, note)
+    for number in before:
+        signal.signal(number, note)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
     if pressed:
-        before(*pressed[0])
+        before[pressed[0][0]](*pressed[0])

@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import http.client
 import re
-import secrets
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -16,6 +15,7 @@ from xaibench.cards import PublishedWeights
 from xaibench.errors import XaibenchError
 from xaibench.files import make_folder, obstacle
 from xaibench.home import home
+from xaibench.leftovers import temporary
 from xaibench.progress import bar
 
 CHUNK = 1 << 20
@@ -49,7 +49,7 @@ def fetch(url: str, path: Path, sha256: str = "") -> Path:
     if path.is_file():
         return path
     make_folder(path.parent)
-    part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")  # two processes may fetch the same file
+    part = temporary(path, ".part")  # two processes may fetch the same file
     try:
         request = urllib.request.Request(url, headers={"User-Agent": "xaibench"})
         redirects = _Redirects()

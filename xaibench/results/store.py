@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from xaibench.errors import XaibenchError
 from xaibench.files import make_folder, plain, read_json, write_atomic, write_json
 from xaibench.hashing import digest
+from xaibench.leftovers import temporary
 from xaibench.results.cells import Cell
 from xaibench.results.schema import IDENTITY, SCHEMA, SCHEMA_VERSION, check_schema, upgrade
 
@@ -46,7 +47,7 @@ class Store:
         for folder in FOLDERS:
             path = store.root / folder
             make_folder(path)
-        probe = store.root / "rows" / f".probe-{secrets.token_hex(4)}"
+        probe = temporary(store.root / "rows" / "probe")
         write_atomic(probe, b"probe")
         probe.unlink()
         return store
