@@ -7,10 +7,11 @@ import errno
 import json
 import math
 import os
+import stat
 from pathlib import Path
 from typing import Any
 
-from xaibench.errors import XaibenchError
+from xaibench.errors import XaibenchError, one_line
 from xaibench.leftovers import sweep, temporary
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
@@ -70,14 +71,42 @@ def write_json(path: Path, value: Any) -> None:
     write_atomic(path, (text + "\n").encode())
 
 
-def read_json(path: Path) -> Any:
-    """The value in a JSON file of the store; XaibenchError naming the file if it cannot be read."""
+def read_json(path: Path, limit: int = 16 << 20) -> Any:
+    """The value in a JSON file of at most `limit` bytes, in which NaN and infinities are no numbers.
+
+    Raises XaibenchError naming the file if it cannot be read, is no regular file, or is no JSON.
+    """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(read_regular(path, limit).decode(), parse_constant=_no_number, parse_int=_whole_number)
     except FileNotFoundError as error:
         raise XaibenchError(f"{path} is missing; {_hint(path)}") from error
-    except (OSError, ValueError) as error:
-        raise XaibenchError(f"{path} cannot be read ({error}); {_hint(path)}") from error
+    except OSError as error:
+        raise XaibenchError(f"{path} cannot be read: {error.strerror or error}; {_hint(path)}") from error
+    except (ValueError, RecursionError) as error:
+        reason = "it is nested too deep" if isinstance(error, RecursionError) else one_line(error)
+        raise XaibenchError(f"{path} is no JSON ({reason}); {_hint(path)}") from error
+
+
+def read_regular(path: Path, limit: int) -> bytes:
+    """The content of a regular file of at most `limit` bytes, read without following a link out of its folder.
+
+    Raises OSError as `open`, and XaibenchError for what is no regular file (a pipe, a device, a folder) or is larger.
+    """
+    check_regular(path)
+    with path.open("rb") as file:
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise XaibenchError(f"{path} has more than {limit >> 20} MiB, which no such file needs; move it away")
+    return content
+
+
+def check_regular(path: Path) -> None:
+    """Raises OSError where there is no file, and XaibenchError for what is no regular file, or a link to one that lies
+    outside of the folder above the file's own: opening a pipe waits forever, and a link may lead anywhere."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise XaibenchError(f"{path} is no regular file; move it away")
+    if path.is_symlink() and not path.resolve().is_relative_to(path.parent.parent.resolve()):
+        raise XaibenchError(f"{path} is a link to a file outside of {path.parent.parent}; put the file itself there")
 
 
 def plain(value: Any) -> Any:
@@ -98,6 +127,16 @@ def plain(value: Any) -> Any:
     if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
         return plain(value.item())
     raise TypeError(f"cannot be stored as JSON: {value!r}")
+
+
+def _no_number(text: str) -> Any:
+    raise ValueError(f"{text} is no number of JSON")
+
+
+def _whole_number(text: str) -> int:
+    if len(text) > 25:  # int() takes long for very long ones, and refuses more than 4300 digits with other words
+        raise ValueError(f"a whole number of {len(text)} digits")
+    return int(text)
 
 
 def _hint(path: Path) -> str:

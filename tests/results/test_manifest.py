@@ -15,7 +15,7 @@ from xaibench.results.manifest import RunManifest, finish_command, load_runs
 
 
 def test_a_manifest_is_read_back(store):
-    run = RunManifest("xaibench run idsds", protocols=["idsds"], cells=["k"], training={"loss": float("nan")},
+    run = RunManifest("xaibench run idsds", protocols=["idsds"], cells=["0" * 16], training={"loss": float("nan")},
                       accuracy={"correct": np.int64(3), "images": 4})  # fmt: skip
     run.finish("complete")
     text = run.save(store).read_text()
@@ -45,7 +45,7 @@ def test_unknown_status_and_alien_files(store):
     with pytest.raises(XaibenchError, match=r"x.json is not the record of a run"):
         load_runs(store)
     (store.root / "runs" / "x.json").write_text("{")
-    with pytest.raises(XaibenchError, match=r"x.json cannot be read"):
+    with pytest.raises(XaibenchError, match=r"x.json is no JSON"):
         load_runs(store)
 
 

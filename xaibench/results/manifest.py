@@ -10,20 +10,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xaibench.errors import XaibenchError
-from xaibench.files import read_json, write_json
+from xaibench.files import write_json
 from xaibench.provenance import package_versions, source_commit
+from xaibench.results.records import RunRecord, read_record
 
 if TYPE_CHECKING:
     from xaibench.results.store import Store
 
 STATES = ("running", "complete", "partial", "interrupted", "failed")
 LARGEST_CONFIG = 1 << 16  # characters of JSON
-KINDS = {
-    "command": str, "run": str, "status": str, "started": str, "cells": list, "images": dict, "boards": list,
-    "protocols": list, "objects": list, "classes": list, "warnings": list, "skipped": dict, "fitted": dict,
-}  # fmt: skip
-NEEDED = ("command", "run", "status", "cells", "images")  # fields that every record has
 
 
 def new_run_id() -> str:
@@ -112,27 +107,13 @@ class RunManifest:
     def load(cls, path: Path) -> RunManifest:
         """The manifest in a file; unknown fields, as those of a newer xaibench, are left out.
 
-        A request that cannot be one (no table, or a very large one) is left out, too. Raises XaibenchError naming the
-        file if it is not a manifest.
+        A very large request is left out, too. Raises XaibenchError naming the file and what is wrong if it is not a
+        manifest.
         """
-        content = read_json(path)
+        content = read_record(path, RunRecord, "the record of a run")
         names = {item.name for item in dataclasses.fields(cls)}
-        if (
-            not isinstance(content, dict)
-            or not all(
-                isinstance(content.get(name, None if name in NEEDED else kind()), kind) for name, kind in KINDS.items()
-            )
-            or not (
-                all(isinstance(key, str) for key in content["cells"])
-                and isinstance(content["images"].get("count"), int)
-            )
-        ):
-            raise XaibenchError(f"{path} is not the record of a run; move it out of the results folder")
-        config = content.get("config")
-        if config is not None and (not isinstance(config, dict) or len(json.dumps(config)) > LARGEST_CONFIG):
+        if len(json.dumps(content.get("config"))) > LARGEST_CONFIG:
             content["config"] = None
-        if not isinstance(content.get("accuracy"), dict):
-            content["accuracy"] = None
         return cls(**{name: value for name, value in content.items() if name in names})
 
 

@@ -127,7 +127,7 @@ def check_schema(schema: pa.Schema, name: str) -> int:
     Raises XaibenchError naming file and versions for an alien file and for versions from which no upgrade leads here.
     """
     text = (schema.metadata or {}).get(VERSION_KEY, b"").decode(errors="replace")
-    if not text.isdigit():
+    if not text.isascii() or not text.isdigit() or len(text) > 9:
         raise XaibenchError(f"{name} was not written by xaibench; move it away (`xaibench validate` lists such files)")
     version = int(text)
     if version > SCHEMA_VERSION:

@@ -19,7 +19,9 @@ from xaibench.files import make_folder, plain, read_json, write_atomic, write_js
 from xaibench.hashing import digest
 from xaibench.leftovers import temporary
 from xaibench.results.cells import Cell
-from xaibench.results.schema import IDENTITY, SCHEMA, SCHEMA_VERSION, check_schema, upgrade
+from xaibench.results.records import LIST_BYTES, CellRecord, read_record
+from xaibench.results.schema import IDENTITY, SCHEMA, SCHEMA_VERSION, upgrade
+from xaibench.results.shard_files import BATCH, check_batch, open_shard, reading
 
 FOLDERS = ("rows", "cells", "runs", "lists")
 NULLABLE = {pa.int32(): pd.Int32Dtype(), pa.bool_(): pd.BooleanDtype()}
@@ -77,12 +79,8 @@ class Store:
 
     def cell(self, key: str) -> Cell:
         """The registered cell of a key; XaibenchError if there is none or its file cannot be read."""
-        path = self.root / "cells" / f"{key}.json"
-        content = read_json(path)
-        try:
-            return Cell(content["context"], content["method"], content.get("registered"))
-        except (KeyError, TypeError, AttributeError) as error:
-            raise XaibenchError(f"{path} is not a cell; `xaibench validate {self.root}` lists what is wrong") from error
+        content = read_record(self.root / "cells" / f"{key}.json", CellRecord, "a cell")
+        return Cell(content["context"], content["method"], content.get("registered"))
 
     def cells(self) -> dict[str, Cell]:
         """All registered cells by key, oldest first."""
@@ -103,7 +101,7 @@ class Store:
     def load_list(self, name: str) -> list[str]:
         """The image ids stored under a hash; XaibenchError if they are missing or no longer have that hash."""
         path = self.root / "lists" / f"{name}.json"
-        image_ids = read_json(path)
+        image_ids = read_json(path, LIST_BYTES)
         if not isinstance(image_ids, list) or digest(image_ids) != name:
             raise XaibenchError(f"{path} was changed: its content has another hash; restore it or remove its runs")
         return image_ids
@@ -178,42 +176,26 @@ class Store:
         try:
             if current:
                 source = ds.dataset(current, schema=SCHEMA, format="parquet")
-                yield from source.to_batches(columns=columns, filter=selection)
+                yield from map(check_batch, source.to_batches(columns=columns, filter=selection, batch_size=BATCH))
             for path, version in old.items():
                 table = upgrade(pq.read_table(path, partitioning=None), version)
                 table = table if selection is None else table.filter(selection)
                 table = table.append_column(SHARD, pa.array([str(path)] * table.num_rows, pa.string()))
                 yield from table.select(columns).to_batches()
         except (pa.ArrowException, OSError) as error:
-            # Arrow does not name the file; if all files can be read, the error has another cause.
-            damaged = [path for path in shards if not _readable(path)]
-            if not damaged:
+            if isinstance(error, MemoryError):
                 raise
-            raise _unreadable(damaged[0], self.root) from error
+            for path in shards:  # Arrow does not name the file; if all files can be read, the error has another cause
+                with reading(path, self.root):
+                    pq.read_table(path, partitioning=None)
+            raise
 
     def _version(self, path: Path) -> int:
         if path not in self._versions:
-            try:
-                schema = pq.read_schema(path)
-            except (pa.ArrowException, OSError) as error:
-                raise _unreadable(path, self.root) from error
-            self._versions[path] = check_schema(schema, str(path))
+            with reading(path, self.root):
+                file, self._versions[path] = open_shard(path)
+                file.close()
         return self._versions[path]
-
-
-def _readable(path: Path) -> bool:
-    try:
-        pq.read_table(path, partitioning=None)
-    except (pa.ArrowException, OSError):
-        return False
-    return True
-
-
-def _unreadable(path: Path, root: Path) -> XaibenchError:
-    return XaibenchError(
-        f"{path} is not a whole Parquet file; `xaibench validate {root}` lists all such files, "
-        "and after removing them the same run command computes their rows again"
-    )
 
 
 def _without_copies(frame: pd.DataFrame) -> pd.DataFrame:

@@ -9,14 +9,14 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from xaibench.errors import XaibenchError, one_line
 from xaibench.hashing import digest
 from xaibench.results.cells import Cell, metric_declaration
 from xaibench.results.completion import missing_images
 from xaibench.results.manifest import RunManifest
-from xaibench.results.schema import IDENTITY, check_schema, faults, upgrade
+from xaibench.results.schema import IDENTITY, faults, upgrade
+from xaibench.results.shard_files import BATCH, check_batch, is_damage, open_shard
 from xaibench.results.store import Store
 
 TOLERANCE = 1e-5  # relative, between two computations of the same row
@@ -74,25 +74,23 @@ _COLUMNS = [*IDENTITY, "image_digest", "score", "status", "dataset"]
 
 
 def _shard(store: Store, path: Path, problems: list[Problem]) -> pa.Table | None:
+    name = _name(store, path)
     try:
-        file = pq.ParquetFile(path)
-    except (pa.ArrowException, OSError) as error:
-        problems.append(Problem(_name(store, path), "unreadable", f"not a whole Parquet file ({one_line(error)})"))
-        return None
-    try:
-        version = check_schema(file.schema_arrow, path.name)
+        file, version = open_shard(path)
+        with file:
+            parts = [check_batch(batch) for batch in file.iter_batches(BATCH)]
+            table = upgrade(pa.Table.from_batches(parts, file.schema_arrow), version)
     except XaibenchError as error:
-        problems.append(Problem(_name(store, path), "schema", str(error)))
+        problems.append(Problem(name, "schema", str(error)))
         return None
-    try:
-        table = upgrade(file.read(), version)
     except (pa.ArrowException, OSError) as error:
-        problems.append(Problem(_name(store, path), "unreadable", f"damaged rows ({one_line(error)})"))
+        what = "not a whole Parquet file" if is_damage(error) else "cannot be read now, its rows may be sound"
+        problems.append(Problem(name, "unreadable", f"{what} ({one_line(error)})"))
         return None
     for text, bad in faults(table):
         count = pc.sum(bad).as_py() or 0
         if count:
-            problems.append(Problem(_name(store, path), "row", f"{text}, in {count} of {table.num_rows} rows"))
+            problems.append(Problem(name, "row", f"{text}, in {count} of {table.num_rows} rows"))
     return table.select(_COLUMNS)
 
 
