@@ -15,7 +15,7 @@ import pytest
 
 import xaibench
 from xaibench.errors import XaibenchError
-from xaibench.locks import announced, claim
+from xaibench.locks import announced, claim, is_held, living
 from xaibench.locks import holder as holder_of
 
 HOLDER = """
@@ -125,3 +125,30 @@ def test_records_of_no_known_form_are_passed_over(tmp_path, record):
     (tmp_path / "owner-x.json").write_text(json.dumps(record))
     with claim(tmp_path, ["a"], "xaibench x", "it is done"), announced(tmp_path, ["a"], "xaibench y"):
         assert "xaibench" in holder_of(tmp_path, "a")
+
+
+def test_others_see_whether_a_process_lives(tmp_path):
+    folder = tmp_path / "locks"
+    assert not is_held(folder, "run-1")
+    with living(folder, "run-1"):
+        assert is_held(folder, "run-1") and not is_held(folder, "run-2")
+        folder.chmod(0o500)  # looking changes nothing
+        assert is_held(folder, "run-1")
+        folder.chmod(0o700)
+    assert not is_held(folder, "run-1") and list(folder.iterdir()) == []
+
+
+@pytest.mark.process
+def test_a_killed_process_does_not_live(tmp_path):
+    folder = tmp_path / "locks"
+    with holder(folder, "a") as process:
+        assert is_held(folder, "a")
+        process.kill()
+        process.wait()
+        assert not is_held(folder, "a") and (folder / "a.lock").exists()
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/zero")])
+def test_what_is_no_lock_file_is_not_held(tmp_path, make):
+    make(tmp_path / "a.lock")
+    assert not is_held(tmp_path, "a")

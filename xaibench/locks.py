@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import socket
+import stat
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -79,6 +80,40 @@ def try_lock(folder: Path, names: Iterable[str]) -> ExitStack | None:
             if not _acquire(folder / f"{name}.lock", held):
                 return None
         return held.pop_all()
+
+
+@contextmanager
+def living(folder: Path, name: str) -> Iterator[None]:
+    """Holds a lock that only this block takes, by which others see that it runs (`is_held`); its file goes with it."""
+    make_folder(folder)
+    path = folder / f"{name}.lock"
+    held = try_lock(folder, [name]) or ExitStack()
+    try:
+        with held:
+            yield
+    finally:
+        _forget(path)
+
+
+def is_held(folder: Path, name: str) -> bool:
+    """Whether any process holds the lock of a name, found out without changing the folder, which may be read-only.
+
+    True also where a lock file is there whose lock cannot be looked at: on a file system without lock support, of
+    another user.
+    """
+    path = folder / f"{name}.lock"
+    try:
+        import fcntl
+
+        if not stat.S_ISREG(path.lstat().st_mode):
+            return False
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # of this handle alone, and gone with it
+    except FileNotFoundError:
+        return False
+    except (ImportError, OSError):
+        return path.is_file()
+    return False
 
 
 def holder(folder: Path, name: str, others: bool = False) -> str:

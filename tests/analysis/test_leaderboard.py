@@ -11,6 +11,7 @@ import pytest
 from xaibench.analysis.bootstrap import bootstrap_means, percentile_interval
 from xaibench.analysis.leaderboard import COLUMNS, leaderboard, open_leaderboard
 from xaibench.errors import XaibenchError
+from xaibench.locks import living
 
 
 def frame(kit, cells, scores, **columns) -> pd.DataFrame:
@@ -190,10 +191,22 @@ def test_the_list_is_that_of_the_newest_run_that_did_not_stop(kit, store):
     board = open_leaderboard(store, "idsds")
     assert (board.n_list, board.table["rank"].tolist()) == (2, [1])
     assert any("list of 4 images; the newest has 2" in note for note in board.notes)
-    kit.record(store, [cell], [{}], ["a", "b", "c", "d"], "running", started="2026-01-03T00:00:00+00:00")
-    board = open_leaderboard(store, "idsds")
+    run = kit.record(store, [cell], [{}], ["a", "b", "c", "d"], "running", started="2026-01-03T00:00:00+00:00")
+    with living(store.root / "locks", run.lock):
+        board = open_leaderboard(store, "idsds")
     assert (board.n_list, board.table["coverage"].tolist()) == (4, [0.75])
     assert board.table["rank"].isna().all()
+    assert "over up to 3 of 4 images" in board.caption
+
+
+def test_a_dead_run_does_not_take_the_board(kit, store):
+    """Its record says `running`, as a killed process cannot change it; its lock is free."""
+    cell = kit.cell("x")
+    kit.record(store, [cell], [{"a": 0.1, "b": 0.3}], ["a", "b"], started="2026-01-01T00:00:00+00:00")
+    kit.record(store, [cell], [{"c": 9.0}], ["a", "b", "c", "d"], "running", started="2026-01-02T00:00:00+00:00")
+    board = open_leaderboard(store, "idsds")
+    assert (board.n_list, board.table["mean"].tolist(), board.table["rank"].tolist()) == (2, [0.2], [1])
+    assert "over 2 images" in board.caption
 
 
 @pytest.fixture

@@ -55,10 +55,15 @@ def test_status_of_a_killed_run_ends_with_the_command(run, kit, whole):
                started="2026-01-02T00:00:00+00:00")  # fmt: skip
     out = run("status", "--out", whole.root).stdout
     assert out.rstrip().splitlines()[-2:] == ["to finish:", "  xaibench run idsds --model resnet50"]
-    assert "missing: ig has 8 of 10 images" in out
-    assert "missing: rise has 6 of 10 images" in out
-    assert "running, or killed  14 of 20" in out
-    assert "skipped: rollout: needs tokens" in out
+    assert "3 of 3 methods complete on the list of 6 images" in out  # the list of the killed run is nobody's
+    assert "killed  14 of 20" in out
+
+
+def test_status_says_that_a_later_run_finished_a_killed_one(run, kit, whole):
+    cells, ids = [kit.cell("ig"), kit.cell("rise")], kit.ids(6)
+    kit.record(whole, cells, [{}, {}], ids, "running", started="2026-01-02T00:00:00+00:00")
+    out = run("status", "--out", whole.root).stdout
+    assert "killed, finished later  12 of 12" in out and out.rstrip().endswith("nothing is missing")
 
 
 def test_status_wants_no_command_whose_work_another_does(run, kit, whole):

@@ -25,6 +25,12 @@ class Progress:
         """Stored (cell, image) pairs of the run."""
         return self.planned - sum(map(len, self.missing.values()))
 
+    @property
+    def state(self) -> str:
+        """The run's status; `finished` where it did not come to its end and a later run computed the rest."""
+        ended = self.run.status in ("complete", "running")
+        return self.run.status if self.missing or ended or not self.planned else f"{self.run.status}, finished later"
+
 
 def progress(store: Store) -> list[Progress]:
     """All runs of a store, oldest first, each with what it still lacks."""

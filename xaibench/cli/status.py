@@ -69,7 +69,6 @@ def _board_lines(store: Store, board: Board, key: str) -> list[str]:
 def _run_line(item: Progress) -> str:
     from xaibench.report.text import clean
 
-    # A killed process cannot record that it was killed.
-    state = "running, or killed" if item.run.status == "running" and item.missing else item.run.status
     share = f" ({item.done / item.planned:.0%})" if item.planned else ""
-    return f"  {item.run.run}  {state}  {item.done} of {item.planned} evaluations{share}  {clean(item.run.command)}"
+    done = f"{item.done} of {item.planned} evaluations{share}"
+    return f"  {item.run.run}  {clean(item.state)}  {done}  {clean(item.run.command)}"

@@ -16,7 +16,7 @@ from xaibench.evaluation.executor import Engine, Executor, Work, local
 from xaibench.evaluation.plan import Plan
 from xaibench.evaluation.resources import Resources
 from xaibench.evaluation.shards import SLOTS, Shard, cut, part_of
-from xaibench.locks import announced, holder
+from xaibench.locks import announced, holder, living
 from xaibench.masks.dataset import mask_key_fields
 from xaibench.progress import bar
 from xaibench.results.completion import Completion
@@ -60,7 +60,14 @@ class Evaluator:
         chunk = ready(plan, self.resources.device, self.resources.chunk, config.precision)
         manifest = self._manifest(chunk)
         self.store.register(job.cell for job in plan.jobs)
-        manifest.save(self.store)
+        with living(self.store.root / "locks", manifest.lock):
+            manifest.save(self.store)
+            tally = self._compute(manifest, completion, keys, chunk)
+        return manifest, tally
+
+    def _compute(self, manifest: RunManifest, completion: Completion, keys: Sequence[str], chunk: int) -> Tally:
+        """Computes and stores what is missing, and records how that ended."""
+        plan, config = self.plan, self.config
         shards = part_of(cut(plan.images, self.resources.batch), config.part)
         missing = completion.missing(image for shard in shards for image in shard.images)
         todo = len(set().union(*missing.values()))
@@ -89,7 +96,7 @@ class Evaluator:
             manifest.save(self.store)
             raise
         self._finish(manifest, tally, completion)
-        return manifest, tally
+        return tally
 
     def _check_images(self, keys: Sequence[str]) -> None:
         """Raises XaibenchError where an image was replaced since its rows were stored."""

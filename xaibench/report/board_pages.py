@@ -25,8 +25,10 @@ def leaderboard_page(board: Board) -> Page:
 
 def leaderboard_caption(board: Board) -> str:
     """What the numbers mean: over what, which interval, direction, accuracy, and what was undefined."""
+    wanted, most = board.n_list - board.n_reference, int(board.table["n_images"].max()) if len(board.table) else 0
+    over = count(wanted, "image") if most == wanted else f"up to {most} of {count(wanted, 'image')}"
     parts = [
-        f"Mean {clean(board.metric)} over {count(board.n_list - board.n_reference, 'image')} ({direction(board)}), "
+        f"Mean {clean(board.metric)} over {over} ({direction(board)}), "
         "with 95 % bootstrap intervals over images, for this fixed model."
     ]
     if board.accuracy and board.accuracy.get("images"):

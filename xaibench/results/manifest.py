@@ -11,13 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xaibench.files import write_json
+from xaibench.locks import is_held
 from xaibench.provenance import package_versions, source_commit
-from xaibench.results.records import RunRecord, read_record
+from xaibench.results.records import Accuracy, RunRecord, is_record, read_record
 
 if TYPE_CHECKING:
     from xaibench.results.store import Store
 
 STATES = ("running", "complete", "partial", "interrupted", "failed")
+KILLED = "killed"
+"""The state of a run whose record says `running` and whose process is gone: it could not record its end."""
 LARGEST_CONFIG = 1 << 16  # characters of JSON
 
 
@@ -89,6 +92,11 @@ class RunManifest:
         on_gpu = (self.device or "").startswith("cuda")
         return on_gpu and self.precision == "float32" and self.arithmetic is None
 
+    @property
+    def lock(self) -> str:
+        """The name of the lock that is held while the run runs."""
+        return f"run-{self.run}"
+
     def finish(self, status: str) -> None:
         """Set the status, the finishing time and the seconds since the start; ValueError for an unknown status."""
         if status not in STATES:
@@ -107,19 +115,25 @@ class RunManifest:
     def load(cls, path: Path) -> RunManifest:
         """The manifest in a file; unknown fields, as those of a newer xaibench, are left out.
 
-        A very large request is left out, too. Raises XaibenchError naming the file and what is wrong if it is not a
-        manifest.
+        A request that cannot be one (no table, or a very large one) is left out, too. Raises XaibenchError naming the
+        file and what is wrong if it is not a manifest.
         """
         content = read_record(path, RunRecord, "the record of a run")
         names = {item.name for item in dataclasses.fields(cls)}
-        if len(json.dumps(content.get("config"))) > LARGEST_CONFIG:
+        config = content.get("config")
+        if not isinstance(config, dict) or len(json.dumps(config)) > LARGEST_CONFIG:
             content["config"] = None
+        if not is_record(content.get("accuracy"), Accuracy):
+            content["accuracy"] = None
         return cls(**{name: value for name, value in content.items() if name in names})
 
 
 def load_runs(store: Store) -> list[RunManifest]:
-    """All runs of a store, oldest first."""
+    """All runs of a store, oldest first; the status of those whose process is gone is KILLED."""
     runs = [RunManifest.load(path) for path in (store.root / "runs").glob("*.json")]
+    for run in runs:
+        if run.status == "running" and not is_held(store.root / "locks", run.lock):
+            run.status = KILLED
     return sorted(runs, key=lambda run: (run.started, run.run))
 
 

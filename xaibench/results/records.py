@@ -120,14 +120,15 @@ class Accuracy(_Strict):
 
 
 class RunRecord(_Strict):
-    """The record of a run, `runs/<run>.json`."""
+    """The record of a run, `runs/<run>.json`; what it says of the request and of accuracy may be that of a newer
+    xaibench, which readers then leave out."""
 
     run: Annotated[str, Field(pattern=r"^[0-9A-Za-z._-]{1,80}$")]
     command: Words
     status: Annotated[str, Field(max_length=40)]
     cells: Annotated[list[Key], Field(max_length=VALUES)]
     images: ImageList
-    config: dict[Text, Any] | None = None
+    config: Any = None
     whole: Words | None = None
     objects: Names = []
     protocols: Names = []
@@ -140,16 +141,22 @@ class RunRecord(_Strict):
     git_commit: Text | None = None
     device: Text | None = None
     precision: Text | None = None
+    arithmetic: Text | None = None
     batch_size: Count | None = None
     chunk_size: Count | None = None
     workers: Count | None = None
-    accuracy: Accuracy | None = None
+    accuracy: Any = None
     forward_equivalents: Number | None = None
     training: dict[Text, Any] | None = None
     fitted: dict[Key, dict[Text, Number]] = {}
     masks: dict[Text, Any] | None = None
     warnings: Annotated[list[Words], Field(max_length=VALUES)] = []
     skipped: dict[Text, Words] = {}
+
+
+def is_record(value: Any, kind: Any) -> bool:
+    """Whether a plain value is a `kind`."""
+    return _fault(value, kind) is None
 
 
 def read_record(path: Path, kind: type[Record], what: str, limit: int = BYTES) -> Any:
