@@ -275,6 +275,17 @@ def test_photos_of_another_size_than_the_file_says(folder):
         data.annotate(data.ids[1])
 
 
+def test_a_size_of_zero_is_not_known(folder):
+    known = CocoJson(folder(), WHOLE)
+    boxes = [known.annotate(image_id).boxes for image_id in known.ids]
+    made = content()
+    for photo in made["images"]:
+        photo["width"] = photo["height"] = 0
+    data = CocoJson(folder(made), WHOLE)
+    for image_id, expected in zip(data.ids, boxes, strict=True):
+        np.testing.assert_array_equal(data.annotate(image_id).boxes, expected)
+
+
 def test_files_and_folders_that_are_missing(folder, tmp_path):
     root = folder(file="annotations/instances_mine.json")
     with pytest.raises(XaibenchError, match=r"there is annotations/instances_mine.json; name it by --dataset-option"):

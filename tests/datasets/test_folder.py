@@ -213,7 +213,7 @@ def test_cards_open_their_data_sets(folder):
     assert open_dataset(registry.card("dataset", "imagefolder"), root, {"split": "val"}).classes == ["n01443537"]
     with pytest.raises(XaibenchError, match="data set imagenet needs --data-root"):
         open_dataset(registry.card("dataset", "imagenet"), None, {})
-    with pytest.raises(XaibenchError, match="data set imagefolder has no option 'rule'; it has split"):
+    with pytest.raises(XaibenchError, match="data set imagefolder has no option 'rule'; it has exif, split"):
         open_dataset(registry.card("dataset", "imagefolder"), root, {"rule": "background"})
 
 

@@ -99,6 +99,36 @@ def test_known_faults_of_the_published_files():
     assert boxes_of([]) == ([], [])
 
 
+def test_copies_of_the_photo_in_other_sizes_are_told_from_other_photos():
+    """Every size to which a photo of 500 x 375 may be resized fits, rounded up or down; one turned, cut or stretched
+    does not."""
+    from xaibench.datasets.imagenet import same_shape
+
+    for width in (64, 100, 257, 333, 500, 640, 2000):
+        exact = width * 375 / 500
+        assert all(same_shape((width, height), (500, 375)) for height in (int(exact), int(exact) + 1))
+        assert all(same_shape((500, 375), (width, height)) for height in (int(exact), int(exact) + 1))
+    assert not any(
+        same_shape(size, (500, 375)) for size in [(375, 500), (224, 224), (341, 300), (256, 256), (188, 250)]
+    )
+    assert not same_shape((500, 499), (499, 500)) and same_shape((500, 500), (64, 64))
+
+
+@pytest.mark.parametrize("photo", [(HEIGHT, WIDTH), (40, 40), (224, 224)])
+def test_boxes_of_a_photo_of_another_shape_are_refused(photo):
+    with pytest.raises(
+        XaibenchError, match=f"a.xml has boxes of a photo of 50 x 40 pixels, not {photo[0]} x {photo[1]}"
+    ):
+        boxes_of(BOX, photo=photo)
+
+
+def test_without_a_size_boxes_are_in_the_pixels_of_the_photo():
+    assert boxes_of(BOX, size=(0, 0)) == boxes_of(BOX)
+    assert published_boxes(b"<annotation/>", "a.xml", (50, 40), 0)[0].shape == (0, 4)
+    with pytest.raises(XaibenchError, match=r"a.xml, object 1: the box 5 4 90 36 reaches beyond its photo"):
+        boxes_of([(TENCH, 5, 4, 90, 36)], size=(0, 0))
+
+
 def test_the_photos_own_class_comes_first(folder):
     data = ImageNet(folder({"Annotations/val/a.xml": [(GOLDFISH, 1, 1, 49, 39), *BOX]}), GEOMETRY, "val")
     found = data.annotate(data.ids[0])
@@ -111,7 +141,6 @@ def test_the_photos_own_class_comes_first(folder):
     [
         ([("n99999999", 1, 1, 9, 9)], "a.xml, object 1: n99999999 is none of ImageNet's 1000 classes"),
         ("<annotation>", "a.xml is no XML"),
-        (xml(BOX, (0, 40)), "a.xml: the photo's size is 0 x 40"),
         (xml(BOX, ("?", 40)), "a.xml: the photo's size: <width> is '\\?', not a number"),
     ],
 )

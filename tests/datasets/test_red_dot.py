@@ -142,7 +142,9 @@ def test_any_data_set_is_marked_by_an_option_and_red_dot_by_default(photos):
         data = open_dataset(card, None, {"count": 5, "red_dot": 3}, part)
         assert isinstance(data, Marked) and data.marked == 3 and data.ids[0].startswith(part[:3])
     assert isinstance(open_dataset(registry.card("dataset", "red-dot"), None, {"count": 5}), Marked)
-    with pytest.raises(XaibenchError, match="folder has no option 'dot'; it has split, and every data set has red_dot"):
+    with pytest.raises(
+        XaibenchError, match="folder has no option 'dot'; it has exif, split, and every data set has red_dot"
+    ):
         open_dataset(registry.card("dataset", "imagefolder"), photos, {"dot": "bee"})
     with pytest.raises(XaibenchError, match="red_dot_place need red_dot=CLASS, the class that is marked"):
         open_dataset(card, None, {"red_dot_place": "centre"})

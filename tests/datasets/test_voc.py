@@ -235,6 +235,38 @@ def test_boxes_outside_of_their_photo(box, wrong, devkit):
         data.annotate(data.ids[0])
 
 
+@pytest.mark.parametrize("size", [(25, 20), (100, 80), (HEIGHT, WIDTH), (51, 40), (50, 39.5)])
+def test_boxes_of_a_photo_of_another_size_are_refused(size, devkit):
+    """The file is of a photo that was halved, doubled, turned or cut since."""
+    root = devkit({"a": [("dog", 2, 3, 9, 9, 0)]})
+    (root / "VOCdevkit" / "VOC2012" / "Annotations" / "a.xml").write_text(xml([("dog", 2, 3, 9, 9, 0)], size))
+    data = VOC2012(root, WHOLE)
+    message = (
+        f"a.jpg is 50 x 40 pixels, but {size[0]} x {size[1]:g} in .*a.xml; restore it, since annotations do not fit"
+    )
+    with pytest.raises(XaibenchError, match=message) as caught:
+        data.annotate(data.ids[0])
+    assert "\n" not in str(caught.value)
+    assert data.load(data.ids[0]).label == 11, "protocols that need no boxes are not held up"
+
+
+@pytest.mark.parametrize(
+    "size",
+    [
+        "", "<size></size>", "<size><width>0</width><height>0</height><depth>3</depth></size>",
+        "<size><width/><height/></size>", "<size><width>50</width></size>",
+        "<size><width>50.0</width><height>40</height></size>",
+    ],
+)  # fmt: skip
+def test_a_size_may_be_missing_or_zero(size, devkit):
+    root = devkit({"a": TWO})
+    expected = VOC2012(root, WHOLE).annotate("JPEGImages/a.jpg").boxes
+    path, given = root / "VOCdevkit" / "VOC2012" / "Annotations" / "a.xml", xml(TWO)
+    start, end = given.index("<size>"), given.index("</size>") + len("</size>")
+    path.write_text(given[:start] + size + given[end:])
+    np.testing.assert_array_equal(VOC2012(root, WHOLE).annotate("JPEGImages/a.jpg").boxes, expected)
+
+
 def with_mask(root, kind, pixels):
     path = root / "VOCdevkit" / "VOC2012" / kind / "a.png"
     (pixels if isinstance(pixels, Image.Image) else palette(pixels)).save(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from xaibench.datasets.walk import skipped_lines
 from xaibench.report.table import Column, Table
 from xaibench.report.text import clean, count, json_text
 
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from xaibench.datasets.check import Check
 
 MOST = 20  # problems that are listed
+WAYS = {"raw": "shown as stored", "undecided": "undecided", "upright": "turned upright"}
 COLUMNS = (
     Column("class", "name of the class", align="left", wraps=True), Column("images", "images with this label"),
     Column("boxes", "boxes of this class"), Column("masks", "masks of this class that have a pixel"),
@@ -26,6 +28,11 @@ def check_text(found: Check, width: int | None, colour: bool) -> str:
         parts.append(f"  {clean(piece.what)}: {state} {clean(piece.path)}")
     if found.groups:
         parts.append("groups: " + ", ".join(f"{clean(name)} {number}" for name, number in found.groups.items()))
+    if found.exif:
+        parts.append(
+            "photos with an EXIF orientation: " + ", ".join(f"{n} {WAYS[way]}" for way, n in found.exif.items())
+        )
+    parts += [f"left out: {clean(line)}" for line in skipped_lines(found.skipped)]
     parts.append(", ".join(f"{number} without a {what}" for what, number in found.without.items()))
     if found.cut_off:
         parts.append(f"boxes that the display cuts off altogether: {found.cut_off}")
@@ -55,6 +62,8 @@ def check_json(found: Check) -> str:
     """Everything as one JSON object, null where there is no value."""
     return json_text({
         "dataset": found.name, "images": found.images, "read": found.read, "groups": found.groups,
-        "without": found.without, "boxes_cut_off": found.cut_off, "problems": found.problems,
+        "without": found.without, "boxes_cut_off": found.cut_off, "exif": found.exif,
+        "skipped": {reason: list(names) for reason, names in found.skipped.items()},
+        "problems": found.problems,
         "pieces": [vars(piece) for piece in found.pieces], "classes": Table(COLUMNS, found.classes).records(),
     })  # fmt: skip

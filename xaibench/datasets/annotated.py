@@ -47,6 +47,27 @@ def in_photo(boxes: np.ndarray, size: tuple[int, int], names: Sequence[str]) -> 
     return cut
 
 
+def contained(boxes: np.ndarray, size: tuple[int, int]) -> bool:
+    """Whether `in_photo` takes boxes (N, 4) for those of a photo of (width, height)."""
+    try:
+        in_photo(boxes, size, [""] * len(boxes))
+    except XaibenchError:
+        return False
+    return True
+
+
+def check_size(photo: Path, size: tuple[int, int], listed: tuple[float, float] | None, where: Path) -> None:
+    """Raises XaibenchError where a photo of (width, height) is not of the size that the file of its annotations lists.
+
+    listed is None where the file does not say.
+    """
+    if listed is not None and listed != size:
+        sizes = f"{size[0]} x {size[1]} pixels, but {listed[0]:g} x {listed[1]:g} in {where}"
+        raise XaibenchError(
+            f"{photo} is {sizes}; restore it, since annotations do not fit a photo that was resized or turned"
+        )
+
+
 def covered(boxes: np.ndarray) -> float:
     """The area of the union of boxes (N, 4), x0 y0 x1 y1."""
     x, y = np.unique(boxes[:, 0::2]), np.unique(boxes[:, 1::2])

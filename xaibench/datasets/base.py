@@ -98,6 +98,14 @@ class Dataset(ABC):
         """The name of the group of images that an image belongs to, such as G1 to G4 of Waterbirds; "" for none."""
         return ""
 
+    def exif_way(self, image_id: str) -> str:
+        """How a photo with an EXIF orientation is shown: `upright`, or `raw`, as it is stored; "" for other images."""
+        return ""
+
+    def skipped_files(self) -> Mapping[str, Sequence[str]]:
+        """The entries of the data set's folders that it leaves out, by the reason."""
+        return {}
+
     def pieces(self) -> list[Piece]:
         """The files and folders that it was read from, for `xaibench data check`."""
         return []

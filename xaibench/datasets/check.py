@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from xaibench.datasets.base import Annotation, Dataset, Piece, validate_sample
+from xaibench.datasets.photos import UndecidedOrientation
 from xaibench.errors import XaibenchError, one_line
 from xaibench.progress import Bar
 
@@ -23,9 +24,10 @@ class Check:
     pieces: the files and folders of the data set. images: the number of ids. classes: one row per class with `COLUMNS`:
     images with that label, boxes, and masks (of instances, or of the class) with a pixel; null where the data set has
     none of these or they were not read. groups: images of each group. without: images that have no `label`, `box` or
-    `mask`. cut_off: boxes that lie outside of the displayed square. problems: one line each, missing required files
-    first; broken: ids of the images with problems. read: how many images were read in full; if not all, boxes and masks
-    are not counted.
+    `mask`. cut_off: boxes that lie outside of the displayed square. exif: how many photos have an EXIF orientation, by
+    how they are shown (`upright`, `raw`, or `undecided`, which is a problem). skipped: entries of the data set's
+    folders that it leaves out, by the reason. problems: one line each, missing required files first; broken: ids of the
+    images with problems. read: how many images were read in full; if not all, boxes and masks are not counted.
     """
 
     name: str
@@ -35,6 +37,8 @@ class Check:
     groups: dict[str, int]
     without: dict[str, int]
     cut_off: int
+    exif: dict[str, int]
+    skipped: Mapping[str, Sequence[str]]
     problems: list[str]
     broken: frozenset[str]
     read: int
@@ -49,7 +53,7 @@ def check_dataset(data: Dataset, side: int, read: int | None = None, progress: B
     progress, pieces = progress or Bar(), data.pieces()
     lost = [f"missing: {p.what}, expected at {p.path}" for p in pieces if p.count is None and not p.optional]
     problems, broken = [*lost, *_copies(data)], set()
-    labels, groups, found = Counter(), Counter(), _Found()
+    labels, groups, turned, found = Counter(), Counter(), Counter(), _Found()
     unlabelled = 0
     read = len(data.ids) if read is None else min(read, len(data.ids))
     partly = read < len(data.ids)
@@ -59,6 +63,7 @@ def check_dataset(data: Dataset, side: int, read: int | None = None, progress: B
         unlabelled += not classes and not wrong
         labels.update(set(classes))
         groups.update(filter(None, [_tried(lambda i=image_id: data.group(i), wrong)]))
+        turned.update(filter(None, [_orientation(data, image_id)]))
         wrong += _labels(classes, len(data.classes))
         if number >= read:
             _tried(lambda i=image_id: _header(data, i), wrong)
@@ -74,7 +79,7 @@ def check_dataset(data: Dataset, side: int, read: int | None = None, progress: B
     without = {"label": unlabelled} | ({} if partly else found.without(data))
     return Check(
         data.name, pieces, len(data.ids), _table(data, labels, found, partly), dict(sorted(groups.items())), without,
-        found.outside, problems, frozenset(broken), read,
+        found.outside, dict(sorted(turned.items())), data.skipped_files(), problems, frozenset(broken), read,
     )  # fmt: skip
 
 
@@ -130,6 +135,16 @@ def _header(data: Dataset, image_id: str) -> None:
     placement = getattr(data, "placement", None)
     if placement is not None:
         placement(image_id)
+
+
+def _orientation(data: Dataset, image_id: str) -> str:
+    """How a photo with an EXIF orientation is shown, "" for other images; reading an image reports other errors."""
+    try:
+        return data.exif_way(image_id)
+    except UndecidedOrientation:
+        return "undecided"
+    except Exception:  # a plug-in may raise anything
+        return ""
 
 
 def _copies(data: Dataset) -> list[str]:

@@ -9,13 +9,14 @@ from typing import ClassVar
 import numpy as np
 
 from xaibench.cards import Geometry
-from xaibench.datasets.annotated import check_files, classes_by_area, in_photo
+from xaibench.datasets.annotated import check_files, check_size, classes_by_area, contained, in_photo
 from xaibench.datasets.base import Annotation, Piece
-from xaibench.datasets.coco_json import CocoFile, Entry, read_coco
+from xaibench.datasets.coco_json import CocoFile, Entry, photo_size, read_coco
 from xaibench.datasets.coco_masks import instance_mask
-from xaibench.datasets.photos import Photos
+from xaibench.datasets.photos import AUTO, Photos
 from xaibench.datasets.placement import Placement
 from xaibench.datasets.reading import one_of
+from xaibench.datasets.walk import is_hidden
 from xaibench.errors import XaibenchError
 from xaibench.seeds import derive
 
@@ -65,13 +66,18 @@ class CocoPhotos(Photos):
         """The entries of the file about a photo."""
         return json.dumps([self._photo(image_id), self._instances(image_id)], sort_keys=True).encode()
 
+    def fits(self, image_id: str, size: tuple[int, int]) -> bool:
+        """Whether a photo of this size is that of the file, and holds the boxes and has the size of the runs."""
+        found, listed = self._instances(image_id), photo_size(self._photo(image_id))
+        masks = [entry["segmentation"] for entry in found if isinstance(entry.get("segmentation"), dict)]
+        same = listed in (None, size) and contained(self.file.boxes(found), size)
+        return same and all(mask.get("size") == [size[1], size[0]] for mask in masks)
+
     def annotate(self, image_id: str) -> Annotation:
         """Boxes and masks of the instances, as they are displayed."""
         found, place = self._instances(image_id), self.placement(image_id)
-        photo, size = self._photo(image_id), (place.width, place.height)
-        if (photo["width"], photo["height"]) != size:
-            listed = f"{photo['width']} x {photo['height']} in {self.file.path}"
-            raise XaibenchError(f"{self.path(image_id)} is {size[0]} x {size[1]} pixels, but {listed}; restore it")
+        size = place.width, place.height
+        check_size(self.path(image_id), size, photo_size(self._photo(image_id)), self.file.path)
         names = [f"{self.file.path}: annotation {entry['id']}" for entry in found]
         instances = self._masks(found, names, place)
         return Annotation(
@@ -125,11 +131,13 @@ class CocoJson(CocoPhotos):
         annotations: str = "annotations/instances.json",
         images: str = "images",
         crowd: str = "keep",
+        exif: str = AUTO,
     ):
-        self.root, self.geometry = Path(root), geometry
+        super().__init__(root, geometry, exif)
         file, folder = self.root / annotations, self.root / images
         if not file.is_file():
-            there = sorted(path.relative_to(self.root).as_posix() for path in self.root.glob("**/*.json"))[:3]
+            found = (path.relative_to(self.root) for path in self.root.glob("**/*.json"))
+            there = sorted(path.as_posix() for path in found if not any(map(is_hidden, path.parts)))[:3]
             hint = f"there is {', '.join(there)}; name it" if there else "name the file"
             raise XaibenchError(f"{file} is missing; {hint} by --dataset-option annotations=FILE")
         if not folder.is_dir():
@@ -149,9 +157,9 @@ class Coco(CocoPhotos):
     year: ClassVar[int]
     splits: ClassVar[dict[str, str]]
 
-    def __init__(self, root: str | Path, geometry: Geometry, split: str = "val", crowd: str = "keep"):
+    def __init__(self, root: str | Path, geometry: Geometry, split: str = "val", crowd: str = "keep", exif: str = AUTO):
+        super().__init__(root, geometry, exif)
         one_of(f"{self.name}: split", split, list(self.splits))
-        self.root, self.geometry = Path(root), geometry
         part = f"{self.splits[split]}{self.year}"
         file = self.root / "annotations" / f"instances_{part}.json"
         folder = next((p for p in (self.root / part, self.root / "images" / part) if p.is_dir()), None)

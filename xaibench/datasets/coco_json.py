@@ -82,6 +82,12 @@ def read_coco(path: Path, crowd: bool = True) -> CocoFile:
     return CocoFile(path, tuple(names.values()), photos, dict(instances), classes, empty)
 
 
+def photo_size(photo: Entry) -> tuple[int, int] | None:
+    """(width, height) of a photo's entry; None for 0, which some tools write where they do not know it."""
+    width, height = photo["width"], photo["height"]
+    return (width, height) if width > 0 and height > 0 else None
+
+
 def _id(entry: Entry) -> int:
     return entry["id"]
 

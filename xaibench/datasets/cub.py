@@ -8,10 +8,11 @@ import numpy as np
 from PIL import Image
 
 from xaibench.cards import Geometry
-from xaibench.datasets.annotated import in_photo
+from xaibench.datasets.annotated import contained, in_photo
 from xaibench.datasets.base import Annotation, Piece
+from xaibench.datasets.exif import read_header
 from xaibench.datasets.images import read_bytes
-from xaibench.datasets.photos import Photos
+from xaibench.datasets.photos import AUTO, Photos
 from xaibench.datasets.reading import (
     SPLITS,
     check_photos,
@@ -22,6 +23,7 @@ from xaibench.datasets.reading import (
     read_table,
     whole,
 )
+from xaibench.datasets.walk import count_files
 from xaibench.errors import XaibenchError, one_line
 
 FOLDER = "CUB_200_2011"
@@ -56,7 +58,9 @@ class Birds:
 
     def boxes(self, name: str, size: tuple[int, int]) -> np.ndarray:
         """(1, 4) float64: the box x0 y0 x1 y1 in a photo of (width, height) pixels."""
-        where = f"{self.folder / 'bounding_boxes.txt'}: the box of {name}"
+        return in_photo(self._box(name), size, [self._where(name)])
+
+    def _box(self, name: str) -> np.ndarray:
         if name not in self._boxes:
             raise XaibenchError(f"{self.listed} has no photo {name}; its CUB_200_2011 is not complete")
         try:
@@ -65,8 +69,11 @@ class Birds:
             x = y = width = height = np.nan
         box = np.array([x, y, x + width, y + height])
         if not np.isfinite(box).all():
-            raise XaibenchError(f"{where} is {' '.join(self._boxes[name])}, not four numbers")
-        return in_photo(box[None], size, [where])
+            raise XaibenchError(f"{self._where(name)} is {' '.join(self._boxes[name])}, not four numbers")
+        return box[None]
+
+    def _where(self, name: str) -> str:
+        return f"{self.folder / 'bounding_boxes.txt'}: the box of {name}"
 
     def mask(self, name: str, size: tuple[int, int]) -> np.ndarray | None:
         """The pixels (height, width) bool that at least half of the annotators assigned to the bird; None without the
@@ -84,6 +91,11 @@ class Birds:
             raise XaibenchError(f"mask {path} is {wide} x {high} pixels, its photo {size[0]} x {size[1]}")
         return np.array(grey) >= AGREEMENT
 
+    def fit(self, name: str, size: tuple[int, int]) -> bool:
+        """Whether box and mask can be those of a photo of (width, height)."""
+        path = self._mask_file(name)
+        return contained(self._box(name), size) and (path is None or read_header(path).size == size)
+
     def source(self, name: str) -> bytes:
         """The source of a photo's box and mask, as bytes."""
         path = self._mask_file(name)
@@ -92,7 +104,7 @@ class Birds:
     def pieces(self) -> list[Piece]:
         """Its files, for `xaibench data check`."""
         there = self.segmentations
-        masks = sum(1 for _ in there.rglob("*.png")) if there else None
+        masks = count_files(there, ".png") if there else None
         return [
             Piece("CUB's boxes", self.folder / "bounding_boxes.txt", len(self._boxes)),
             Piece("CUB's masks", there or self.folder / "segmentations", masks, optional=True),
@@ -114,9 +126,9 @@ class CUB(Photos):
     name = "cub"
     knows = frozenset({"boxes", "masks", "instances", "objects"})
 
-    def __init__(self, root: str | Path, geometry: Geometry, split: str = "test"):
+    def __init__(self, root: str | Path, geometry: Geometry, split: str = "test", exif: str = AUTO):
+        super().__init__(root, geometry, exif)
         one_of("cub: split", split, SPLITS)
-        self.root, self.geometry = Path(root), geometry
         self.birds = birds = Birds(find_folder(root, (FOLDER,), "images.txt"))
         named = read_table(birds.folder / "classes.txt", ("class id", "name"))
         self.classes = [row[0].partition(".")[2].replace("_", " ") or row[0] for row in named.values()]
@@ -148,6 +160,10 @@ class CUB(Photos):
     def source(self, image_id: str) -> bytes:
         """The line of its box and the file of its mask."""
         return self.birds.source(image_id)
+
+    def fits(self, image_id: str, size: tuple[int, int]) -> bool:
+        """Whether the box lies in a photo of this size, and the mask has it."""
+        return self.birds.fit(image_id, size)
 
     def annotate(self, image_id: str) -> Annotation:
         """The bird's box, and its mask if the segmentations exist."""

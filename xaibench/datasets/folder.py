@@ -2,45 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from xaibench.cards import Geometry
 from xaibench.datasets.base import Piece
-from xaibench.datasets.photos import Photos
+from xaibench.datasets.photos import AUTO, Photos
+from xaibench.datasets.walk import find_photos, readable_suffixes, skipped_lines
 from xaibench.errors import XaibenchError
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".gif"})
+SPLIT_NAMES = frozenset({"train", "training", "val", "valid", "validation", "trainval", "test", "testing"})
 
 
 class ImageFolder(Photos):
     """Photos of `root/[split/]CLASS/*`; ids are paths relative to root, classes the folder names in alphabetical order.
 
     If root has no folder of the split's name, the class folders are expected in root itself. A class folder may be
-    empty, files of other suffixes are left out. Raises XaibenchError when there is no class folder or no photo, when a
-    folder cannot be read, and for a file name that is not UTF-8.
+    empty. Which files are photos `walk.py` says; `skipped` has the others. Raises XaibenchError when there is no class
+    folder or no photo, when the folders are those of other splits, when one cannot be read, and for a file name that is
+    not UTF-8.
     """
 
     name = "imagefolder"
 
-    def __init__(self, root: str | Path, geometry: Geometry, split: str = ""):
-        self.root, self.geometry = Path(root), geometry
+    def __init__(self, root: str | Path, geometry: Geometry, split: str = "", exif: str = AUTO):
+        super().__init__(root, geometry, exif)
         if not self.root.is_dir():
             raise XaibenchError(f"--data-root {self.root} is not a folder")
         self.top = top = self.root / split if split and (self.root / split).is_dir() else self.root
-        folders = sorted(p for p in _entries(top) if p.is_dir() and not p.name.startswith("."))
+        self._found = find_photos(top)
+        folders = [folder.name for folder in self._found.photos]
         if not folders:
             raise XaibenchError(f"{top} has no class folders; photos belong in {top}/CLASS/")
-        self.classes = self._classes(top, [p.name for p in folders])
+        if top == self.root and SPLIT_NAMES.issuperset(map(str.lower, folders)):
+            raise XaibenchError(
+                f"{top} has the splits {', '.join(folders)}, not {split or 'class folders'}; "
+                "choose one by --dataset-option split=NAME"
+            )
+        self.classes = self._classes(top, folders)
         index = {name: i for i, name in enumerate(self._folder_names())}
-        self._labels: dict[str, int] = {}
-        for folder in folders:
-            _entries(folder)
-            for path in sorted(folder.rglob("*")):
-                if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file():
-                    self._labels[_image_id(path, self.root)] = index[folder.name]
+        self._labels = {
+            _image_id(path, self.root): index[folder.name]
+            for folder, photos in self._found.photos.items()
+            for path in photos
+        }
         if not self._labels:
-            raise XaibenchError(f"{top} has class folders but no photos in them ({', '.join(sorted(SUFFIXES))})")
+            others = "; ".join(skipped_lines(self._found.skipped)) or "they are empty"
+            known = ", ".join(sorted(readable_suffixes()))
+            raise XaibenchError(f"{top} has class folders but no photos in them ({known}): {others}")
         self.ids = list(self._labels)
 
     def _classes(self, top: Path, folders: list[str]) -> Sequence[str]:
@@ -61,17 +70,13 @@ class ImageFolder(Photos):
         """The class index of a photo."""
         return (self._labels[image_id],)
 
+    def skipped_files(self) -> Mapping[str, Sequence[str]]:
+        """What is left out of the class folders, by the reason."""
+        return self._found.skipped
+
     def pieces(self) -> list[Piece]:
         """The class folders."""
         return [Piece("photos in class folders", self.top, len(self.ids))]
-
-
-def _entries(folder: Path) -> list[Path]:
-    """The entries of a folder; raises XaibenchError where it cannot be read."""
-    try:
-        return list(folder.iterdir())
-    except OSError as error:
-        raise XaibenchError(f"{folder} cannot be read: {error.strerror}") from error
 
 
 def _image_id(path: Path, root: Path) -> str:

@@ -15,8 +15,9 @@ from PIL import Image
 
 from xaibench.cards import Geometry
 from xaibench.datasets.base import Annotation, Piece
+from xaibench.datasets.exif import RAW, read_header
 from xaibench.datasets.images import displayed, read_bytes, read_image
-from xaibench.datasets.photos import Photos
+from xaibench.datasets.photos import AUTO, Photos
 from xaibench.datasets.reading import (
     SPLITS,
     check_photos,
@@ -27,6 +28,7 @@ from xaibench.datasets.reading import (
     read_text,
     tight_boxes,
 )
+from xaibench.datasets.walk import count_files
 from xaibench.errors import XaibenchError, one_line
 
 FOLDER = "FunnyBirds"
@@ -55,9 +57,9 @@ class FunnyBirds(Photos):
     name = "funnybirds"
     knows = frozenset({"boxes", "masks", "instances", "objects", "parts", "redraw"})
 
-    def __init__(self, root: str | Path, geometry: Geometry, split: str = "test"):
+    def __init__(self, root: str | Path, geometry: Geometry, split: str = "test", exif: str = AUTO):
+        super().__init__(root, geometry, exif)
         one_of("funnybirds: split", split, SPLITS)
-        self.root, self.geometry = Path(root), geometry
         self.folder = find_folder(root, (FOLDER,), "classes.json")
         self.mode = "test" if split == "test" else "train"
         kinds = _entries(self.folder / "classes.json", 10**6)
@@ -88,6 +90,11 @@ class FunnyBirds(Photos):
         files = [self._part_map(image_id), *(self._redrawn(image_id, [part]) for part in PARTS)]
         return b"".join(read_bytes(path) for path in files if path.is_file())
 
+    def fits(self, image_id: str, size: tuple[int, int]) -> bool | None:
+        """Whether the part map has this size."""
+        path = self._part_map(image_id)
+        return read_header(path).size == size if path.is_file() else None
+
     def annotate(self, image_id: str) -> Annotation:
         """The visible parts (beak, eye, foot, tail, wing), and the bird: these and its body, with their tight box."""
         placement, path = self.placement(image_id), self._part_map(image_id)
@@ -114,7 +121,7 @@ class FunnyBirds(Photos):
         original, path = self.placement(image_id), self._redrawn(image_id, removed)
         if not path.is_file():
             raise XaibenchError(f"{image_id} without {' and '.join(sorted(removed))} does not exist: {path}")
-        image = read_image(path)
+        image = read_image(path, self.exif_way(image_id) or RAW)
         if image.size != (original.width, original.height):
             wide, high = image.size
             raise XaibenchError(f"{path} is {wide} x {high} pixels, {image_id} {original.width} x {original.height}")
@@ -125,8 +132,7 @@ class FunnyBirds(Photos):
         found = [Piece("images", self.folder / self.mode, len(self.ids))]
         for what, folder in (("part maps", "part_map"), ("images without parts", "interventions")):
             there = self.folder / f"{self.mode}_{folder}"
-            count = sum(1 for _ in there.rglob("*.png")) if there.is_dir() else None
-            found.append(Piece(what, there, count, optional=True))
+            found.append(Piece(what, there, count_files(there, ".png"), optional=True))
         return found
 
     def _part_map(self, image_id: str) -> Path:

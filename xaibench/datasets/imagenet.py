@@ -10,10 +10,13 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from xaibench.cards import Geometry
+from xaibench.datasets.annotated import contained, in_photo
 from xaibench.datasets.base import Annotation, Piece
+from xaibench.datasets.exif import RAW
 from xaibench.datasets.folder import ImageFolder
 from xaibench.datasets.images import read_bytes
-from xaibench.datasets.voc_xml import read_objects
+from xaibench.datasets.photos import AUTO
+from xaibench.datasets.voc_xml import Listed, read_objects
 from xaibench.errors import XaibenchError
 
 NO_OBJECT = np.zeros((0, 4))
@@ -27,16 +30,18 @@ class ImageNet(ImageFolder):
     folder the photos have no boxes, and without a file a photo has none.
 
     Published boxes have known faults, which are read as the common tools read them: boxes are in the size that the file
-    gives, which is not always that of the photo; corners may be swapped; a box may reach beyond its photo, where it is
-    cut off, and is left out where nothing remains; a name that is not a WordNet id means the class of the photo. XML
-    corners are taken as edges, x0 = xmin and x1 = xmax: files have 0 as well as the full width.
+    gives, which is not always that of the photo, but must have its shape; corners may be swapped; a box may reach
+    beyond its photo, where it is cut off, and is left out where nothing remains; a name that is not a WordNet id means
+    the class of the photo. XML corners are taken as edges, x0 = xmin and x1 = xmax: files have 0 as well as the full
+    width. Without a size (or one of 0) boxes are in the pixels of the photo.
     """
 
     name = "imagenet"
     knows = frozenset({"boxes"})
+    unannotated = RAW  # as for its published accuracies
 
-    def __init__(self, root: str | Path, geometry: Geometry, split: str = ""):
-        super().__init__(root, geometry, split)
+    def __init__(self, root: str | Path, geometry: Geometry, split: str = "", exif: str = AUTO):
+        super().__init__(root, geometry, split, exif)
         self.boxes = _boxes_folder(self.root, self.top, split)
         if self.boxes is None:
             self.knows = frozenset()
@@ -52,6 +57,14 @@ class ImageNet(ImageFolder):
         """The XML file of a photo, where it has one."""
         path = self._xml(image_id)
         return read_bytes(path) if path else b""
+
+    def fits(self, image_id: str, size: tuple[int, int]) -> bool | None:
+        """Whether a photo has the shape of the size in its XML file."""
+        path = self._xml(image_id)
+        if path is None:
+            return None
+        listed, objects = read_objects(read_bytes(path), path)
+        return contained(_edges(objects), size) if listed is None else same_shape(size, listed)
 
     def annotate(self, image_id: str) -> Annotation:
         """The boxes of a photo, as it is displayed; its own label comes first."""
@@ -97,14 +110,21 @@ def check_folders(top: Path, folders: list[str]) -> None:
 def published_boxes(data: bytes, path: Path, size: tuple[int, int], own: int) -> tuple[np.ndarray, list[int]]:
     """Boxes (N, 4) float64 in pixels of a photo of (width, height), and the class of each, from ImageNet's XML.
 
-    own is the class of the photo. Raises XaibenchError for a file that is no such XML, and for a WordNet id that is not
-    one of the 1000.
+    own is the class of the photo. Raises XaibenchError for a file that is no such XML, for one of a photo of another
+    shape, for a WordNet id that is not one of the 1000, and, where the file has no size, for a box beyond the photo.
     """
     listed_size, listed = read_objects(data, path)
-    if min(listed_size) <= 0:
-        raise XaibenchError(f"{path}: the photo's size is {listed_size[0]:g} x {listed_size[1]:g}; restore the file")
-    corners = np.array([entry.corners for entry in listed]).reshape(-1, 2, 2) / listed_size
-    boxes = np.concatenate([corners.min(1), corners.max(1)], 1).clip(0, 1) * [*size, *size]
+    boxes = _edges(listed)
+    if listed_size is None:
+        boxes = in_photo(boxes, size, [f"{path}, object {number}" for number in range(1, len(listed) + 1)])
+    elif same_shape(size, listed_size):
+        scale = np.array([*listed_size, *listed_size])
+        boxes = (boxes / scale).clip(0, 1) * [*size, *size]
+    else:
+        (w, h), (wide, high) = size, listed_size
+        raise XaibenchError(
+            f"{path} has boxes of a photo of {wide:g} x {high:g} pixels, not {w} x {h}; restore the photo"
+        )
     labels = []
     for number, entry in enumerate(listed, 1):
         if re.fullmatch(r"n\d{8}", entry.name) is None:
@@ -115,6 +135,19 @@ def published_boxes(data: bytes, path: Path, size: tuple[int, int], own: int) ->
             raise XaibenchError(f"{path}, object {number}: {entry.name} is none of ImageNet's 1000 classes")
     inside = (boxes[:, 2:] > boxes[:, :2]).all(1)
     return boxes[inside], [label for label, there in zip(labels, inside, strict=True) if there]
+
+
+def same_shape(size: tuple[int, int], listed: tuple[float, float]) -> bool:
+    """Whether two sizes can be those of copies of one photo, whose sides were rounded to pixels when it was resized."""
+    (w, h), (wide, high) = size, listed
+    turned = w != h and (w, h) == (high, wide)
+    return not turned and abs(w * high - h * wide) <= w + h + wide + high
+
+
+def _edges(listed: Sequence[Listed]) -> np.ndarray:
+    """Boxes (N, 4) float64 with x0 <= x1 and y0 <= y1 from corners in any order."""
+    corners = np.array([entry.corners for entry in listed], dtype=np.float64).reshape(-1, 2, 2)
+    return np.concatenate([corners.min(1), corners.max(1)], 1)
 
 
 def _boxes_folder(root: Path, top: Path, split: str) -> Path | None:

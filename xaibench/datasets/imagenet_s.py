@@ -11,10 +11,11 @@ import numpy as np
 
 from xaibench.cards import Geometry
 from xaibench.datasets.base import Annotation, Piece
+from xaibench.datasets.exif import RAW, read_header
 from xaibench.datasets.folder import ImageFolder
 from xaibench.datasets.imagenet import check_folders, class_names, wordnet_ids
 from xaibench.datasets.images import read_bytes
-from xaibench.datasets.photos import open_mask
+from xaibench.datasets.photos import AUTO, open_mask
 from xaibench.datasets.reading import one_of, tight_boxes
 from xaibench.errors import XaibenchError
 
@@ -37,9 +38,10 @@ class ImageNetS(ImageFolder):
     """
 
     knows = frozenset({"boxes", "masks", "objects"})
+    unannotated = RAW  # as ImageNet
     subset: ClassVar[int]
 
-    def __init__(self, root: str | Path, geometry: Geometry, split: str = "validation"):
+    def __init__(self, root: str | Path, geometry: Geometry, split: str = "validation", exif: str = AUTO):
         one_of(f"{self.name}: split", split, SPLITS)
         places = (Path(root) / f"ImageNetS{self.subset}", Path(root))
         folder = next((place for place in places if (place / split).is_dir()), None)
@@ -48,7 +50,7 @@ class ImageNetS(ImageFolder):
                 f"--data-root {root} has no folder {split}, nor ImageNetS{self.subset}/{split}; "
                 f"`xaibench show dataset {self.name}` shows the layout"
             )
-        super().__init__(folder, geometry, split)
+        super().__init__(folder, geometry, split, exif)
         self.split, self.masks = split, folder / f"{split}-segmentation"
         if split in ("train", "test"):
             self.knows = frozenset()
@@ -80,6 +82,10 @@ class ImageNetS(ImageFolder):
     def source(self, image_id: str) -> bytes:
         """The mask's file."""
         return read_bytes(self._mask_file(image_id)) if self.knows else b""
+
+    def fits(self, image_id: str, size: tuple[int, int]) -> bool | None:
+        """Whether the mask has this size."""
+        return read_header(self._mask_file(image_id)).size == size if self.knows else None
 
     def annotate(self, image_id: str) -> Annotation:
         """The masks of classes and their boxes, as they are displayed."""

@@ -1,7 +1,8 @@
 """Reads photos, for all data sets in the same way, with errors that name the file and what to do.
 
-Photos are read as by torchvision's loaders, so that published numbers can be reproduced: converted to RGB by Pillow,
-and not rotated by their EXIF orientation. A photo without a faithful conversion to 8-bit RGB is refused.
+Photos are converted to RGB by Pillow, as by torchvision's loaders, so that published numbers can be reproduced. Whether
+they are turned by their EXIF orientation, which those loaders ignore, the data set decides; see `Photos`. A photo
+without a faithful conversion to 8-bit RGB is refused.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from xaibench.cards import MIN_SIDE, Geometry
+from xaibench.datasets.exif import RAW, read_header, turned
 from xaibench.datasets.placement import Placement
 from xaibench.errors import XaibenchError, one_line
 
@@ -22,14 +24,16 @@ MAX_PIXELS = 178_956_970  # where Pillow itself begins to refuse
 STILLS = ("MPO",)  # formats whose further pictures are other views of the first, as phones write them
 
 
-def read_image(path: Path) -> Image.Image:
-    """The photo in a file as RGB, (W, H) as stored: the EXIF orientation is ignored, as torchvision's loaders do.
+def read_image(path: Path, way: str = RAW) -> Image.Image:
+    """The photo in a file as RGB. way: `upright`, turned by its EXIF orientation, or `raw`, as it is stored.
 
     Grey, palette, CMYK and YCbCr are converted, an alpha channel that is opaque everywhere is dropped. Raises
     XaibenchError for a file that is missing, broken or truncated, for more than 8 bits a channel, transparent parts,
     several frames, more than MAX_PIXELS pixels, and for a shorter side below MIN_SIDE.
     """
-    return decode(read_bytes(path), path)
+    data = read_bytes(path)
+    image = decode(data, path)
+    return turned(image, read_header(path, data).turn(way))
 
 
 def read_bytes(path: Path) -> bytes:
@@ -41,7 +45,7 @@ def read_bytes(path: Path) -> bytes:
 
 
 def decode(data: bytes, path: Path) -> Image.Image:
-    """The photo in the bytes of a file, as `read_image`; path is for the messages."""
+    """The photo in the bytes of a file, as `read_image`, but as Pillow reads it; path is for the messages."""
     try:
         # Pillow warns of large photos, odd palettes and damaged EXIF data, none of which changes a pixel.
         with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(data)) as image:

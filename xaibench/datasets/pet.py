@@ -9,8 +9,9 @@ import numpy as np
 
 from xaibench.cards import Geometry
 from xaibench.datasets.base import Annotation, Piece
+from xaibench.datasets.exif import read_header
 from xaibench.datasets.images import read_bytes
-from xaibench.datasets.photos import Photos, read_labels
+from xaibench.datasets.photos import AUTO, Photos, read_labels
 from xaibench.datasets.reading import (
     SPLITS,
     check_photos,
@@ -23,6 +24,7 @@ from xaibench.datasets.reading import (
     tight_boxes,
     whole,
 )
+from xaibench.datasets.walk import count_files
 from xaibench.errors import XaibenchError
 
 FOLDER = "oxford-iiit-pet"
@@ -42,11 +44,13 @@ class Pet(Photos):
     name = "pet"
     knows = frozenset({"boxes", "masks", "instances", "objects"})
 
-    def __init__(self, root: str | Path, geometry: Geometry, split: str = "test", task: str = "breed"):
+    def __init__(
+        self, root: str | Path, geometry: Geometry, split: str = "test", task: str = "breed", exif: str = AUTO
+    ):
+        super().__init__(root, geometry, exif)
         one_of("pet: split", split, SPLITS)
         one_of("pet: task", task, ("breed", "species"))
         file = "test.txt" if split == "test" else "trainval.txt"
-        self.root, self.geometry = Path(root), geometry
         self.folder = find_folder(root, (FOLDER,), f"annotations/{file}")
         self._listed = self.folder / "annotations" / file
         rows = read_table(self._listed, COLUMNS)
@@ -81,6 +85,10 @@ class Pet(Photos):
         """The file of its trimap."""
         return read_bytes(self._trimap(image_id))
 
+    def fits(self, image_id: str, size: tuple[int, int]) -> bool:
+        """Whether the trimap has this size."""
+        return read_header(self._trimap(image_id)).size == size
+
     def annotate(self, image_id: str) -> Annotation:
         """The pet's pixels and their tight box; the trimap's outline is undecided, and in neither."""
         placement, path = self.placement(image_id), self._trimap(image_id)
@@ -96,7 +104,7 @@ class Pet(Photos):
     def pieces(self) -> list[Piece]:
         """Photos and trimaps."""
         trimaps = self.folder / "annotations" / "trimaps"
-        count = sum(1 for _ in trimaps.glob("*.png")) if trimaps.is_dir() else None
+        count = count_files(trimaps, ".png")
         return [Piece("photos", self.folder / "images", len(self.ids)), Piece("trimaps", trimaps, count)]
 
     def _trimap(self, image_id: str) -> Path:

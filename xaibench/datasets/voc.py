@@ -12,10 +12,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from xaibench.cards import Geometry
-from xaibench.datasets.annotated import check_files, classes_by_area, in_photo
+from xaibench.datasets.annotated import check_files, check_size, classes_by_area, contained, in_photo
 from xaibench.datasets.base import Annotation, Piece
+from xaibench.datasets.exif import read_header
 from xaibench.datasets.images import read_bytes
-from xaibench.datasets.photos import Photos
+from xaibench.datasets.photos import AUTO, Photos
 from xaibench.datasets.reading import SPLITS, fetch, one_of, read_table
 from xaibench.datasets.voc_masks import class_masks, instance_masks, undecided
 from xaibench.datasets.voc_xml import CLASSES, Objects, read_boxes
@@ -34,10 +35,11 @@ class VOC(Photos):
     photos without any other are then left out, and counted in `pieces`.
 
     Corners in the files count pixels from 1 and are inclusive, so x0 is xmin - 1 and x1 is xmax; a box may reach one
-    pixel beyond its photo and is cut off there. The label of a photo is the class whose boxes cover most of it. Masks
-    are those of SegmentationObject, object k being the k-th of the XML file, or else those of SegmentationClass, by
-    class; the level of `objects` is `annotated`. Photos without masks have none. Raises XaibenchError that names the
-    file for anything that is missing or does not follow the data set's rules.
+    pixel beyond its photo and is cut off there. The size in a file must be that of its photo; it may be missing or 0.
+    The label of a photo is the class whose boxes cover most of it. Masks are those of SegmentationObject, object k
+    being the k-th of the XML file, or else those of SegmentationClass, by class; the level of `objects` is `annotated`.
+    Photos without masks have none. Raises XaibenchError that names the file for anything that is missing or does not
+    follow the data set's rules.
     """
 
     knows = frozenset({"boxes", "masks", "instances", "objects"})
@@ -45,12 +47,13 @@ class VOC(Photos):
     year: ClassVar[int]
 
     def __init__(
-        self, root: str | Path, geometry: Geometry, split: str = "val", only: str = "all", difficult: str = "keep"
-    ):
+        self, root: str | Path, geometry: Geometry, split: str = "val", only: str = "all", difficult: str = "keep",
+        exif: str = AUTO,
+    ):  # fmt: skip
+        super().__init__(root, geometry, exif)
         one_of(f"{self.name}: split", split, SPLITS)
         one_of(f"{self.name}: only", only, ("all", "masks"))
         one_of(f"{self.name}: difficult", difficult, ("keep", "drop"))
-        self.root, self.geometry = Path(root), geometry
         self.folder = _folder(self.root, self.year, self.name)
         self.list = self.folder / "ImageSets" / ("Segmentation" if only == "masks" else "Main") / f"{split}.txt"
         names = _listed_names(self.list, self.name)
@@ -77,11 +80,18 @@ class VOC(Photos):
         files = (self._file(Path(image_id).stem, kind) for kind in ("Annotations", *MASKS))
         return b"\0".join(read_bytes(path) if path.is_file() else b"" for path in files)
 
+    def fits(self, image_id: str, size: tuple[int, int]) -> bool:
+        """Whether a photo of this size is that of the XML file, holds its boxes, and has the size of its masks."""
+        found, masks = self._found(image_id), (self._file(Path(image_id).stem, kind) for kind in MASKS)
+        same = found.size in (None, size) and contained(found.boxes, size)
+        return same and all(read_header(path).size == size for path in masks if path.is_file())
+
     def annotate(self, image_id: str) -> Annotation:
         """Boxes, and masks where the photo has them, as it is displayed."""
         found, place, name = self._found(image_id), self.placement(image_id), Path(image_id).stem
         kept, size = found.kept, (place.width, place.height)
         xml, by_class, by_object = (self._file(name, kind) for kind in ("Annotations", *MASKS))
+        check_size(self.path(image_id), size, found.size, xml)
         boxes = in_photo(found.boxes, size, [f"{xml}, object {n + 1}" for n in range(len(kept))])
         masks, instances, ignored = {}, np.zeros((0, *size[::-1]), dtype=bool), None
         if by_object.is_file() and not by_class.is_file():

@@ -31,11 +31,12 @@ class Listed:
 @dataclass(frozen=True)
 class Objects:
     """What an XML file lists: boxes (N, 4) float64 in pixels of the photo, x0 y0 x1 y1 with x1 and y1 exclusive, labels
-    (N,) int64, and which of them are kept (N,) bool."""
+    (N,) int64, which of them are kept (N,) bool, and the photo's size (width, height), None where it does not say."""
 
     boxes: np.ndarray
     labels: np.ndarray
     kept: np.ndarray
+    size: tuple[float, float] | None
 
 
 def read_boxes(path: Path, difficult: bool) -> Objects:
@@ -44,7 +45,7 @@ def read_boxes(path: Path, difficult: bool) -> Objects:
     difficult: whether objects that are marked so are kept. Raises XaibenchError for a file without objects, for a class
     that is not VOC's, and for a box that ends before it begins; see also `read_objects`.
     """
-    _, listed = read_objects(read_bytes(path), path)
+    size, listed = read_objects(read_bytes(path), path)
     if not listed:
         raise XaibenchError(f"{path} lists no object, which every photo of PASCAL VOC has; restore it")
     for number, entry in enumerate(listed, 1):
@@ -55,12 +56,13 @@ def read_boxes(path: Path, difficult: bool) -> Objects:
             raise XaibenchError(f"{path}, object {number} ({entry.name}): the box {box} ends before it begins")
     boxes = np.array([entry.corners for entry in listed]) - (1, 1, 0, 0)
     labels = np.array([CLASSES.index(entry.name) for entry in listed], dtype=np.int64)
-    return Objects(boxes, labels, np.array([difficult or not entry.difficult for entry in listed]))
+    return Objects(boxes, labels, np.array([difficult or not entry.difficult for entry in listed]), size)
 
 
-def read_objects(data: bytes, path: Path) -> tuple[tuple[float, float], list[Listed]]:
+def read_objects(data: bytes, path: Path) -> tuple[tuple[float, float] | None, list[Listed]]:
     """The photo's size (width, height) and the objects that an XML file lists, in its order.
 
+    The size is None where it is missing, or 0 as some tools write it.
     data are the bytes of the file, path is for the messages. Corners are xmin, ymin, xmax, ymax of the object itself;
     boxes of its parts (such as the head of a person) are left out. Raises XaibenchError for a file that is no such XML,
     and for an object without a name or with corners that are no numbers.
@@ -71,8 +73,16 @@ def read_objects(data: bytes, path: Path) -> tuple[tuple[float, float], list[Lis
         raise XaibenchError(f"{path} is no XML: {one_line(error)}; restore it") from error
     if root.tag != "annotation":
         raise XaibenchError(f"{path} is no annotation of PASCAL VOC: it begins with <{root.tag}>, not <annotation>")
-    size = _numbers(root.find("size"), ("width", "height"), f"{path}: the photo's size")
-    return size, [_listed(entry, f"{path}, object {n}") for n, entry in enumerate(root.findall("object"), 1)]
+    listed = [_listed(entry, f"{path}, object {n}") for n, entry in enumerate(root.findall("object"), 1)]
+    return _size(root.find("size"), f"{path}: the photo's size"), listed
+
+
+def _size(entry: ElementTree.Element | None, where: str) -> tuple[float, float] | None:
+    names = ("width", "height")
+    if entry is None or not all((entry.findtext(name) or "").strip() for name in names):
+        return None
+    width, height = _numbers(entry, names, where)
+    return (width, height) if min(width, height) > 0 else None
 
 
 def _listed(entry: ElementTree.Element, where: str) -> Listed:

@@ -13,12 +13,12 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from xaibench.cards import Geometry
 from xaibench.datasets.base import Annotation, Piece
 from xaibench.datasets.cub import FOLDER, Birds
-from xaibench.datasets.photos import Photos
+from xaibench.datasets.exif import read_header
+from xaibench.datasets.photos import AUTO, Photos
 from xaibench.datasets.placement import Placement
 from xaibench.datasets.reading import check_photos, find_folder, one_object, one_of, read_text, whole
 from xaibench.errors import XaibenchError
@@ -60,13 +60,14 @@ class Waterbirds(Photos):
 
     def __init__(
         self, root: str | Path, geometry: Geometry, split: str = "test", task: str = "conventional",
-        correlation: int = 95, cub: str = "",
+        correlation: int = 95, cub: str = "", exif: str = AUTO,
     ):  # fmt: skip
+        super().__init__(root, geometry, exif)
         one_of("waterbirds: split", split, SPLITS)
         one_of("waterbirds: task", task, ("conventional", "reversed"))
         if correlation not in FOLDERS:
             raise XaibenchError(f"waterbirds: correlation is 95 or 100, not {correlation!r}")
-        self.root, self.geometry, self.reversed, self.cub = Path(root), geometry, task == "reversed", cub
+        self.reversed, self.cub = task == "reversed", cub
         self.classes = PLACES if self.reversed else BIRDS
         self.folder = find_folder(root, FOLDERS[correlation], "metadata.csv")
         listed = self.folder / "metadata.csv"
@@ -116,6 +117,13 @@ class Waterbirds(Photos):
         """The bird's box and mask in CUB, if CUB is found."""
         return self.birds.source(image_id) if self._cub else b""
 
+    def fits(self, image_id: str, size: tuple[int, int]) -> bool | None:
+        """Whether CUB's box and mask of the bird, and its photo there, can be those of a photo of this size."""
+        if self._cub is None:
+            return None
+        original = self._original(image_id)
+        return self.birds.fit(image_id, size) and (original is None or read_header(original).size == size)
+
     def annotate(self, image_id: str) -> Annotation:
         """The bird's box, and its mask where CUB's segmentations are there; the name of the place is the background.
 
@@ -137,13 +145,18 @@ class Waterbirds(Photos):
 
     def _checked_size(self, image_id: str, placement: Placement) -> tuple[int, int]:
         """(width, height) of a photo, if it is that of its bird's photo in CUB, where that is there too."""
-        size, original = (placement.width, placement.height), self.birds.folder / "images" / PurePosixPath(image_id)
-        if original.is_file():
-            with Image.open(original) as image:
-                if image.size != size:
-                    sizes = f"{size[0]} x {size[1]} pixels, {original} {image.size[0]} x {image.size[1]}"
-                    raise XaibenchError(f"{self.path(image_id)} is {sizes}; CUB's boxes do not fit resized photos")
+        size, original = (placement.width, placement.height), self._original(image_id)
+        if original is not None:
+            wide, high = read_header(original).size
+            if (wide, high) != size:
+                sizes = f"{size[0]} x {size[1]} pixels, {original} {wide} x {high}"
+                raise XaibenchError(f"{self.path(image_id)} is {sizes}; CUB's boxes do not fit resized photos")
         return size
+
+    def _original(self, image_id: str) -> Path | None:
+        """The bird's photo in CUB, where it is there."""
+        path = self.birds.folder / "images" / PurePosixPath(image_id)
+        return path if path.is_file() else None
 
 
 def outside(bird: Annotation, place: int) -> Annotation:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from PIL import Image
@@ -41,6 +41,14 @@ class Wrapped(Dataset):
     def group(self, image_id: str) -> str:
         """The name of the group of images that an image belongs to."""
         return self.dataset.group(image_id)
+
+    def exif_way(self, image_id: str) -> str:
+        """How a photo with an EXIF orientation is shown."""
+        return self.dataset.exif_way(image_id)
+
+    def skipped_files(self) -> Mapping[str, Sequence[str]]:
+        """The entries of folders that are left out."""
+        return self.dataset.skipped_files()
 
     def pieces(self) -> list[Piece]:
         """The files and folders that the data set was read from."""

@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from xaibench.datasets.photos import turned_since
+from xaibench.datasets.walk import skipped_lines
 from xaibench.errors import XaibenchError
 from xaibench.evaluation.compute import Tally, ready
 from xaibench.evaluation.config import RunConfig
@@ -105,8 +107,8 @@ class Evaluator:
             for image_id, digest in self.store.digests(keys).items():
                 if image_id in wanted and self.plan.dataset.digest(image_id) != digest:
                     raise XaibenchError(
-                        f"photo {image_id} has changed since its rows were stored in {self.store.root}; "
-                        "restore it, or use another --out"
+                        f"photo {image_id} has changed since its rows were stored in {self.store.root}"
+                        f"{turned_since(self.plan.dataset, image_id)}; restore it, or use another --out"
                     )
 
     def _check_arithmetic(self) -> None:
@@ -165,7 +167,7 @@ class Evaluator:
         completion.refresh()
         manifest.accuracy = self._accuracy(manifest.cells)
         manifest.forward_equivalents = tally.forward_equivalents / tally.images if tally.images else None
-        manifest.warnings = self._fewer_images() + _undefined_maps(tally)
+        manifest.warnings = self._skipped_files() + self._fewer_images() + _undefined_maps(tally)
         whole = "partial" if completion.missing() else "complete"
         manifest.finish("failed" if tally.failed else whole)
         manifest.save(self.store)
@@ -178,6 +180,12 @@ class Evaluator:
         found = dict(zip(rows["image_id"], rows["prediction"], strict=True))
         known = [i for i in self.plan.images if i in found]
         return {"correct": sum(int(found[i]) in self.plan.dataset.labels(i) for i in known), "images": len(known)}
+
+    def _skipped_files(self) -> list[str]:
+        """A line where a data set leaves out entries of its folders."""
+        lines = skipped_lines(self.plan.dataset.skipped_files())
+        name = self.plan.protocols[0].context["dataset"]["name"]
+        return [f"entries of {name}'s folders are left out: {'; '.join(lines)}"] if lines else []
 
     def _fewer_images(self) -> list[str]:
         """A line where a data set has fewer images than a run asks for."""

@@ -18,6 +18,7 @@ from xaibench import registry
 from xaibench.cards import DatasetCard
 from xaibench.datasets.base import Dataset, Sample
 from xaibench.datasets.loading import load_sample
+from xaibench.datasets.photos import turned_since
 from xaibench.errors import XaibenchError
 from xaibench.evaluation.compute import open_computer, ready
 from xaibench.evaluation.config import RunConfig
@@ -103,7 +104,8 @@ def replay(
     samples = {image_id: dataset.load(image_id) for image_id in images}
     for image_id, digest in images.items():
         if samples[image_id].digest != digest:
-            raise XaibenchError(f"image {image_id} is another than when its rows were stored in {store.root}")
+            since = turned_since(dataset, image_id)
+            raise XaibenchError(f"image {image_id} is another than when its rows were stored in {store.root}{since}")
     kept = MapStore(store.root)
     maps = {cell.key: kept.find(cell.key, images) for cell in cells}
     missing = {cell.key: set(images) - set(maps[cell.key]) for cell in cells}

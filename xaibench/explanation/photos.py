@@ -10,6 +10,7 @@ import numpy as np
 
 from xaibench.cards import DatasetCard
 from xaibench.datasets.base import Dataset
+from xaibench.datasets.exif import UPRIGHT
 from xaibench.datasets.imagenet import class_names
 from xaibench.datasets.images import displayed, read_image
 from xaibench.datasets.open import open_dataset
@@ -25,9 +26,10 @@ def opened_data(data: DatasetCard, root: Path | None) -> tuple[Dataset | None, S
 
 
 def read_photo(photo: str | Path, data: DatasetCard, known: Dataset | None) -> tuple[str, np.ndarray]:
-    """Image id and displayed pixels (H, W, 3) uint8 of a photo: a file, or an image of the data set."""
+    """Image id and displayed pixels (H, W, 3) uint8 of a photo: a file, which is shown upright, or an image of the data
+    set."""
     if Path(photo).is_file():
-        return Path(photo).name, displayed(read_image(Path(photo)), data.geometry)
+        return Path(photo).name, displayed(read_image(Path(photo), UPRIGHT), data.geometry)
     if known is not None and str(photo) in set(known.ids):
         return str(photo), known.load(str(photo)).image
     other = f", nor an image id of {data.name}, such as {known.ids[0]}" if known is not None else ""

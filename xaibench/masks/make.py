@@ -21,7 +21,7 @@ from xaibench.masks.config import MasksConfig
 from xaibench.masks.dataset import made_from
 from xaibench.masks.maker import USUAL, Maker, Tools, make_maker
 from xaibench.masks.rle import encode
-from xaibench.masks.store import Header, Masks, add_rows, row
+from xaibench.masks.store import Header, Masks, add_rows, mask_files, row
 from xaibench.plugins import add
 from xaibench.progress import Bar, bar
 from xaibench.provenance import command_line
@@ -85,7 +85,7 @@ def make_masks_of(config: MasksConfig, tools: Tools, *, quiet: bool = False, com
 
 def _known(folder: Path, header: Header) -> Masks | None:
     """The masks of a folder; raises XaibenchError where they were made with other settings than those of the header."""
-    if not any(folder.glob("*.parquet")):
+    if not mask_files(folder):
         return None
     known = Masks(folder)
     stored, requested = _parts(known.header), _parts(header)

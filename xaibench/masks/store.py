@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from xaibench.datasets.walk import is_hidden
 from xaibench.errors import XaibenchError
 from xaibench.files import plain, write_atomic
 from xaibench.hashing import digest
@@ -104,7 +105,7 @@ class Masks:
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
-        files = sorted(self.path.glob("*.parquet")) if self.path.is_dir() else [self.path]
+        files = mask_files(self.path) if self.path.is_dir() else [self.path]
         if not files or not files[0].is_file():
             raise XaibenchError(f"no masks in {path}; make some by `xaibench masks make --out {path}`")
         self.header = Header.read(files[0])
@@ -136,6 +137,11 @@ class Masks:
             return decode(counts, (self.header.side, self.header.side))
         except ValueError as error:
             raise XaibenchError(f"{entry.path}: {image_id}: {error}") from error
+
+
+def mask_files(folder: Path) -> list[Path]:
+    """The files of masks in a folder; hidden ones are those of an operating system."""
+    return sorted(path for path in folder.glob("*.parquet") if not is_hidden(path.name))
 
 
 def row(image_id: str, image_digest: str, counts: list[list[int]], dropped: int) -> dict[str, Any]:

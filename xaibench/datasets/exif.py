@@ -1,0 +1,84 @@
+"""The EXIF orientation of photos: how a file asks viewers to turn its pixels, and the pixels turned.
+
+Tag 274 of EXIF has eight values: 1 is upright; 2, 4, 5 and 7 mirror; 5 to 8 swap width and height.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from xaibench.errors import XaibenchError, one_line
+
+UPRIGHT, RAW = "upright", "raw"
+WAYS = (UPRIGHT, RAW)
+TAG = 274
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+BACK = {6: 8, 8: 6}  # all others undo themselves
+PNG_MARKS = (b"eXIf", b"Raw profile type", b"adobe.xmp")  # chunks in which a PNG may hold an orientation
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a photo's file says of itself: size (width, height) in which Pillow reads it; orientation, 1 to 8;
+    turned: whether Pillow has turned the pixels upright already when it gives them, as it does for TIFF."""
+
+    size: tuple[int, int]
+    orientation: int = 1
+    turned: bool = False
+
+    def turn(self, way: str) -> int:
+        """The orientation by which pixels as Pillow reads them are turned, so that they are upright or raw; 1: not."""
+        if way == UPRIGHT:
+            return 1 if self.turned else self.orientation
+        return BACK.get(self.orientation, self.orientation) if self.turned else 1
+
+    def shown(self, way: str) -> tuple[int, int]:
+        """(width, height) of the photo upright or raw."""
+        return self.size if self.turn(way) < 5 else self.size[::-1]
+
+
+def read_header(path: Path, data: bytes | None = None) -> Header:
+    """The header of a photo's file; data are its bytes where they were read already.
+
+    An orientation that is damaged or none of 1 to 8 counts as 1, as viewers take it. Raises XaibenchError for a file
+    that cannot be read as an image.
+    """
+    try:
+        with warnings.catch_warnings(action="ignore"), Image.open(path if data is None else io.BytesIO(data)) as image:
+            orientation = _orientation(image, path, data)
+            turned = image.format == "TIFF"
+            if turned and orientation != 1:
+                image.load()  # versions of Pillow differ in whether the size before that is turned
+            return Header(image.size, orientation, turned)
+    except Exception as error:  # Pillow raises many kinds for a damaged file
+        raise XaibenchError(f"{path} cannot be read as an image: {one_line(error)}") from error
+
+
+def turned(image: Image.Image, turn: int) -> Image.Image:
+    """An image turned and mirrored as an orientation asks for; 1 leaves it."""
+    return image if turn == 1 else image.transpose(TURNS[turn])
+
+
+def _orientation(image: Image.Image, path: Path, data: bytes | None) -> int:
+    try:
+        if image.format == "PNG":  # Pillow decodes all of a PNG to look for EXIF, which hardly any has
+            content = path.read_bytes() if data is None else data
+            if not any(mark in content for mark in PNG_MARKS):
+                return 1
+        value = image.getexif().get(TAG, 1)
+        return int(value) if value in TURNS else 1
+    except Exception:  # damaged EXIF, of which Pillow raises many kinds
+        return 1
