@@ -90,9 +90,12 @@ def method_part(
 
 
 def _arithmetic(config: RunConfig) -> dict[str, str]:
-    """That float32 is no TF32, where it was before this part was in keys: on a GPU."""
+    """That float32 is no TF32 on a GPU, where it was before this part was in keys.
+
+    At other precisions it was in what protocols computed beside the passes; and captum drew on the GPU then.
+    """
     on_gpu = choose_device(config.device).startswith("cuda")
-    return {"arithmetic": "ieee"} if on_gpu and config.precision == "float32" else {}
+    return {"arithmetic": "ieee"} if on_gpu and config.precision != "tf32" else {}
 
 
 def _other_images(run: ResolvedRun, protocol: Protocol, held_out: HeldOut | None) -> dict[str, Any]:

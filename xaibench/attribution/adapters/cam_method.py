@@ -16,11 +16,12 @@ from xaibench.attribution.evidence import Evidence
 from xaibench.errors import XaibenchError
 
 # They draw no random numbers and need a few passes per image, whatever the number of channels; all others run pair by
-# pair, with a seed: Score-CAM, for example, has one masked image per channel in memory.
+# pair, with a seed: Score-CAM, for example, has one masked image per channel in memory, and the solver of KPCA-CAM
+# starts from a random vector.
 BATCHED = frozenset(
     {
         "GradCAM", "GradCAMElementWise", "GradCAMPlusPlus", "XGradCAM", "LayerCAM", "HiResCAM", "EigenCAM",
-        "EigenGradCAM", "SegEigenCAM", "KPCA_CAM", "FEM", "FullGrad",
+        "EigenGradCAM", "SegEigenCAM", "FEM", "FullGrad",
     }
 )  # fmt: skip
 GIVEN = frozenset(

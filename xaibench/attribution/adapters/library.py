@@ -3,44 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-import random
 import sys
 import warnings
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from xaibench.attribution.adapters.drawing import drawing
 from xaibench.attribution.adapters.prepare import Prepared, forget
 from xaibench.attribution.evidence import Evidence
 from xaibench.attribution.runner import out_of_memory
 from xaibench.errors import XaibenchError, one_line
-from xaibench.seeds import derive
 
 CHATTER = (  # warnings of captum at every call, which are not about the user's input
     "Setting (forward, )?backward hooks",
     "Setting forward, backward hooks",
     "Input Tensor \\d+ did not already require gradients",
 )
-
-
-@contextlib.contextmanager
-def drawing(seed: int, *purpose: object) -> Iterator[None]:
-    """Code that draws from global generators (torch, NumPy, Python) draws from (seed, purpose); afterwards the
-    generators have their previous states."""
-    derived, numpy_state, python_state = derive(seed, *purpose), np.random.get_state(), random.getstate()
-    devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
-    with torch.random.fork_rng(devices=devices):
-        try:
-            torch.manual_seed(derived)
-            np.random.seed(derived % 2**32)
-            random.seed(derived)
-            yield
-        finally:
-            np.random.set_state(numpy_state)
-            random.setstate(python_state)
 
 
 @contextlib.contextmanager
@@ -74,7 +55,7 @@ def pair_by_pair(
 
     def step(chunk: int) -> Tensor:
         stop = min(start + (max(1, chunk // width) if width and not draws else 1), len(e.targets))
-        with drawing(e.seed, name, ids[start]) if draws else contextlib.nullcontext():
+        with drawing(e.seed, name, ids[start], device=e.images.device) if draws else contextlib.nullcontext():
             try:
                 return call(torch.arange(start, stop, device=e.images.device), chunk).detach()
             finally:
