@@ -21,8 +21,26 @@ def derive(seed: int, *purpose: object) -> int:
 def generator(seed: int, *purpose: object) -> torch.Generator:
     """A CPU generator of torch seeded by `derive`; draws are moved to the device afterwards, so devices agree.
 
-    torch uses the low 32 bits of the seed, so among many thousand images two may share their noise.
+    `uniform` and `normal` draw from it. torch uses the low 32 bits of the seed, so among many thousand images two may
+    share their noise.
     """
     import torch
 
     return torch.Generator().manual_seed(derive(seed, *purpose))
+
+
+def uniform(dice: torch.Generator, *shape: int) -> torch.Tensor:
+    """U(0, 1) of a shape, float32 on the CPU, whatever the default type and device of the process are.
+
+    Cast it afterwards: a draw in another type gives other numbers.
+    """
+    import torch
+
+    return torch.rand(shape, generator=dice, dtype=torch.float32, device="cpu")
+
+
+def normal(dice: torch.Generator, *shape: int) -> torch.Tensor:
+    """N(0, 1) of a shape, float32 on the CPU, as `uniform`."""
+    import torch
+
+    return torch.randn(shape, generator=dice, dtype=torch.float32, device="cpu")

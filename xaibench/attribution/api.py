@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-import torch
 from torch import Tensor, nn
 
 from xaibench import registry
+from xaibench.attribution.arguments import (
+    call_of_network,
+    check_ids,
+    check_inputs,
+    check_network,
+    check_targets,
+)
 from xaibench.attribution.evidence import Evidence
 from xaibench.attribution.methods import FAMILY_NAMES, check_parameters, incompatibility, method_maps
 from xaibench.attribution.runner import ModelRunner
@@ -30,33 +36,23 @@ def evidence_of(
     seed: int = 0,
     output: str = "logit",
 ) -> Evidence:
-    """Evidence about one target per input of a plain network; raises XaibenchError for shapes that do not match.
+    """Evidence about one target per input of a plain network.
 
-    view is what is known of the model besides its network.
+    view is what is known of the model besides its network. Raises XaibenchError for inputs and targets that do not
+    match, and for a network that cannot be explained, such as one in training mode.
     """
-    if runner.net.training:
-        raise XaibenchError(
-            "the model is in training mode, where images of a batch influence each other; call model.eval()"
-        )
-    if inputs.ndim != 4 or not inputs.is_floating_point():
-        raise XaibenchError(f"inputs are floating point (B, C, H, W), not {inputs.dtype} {tuple(inputs.shape)}")
-    own = next((p.dtype for p in runner.net.parameters()), inputs.dtype)
-    if not len(inputs) or own != inputs.dtype:
-        raise XaibenchError(
-            f"{len(inputs)} inputs of {inputs.dtype} for a network of {own}; give at least one, of its type"
-        )
-    targets = torch.as_tensor(targets)
-    if targets.shape != inputs.shape[:1] or targets.is_floating_point():
-        raise XaibenchError(f"targets are {len(inputs)} class indices, not {targets.dtype} {tuple(targets.shape)}")
-    ids = [str(i) for i in range(len(inputs))] if image_ids is None else image_ids
-    e = Evidence(runner, inputs.detach(), targets.long(), ids, view=view, seed=seed)
-    return e if output == "logit" else e.explaining(targets.long(), output=output)
+    check_network(runner.net)
+    images = check_inputs(inputs, runner.net)
+    classes, ids = check_targets(targets, images), check_ids(image_ids, len(images))
+    e = Evidence(runner, images, classes, ids, view=view, seed=seed)
+    return e if output == "logit" else e.explaining(classes, output=output)
 
 
+@call_of_network
 def attribute(
     model: nn.Module | Model,
     inputs: Tensor,
-    targets: Tensor,
+    targets: Tensor | Sequence[int] | int,
     method: str,
     *,
     layer: nn.Module | str | None = None,
@@ -70,17 +66,22 @@ def attribute(
 ) -> Tensor:
     """Attribution maps (B, 1, H, W), signed and unnormalised, of one target per input.
 
-    model: any network in evaluation mode, or a `Model`, which also has the encoding of its images; output is a function
-    that selects the logits (N, K) where the network returns a tuple or a dict. inputs (B, C, H, W) are normalised as
-    the model expects; targets (B,) are class indices. method is a name of `xaibench ls methods`, params override those
-    of its card (`xaibench show method NAME`). layer is the module, its path, or a stage of a `Model`, at whose output
-    maps are taken instead of the input. family (cnn, vit, bcos, bagnet) decides which methods are defined; by default
-    that of a `Model`, or the one determined from the network's modules. Inputs of bcos are channels x and then 1 - x,
-    and probabilities are sigmoids. cam_layer is the module, or its path, whose maps class activation methods use; by
-    default the last one with a spatial output, or the first norm of a vision transformer's last block. image_ids
-    identify the images for the noise of stochastic methods ("0", "1", ... by default): the same seed and id give the
-    same noise in any batch. chunk is the largest number of inputs per pass. Raises XaibenchError for unknown methods,
-    parameters, layers and shapes.
+    model: any network in float32 or float64, in evaluation mode, or a `Model`, which also has the encoding of its
+    images; output is a function that selects the logits (N, K) where the network returns a tuple or a dict. inputs (B,
+    C, H, W), of its dtype and on its device, are normalised as the model expects; targets are a class index for each
+    input, as a tensor, an array or a list (for one input, an int will do). method is a name of `xaibench ls methods`,
+    params override those of its card (`xaibench show method NAME`). layer is the module, its path, or a stage of a
+    `Model`, at whose output maps are taken instead of the input. family (cnn, vit, bcos, bagnet) decides which methods
+    are defined; by default that of a `Model`, or the one determined from the network's modules. Inputs of bcos are
+    channels x and then 1 - x, and probabilities are sigmoids. cam_layer is the module, or its path, whose maps class
+    activation methods use; by default the last one with a spatial output, or the first norm of a vision transformer's
+    last block. image_ids identify the images for the noise of stochastic methods ("0", "1", ... by default): the same
+    seed and id give the same noise in any batch. chunk is the largest number of inputs per pass.
+
+    Modes and defaults of torch around a call (autocast, inference mode, default type and device) change nothing, and
+    the network, the inputs and all generators are afterwards as they were. Calls of several threads that share modules
+    wait for each other. Raises XaibenchError for unknown methods, parameters, layers and classes, and for networks,
+    inputs and targets that cannot be explained.
 
     >>> import torch, xaibench; from torchvision.models import resnet18
     >>> maps = xaibench.attribute(resnet18().eval(), torch.randn(2, 3, 64, 64), torch.tensor([3, 5]), "grad-cam")
@@ -88,6 +89,8 @@ def attribute(
     torch.Size([2, 1, 64, 64])
     """
     net = model.net if isinstance(model, Model) else model
+    inputs = check_inputs(inputs, net)  # before any pass
+    targets = check_targets(targets, inputs)
     family = family_of(model, family)
     view = _view(model, family, inputs)
     card = registry.card("method", method).for_family(family)
@@ -107,7 +110,9 @@ def attribute(
         view = replace(view, cam_layer=module, stages=stages)
         e = evidence_of(runner, inputs, targets, view=view, image_ids=image_ids, seed=seed)
         with runner.arithmetic():
-            return method_maps(card, e, with_layer(card, parameters, stage))
+            maps = method_maps(card, e, with_layer(card, parameters, stage))
+            e.check_range()  # some methods give the same map for every class
+        return maps
 
 
 def family_of(model: nn.Module | Model, family: str | None = None) -> str:

@@ -15,6 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 from xaibench.attribution.evidence import Evidence
 from xaibench.errors import XaibenchError
+from xaibench.models.modes import evaluating
 
 
 def contributions(e: Evidence) -> Tensor:
@@ -37,17 +38,11 @@ def true_contributions(net: nn.Module, inputs: Tensor, targets: Tensor) -> Tenso
     not pass through them. The network is in evaluation mode meanwhile, as when it is explained. Raises XaibenchError
     for networks that are not B-cos.
     """
-    training = [module for module in net.modules() if module.training]
-    try:
-        net.eval()
-        with torch.enable_grad(), constant_once(net):
-            at = inputs.detach().requires_grad_()
-            logits = net(at.clone())
-            score = logits.gather(1, targets.to(logits.device)[:, None]).sum()
-            (gradient,) = torch.autograd.grad(score, at, create_graph=True)
-    finally:
-        for module in training:
-            module.training = True
+    with evaluating(net), torch.enable_grad(), constant_once(net):
+        at = inputs.detach().requires_grad_()
+        logits = net(at.clone())
+        score = logits.gather(1, targets.to(logits.device)[:, None]).sum()
+        (gradient,) = torch.autograd.grad(score, at, create_graph=True)
     return inputs * gradient
 
 

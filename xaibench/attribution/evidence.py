@@ -17,7 +17,7 @@ from xaibench.datasets.image_annotations import ImageAnnotations
 from xaibench.errors import XaibenchError
 from xaibench.models.base import NOTHING_KNOWN, ModelView
 from xaibench.models.tokens import layout_of
-from xaibench.seeds import generator
+from xaibench.seeds import generator, normal, uniform
 
 if TYPE_CHECKING:
     from xaibench.models.base import Encoding
@@ -163,8 +163,13 @@ class Evidence:
         return self.images[self.owner]
 
     def random(self, purpose: str, shape: Sequence[int], draw: Draw = torch.randn) -> Tensor:
-        """(B, *shape) drawn per image from (seed, purpose, image id) by a torch function such as randn or rand."""
-        drawn = [draw(*shape, generator=generator(self.seed, purpose, image_id)) for image_id in self.image_ids]
+        """(B, *shape) drawn per image from (seed, purpose, image id) by a torch function such as randn or rand.
+
+        In float32 on the CPU, then cast: other dtypes and devices get the same numbers.
+        """
+        single = {torch.randn: normal, torch.rand: uniform}.get(draw)
+        dice = [generator(self.seed, purpose, image_id) for image_id in self.image_ids]
+        drawn = [single(each, *shape) if single else draw(*shape, generator=each) for each in dice]
         return torch.stack(drawn).to(self.images)
 
     def noise(self, sample: int) -> Tensor:
@@ -195,8 +200,8 @@ class Evidence:
             raise XaibenchError(f"unknown baseline {name!r}; it is zero or uniform")
         dice = generator(self.seed, "uniform baseline")
         if encoding:
-            return encoding.of_pixels(torch.rand(len(encoding.mean), *shape[1:], generator=dice)).to(self.images)
-        return (torch.rand(*shape, generator=dice) * 2 - 1).to(self.images)
+            return encoding.of_pixels(uniform(dice, len(encoding.mean), *shape[1:])).to(self.images)
+        return (uniform(dice, *shape) * 2 - 1).to(self.images)
 
     def pixel_encoding(self, space: str) -> Encoding | None:
         """How pixels are encoded where `space` is `pixels`, None where it is `encoded`; raises XaibenchError for other
@@ -243,6 +248,15 @@ class Evidence:
             logits = logits.sigmoid() if self.probability == "sigmoid" else logits.softmax(-1)
         index = targets.view(-1, *[1] * (logits.ndim - 1)).expand(*logits.shape[:-1], 1)
         return logits.gather(-1, index)[..., 0]
+
+    def check_range(self) -> None:
+        """Raises XaibenchError for targets that are no classes of the network, by one pass of one image where none of
+        its logits are known."""
+        if ("logits",) not in self._image_memo:
+            logits = self.runner.logits(1, lambda image: self.images[image])
+        else:
+            logits = self.logits()[:1]
+        self._pick(logits, self.targets[:1], self.output)
 
     # Gradients ---------------------------------------------------------------------------------------------------
 

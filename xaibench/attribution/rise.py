@@ -60,9 +60,10 @@ def mask_seeds(e: Evidence, masks: int, cells: int, keep: float, border: str = "
 
     def draw() -> MaskSeeds:
         height, width = e.images.shape[2:]
-        grids = (e.random("rise grids", (masks, cells, cells), torch.rand) < keep).to(e.images.dtype)
+        # compared and rounded in float32, in which the numbers were drawn: the same masks for every dtype
+        grids = (e.random("rise grids", (masks, cells, cells), torch.rand).float() < keep).to(e.images.dtype)
         cell = torch.tensor([math.ceil(height / cells), math.ceil(width / cells)], device=e.images.device)
-        offsets = (e.random("rise offsets", (masks, 2), torch.rand) * cell).long()
+        offsets = (e.random("rise offsets", (masks, 2), torch.rand).float() * cell).long()
         return MaskSeeds(grids, offsets, (height, width), border)
 
     return e.once(("rise masks", masks, cells, keep, border), draw, per_image=True)

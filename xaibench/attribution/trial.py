@@ -13,7 +13,7 @@ from xaibench.attribution.runner import ModelRunner
 from xaibench.cards import MethodCard
 from xaibench.errors import XaibenchError
 from xaibench.models.base import Model
-from xaibench.seeds import generator
+from xaibench.seeds import generator, normal
 
 INPUTS = 2
 
@@ -30,7 +30,7 @@ def trial_of(model: Model, side: int, outputs: Iterable[str] = ("logit",)) -> Ca
         if not NETWORK_NEEDS & set(card.needs):
             return None
         weight = next(model.net.parameters(), torch.zeros(1))
-        noise = torch.randn(INPUTS, model.encoding.channels, side, side, generator=generator(0, "trial of a network"))
+        noise = normal(generator(0, "trial of a network"), INPUTS, model.encoding.channels, side, side)
         images = noise.to(weight)
         with ModelRunner(model.net, chunk=INPUTS) as runner:
             targets = runner.logits(INPUTS, lambda index: images[index]).argmax(1)

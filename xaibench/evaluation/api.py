@@ -111,6 +111,16 @@ def run_config(
     add(config.plugins, config.cards)
     check_names(config)
 
+    from xaibench.surroundings import own_surroundings
+
+    with own_surroundings():
+        return _carry_out(config, quiet, command, objects, engine)
+
+
+def _carry_out(
+    config: RunConfig, quiet: bool, command: str | None, objects: Sequence[str], engine: Engine | None
+) -> Results:
+    """See `run_config`, with torch's surroundings those of a new process."""
     from xaibench.evaluation.evaluator import Evaluator
     from xaibench.evaluation.executor import local
     from xaibench.evaluation.plan import make_plan

@@ -13,6 +13,7 @@ from xaibench.datasets.base import Dataset, Sample
 from xaibench.errors import XaibenchError, one_line
 from xaibench.hashing import content_hash
 from xaibench.models.dilate import sample_input
+from xaibench.models.modes import evaluating
 
 MORE_THAN_8_BITS = ("I", "F")  # modes of Pillow, which it would cut off at 255
 SLACK = 1e-4  # by which values may leave [0, 1] through rounding
@@ -117,18 +118,13 @@ def _logits(net: nn.Module, side: int) -> int:
     import torch
 
     kind, weight = type(net).__name__, next(net.parameters(), torch.zeros(1))
-    modes = {module: module.training for module in net.modules()}
     try:
-        net.eval()
-        with torch.no_grad():
+        with torch.no_grad(), evaluating(net):
             logits = net(sample_input(3, side).to(weight))
     except Exception as error:
         raise XaibenchError(
             f"model {kind} cannot take images of {side}x{side} pixels: {type(error).__name__}: {one_line(error)}"
         ) from error
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
     if not (isinstance(logits, Tensor) and logits.ndim == 2):
         given = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
         raise XaibenchError(f"model {kind} gives {given} for one image, not logits (1, classes)")

@@ -7,19 +7,19 @@ no such digest, an error asks for a name.
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from xaibench import registry
 from xaibench.cards import Card, DatasetCard, Geometry, MethodCard, ModelCard
 from xaibench.errors import XaibenchError
+from xaibench.exclusive import exclusive
 from xaibench.hashing import content_hash
 
 DESCRIPTIONS = ("mean", "std", "classes")
-ONE_RUN = threading.RLock()  # held while objects are registered: runs in other threads may use the same names
+ONE_RUN = object()  # held while objects are registered: runs in other threads may use the same names
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,12 @@ def objects_as_names(given: dict[str, Any]) -> Iterator[tuple[dict[str, Any], li
     given may also hold mean, std (of the encoding of a network that is given) and classes (names of the classes of a
     data set that is given). Also gives a description of each object. Raises XaibenchError for what is no such object.
     """
-    with ONE_RUN if _holds_objects(given) else nullcontext():
+    if not _holds_objects(given):
+        yield from _registered_objects(given)
+        return
+    from xaibench.surroundings import own_surroundings
+
+    with exclusive([ONE_RUN]), own_surroundings():
         yield from _registered_objects(given)
 
 

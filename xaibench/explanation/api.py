@@ -28,6 +28,7 @@ from xaibench.models.dilate import sample_input
 from xaibench.models.open import model_card, open_model
 from xaibench.plugins import add
 from xaibench.progress import bar
+from xaibench.surroundings import own_surroundings
 from xaibench.training.find import WeightsRequest, find_weights, missing_weights
 
 # One of each kind, quick on a CPU: two class activation maps, a plain gradient, a smoothed one, a path.
@@ -57,6 +58,7 @@ def explain(photos: Any, *, quiet: bool = True, **fields: Any) -> list[Explanati
 explain.__doc__ += f"\n    Fields:\n\n{documented(ExplainConfig)}\n    "
 
 
+@own_surroundings()
 def explain_config(config: ExplainConfig, quiet: bool = True) -> list[Explanation]:
     """Carries out a request; see `explain`."""
     from xaibench.report.panel import check_figure, panel

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from xaibench import registry
 from xaibench.cards import ModelCard
 from xaibench.errors import XaibenchError, one_line
+from xaibench.exclusive import exclusive
+from xaibench.models.modes import check_modes
 from xaibench.models.state import StateFile, tensors_digest
 
 
@@ -35,7 +37,8 @@ def build_network(card: ModelCard, num_classes: int) -> nn.Module:
     build = registry.load(card)
     try:
         if isinstance(build, nn.Module):
-            net = copy.deepcopy(build)  # small images change networks in place
+            with exclusive(build.modules()):  # without the hooks of a call in another thread
+                net = copy.deepcopy(build)  # small images change networks in place
         else:
             keywords = {"num_classes": num_classes} if "num_classes" in _parameters(build) else {}
             first = [num_classes] if _takes_class_count(build, card) and not keywords else []
@@ -48,7 +51,12 @@ def build_network(card: ModelCard, num_classes: int) -> nn.Module:
         ) from error
     if not isinstance(net, nn.Module):
         raise XaibenchError(f"model {card.name} gives {type(net).__name__}, not a torch.nn.Module")
-    return net.eval()
+    net.eval()
+    try:
+        check_modes(net)
+    except XaibenchError as error:
+        raise XaibenchError(f"model {card.name}: {error}") from None
+    return net
 
 
 def validate_classes(card: ModelCard, net: nn.Module, inputs: Tensor) -> int:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from xaibench.models.modes import evaluating
 from xaibench.models.tokens import Layout, layout_of, token_layer, transformer_in
 
 
@@ -33,12 +34,10 @@ def look(net: nn.Module, inputs: Tensor, layout: Layout | None = None) -> list[S
         seen.append(Seen(paths[module], module, _space(args[0] if args else None, layout), _space(output, layout)))
 
     handles = [module.register_forward_hook(note) for module in paths]
-    training = net.training
     try:
-        with torch.no_grad():
-            net.eval()(inputs.clone())  # a network may write into its input
+        with torch.no_grad(), evaluating(net):
+            net(inputs.clone())  # a network may write into its input
     finally:
-        net.train(training)
         for handle in handles:
             handle.remove()
     return seen

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from xaibench.attribution.arguments import call_of_network, check_inputs
 from xaibench.attribution.runner import ModelRunner
 from xaibench.errors import XaibenchError
 
@@ -72,6 +73,7 @@ def channel_activations(
             handle.remove()
 
 
+@call_of_network
 def most_activating(
     net: nn.Module, layer: nn.Module | str, images: Tensor, channel: int, count: int = 9, *, chunk: int = 32,
     output: Callable[[object], Tensor] | None = None,
@@ -85,12 +87,9 @@ def most_activating(
     >>> most_activating(resnet18().eval(), "layer4", torch.randn(5, 3, 64, 64), channel=7, count=3).shape
     torch.Size([3])
     """
-    if net.training:
-        raise XaibenchError(
-            "the model is in training mode, where images of a batch influence each other; call model.eval()"
-        )
-    if not len(images) or count < 1:
+    if count < 1 or (isinstance(images, Tensor) and images.ndim and not len(images)):
         raise XaibenchError(f"cannot choose {count} of {len(images)} images; both numbers must be at least 1")
+    images = check_inputs(images, net)
     if isinstance(layer, str):
         layers = dict(net.named_modules())
         if layer not in layers:

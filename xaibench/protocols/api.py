@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import torch
 from torch import Tensor, nn
 
 from xaibench import registry
 from xaibench.attribution.api import evidence_of
+from xaibench.attribution.arguments import call_of_network, check_inputs, check_targets
 from xaibench.attribution.runner import ModelRunner
 from xaibench.cards import ProtocolCard
 from xaibench.errors import XaibenchError
@@ -22,11 +24,12 @@ def make_protocol(card: ProtocolCard, settings: dict[str, object]) -> Protocol:
     return registry.load(card)(**(card.parameters | settings))
 
 
+@call_of_network
 def score(
     protocol: str,
     model: nn.Module,
     inputs: Tensor,
-    targets: Tensor,
+    targets: Tensor | Sequence[int] | int,
     maps: Tensor,
     *,
     image_ids: Sequence[str] | None = None,
@@ -42,8 +45,11 @@ def score(
     grid=4, baseline="zero", drop_output="logit"). Raises XaibenchError for unknown names and shapes that do not match.
     """
     instance = make_protocol(registry.card("protocol", protocol), settings)
-    if not isinstance(maps, Tensor):
-        raise XaibenchError(f"maps are a tensor (B, 1, H, W), not {type(maps).__name__}")
+    inputs = check_inputs(inputs, model)
+    targets = check_targets(targets, inputs)
+    if not isinstance(maps, Tensor) or not maps.is_floating_point() or maps.layout != torch.strided or maps.is_meta:
+        kind = f"{maps.dtype}, {maps.layout}, on {maps.device}" if isinstance(maps, Tensor) else type(maps).__name__
+        raise XaibenchError(f"maps are a tensor (B, 1, H, W) of floating point, not {kind}")
     if maps.shape != (len(inputs), 1, *inputs.shape[-2:]):
         expected = (len(inputs), 1, *inputs.shape[-2:])
         raise XaibenchError(f"maps are (B, 1, H, W) = {expected}, not {tuple(maps.shape)}")
@@ -51,4 +57,5 @@ def score(
     with ModelRunner(model, chunk=chunk, output=output) as runner:
         e = evidence_of(runner, inputs, targets, image_ids=image_ids, seed=seed, output=instance.attribution_output)
         with runner.arithmetic():
-            return instance.score(instance.prepare(e), maps.to(inputs.device)).values
+            e.check_range()
+            return instance.score(instance.prepare(e), maps.detach().clone().to(inputs.device)).values

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from xaibench.errors import XaibenchError
-from xaibench.seeds import generator
+from xaibench.seeds import generator, uniform
 
 BASELINES = ("zero", "random", "blur")
 BLUR_KERNEL, BLUR_SIGMA, BLUR_SIZE = 51, 41 * math.sqrt(2), 224  # the published blur: 51 taps, 41 acts as 41 sqrt(2)
@@ -105,7 +105,7 @@ def replacement(
         return blur(images)
     if name == "random":
         shape, pairs = images.shape[1:], zip(ids, cells.tolist(), strict=True)
-        drawn = [torch.rand(*shape, generator=generator(seed, purpose, image_id, cell)) for image_id, cell in pairs]
+        drawn = [uniform(generator(seed, purpose, image_id, cell), *shape) for image_id, cell in pairs]
         return (torch.stack(drawn) * 2 - 1).to(images)
     raise XaibenchError(f"unknown baseline {name!r} for deleted cells; it is {', '.join(BASELINES)}")
 

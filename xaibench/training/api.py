@@ -103,12 +103,14 @@ class Training:
             return self.path
         from xaibench.locks import claim
         from xaibench.provenance import command_line
+        from xaibench.surroundings import own_surroundings
 
         folder = self.path.parent
         names = ["training"] if first_process() else []  # one for all
         with claim(folder, names, command_line(), f"the same {self.title} is being trained in {folder} right now"):
             if not self.path.is_file():  # another process may just have ended
-                self._train(resources)
+                with own_surroundings():
+                    self._train(resources)
         return self.path
 
     @property

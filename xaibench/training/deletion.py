@@ -15,7 +15,7 @@ from torch import Tensor
 
 from xaibench.cards import Alignment
 from xaibench.protocols.patches import cell_masks, check_grid, replacement
-from xaibench.seeds import generator
+from xaibench.seeds import generator, uniform
 
 Deletion = Callable[[Tensor, Sequence[str], int], Tensor]  # of images (B, C, H, W), their ids and the epoch
 
@@ -39,9 +39,9 @@ class PatchDeletion:
         """Images (B, C, H, W) of which about the alignment's share has lost one cell; drawn per image and epoch."""
         size, grid = tuple(inputs.shape[-2:]), self.alignment.grid
         check_grid(size, grid)
-        draws = torch.stack(
-            [torch.rand(2, generator=generator(self.seed, "patch deletion", i, epoch)) for i in image_ids]
-        ).to(inputs.device)
+        draws = torch.stack([uniform(generator(self.seed, "patch deletion", i, epoch), 2) for i in image_ids]).to(
+            inputs.device
+        )
         cells = (draws[:, 1] * grid**2).long()
         chosen = (draws[:, 0] < self.alignment.probability)[:, None, None, None]
         value = replacement(
@@ -64,8 +64,8 @@ class RandomMasks:
         size, masks = tuple(inputs.shape[-2:]), []
         for image_id in image_ids:
             draw = generator(self.seed, "random masks", image_id, epoch)
-            share = self.alignment.probability * torch.rand((), generator=draw)
-            masks.append(torch.rand(1, *size, generator=draw) < share)
+            share = self.alignment.probability * uniform(draw)
+            masks.append(uniform(draw, 1, *size) < share)
         nothing = torch.zeros(len(inputs), dtype=torch.int64)
         value = replacement(
             self.alignment.baseline, inputs, nothing, self.seed, list(image_ids), self.zero, f"training mask {epoch}"

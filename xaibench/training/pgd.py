@@ -12,6 +12,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from xaibench.seeds import normal, uniform
+
 NORMS = ("linf", "l2")
 
 
@@ -35,9 +37,9 @@ def steepest(gradient: Tensor, norm: str) -> Tensor:
 def random_change(shape: tuple[int, ...], norm: str, epsilon: float, random: torch.Generator) -> Tensor:
     """A change of one image, of a shape, drawn uniformly from the ball of radius epsilon."""
     if norm == "linf":
-        return (2 * torch.rand(shape, generator=random) - 1) * epsilon
-    direction = torch.randn(shape, generator=random)
-    radius = torch.rand((), generator=random) ** (1 / direction.numel())
+        return (2 * uniform(random, *shape) - 1) * epsilon
+    direction = normal(random, *shape)
+    radius = uniform(random) ** (1 / direction.numel())
     return direction / direction.norm() * radius * epsilon
 
 

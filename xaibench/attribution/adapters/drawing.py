@@ -19,6 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
 from xaibench.seeds import derive
+from xaibench.surroundings import Generators
 
 UNTAGGED = frozenset({"random_", "random", "binomial", "_sample_dirichlet"})  # they draw, too, but have no tag
 LAYERS = ("attention", "rnn")  # layers of networks: tagged because of their dropout, which evaluation mode turns off
@@ -34,7 +35,7 @@ def drawing(seed: int, *purpose: object, device: torch.device | str = "cpu") -> 
     """
     derived = derive(seed, *purpose)
     with _ONE:
-        states = torch.default_generator.get_state(), np.random.get_state(), random.getstate()
+        before = Generators()
         try:
             torch.default_generator.manual_seed(derived)
             np.random.seed(derived % 2**32)
@@ -42,9 +43,7 @@ def drawing(seed: int, *purpose: object, device: torch.device | str = "cpu") -> 
             with nullcontext() if torch.device(device).type == "cpu" else DrawnOnCpu():
                 yield
         finally:
-            torch.default_generator.set_state(states[0])
-            np.random.set_state(states[1])
-            random.setstate(states[2])
+            before.restore()
 
 
 class DrawnOnCpu(TorchDispatchMode):

@@ -16,7 +16,9 @@ from xaibench.attribution.adapters.prepare import Prepared, forget
 from xaibench.attribution.evidence import Evidence
 from xaibench.attribution.runner import out_of_memory
 from xaibench.errors import XaibenchError, one_line
+from xaibench.exclusive import exclusive
 
+OF_THE_PROCESS = object()  # what libraries use and all threads share: filters of warnings, progress bars, generators
 CHATTER = (  # warnings of captum at every call, which are not about the user's input
     "Setting (forward, )?backward hooks",
     "Setting forward, backward hooks",
@@ -62,7 +64,7 @@ def pair_by_pair(
                 net.clean()
 
     try:
-        with quiet():
+        with exclusive([OF_THE_PROCESS]), quiet():
             while start < len(e.targets):
                 parts.append(e.runner.attempt(step))
                 start += len(parts[-1])

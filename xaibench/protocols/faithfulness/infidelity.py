@@ -14,7 +14,7 @@ from xaibench.attribution.evidence import Evidence
 from xaibench.protocols.base import Protocol, Scores, status_of
 from xaibench.protocols.settings import OUTPUTS, TARGETS, check_choices, check_positive, check_whole
 from xaibench.protocols.statistics import constant_or_not_finite
-from xaibench.seeds import generator
+from xaibench.seeds import generator, normal
 
 
 def infidelity_score(predicted: Tensor, drops: Tensor) -> Tensor:
@@ -92,4 +92,4 @@ class Infidelity(Protocol):
     def _noise(self, e: Evidence, image: int, sample: int) -> Tensor:
         """(1, H, W): the noise that is subtracted from all channels of an image of the batch, on the CPU."""
         drawn = generator(e.seed, f"infidelity {sample}", e.image_ids[image])
-        return self.sigma * torch.randn(1, *e.images.shape[-2:], generator=drawn)
+        return self.sigma * normal(drawn, 1, *e.images.shape[-2:])

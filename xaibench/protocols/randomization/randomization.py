@@ -21,7 +21,7 @@ from xaibench.errors import XaibenchError
 from xaibench.protocols.base import Protocol, Scores, status_of
 from xaibench.protocols.settings import OUTPUTS, TARGETS, check_choices, check_whole
 from xaibench.protocols.statistics import constant_or_not_finite
-from xaibench.seeds import generator
+from xaibench.seeds import generator, normal
 
 MODES = ("cascading", "independent")
 
@@ -78,7 +78,7 @@ def randomized(net: nn.Module, names: list[str], seed: int) -> nn.Module:
         for name in names:
             for key, parameter in copy.get_submodule(name).named_parameters(recurse=False):
                 if parameter.numel() > 1:
-                    drawn = torch.randn(parameter.shape, generator=generator(seed, "randomized", name, key))
+                    drawn = normal(generator(seed, "randomized", name, key), *parameter.shape)
                     values = parameter.double()
                     parameter.copy_(values.mean() + values.std() * drawn.to(values))
     return copy

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from xaibench.errors import XaibenchError
-from xaibench.seeds import generator
+from xaibench.seeds import generator, normal
 from xaibench.training.lico.text import TextEncoder
 
 PROMPTS = ("shared", "class-specific", "label-first")
@@ -39,10 +39,8 @@ class Prompts(nn.Module):
             gap = torch.zeros(contexts, encoder.width)
             used = torch.cat([marks[:1], text[:before], gap, text[before:], marks[1:2]])
             rows.append(torch.cat([used, marks[2:].expand(count + longest - len(used), -1)]))
-        draws = torch.randn(
-            len(names) if kind == "class-specific" else 1, contexts, encoder.width,
-            generator=generator(seed, "lico contexts"),
-        )  # fmt: skip
+        rows_of_contexts = len(names) if kind == "class-specific" else 1
+        draws = normal(generator(seed, "lico contexts"), rows_of_contexts, contexts, encoder.width)
         self.contexts = nn.Parameter(draws)
         self.register_buffer("template", torch.stack(rows), persistent=False)
         places = torch.arange(contexts) + 1 + torch.tensor(first)[:, None]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from xaibench.models.state import file_digest
-from xaibench.seeds import generator
+from xaibench.seeds import generator, normal
 
 WORDS = "words"
 
@@ -44,7 +44,7 @@ class Words(nn.Module):
     longest = 256
 
     def _draw(self, *token: str) -> Tensor:
-        return torch.randn(self.width, generator=generator(0, "text encoder", *token))
+        return normal(generator(0, "text encoder", *token), self.width)
 
     def embed(self, text: str) -> Tensor:
         """Embeddings (n, 512) of the words of a text."""
