@@ -76,24 +76,30 @@ def check_network(net: object) -> nn.Module:
         raise XaibenchError(f"the model is a torch.nn.Module, not {kind}{hint}")
     while isinstance(net, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
         net = net.module
-    for path, module in net.named_modules():
-        if type(module).__module__.startswith(QUANTIZED):
-            raise XaibenchError(
-                f"module {path or 'of the model'} ({type(module).__name__}) is quantised and has no gradients; give "
-                "the network as it was before, in float32"
-            )
-    for path, tensor in [*net.named_parameters(), *net.named_buffers()]:
-        if reason := _without_values(tensor):
-            raise XaibenchError(f"{path} of the model {reason}")
+    check_parts(net, "the model")
     for path, parameter in net.named_parameters():
         if parameter.is_floating_point() and parameter.dtype not in DTYPES:
             raise XaibenchError(
-                f"{path} of the model is {_name(parameter.dtype)}, in which sums of many maps lose their digits; give "
-                "the network and the inputs in float32: model.float()"
+                f"the model: {path} is {_name(parameter.dtype)}, in which maps lose their digits; give the network and "
+                "the inputs in float32: model.float()"
             )
     check_modes(net)
     _check_signature(net)
     return net
+
+
+def check_parts(net: nn.Module, name: str) -> None:
+    """Raises XaibenchError, which begins with a name, for modules that are quantised, and for parameters and buffers
+    that are not plain tensors with values."""
+    for path, module in net.named_modules():
+        if type(module).__module__.startswith(QUANTIZED):
+            raise XaibenchError(
+                f"{name}: module {path or 'itself'} ({type(module).__name__}) is quantised and has no gradients; give "
+                "the network as it was before, in float32"
+            )
+    for path, tensor in [*net.named_parameters(), *net.named_buffers()]:
+        if reason := _without_values(tensor):
+            raise XaibenchError(f"{name}: {path} {reason}")
 
 
 def _without_values(tensor: Tensor) -> str:

@@ -152,18 +152,16 @@ def _model(given: Any, about: dict[str, Any]) -> tuple[Card, Any]:
 def _check_network(net: Any) -> None:
     """Raises XaibenchError for a network whose passes cannot be followed, or whose weights are not float32."""
     import torch
-    from torch.nn.parameter import UninitializedParameter
+
+    from xaibench.attribution.arguments import check_parts
 
     kind = type(net).__name__
     if isinstance(net, torch.jit.ScriptModule):
         raise XaibenchError(
             f"model {kind} is a module of torch.jit, which takes no hooks; give the one it was made from"
         )
+    check_parts(net, f"model {kind}")
     for path, parameter in net.named_parameters():
-        if isinstance(parameter, UninitializedParameter):
-            raise XaibenchError(f"model {kind}: {path} has no shape yet; pass a batch through it first")
-        if parameter.is_meta:
-            raise XaibenchError(f"model {kind}: {path} is on the device meta and has no values; load its weights first")
         if parameter.is_floating_point() and parameter.dtype != torch.float32:
             kept = str(parameter.dtype).removeprefix("torch.")
             raise XaibenchError(
