@@ -80,4 +80,3 @@ class Generators:
         random.setstate(self._python)
         if self._cuda:
             torch.cuda.set_rng_state_all(self._cuda)
-
