@@ -1,4 +1,4 @@
-"""Progress of long work on standard error: a bar on a terminal, elsewhere a line every 20 seconds."""
+"""Progress of long work on standard error: a bar on a terminal, elsewhere a line every 20 seconds; and single lines."""
 
 from __future__ import annotations
 
@@ -8,6 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 LINE_SECONDS = 20.0
+
+
+def say(text: str) -> None:
+    """Prints one line for the user on standard error."""
+    print(f"xaibench: {' '.join(text.split())}", file=sys.stderr, flush=True)
 
 
 class Bar:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from pathlib import Path
 
 import pytest
 
@@ -153,6 +154,25 @@ def test_train_prints_where_the_weights_are_and_run_takes_them(command, home):
     judge = out.rstrip().splitlines()[-1].split("xaibench ")[1]
     status, out, err = command(*judge.split(), "--methods", "ixg", "--images", 2, "--quiet")
     assert status == 0 and "aligned weights weights.safetensors" in " ".join(out.split()), err
+
+
+def test_runs_and_trainings_say_how_a_checkpoint_is_taken_for_weights(command, home, tmp_path):
+    import torch
+    from xaibench_test_network import build
+
+    state = {f"backbone.{name}": tensor for name, tensor in build(10).half().state_dict().items()}
+    torch.save({"state_dict": state, "hyper_parameters": {"root": Path("data")}}, tmp_path / "last.ckpt")
+    for words in (
+        ("run", "sds", "--methods", "ixg", "--images", 1),
+        ("train", "patch-deletion", "--epochs", 1, "--recipe", "start=plain"),
+    ):
+        status, _, err = command(
+            *words, "--model", "tiny", "--dataset", "mini", "--weights", tmp_path / "last.ckpt", "--quiet"
+        )
+        lines = err.splitlines()
+        assert status == 0 and len(lines) == 2 and all(line.startswith("xaibench: weights ") for line in lines), err
+        assert lines[0].endswith("last.ckpt: take 11 tensors whose names begin with 'backbone.'")
+        assert lines[1].endswith("last.ckpt are float16, and taken exactly as float32")
 
 
 def test_fine_tuning_starts_from_the_plain_weights_and_deletes_cells(command, home, photos):

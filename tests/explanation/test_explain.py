@@ -62,6 +62,19 @@ def test_maps_are_those_of_attribute_for_the_same_network(folder_weights, photos
     assert list(seen.maps) == ["ixg-sg", "grad-cam"]
 
 
+def test_how_a_checkpoint_is_taken_for_weights_is_said(folder_weights, photos, capsys):
+    net, path = folder_weights
+    state = {f"student.{name}": tensor for name, tensor in net.state_dict().items()}
+    words = {"model": "tiny", "dataset": "imagefolder", "data_root": photos, "methods": "ixg"}
+    (plain,) = xaibench.explain(photos / "ape" / "3.png", weights=str(path), **words)
+    assert capsys.readouterr().err == ""
+    torch.save({"state_dict": state | {"criterion.weight": torch.ones(2)}}, path.with_name("last.ckpt"))
+    (seen,) = xaibench.explain(photos / "ape" / "3.png", weights=str(path.with_name("last.ckpt")), **words)
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "begin with 'student.', and leave out 1 beside them: criterion.weight" in said
+    assert np.array_equal(seen.maps["ixg"], plain.maps["ixg"])
+
+
 def test_another_class_by_index_or_name_and_other_maps(folder_weights, photos):
     _, path = folder_weights
     words = {"model": "tiny", "weights": str(path), "dataset": "imagefolder", "data_root": photos, "methods": ["ixg"]}

@@ -121,7 +121,9 @@ class Malicious:
 def test_a_pickle_that_runs_code_is_refused(save, tmp_path):
     path, victim = tmp_path / "w.pth", tmp_path / "victim"
     save({"fc.weight": Malicious(victim)}, path)
-    with pytest.raises(XaibenchError, match=r"w\.pth cannot be loaded as weights only"):
+    with pytest.raises(
+        XaibenchError, match=r"w\.pth (cannot be loaded as weights only: it refers to posix\.mkdir|are a plain)"
+    ):
         read_state(path)
     assert not victim.exists()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from xaibench.configuration import documented
 from xaibench.errors import XaibenchError
 from xaibench.evaluation.config import RunConfig
+from xaibench.progress import say
 from xaibench.results.manifest import RunManifest
 
 if TYPE_CHECKING:
@@ -135,9 +135,9 @@ def _carry_out(
         resolved.dataset.check(resolved.dataset.image_list(resolved.images))
     resources = Resources.of(config)
     store = Store.create(config.out)  # before hours are spent on what could not be stored
-    plan = make_plan(resolved, open_models(resolved, resources, quiet, _say))
+    plan = make_plan(resolved, open_models(resolved, resources, quiet, say))
     command = command or config.to_command("run")
-    evaluator = Evaluator(config, plan, store, resources, command, _say, quiet, objects, engine or local)
+    evaluator = Evaluator(config, plan, store, resources, command, say, quiet, objects, engine or local)
     manifest, tally = evaluator.evaluate()
     boards = {job.protocol.name: job.cell.board for job in plan.jobs}
     results = Results(store.root, boards, [job.key for job in plan.jobs], list(plan.images), manifest, tally.images)
@@ -170,10 +170,6 @@ def _given(protocols: Any, fields: Mapping[str, Any]) -> dict[str, Any]:
 def _config(protocols: Any, given: dict[str, Any]) -> RunConfig:
     below = protocols.model_dump() if isinstance(protocols, RunConfig) else {}
     return RunConfig.parse(below | given)
-
-
-def _say(text: str) -> None:
-    print(f"xaibench: {' '.join(text.split())}", file=sys.stderr, flush=True)
 
 
 run.__doc__ = f"{run.__doc__.rstrip()}\n\n    Fields:\n\n{documented(RunConfig)}\n    "

@@ -42,7 +42,8 @@ class OpenedModels:
 
 def open_models(run: ResolvedRun, resources: Resources, quiet: bool, say: Callable[[str], None]) -> OpenedModels:
     """Finds or trains the weights of a run's models; raises XaibenchError where there are none, and where a protocol
-    refuses them. say is told once where another process is training them, which is waited for in parts of a run."""
+    refuses them. say is told what the user should know of their files, and once where another process is training
+    them, which is waited for in parts of a run."""
     model, state, other = _network(run, resources, quiet, say)
     reference = _second(run, model, resources, quiet, say) if run.reference else None
     alignment = model.weights["alignment"] and Alignment(**model.weights["alignment"])
@@ -79,6 +80,8 @@ def _network(
         return _weights(run, resources, quiet, say)
 
     found = open_model(run.model, run.data, len(classes), choice, weights, run.any_classes)
+    for remark in found[0].remarks:
+        say(remark)
     if choice in ("plain", "aligned"):  # a file that is named is taken for these classes
         check_classes(found[1], classes, run.data.name)
     if trained := _training_description(run):

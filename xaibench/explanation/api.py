@@ -27,7 +27,7 @@ from xaibench.models.build import brings_weights
 from xaibench.models.dilate import sample_input
 from xaibench.models.open import model_card, open_model
 from xaibench.plugins import add
-from xaibench.progress import bar
+from xaibench.progress import bar, say
 from xaibench.surroundings import own_surroundings
 from xaibench.training.find import WeightsRequest, find_weights, missing_weights
 
@@ -146,6 +146,8 @@ def _open_model(card: ModelCard, data: DatasetCard, weights: str | None, classes
         if path is None:
             raise missing_weights(card, data, WeightsRequest(weights or "plain"))
     model, _, _ = open_model(card, data, classes or 1000, choice, lambda: path, any_classes=True)
+    for remark in model.remarks:
+        say(remark)
     return model
 
 

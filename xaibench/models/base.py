@@ -83,7 +83,8 @@ class Model:
 
     cam_layer is a module path inside net, "" where there is no spatial map; cam_grid is the height and width of its map
     at the data set's image size. classes is the number of its logits. notes describe changes of the architecture (a
-    dilated last stage). stages are module paths by the name of a stage, where attributions may be taken.
+    dilated last stage). stages are module paths by the name of a stage, where attributions may be taken. remarks are
+    what the user should know of how a file was taken for the weights, a line each.
     """
 
     name: str
@@ -99,6 +100,7 @@ class Model:
     version: int = 1
     source: str = ""
     weights: dict = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
     @property
     def cam_module(self) -> nn.Module | None:

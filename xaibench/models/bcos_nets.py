@@ -3,6 +3,10 @@
 A B-cos layer computes w.x |cos(w, x)| for unit vectors w: linear in its input if the cosine is constant. There are no
 activation functions and no biases except that of the logits, so a whole network is linear in the image if all such
 factors are constant.
+
+Parameters have the names of the package, and of the weights that its authors publish (`conv1.linear.weight`). The
+weights that were fine-tuned for IDSDS were saved by a copy of these networks without the package, whose layers are
+convolutions themselves (`conv1.weight`); `models/names.py` takes both. The networks of B-cos v1 (2022) are others.
 """
 
 from __future__ import annotations
@@ -44,8 +48,8 @@ def build(num_classes: int, builder: str) -> nn.Module:
     """The B-cos network `resnet18`, `resnet50`, `densenet121` or `simple_vit_s_patch16_224`, without weights.
 
     As published: six channels [x, 1 - x], B = 2, normalisation without bias (in CNNs BatchNorm without centring), logit
-    bias log(1 / (classes - 1)). Names of parameters are those of the published weights. Raises XaibenchError for fewer
-    than two classes, whose logit bias would be infinite, and where the packages are not installed.
+    bias log(1 / (classes - 1)). Raises XaibenchError for fewer than two classes, whose logit bias would be infinite,
+    and where the packages are not installed.
     """
     Convolution = convolution_class(num_classes)
     try:

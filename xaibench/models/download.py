@@ -16,6 +16,7 @@ from xaibench.errors import XaibenchError
 from xaibench.files import make_folder, obstacle
 from xaibench.home import home
 from xaibench.leftovers import temporary
+from xaibench.models.file_kinds import kind_of_head
 from xaibench.progress import bar
 
 CHUNK = 1 << 20
@@ -43,8 +44,8 @@ def fetch(url: str, path: Path, sha256: str = "") -> Path:
 
     sha256 is the hash of the file or the beginning of it; with "" the hash is used that the server sends with a
     redirect, as Hugging Face does, and nothing is checked if it sends none. Shows a bar in MiB. Raises XaibenchError,
-    and leaves no file, when the server refuses, sends a web page, sends less than it announced, the hash differs, or
-    the file cannot be written.
+    and leaves no file, when the server refuses, sends a web page or something else that is known to be no weights,
+    sends less than it announced, the hash differs, or the file cannot be written.
     """
     if path.is_file():
         return path
@@ -88,8 +89,8 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 
 
 def _check(url: str, head: bytes, done: int, total: int, digest: str, sha256: str, announced: str) -> None:
-    if head.lstrip()[:15].lower().startswith((b"<!doctype html", b"<html")):
-        raise XaibenchError(f"{url} sent a web page, not weights; open it in a browser, and pass the file by --weights")
+    if kind := kind_of_head(head):
+        raise XaibenchError(f"{url} sent {kind}; then pass it by --weights")
     if total and done < total:
         raise XaibenchError(f"{url} sent {done} of {total} bytes; try again")
     if not digest.startswith(sha256):

@@ -92,12 +92,12 @@ def open_model(
 
 def load_weights(model: Model, state: StateFile, choice: str, card: ModelCard) -> Model:
     """Loads weights that were read, and records in model.weights their digest, alignment (or None) and label for
-    titles.
+    titles, and in model.remarks what the user should know of them.
 
     The alignment is the one that xaibench wrote into the file after training, or, for a file with the published name,
     that of the model's card. A network that was trained by xaibench has the probability of its loss.
     """
-    load_state(model.net, state, model.name)
+    model.remarks = load_state(model.net, state, model.name).remarks
     if loss := state.header.get("recipe", {}).get("loss"):
         model.probability = "sigmoid" if loss == "binary-cross-entropy" else "softmax"
     alignment = state.header.get("alignment")

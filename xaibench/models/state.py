@@ -1,10 +1,10 @@
-"""Weights from a file into a network: safetensors or a state dict of torch, prefixes stripped, mismatches named."""
+"""Weights from a file into a network: safetensors or a state dict of torch, by names, mismatches named."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,22 +13,36 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from xaibench.errors import XaibenchError
+from xaibench.errors import XaibenchError, one_line
 from xaibench.files import make_folder, write_atomic
-
-PREFIXES = ("module.", "model.", "_orig_mod.", "net.")
-WRAPPERS = ("state_dict", "model_state_dict", "model", "model_state", "net")
+from xaibench.models.checkpoint import read_checkpoint
+from xaibench.models.file_kinds import foreign_kind, is_safetensors
+from xaibench.models.names import COUNTERS, Match, match_names
+from xaibench.models.number_types import conversions, name_of, unfit_numbers
 
 
 @dataclass(frozen=True)
 class StateFile:
     """The content of a file of weights: tensors by parameter name, the digest of the file, and the header that xaibench
-    wrote about training and alignment (empty for files from elsewhere)."""
+    wrote about training and alignment (empty for files from elsewhere).
+
+    others: names of further state dicts in the file, such as an average of the weights, which are not read.
+    """
 
     path: Path
     tensors: dict[str, Tensor]
     digest: str
     header: dict
+    others: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """fresh: names of tensors of a network that kept their values. remarks: what the user should know of how a file was
+    taken for the network's weights, a line each."""
+
+    fresh: list[str]
+    remarks: tuple[str, ...]
 
 
 def check_classes(state: StateFile, classes: Sequence[str], dataset: str) -> None:
@@ -48,15 +62,26 @@ def check_classes(state: StateFile, classes: Sequence[str], dataset: str) -> Non
 
 
 def read_state(path: Path) -> StateFile:
-    """Reads safetensors or a torch file (weights only: nothing in it is executed); raises XaibenchError otherwise."""
-    if not path.is_file():
+    """Reads safetensors or a torch file (weights only: nothing in it is executed), whatever its name ends in.
+
+    Raises XaibenchError for anything else, with what it is.
+    """
+    if not path.exists():
         raise XaibenchError(f"weights {path} do not exist")
-    if path.suffix != ".safetensors":
-        return StateFile(path, _read_torch(path), file_digest(path), {})
     try:
-        return StateFile(path, load_file(path), file_digest(path), read_header(path))
+        if kind := foreign_kind(path):
+            raise XaibenchError(f"weights {path} are {kind}")
+        if is_safetensors(path):
+            return StateFile(path, load_file(path), file_digest(path), read_header(path))
     except (SafetensorError, ValueError) as error:
-        raise XaibenchError(f"weights {path} are not a readable safetensors file: {error}") from error
+        raise XaibenchError(
+            f"weights {path} are safetensors that are damaged or cut short ({one_line(error)}); copy or download them "
+            "again"
+        ) from error
+    except OSError as error:
+        raise XaibenchError(f"weights {path} cannot be read: {error.strerror or error}") from error
+    tensors, others = read_checkpoint(path)
+    return StateFile(path, tensors, file_digest(path), {}, tuple(others))
 
 
 def read_header(path: Path) -> dict:
@@ -66,49 +91,27 @@ def read_header(path: Path) -> dict:
         return json.loads((file.metadata() or {}).get("xaibench", "{}"))
 
 
-def _read_torch(path: Path) -> dict[str, Tensor]:
-    try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds for a file that is not its own
-        first = (str(error).splitlines() or [""])[0]
-        raise XaibenchError(
-            f"weights {path} cannot be loaded as weights only: {type(error).__name__}: {first}"
-        ) from error
-    for wrapper in WRAPPERS:
-        if isinstance(loaded, dict) and isinstance(loaded.get(wrapper), dict):
-            loaded = loaded[wrapper]
-    tensors = {k: v for k, v in loaded.items() if isinstance(v, Tensor)} if isinstance(loaded, dict) else {}
-    if not tensors:
-        raise XaibenchError(f"weights {path} contain no state dict")
-    return tensors
+def load_state(net: nn.Module, state: StateFile, model: str, head: Collection[str] = ()) -> Loaded:
+    """Copies weights into a network, all of them or none.
 
-
-def _named_as(net: nn.Module, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The same tensors without prefixes (module., model., ...) that all their names share and the network's do not."""
-    own = list(net.state_dict())
-
-    def foreign(prefix: str) -> bool:
-        return all(k.startswith(prefix) for k in tensors) and not all(k.startswith(prefix) for k in own)
-
-    while tensors and (prefix := next(filter(foreign, PREFIXES), None)):
-        tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
-    return tensors
-
-
-def load_state(net: nn.Module, state: StateFile, model: str, head: Collection[str] = ()) -> list[str]:
-    """Copies weights into a network; raises XaibenchError that names the first keys or shapes that differ.
-
-    Returns the names of tensors that keep their values: those in `head` that have another number of classes.
+    Names may have a prefix that the network's do not have, and tensors may lie beside it, which the remarks say. Raises
+    XaibenchError that names the first keys, shapes or types of numbers that differ, or prefixes that fit equally well.
+    Tensors in `head` that have another number of classes keep their values.
     """
-    expected, given = net.state_dict(), _named_as(net, state.tensors)
-    given = {k: v for k, v in given.items() if k in expected or not k.endswith("num_batches_tracked")}
-    missing = [k for k in expected if k not in given and not k.endswith("num_batches_tracked")]
-    extra = [k for k in given if k not in expected]
-    if missing or extra:
+    expected, match = net.state_dict(), match_names(net, state.tensors)
+    given = match.tensors
+    if match.rivals:
+        found = " and ".join(repr(prefix) for prefix in (match.prefix, *match.rivals))
         raise XaibenchError(
-            f"weights {state.path} do not fit {model}: " + "; ".join(
-                f"{kind} {', '.join(keys[:2])}{f' and {len(keys) - 2} more' if len(keys) > 2 else ''}"
-                for kind, keys in (("missing", missing), ("unexpected", extra)) if keys
+            f"weights {state.path} fit {model} more than once, by names that begin with {found}; save those that are "
+            "meant in a file of their own"
+        )
+    if match.missing or match.extra:
+        below = f" below {match.prefix!r}" if match.prefix else ""
+        raise XaibenchError(
+            f"weights {state.path} do not fit {model}{below}: " + "; ".join(
+                f"{kind} {_first(keys)}" for kind, keys in (("missing", match.missing), ("unexpected", match.extra))
+                if keys
             )
         )  # fmt: skip
     wrong = [k for k in given if given[k].shape != expected[k].shape]
@@ -119,14 +122,37 @@ def load_state(net: nn.Module, state: StateFile, model: str, head: Collection[st
         hint = f": they are for {count} classes, the data set has {expected[name].shape[0]}" if count else ""
         shapes = f"{name} is {tuple(given[name].shape)}, not {tuple(expected[name].shape)}"
         raise XaibenchError(f"weights {state.path} do not fit {model}{hint} ({shapes})")
+    for name, tensor in given.items():
+        if not name.endswith(COUNTERS) and (kind := unfit_numbers(tensor, expected[name])):
+            needed = name_of(expected[name].dtype)
+            raise XaibenchError(
+                f"weights {state.path} do not fit {model}: {name} is {kind}, the network needs {needed}; name weights "
+                f"in {needed}, as they were before any quantisation"
+            )
     net.load_state_dict({k: v for k, v in given.items() if k not in fresh}, strict=False)
-    return [k for k in expected if k in fresh]
+    return Loaded([k for k in expected if k in fresh], tuple(_remarks(state, match, expected)))
+
+
+def _first(names: Sequence[str]) -> str:
+    """The first two names, and how many more there are."""
+    return f"{', '.join(names[:2])}{f' and {len(names) - 2} more' if len(names) > 2 else ''}"
+
+
+def _remarks(state: StateFile, match: Match, expected: dict[str, Tensor]) -> Iterator[str]:
+    if not match.is_usual:
+        left = f", and leave out {len(match.left)} beside them: {_first(sorted(match.left))}" if match.left else ""
+        names = f" whose names begin with {match.prefix!r}" if match.prefix else ""
+        yield f"weights {state.path}: take {len(match.tensors)} tensors{names}{left}"
+    if state.others:
+        yield f"weights {state.path}: the state dicts {_first(state.others)} beside the one that is taken are left out"
+    for way in conversions((tensor, expected[name]) for name, tensor in match.tensors.items()):
+        yield f"weights {state.path} are {way}"
 
 
 def class_count(net: nn.Module, state: StateFile) -> int | None:
     """The number of classes of the weights, where they differ from the network in that alone; None otherwise."""
-    expected, given = net.state_dict(), _named_as(net, state.tensors)
-    wrong = [k for k in given if k in expected and given[k].shape != expected[k].shape]
+    expected, given = net.state_dict(), match_names(net, state.tensors).tensors
+    wrong = [k for k in given if given[k].shape != expected[k].shape]
     counts = {given[k].shape[0] for k in wrong if given[k].ndim and given[k].shape[1:] == expected[k].shape[1:]}
     return (
         counts.pop() if len(counts) == 1 and all(given[k].shape[1:] == expected[k].shape[1:] for k in wrong) else None

@@ -16,6 +16,7 @@ from xaibench.models.build import brings_weights, build_network, own_state
 from xaibench.models.open import build_model, encoding_of, model_card
 from xaibench.models.state import file_digest
 from xaibench.models.trained import folder_of
+from xaibench.progress import say
 from xaibench.training.classifier import Classification
 from xaibench.training.config import TrainingConfig
 from xaibench.training.find import WeightsRequest, find_weights, missing_weights
@@ -162,8 +163,11 @@ class Training:
             return []
         transfer = self.recipe.start == "transfer"
         fresh = load_start(model, self.start, self.model, head if transfer else None, classes, self.dataset.name)
-        if fresh and not quiet and first_process():
-            print(f"new head: {', '.join(fresh)}", file=sys.stderr, flush=True)
+        if first_process():
+            if fresh and not quiet:
+                print(f"new head: {', '.join(fresh)}", file=sys.stderr, flush=True)
+            for remark in model.remarks:
+                say(remark)
         return fresh
 
 

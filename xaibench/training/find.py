@@ -12,6 +12,7 @@ from xaibench.datasets.open import parameters_of
 from xaibench.errors import XaibenchError
 from xaibench.home import home
 from xaibench.models.download import address, fetch, stored_at
+from xaibench.models.file_kinds import folder_kind
 from xaibench.models.trained import TrainedWeights, trained_weights
 
 DEFAULT_ALIGNMENT = Alignment(grid=4, baseline="zero", probability=0.5)
@@ -73,6 +74,8 @@ def find_weights(
 def named_file(choice: str) -> Path:
     """The file that --weights names; raises XaibenchError where there is none."""
     path = Path(choice)
+    if choice and path.is_dir():
+        raise XaibenchError(f"--weights {choice} is {folder_kind(path)}")
     if not path.is_file():
         raise XaibenchError(f"--weights {choice} is neither plain, nor aligned, nor a file")
     return path

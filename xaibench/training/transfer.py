@@ -50,7 +50,9 @@ def load_start(
     """
     state = read_state(path)
     if head is not None:
-        return load_state(model.net, state, model.name, head)
+        loaded = load_state(model.net, state, model.name, head)
+        model.remarks = loaded.remarks
+        return loaded.fresh
     if count := class_count(model.net, state):
         raise XaibenchError(
             f"weights {path} are for {count} classes, the data set has {model.classes}; "

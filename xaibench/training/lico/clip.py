@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 from xaibench.errors import XaibenchError
 from xaibench.home import home
 from xaibench.models.download import fetch
+from xaibench.models.file_kinds import is_torchscript
 from xaibench.models.state import load_state, read_state
 from xaibench.training.lico.text import WORDS, TextSource
 
@@ -96,7 +96,7 @@ def load_weights(net: nn.Module, file: Path) -> None:
 
     The archives of TorchScript that OpenAI published first are refused: to read one is to run what is in it.
     """
-    if _is_program(file):
+    if is_torchscript(file):
         raise XaibenchError(
             f"weights {file} are an archive of TorchScript, a program that is not run here; "
             "take --text-weights openai --download, which has the same weights as safetensors"
@@ -106,14 +106,6 @@ def load_weights(net: nn.Module, file: Path) -> None:
     text = nn.ModuleDict({name: getattr(net, name) for name in PARTS if name != "positional_embedding"})
     text.register_parameter("positional_embedding", net.positional_embedding)
     load_state(text, type(state)(state.path, own, state.digest, state.header), "this text encoder")
-
-
-def _is_program(file: Path) -> bool:
-    """Whether a file is an archive of TorchScript, which is a zip file with constants in it."""
-    if not zipfile.is_zipfile(file):
-        return False
-    with zipfile.ZipFile(file) as archive:
-        return any(name.endswith("/constants.pkl") for name in archive.namelist())
 
 
 def text_source(encoder: str, weights: str, download: bool) -> TextSource:
