@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.main import get_command
 
 import xaibench.cli
-from xaibench.cli.app import VERBS, Verbs
+from xaibench.cli.app import VERBS, Verbs, app
 
 FOLDER = Path(xaibench.cli.__file__).parent
 LISTED = """
@@ -43,6 +47,31 @@ def test_help_of_the_root_has_a_line_for_each_verb(command):
     _, out, _ = command("--help")
     for name, text in VERBS.items():
         assert f"  {name:<11}  {text}\n" in out and len(f"  {name:<11}  {text}") <= 80
+
+
+def groups(command: Any, *words: str) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """A command and the commands below it, each with the words that call it."""
+    yield words, command
+    for name, below in getattr(command, "commands", {}).items():
+        yield from groups(below, *words, name)
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 100, 132, 200])
+def test_no_line_about_a_command_is_cut(width, command, monkeypatch):
+    """In the help of a group each command has its whole first sentence, which is that of its own help."""
+    monkeypatch.setenv("COLUMNS", str(width))
+    found = dict(groups(get_command(app)))
+    assert {("train",), ("masks",), ("data",), ("show",), ("train", "guided"), ("run",)} <= found.keys()
+    for words, group in found.items():
+        status, out, _ = command(*words, "--help")
+        section = out.partition("Commands:")[2]
+        assert status == 0 and not [line for line in section.splitlines() if line.endswith("...")]
+        shown = " ".join(section.split())
+        for name in getattr(group, "commands", {}):
+            text = VERBS[name] if not words else found[(*words, name)].help.split("\n\n")[0]
+            sentence = " ".join(text.split())
+            sentence = sentence[: re.search(r"\.( [A-Z]|$)", sentence).start() + 1]
+            assert f"{name} {sentence}" in shown and sentence[-4:-1] != "al."
 
 
 @pytest.mark.process

@@ -7,9 +7,9 @@ from importlib import import_module
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from xaibench._version import __version__
+from xaibench.cli.group import Commands
 
 VERBS = {
     "run": "Evaluate attribution methods on a model, and rank them.",
@@ -18,7 +18,7 @@ VERBS = {
     "leaderboard": "Rank the methods of one board, with 95 % intervals.",
     "status": "Show the boards and runs of a results folder.",
     "validate": "Check a results folder for damage.",
-    "ls": "List the names of methods, models, data sets, ...",
+    "ls": "List the names of methods, models, data sets and others.",
     "show": "Show one card in full, a data set's images, or a run.",
     "train": "Train or fine-tune a model.",
     "masks": "Make masks of all objects.",
@@ -61,17 +61,16 @@ def _command_of(name: str) -> Any:
     return typer.main.get_command(parent)
 
 
-class _Root(TyperGroup):
+class _Root(Commands):
     """The command `xaibench`, whose help imports no verb."""
 
     def __init__(self, **settings: Any):
         super().__init__(**settings)
         self.commands = Verbs()
 
-    def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """Writes the lines of `VERBS` into the help."""
-        with formatter.section("Commands"):
-            formatter.write_dl(list(VERBS.items()))
+    def line_of(self, ctx: Any, name: str) -> str:
+        """The line of a verb."""
+        return VERBS[name]
 
 
 app = typer.Typer(

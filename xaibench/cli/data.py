@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from xaibench.cli import arguments
+from xaibench.cli.group import Commands
 
 if TYPE_CHECKING:
     from xaibench.cards import DatasetCard
     from xaibench.datasets.base import Dataset
 
-app = typer.Typer(help="Check a data set.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(cls=Commands, help="Check a data set.", no_args_is_help=True, rich_markup_mode=None)
 
 EPILOG = """
 \b

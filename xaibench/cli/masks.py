@@ -7,11 +7,12 @@ from typing import Annotated, Any
 import typer
 
 from xaibench.cli.config_options import command_of, option
+from xaibench.cli.group import Commands
 from xaibench.errors import XaibenchError
 from xaibench.evaluation.config import RunConfig
 from xaibench.masks.config import MasksConfig
 
-app = typer.Typer(help="Make masks of all objects.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(cls=Commands, help="Make masks of all objects.", no_args_is_help=True, rich_markup_mode=None)
 
 EPILOG = """
 \b

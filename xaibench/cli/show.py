@@ -11,12 +11,16 @@ from xaibench.cli import arguments
 from xaibench.cli.arguments import Cards, Plugins
 from xaibench.cli.config_options import command_of, option
 from xaibench.cli.gallery_config import GalleryConfig
+from xaibench.cli.group import Commands
 
 if TYPE_CHECKING:
     from xaibench.cards import Card
 
 app = typer.Typer(
-    help="Show one card in full, a data set's images, or a run.", no_args_is_help=True, rich_markup_mode=None
+    cls=Commands,
+    help="Show one card in full, a data set's images, or a run.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 
 

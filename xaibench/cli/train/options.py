@@ -10,11 +10,12 @@ from typing import Annotated, Any
 import typer
 
 from xaibench.cli.config_options import ConfigFile, PrintConfig, merged, option, options_of, parsed
+from xaibench.cli.group import Commands
 from xaibench.errors import XaibenchError
 from xaibench.training.config import TrainingConfig
 from xaibench.training.tasks import TASKS
 
-app = typer.Typer(help="Train or fine-tune a model.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(cls=Commands, help="Train or fine-tune a model.", no_args_is_help=True, rich_markup_mode=None)
 
 FIRST = ("model", "dataset", "data_root")
 """Fields whose options stand before those of the task in the help."""
