@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import pytest
 from PIL import Image, ImageOps, features
+from PIL.PngImagePlugin import PngImageFile, PngInfo
 from torchvision.transforms import functional as F
 
 from xaibench.cards import Geometry
@@ -107,6 +108,36 @@ def test_a_png_with_exif_after_its_pixels(tmp_path):
     rest, end = data.replace(chunk, b""), len(data) - len(chunk) - 12
     (tmp_path / "a.png").write_bytes(rest[:end] + chunk + rest[end:])
     assert read_header(tmp_path / "a.png").orientation == 6 and upright(tmp_path / "a.png").shape[:2] == WIDE
+
+
+@pytest.mark.parametrize("key", ["XML:com.adobe.xmp", "Raw profile type exif"])
+def test_a_png_with_the_orientation_in_a_text(key, tmp_path):
+    exif = Image.Exif()
+    exif[274] = 8
+    profile = exif.tobytes()
+    texts = PngInfo()
+    if key.startswith("XML"):
+        texts.add_itxt(key, '<rdf:Description tiff:Orientation="8"/>', zip=True)
+    else:
+        texts.add_text(key, f"\nexif\n{len(profile):8d}\n{profile.hex()}", zip=True)
+    texts.add_text("Software", "of some kind")
+    path = tmp_path / "a.png"
+    with Image.open(photo(path)) as image:
+        image.copy().save(path, pnginfo=texts)
+    assert read_header(path).orientation == 8
+    np.testing.assert_array_equal(read_image(path, "upright"), upright(path))
+
+
+def test_the_pixels_of_a_png_without_an_orientation_are_not_decoded_for_its_header(tmp_path, monkeypatch):
+    texts = PngInfo()
+    texts.add_text("Software", "of some kind")
+    Image.new("RGB", WIDE).save(tmp_path / "a.png", pnginfo=texts)
+
+    def load(self):
+        raise AssertionError("decoded")
+
+    monkeypatch.setattr(PngImageFile, "load", load)
+    assert read_header(tmp_path / "a.png").size == WIDE
 
 
 def test_photos_without_annotations_are_shown_upright(tmp_path):

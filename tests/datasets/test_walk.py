@@ -168,6 +168,16 @@ def test_a_folder_that_cannot_be_read(root):
         ImageFolder(root, GEOMETRY)
 
 
+def test_hidden_files_are_not_counted_as_masks(cub):
+    from xaibench.datasets.cub import CUB
+
+    before = [piece.count for piece in CUB(cub, GEOMETRY).pieces()]
+    (mask, *_) = (cub / "segmentations").rglob("*.png")
+    photo(mask.with_name(f"._{mask.name}"))
+    photo(cub / "segmentations" / "__MACOSX" / mask.name)
+    assert [piece.count for piece in CUB(cub, GEOMETRY).pieces()] == before
+
+
 def clutter(root: Path) -> None:
     photo(root / "ape" / ".ipynb_checkpoints" / "a-checkpoint.png")
     for number in range(5):

@@ -10,11 +10,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 import xaibench
 from xaibench import registry
 from xaibench.datasets.base import Dataset
 from xaibench.datasets.open import open_dataset
+from xaibench.datasets.photos import Photos
 from xaibench.datasets.wrapped import Wrapped
 from xaibench.errors import XaibenchError
 from xaibench.masks.dataset import with_masks
@@ -121,6 +123,33 @@ def test_a_data_set_that_knows_nothing_has_the_masks_alone(photos, home, tmp_pat
     for call_protocol in (wrapped.load, wrapped.digest):
         with pytest.raises(XaibenchError, match=r"masks of another image than ape/0\.png; make them again"):
             call_protocol("ape/0.png")
+
+
+def test_masks_of_a_photo_that_was_shown_raw_are_made_again(photos, home, tmp_path, monkeypatch):
+    """Earlier versions showed every photo as it is stored."""
+    exif = Image.Exif()
+    exif[274] = 3
+    pixels = np.zeros((70, 90, 3), np.uint8)
+    pixels[:40, :50] = 255
+    Image.fromarray(pixels).save(photos / "ape" / "0.png", exif=exif)
+    words = {"dataset": "imagefolder", "data_root": photos, "out": tmp_path / "m", "quiet": True}
+    with monkeypatch.context() as before:
+        before.setattr(Photos, "unannotated", "raw")
+        old = Masks(make_masks("slic", **words).path).load("ape/0.png")
+    card = registry.card("dataset", "imagefolder")
+    wrapped = with_masks(card, open_dataset(card, photos, {}), tmp_path / "m")
+    with pytest.raises(XaibenchError, match=r"masks of another image than ape/0\.png; make them again"):
+        wrapped.load("ape/0.png")
+    assert make_masks("slic", **words).computed == 1
+    again = with_masks(card, open_dataset(card, photos, {}), tmp_path / "m")
+    assert again.load("ape/0.png").digest == again.digest("ape/0.png")
+    assert not np.array_equal(again.annotate("ape/0.png").objects["slic"], old)
+
+
+def test_hidden_files_beside_masks_are_not_read(slic):
+    path = slic(4).path
+    (path / "._000000.parquet").write_bytes(b"as macOS leaves them on other file systems")
+    assert len(Masks(path).entries) == 4 and slic(8).computed == 4
 
 
 def test_the_wrapper_is_the_data_set_in_everything_else(slic):

@@ -6,9 +6,11 @@ Tag 274 of EXIF has eight values: 1 is upright; 2, 4, 5 and 7 mirror; 5 to 8 swa
 from __future__ import annotations
 
 import io
+import struct
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from PIL import Image
 
@@ -27,7 +29,7 @@ TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 BACK = {6: 8, 8: 6}  # all others undo themselves
-PNG_MARKS = (b"eXIf", b"Raw profile type", b"adobe.xmp")  # chunks in which a PNG may hold an orientation
+PNG_TEXTS = (b"Raw profile type", b"XML:com.adobe.xmp")  # how texts of a PNG begin that may hold an orientation
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ def read_header(path: Path, data: bytes | None = None) -> Header:
     """
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(path if data is None else io.BytesIO(data)) as image:
-            orientation = _orientation(image, path, data)
+            orientation = _orientation(image)
             turned = image.format == "TIFF"
             if turned and orientation != 1:
                 image.load()  # versions of Pillow differ in whether the size before that is turned
@@ -72,13 +74,27 @@ def turned(image: Image.Image, turn: int) -> Image.Image:
     return image if turn == 1 else image.transpose(TURNS[turn])
 
 
-def _orientation(image: Image.Image, path: Path, data: bytes | None) -> int:
+def _orientation(image: Image.Image) -> int:
     try:
-        if image.format == "PNG":  # Pillow decodes all of a PNG to look for EXIF, which hardly any has
-            content = path.read_bytes() if data is None else data
-            if not any(mark in content for mark in PNG_MARKS):
-                return 1
+        if image.format == "PNG" and not _png_has_exif(image.fp):
+            return 1  # Pillow would decode all of it to find that out
         value = image.getexif().get(TAG, 1)
         return int(value) if value in TURNS else 1
     except Exception:  # damaged EXIF, of which Pillow raises many kinds
         return 1
+
+
+def _png_has_exif(file: IO[bytes]) -> bool:
+    """Whether a chunk of a PNG, which may follow its pixels, can hold an orientation; the file's position is kept."""
+    position = file.tell()
+    file.seek(8)
+    try:
+        while len(head := file.read(8)) == 8:
+            length, kind = struct.unpack(">I4s", head)
+            text = file.read(min(length, 20)) if kind in (b"tEXt", b"zTXt", b"iTXt") else b""
+            if kind == b"eXIf" or text.startswith(PNG_TEXTS):
+                return True
+            file.seek(length - len(text) + 4, 1)
+        return False
+    finally:
+        file.seek(position)
