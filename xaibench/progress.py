@@ -7,12 +7,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from xaibench.printing import clean, print_line
+
 LINE_SECONDS = 20.0
-
-
-def say(text: str) -> None:
-    """Prints one line for the user on standard error."""
-    print(f"xaibench: {' '.join(text.split())}", file=sys.stderr, flush=True)
 
 
 class Bar:
@@ -27,7 +24,7 @@ class _TerminalBar(Bar):
         self._progress, self._task = progress, task
 
     def advance(self, amount: int = 1, note: str = "") -> None:
-        self._progress.update(self._task, advance=amount, note=note)
+        self._progress.update(self._task, advance=amount, note=clean(note))
 
 
 class _LineBar(Bar):
@@ -46,7 +43,7 @@ class _LineBar(Bar):
         left = f", {_clock(spent / self._done * (self._total - self._done))} left" if known else ""
         of_total = f"/{self._total}" if self._total else ""
         line = f"{self._title}: {self._done}{of_total}, {_clock(spent)} spent{left}"
-        print(f"{line}{'; ' + note if note else ''}", file=sys.stderr, flush=True)
+        print_line(f"{line}{'; ' + note if note else ''}")
 
 
 def _clock(seconds: float) -> str:
@@ -73,8 +70,9 @@ def bar(title: str, total: int, quiet: bool = False) -> Iterator[Bar]:
         )
 
         columns = (
-            TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(), TimeElapsedColumn(),
-            TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[note]}"),
+            TextColumn("{task.description}", markup=False), BarColumn(bar_width=24), MofNCompleteColumn(),
+            TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}", markup=False),
         )  # fmt: skip
         with Progress(*columns, console=Console(stderr=True)) as progress:
-            yield _TerminalBar(progress, progress.add_task(title, total=total or None, note=""))
+            yield _TerminalBar(progress, progress.add_task(clean(title), total=total or None, note=""))

@@ -148,3 +148,16 @@ def test_the_verbs_import_nothing_heavy():
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True,
                             cwd=Path(__file__).parents[2])  # fmt: skip
     assert result.stdout.strip() == "[]"
+
+
+EVIL = "\x1b]0;title\x07\x1b[31mred\x9b2J\u202e"
+
+
+@pytest.mark.parametrize("words", [("status",), ("leaderboard", "idsds"), ("leaderboard", "idsds", "--format", "csv")])
+def test_a_foreign_folder_drives_no_terminal(kit, store, command, words):
+    record = kit.record(store, [kit.cell(EVIL), kit.cell("x")], [{"a": 0.1}, {}], ["a"])
+    record.command, record.skipped = f"xaibench {EVIL}", {EVIL: EVIL}
+    record.save(store)
+    status, out, error = command(*words, "--out", store.root)
+    assert status == 0 and "red" in out and "\n" in out
+    assert all(character.isprintable() or character == "\n" for character in out + error)

@@ -8,6 +8,7 @@ import sys
 
 from xaibench.cli.ending import heard
 from xaibench.errors import XaibenchError
+from xaibench.printing import say
 
 MISTAKE, INTERRUPTED = 2, 130
 # What a disk, a permission or a limit of the machine is to blame for, wherever it comes up.
@@ -86,7 +87,7 @@ def _obstacle(error: BaseException) -> str | None:
 
 
 def _say(text: str) -> None:
-    print(f"xaibench: {' '.join(text.splitlines())}", file=sys.stderr)
+    say(text)
 
 
 def _silence(stream) -> None:

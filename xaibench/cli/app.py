@@ -10,6 +10,7 @@ import typer
 
 from xaibench._version import __version__
 from xaibench.cli.group import Commands
+from xaibench.cli.output import echo
 
 VERBS = {
     "run": "Evaluate attribution methods on a model, and rank them.",
@@ -87,7 +88,7 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"xaibench {__version__}")
+        echo(f"xaibench {__version__}")
         raise typer.Exit
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from xaibench.datasets.walk import skipped_lines
+from xaibench.printing import clean
 from xaibench.report.table import Column, Table
-from xaibench.report.text import clean, count, json_text
+from xaibench.report.text import count, json_text
 
 if TYPE_CHECKING:
     from xaibench.datasets.check import Check

@@ -11,6 +11,7 @@ import typer
 
 from xaibench.cli.config_options import ConfigFile, PrintConfig, command_of, merged, option
 from xaibench.cli.leaderboard import Format
+from xaibench.cli.output import echo
 from xaibench.comparison.config import ComparisonConfig
 from xaibench.errors import XaibenchError
 
@@ -47,20 +48,20 @@ def _compare(given: dict[str, Any], config: Path | None, print_config: bool, for
         raise XaibenchError("no comparison is named; `xaibench ls comparisons` lists them")
     request = ComparisonConfig.parse(fields, f"--config {config}" if config else "")
     if print_config:
-        typer.echo(request.to_toml(), nl=False)
+        echo(request.to_toml(), nl=False)
         return
     from xaibench.comparison.run import run_comparison
+    from xaibench.printing import clean
     from xaibench.report.pages import page_of
-    from xaibench.report.text import clean
 
     studies = []
-    report = lambda step: None if quiet else typer.echo(step, err=True)  # noqa: E731
+    report = lambda step: None if quiet else echo(step, err=True)  # noqa: E731
     for study in run_comparison(request, quiet, report):
         studies.append(study)
         if format_ is Format.table:
-            typer.echo(page_of(study).to_text(_width(), colour=sys.stdout.isatty()) + "\n")
+            echo(page_of(study).to_text(_width(), colour=sys.stdout.isatty()) + "\n", coloured=True)
         for note in study.notes:
-            typer.echo(clean(note), err=format_ is not Format.table)
+            echo(clean(note), err=format_ is not Format.table)
         _draw(study, request.out / "figures", format_)
     _print_all(studies, format_)
 
@@ -88,16 +89,16 @@ def _print_all(studies: list[Study], format_: Format) -> None:
     together = [page_of(overview(studies))] if len(studies) > 1 else []
     if format_ is Format.json:
         found = [page.to_json().rstrip("\n") for page in pages]
-        typer.echo(found[0] if len(found) == 1 else f"[{', '.join(found)}]")
+        echo(found[0] if len(found) == 1 else f"[{', '.join(found)}]")
     elif format_ is Format.csv:
         texts = [page.to_csv().rstrip("\n") for page in pages]
-        typer.echo("\n".join([texts[0], *(text.partition("\n")[2] for text in texts[1:])]))
+        echo("\n".join([texts[0], *(text.partition("\n")[2] for text in texts[1:])]))
     elif format_ is Format.md:
-        typer.echo("\n".join(page.to_markdown() for page in [*together, *pages]).rstrip("\n"))
+        echo("\n".join(page.to_markdown() for page in [*together, *pages]).rstrip("\n"))
     elif format_ is Format.html:
-        typer.echo("\n".join(page.to_html() for page in [*together, *pages]).rstrip("\n"))
+        echo("\n".join(page.to_html() for page in [*together, *pages]).rstrip("\n"))
     elif together:
-        typer.echo("\n" + together[0].to_text(_width(), colour=sys.stdout.isatty()))
+        echo("\n" + together[0].to_text(_width(), colour=sys.stdout.isatty()), coloured=True)
 
 
 def _draw(study: Study, folder: Path, format_: Format) -> None:
@@ -105,13 +106,13 @@ def _draw(study: Study, folder: Path, format_: Format) -> None:
     import re
 
     from xaibench.files import make_folder
+    from xaibench.printing import clean
     from xaibench.report.study_figure import study_figures
-    from xaibench.report.text import clean
 
     make_folder(folder)
     label = re.sub("[^a-zA-Z0-9]+", "-", study.protocol_label)
     for path in study_figures(study, folder / f"compare-{study.card.name}-{label}"):
-        typer.echo(f"figure: {clean(path)}", err=format_ is not Format.table)
+        echo(f"figure: {clean(path)}", err=format_ is not Format.table)
 
 
 def _width() -> int | None:

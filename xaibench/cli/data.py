@@ -12,6 +12,7 @@ import typer
 
 from xaibench.cli import arguments
 from xaibench.cli.group import Commands
+from xaibench.cli.output import echo
 
 if TYPE_CHECKING:
     from xaibench.cards import DatasetCard
@@ -70,9 +71,9 @@ def check(
     from xaibench.cli.check_text import check_csv, check_json, check_text, problem_lines
     from xaibench.datasets.check import check_dataset
     from xaibench.plugins import add
+    from xaibench.printing import clean
     from xaibench.progress import bar
     from xaibench.report.contact_sheet import dataset_sheet, sheet_path
-    from xaibench.report.text import clean
 
     add(plugin or (), cards or ())
     card, path = registry.card("dataset", name), sheet_path(out or Path(f"{name}.png"))
@@ -81,14 +82,15 @@ def check(
         found = check_dataset(data, card.geometry.crop, images if quick else None, progress)
     if format_ is Format.table:
         terminal = sys.stdout.isatty()
-        typer.echo(check_text(found, shutil.get_terminal_size().columns if terminal else None, terminal) + "\n")
+        width = shutil.get_terminal_size().columns if terminal else None
+        echo(check_text(found, width, terminal) + "\n", coloured=True)
     else:
-        typer.echo({Format.csv: check_csv, Format.json: check_json}[format_](found).rstrip("\n"))
+        echo({Format.csv: check_csv, Format.json: check_json}[format_](found).rstrip("\n"))
     aside = format_ is not Format.table
     for line in problem_lines(found):
-        typer.echo(line, err=aside)
+        echo(line, err=aside)
     drawn = dataset_sheet(data, name, images, path, found.broken)
-    typer.echo(f"contact sheet: {clean(drawn)}" if drawn else "no contact sheet: no image can be read", err=aside)
+    echo(f"contact sheet: {clean(drawn)}" if drawn else "no contact sheet: no image can be read", err=aside)
     if found.problems:
         raise typer.Exit(1)
 
@@ -104,5 +106,5 @@ def _opened(card: DatasetCard, root: Path | None, options: dict[str, Any], downl
         return open_dataset(card, root, options)
     except XaibenchError:
         if card.layout:
-            typer.echo(f"the layout of {card.name}:\n{arguments.indented(card.layout)}", err=True)
+            echo(f"the layout of {card.name}:\n{arguments.indented(card.layout)}", err=True)
         raise

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from xaibench.cli.config_options import command_of, option
+from xaibench.cli.output import echo
 from xaibench.errors import XaibenchError
 from xaibench.explanation.config import ExplainConfig
 
@@ -33,7 +34,7 @@ def explain(given: dict[str, Any], *, photos: list[str], quiet: bool) -> None:
     depends on the seed and the photo's file name alone, so the same command draws the same picture.
     """
     from xaibench.explanation.api import explain_config
-    from xaibench.report.text import clean
+    from xaibench.printing import clean
 
     if "model" not in given:
         raise XaibenchError("missing --model; see `xaibench explain --help`")
@@ -41,10 +42,10 @@ def explain(given: dict[str, Any], *, photos: list[str], quiet: bool) -> None:
     found = explain_config(ExplainConfig.parse(given | {"photos": photos, "out": path}), quiet)
     for seen in found:
         explained = "" if seen.target in seen.top else f"; explained: {seen.target}"
-        typer.echo(clean(f"{seen.image_id}: {', '.join(map(str, seen.top))}{explained}"))
+        echo(clean(f"{seen.image_id}: {', '.join(map(str, seen.top))}{explained}"))
     for name, reason in found[0].skipped.items():
-        typer.echo(f"skipped: {clean(name)} {clean(reason)}")
-    typer.echo(f"figure: {clean(path)}")
+        echo(f"skipped: {clean(name)} {clean(reason)}")
+    echo(f"figure: {clean(path)}")
     failed = {name: reason for seen in found for name, reason in seen.failed.items()}
     if failed:
         name, reason = next(iter(failed.items()))

@@ -10,6 +10,8 @@ from typing import Annotated
 
 import typer
 
+from xaibench.cli.output import echo
+
 EPILOG = """
 \b
 Examples:
@@ -89,9 +91,9 @@ def command(
     from xaibench.analysis.across_models import across_models
     from xaibench.analysis.leaderboard import open_leaderboard
     from xaibench.errors import XaibenchError
+    from xaibench.printing import clean
     from xaibench.report.pages import page_of
     from xaibench.report.style import figure_kind
-    from xaibench.report.text import clean
 
     if by and correlate:
         raise XaibenchError("--by and --correlate make different tables; give one of them")
@@ -116,19 +118,19 @@ def command(
     if format_ is Format.table:
         terminal = sys.stdout.isatty()
         width = shutil.get_terminal_size().columns if terminal else None
-        typer.echo(page.to_text(width, colour=terminal))
-        typer.echo()
+        echo(page.to_text(width, colour=terminal), coloured=True)
+        echo()
     else:
         write = {
             Format.md: page.to_markdown, Format.csv: page.to_csv, Format.json: page.to_json, Format.html: page.to_html,
         }[format_]  # fmt: skip
-        typer.echo(write().rstrip("\n"))
+        echo(write().rstrip("\n"))
     for note in found.notes:
-        typer.echo(clean(note), err=format_ is not Format.table)
+        echo(clean(note), err=format_ is not Format.table)
     if figure is not None:
         from xaibench.report.across_figure import across_figure
         from xaibench.report.board_figure import board_figure, breakdown_figure
 
         draw = {None: board_figure, By.model: across_figure}.get(by, breakdown_figure)
         drawn = draw(found, figure)
-        typer.echo(f"figure: {clean(drawn)}", err=format_ is not Format.table)
+        echo(f"figure: {clean(drawn)}", err=format_ is not Format.table)

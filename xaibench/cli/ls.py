@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from xaibench.cli.arguments import Cards, Plugins
+from xaibench.cli.output import echo
 from xaibench.kinds import PLURALS
 
 EPILOG = """
@@ -38,13 +39,13 @@ def command(
     single = kind.name
     names = registry.names(single, pattern)
     if not sys.stdout.isatty():
-        typer.echo("\n".join(names), nl=bool(names))
+        echo("\n".join(names), nl=bool(names))
         return
     width = max(map(len, names), default=0)
     for name in names:
         card = registry.card(single, name)
         mark = card.role if single == "method" and card.role != "method" else ""
         mark = card.category.replace("_", " ") if single == "protocol" else mark
-        typer.echo(f"{name:<{width}}  {card.title}" + (f"  [{mark}]" if mark else ""))
+        echo(f"{name:<{width}}  {card.title}" + (f"  [{mark}]" if mark else ""))
     if single == "model" and pattern == "*":
-        typer.echo("\nand any convolutional network or plain vision transformer of timm, as timm:NAME")
+        echo("\nand any convolutional network or plain vision transformer of timm, as timm:NAME")

@@ -8,6 +8,7 @@ import typer
 
 from xaibench.cli.config_options import command_of, option
 from xaibench.cli.group import Commands
+from xaibench.cli.output import echo
 from xaibench.errors import XaibenchError
 from xaibench.evaluation.config import RunConfig
 from xaibench.masks.config import MasksConfig
@@ -35,8 +36,8 @@ def make(given: dict[str, Any], *, quiet: bool) -> None:
     from xaibench.evaluation.resources import choose_device
     from xaibench.masks.make import make_masks_of
     from xaibench.masks.maker import Tools
+    from xaibench.printing import clean
     from xaibench.provenance import command_line
-    from xaibench.report.text import clean
 
     for name, flag in (("dataset", "--dataset"), ("maker", "--with")):
         if name not in given:
@@ -47,19 +48,19 @@ def make(given: dict[str, Any], *, quiet: bool) -> None:
     count = made.masks
     if made.few:
         there = f"{clean(config.dataset)} has {len(count)} images, not the {config.images} asked for"
-        typer.echo(f"warning: {there}", err=True)
+        echo(f"warning: {there}", err=True)
     none = f", {(count == 0).sum()} images without" if (count == 0).any() else ""
-    typer.echo(
+    echo(
         f"{len(count)} images: {count.mean():.1f} masks an image ({count.min()} to {count.max()}){none}; "
         f"{made.dropped} below min_area {made.header.settings['min_area']:g} dropped"
     )
-    typer.echo(f"{f'made {made.computed} now' if made.computed else 'nothing was missing'}; masks: {clean(made.path)}")
+    echo(f"{f'made {made.computed} now' if made.computed else 'nothing was missing'}; masks: {clean(made.path)}")
     use = RunConfig(
         protocols=("obey",), model="MODEL", dataset=config.dataset, data_root=config.data_root,
         dataset_options=config.dataset_options, image_size=config.image_size, masks=made.path,
         settings={"level": made.header.maker},
     )  # fmt: skip
-    typer.echo(f"use them:  {clean(use.to_command('run'))}")
+    echo(f"use them:  {clean(use.to_command('run'))}")
 
 
 QUIET = Annotated[bool, typer.Option("--quiet", help="No progress.")]

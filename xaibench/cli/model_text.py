@@ -13,7 +13,7 @@ from xaibench.models.dilate import sample_input
 from xaibench.models.open import build_model
 from xaibench.models.probe import look
 from xaibench.models.tokens import layout_of, transformer_in
-from xaibench.report.text import clean
+from xaibench.printing import clean
 
 CLASSES = 1000  # where a model does not fix their number
 KINDS = ("cam", "gradient", "perturbation", "attention", "intrinsic")

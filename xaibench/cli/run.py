@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from xaibench.cli.config_options import ConfigFile, PrintConfig, command_of, merged, option
+from xaibench.cli.output import echo
 from xaibench.errors import XaibenchError
 from xaibench.evaluation.config import RunConfig
 
@@ -80,7 +81,7 @@ def run(
             raise XaibenchError(f"missing {what}; see `xaibench run --help`")
     request = RunConfig.parse(fields)
     if print_config:
-        typer.echo(request.to_toml(), nl=False)
+        echo(request.to_toml(), nl=False)
         return
     from xaibench.cli.several import expand, run_each
     from xaibench.provenance import command_line
@@ -123,36 +124,36 @@ command = command_of(
 def report(results: Results) -> None:
     """Prints the boards of a run, draws them into its results folder, and lists what was skipped."""
     from xaibench.files import make_folder
+    from xaibench.printing import clean
     from xaibench.report.board_figure import board_figure
     from xaibench.report.pages import page_of
-    from xaibench.report.text import clean
 
     terminal = sys.stdout.isatty()
     width = shutil.get_terminal_size().columns if terminal else None
     manifest = results.manifest
     for protocol in results.boards:
         board = results.leaderboard(protocol)
-        typer.echo(page_of(board).to_text(width, colour=terminal) + "\n")
+        echo(page_of(board).to_text(width, colour=terminal) + "\n", coloured=True)
         for note in board.notes[1:]:
-            typer.echo(clean(note))
+            echo(clean(note))
         if board.table["mean"].notna().any():  # MOSU has no score where no image has two instances
             make_folder(results.path / "figures")
-            typer.echo(f"figure: {board_figure(board, results.path / 'figures' / f'{protocol}-{board.board}.png')}")
+            echo(f"figure: {board_figure(board, results.path / 'figures' / f'{protocol}-{board.board}.png')}")
     if manifest.training:
         metrics, images = manifest.training["metrics"], manifest.training["validation"].get("count")
         unseen = f"{images} unseen images" if images else "the validation images"
         measured = f"accuracy {metrics['accuracy']:.1%}" if "accuracy" in metrics else f"F1 {metrics['f1']:.3f}"
-        typer.echo(f"model: trained by xaibench, {measured} on {unseen}")
+        echo(f"model: trained by xaibench, {measured} on {unseen}")
     for name, reason in manifest.skipped.items():
-        typer.echo(f"skipped: {clean(name)} {clean(reason)}")
+        echo(f"skipped: {clean(name)} {clean(reason)}")
     for warning in manifest.warnings:
-        typer.echo(f"warning: {clean(warning)}", err=True)
+        echo(f"warning: {clean(warning)}", err=True)
     if manifest.status == "partial":
-        typer.echo(f"other parts of the images are missing: xaibench status --out {shlex.quote(str(results.path))}")
+        echo(f"other parts of the images are missing: xaibench status --out {shlex.quote(str(results.path))}")
     cost = f", {manifest.forward_equivalents:.0f} forward-equivalents an image" if manifest.forward_equivalents else ""
     work = (
         f"computed {results.computed} images in {manifest.seconds:.0f} s{cost}"
         if results.computed
         else "nothing was missing"
     )
-    typer.echo(f"{work}; results: {results.path}")
+    echo(f"{work}; results: {results.path}")

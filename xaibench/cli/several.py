@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
+from xaibench.cli.output import echo
 from xaibench.errors import XaibenchError
 
 if TYPE_CHECKING:
@@ -54,7 +53,7 @@ def run_each(
     failed: dict[str, str] = {}
     for number, model in enumerate(models, 1):
         if len(models) > 1:
-            typer.echo(f"{'' if number == 1 else chr(10)}model {number}/{len(models)}: {model}\n")
+            echo(f"{'' if number == 1 else chr(10)}model {number}/{len(models)}: {model}\n")
         try:
             report(run_config(request.model_copy(update={"model": model}), quiet=quiet, command=command))
         except XaibenchError as error:
@@ -62,9 +61,9 @@ def run_each(
                 report(error.results)
             if len(models) == 1:
                 raise
-            typer.echo(f"{model}: {error}", err=True)
+            echo(f"{model}: {error}", err=True)
             failed[model] = str(error)
     if failed:
         raise XaibenchError(f"{len(failed)} of {len(models)} models not done: {', '.join(failed)} (see above)")
     if len(models) > 1:
-        typer.echo(f"\ncompare them:  xaibench leaderboard {request.protocols[0]} --by model --out {request.out}")
+        echo(f"\ncompare them:  xaibench leaderboard {request.protocols[0]} --by model --out {request.out}")

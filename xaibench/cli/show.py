@@ -12,6 +12,7 @@ from xaibench.cli.arguments import Cards, Plugins
 from xaibench.cli.config_options import command_of, option
 from xaibench.cli.gallery_config import GalleryConfig
 from xaibench.cli.group import Commands
+from xaibench.cli.output import echo
 
 if TYPE_CHECKING:
     from xaibench.cards import Card
@@ -55,7 +56,7 @@ def model(
     card = model_card(name)
     text = model_text(card, image_size)
     _print(card)
-    typer.echo(f"\n{text}")
+    echo(f"\n{text}")
 
 
 @app.command("protocol", epilog="Example:  xaibench show protocol idsds")
@@ -120,11 +121,11 @@ def dataset(
     card = registry.card("dataset", name)
     _print(card)
     if card.needs_root and data_root is None:
-        typer.echo("\nno contact sheet: pass the folder with its images by --data-root")
+        echo("\nno contact sheet: pass the folder with its images by --data-root")
         return
     path = sheet_path(out or Path(f"{name}.png"))
     data = open_dataset(card, data_root, parse_options(dataset_option))
-    typer.echo(f"\ncontact sheet: {dataset_sheet(data, name, images, path)}")
+    echo(f"\ncontact sheet: {dataset_sheet(data, name, images, path)}")
 
 
 RUN_EPILOG = """
@@ -146,8 +147,8 @@ def show_run(given: dict[str, Any], *, quiet: bool) -> None:
     from xaibench.analysis.gallery import select
     from xaibench.cli.run_gallery import gallery_of
     from xaibench.evaluation.replay import Places, replay
+    from xaibench.printing import clean
     from xaibench.report.gallery import check_gallery, draw_gallery
-    from xaibench.report.text import clean
     from xaibench.results.store import Store
 
     config = GalleryConfig.parse(given)
@@ -165,11 +166,11 @@ def show_run(given: dict[str, Any], *, quiet: bool) -> None:
     places = Places(config.data_root, config.weights, config.plugins, config.cards)
     found = replay(store, board.run, shown.cells, digests, places, device=config.device, quiet=quiet)
     draw_gallery(gallery_of(shown, found), out, style=config.style)
-    typer.echo(clean(f"board {short_key(board, boards(store))}: {board.title}"))
+    echo(clean(f"board {short_key(board, boards(store))}: {board.title}"))
     for group, ids in shown.groups:
-        typer.echo(clean(f"{group}: {', '.join(ids)}"))
-    typer.echo(f"maps: {'as kept by the run' if found.kept else 'made again with the same weights and settings'}")
-    typer.echo(clean(f"figure: {out}"))
+        echo(clean(f"{group}: {', '.join(ids)}"))
+    echo(f"maps: {'as kept by the run' if found.kept else 'made again with the same weights and settings'}")
+    echo(clean(f"figure: {out}"))
 
 
 QUIET = Annotated[bool, typer.Option("--quiet", help="No progress.")]
@@ -181,7 +182,7 @@ def _print(card: Card) -> None:
     """A card as `field: value` lines, empty fields left out."""
     for field, value in card.model_dump(exclude_defaults=True).items():
         lines = isinstance(value, str) and "\n" in value
-        typer.echo(f"{field}:\n{arguments.indented(value)}" if lines else f"{field}: {_value(value)}")
+        echo(f"{field}:\n{arguments.indented(value)}" if lines else f"{field}: {_value(value)}")
 
 
 def _value(value: object) -> str:

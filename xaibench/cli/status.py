@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from xaibench.cli.output import echo
+
 if TYPE_CHECKING:
     from xaibench.analysis.boards import Board
     from xaibench.analysis.progress import Progress
@@ -32,21 +34,22 @@ def command(
     every = boards(store)
     runs = progress(store)
     for board in every:
-        typer.echo("\n".join(_board_lines(store, board, short_key(board, every))) + "\n")
+        echo("\n".join(_board_lines(store, board, short_key(board, every))) + "\n")
     if runs:
-        typer.echo("runs")
-        typer.echo("\n".join(_run_line(item) for item in runs) + "\n")
+        echo("runs")
+        echo("\n".join(_run_line(item) for item in runs) + "\n")
     commands = finish_commands(runs)
     if not commands:
-        typer.echo("nothing is missing" if runs else f"no runs in {out} yet")
+        echo("nothing is missing" if runs else f"no runs in {out} yet")
         return
-    typer.echo("to finish:")
+    echo("to finish:")
     for line in commands:
-        typer.echo(f"  {line}")
+        echo(f"  {line}")
 
 
 def _board_lines(store: Store, board: Board, key: str) -> list[str]:
-    from xaibench.report.text import clean, count
+    from xaibench.printing import clean
+    from xaibench.report.text import count
 
     images = set(board.image_list(store) or [])
     done = store.done(cell.key for cell in board.cells)

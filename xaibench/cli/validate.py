@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from xaibench.cli.output import echo
+
 EPILOG = """
 \b
 Examples:
@@ -19,12 +21,13 @@ def command(
     path: Annotated[Path, typer.Argument(help="The results folder; nothing in it is changed.", metavar="PATH")],
 ) -> None:
     """Check a results folder; print one problem a line and exit with 1 if there is any."""
-    from xaibench.report.text import clean, count
+    from xaibench.printing import clean
+    from xaibench.report.text import count
     from xaibench.results.validate import inspect
 
     found = inspect(path)
     for problem in found.problems:
-        typer.echo(clean(problem))
+        echo(clean(problem))
     if found.problems:
         raise typer.Exit(1)
-    typer.echo(f"{count(found.rows, 'row')} in {count(found.cells, 'cell')}: no problems")
+    echo(f"{count(found.rows, 'row')} in {count(found.cells, 'cell')}: no problems")

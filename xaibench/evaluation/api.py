@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from xaibench.configuration import documented
 from xaibench.errors import XaibenchError
 from xaibench.evaluation.config import RunConfig
-from xaibench.progress import say
+from xaibench.printing import say
 from xaibench.results.manifest import RunManifest
 
 if TYPE_CHECKING:

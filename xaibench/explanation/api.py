@@ -27,7 +27,8 @@ from xaibench.models.build import brings_weights
 from xaibench.models.dilate import sample_input
 from xaibench.models.open import model_card, open_model
 from xaibench.plugins import add
-from xaibench.progress import bar, say
+from xaibench.printing import say
+from xaibench.progress import bar
 from xaibench.surroundings import own_surroundings
 from xaibench.training.find import WeightsRequest, find_weights, missing_weights
 

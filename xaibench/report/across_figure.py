@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from xaibench.printing import clean
 from xaibench.report.inputs import AcrossModels
 from xaibench.report.style import INK, QUIET, SOFT, STYLE, WIDTH, figure_kind, save_figure
-from xaibench.report.text import UNRANKED_KINDS, clean, count, share
+from xaibench.report.text import UNRANKED_KINDS, count, share
 
 ROW = 0.2  # inches per method
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from xaibench.printing import clean
 from xaibench.report import columns
 from xaibench.report.inputs import AcrossModels
 from xaibench.report.page import Bullets, Page
 from xaibench.report.table import Column, Table
-from xaibench.report.text import clean, count
+from xaibench.report.text import count
 
 FIRST = 25  # pairs of model and method that a terminal shows
 

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from xaibench.errors import XaibenchError
+from xaibench.printing import clean
 from xaibench.report.inputs import Board, Breakdown
 from xaibench.report.style import ACCENT, INK, QUIET, SOFT, STYLE, WIDTH, figure_kind, save_figure, text_width
-from xaibench.report.text import UNRANKED_KINDS, clean, count, direction, share
+from xaibench.report.text import UNRANKED_KINDS, count, direction, share
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,11 +6,12 @@ from typing import Any
 
 import pandas as pd
 
+from xaibench.printing import clean
 from xaibench.report import columns
 from xaibench.report.inputs import Board, Breakdown, Correlation
 from xaibench.report.page import Page
 from xaibench.report.table import Table
-from xaibench.report.text import UNRANKED_KINDS, clean, count, direction, share
+from xaibench.report.text import UNRANKED_KINDS, count, direction, share
 
 
 def leaderboard_page(board: Board) -> Page:

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from xaibench.printing import clean
 from xaibench.report.table import Table, html_list
-from xaibench.report.text import clean, fill, html_text, json_text, markdown
+from xaibench.report.text import fill, html_text, json_text, markdown
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from xaibench.printing import clean
 from xaibench.report.inputs import Study
 from xaibench.report.style import ACCENT, INK, QUIET, SOFT, STYLE, WIDTH, save_figure
-from xaibench.report.text import UNRANKED_KINDS, clean, count
+from xaibench.report.text import UNRANKED_KINDS, count
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

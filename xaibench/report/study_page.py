@@ -7,11 +7,12 @@ from typing import Any
 
 import pandas as pd
 
+from xaibench.printing import clean
 from xaibench.report import columns
 from xaibench.report.inputs import Pair, Study
 from xaibench.report.page import Block, Bullets, Heading, Page
 from xaibench.report.table import Column, Table
-from xaibench.report.text import UNRANKED_KINDS, clean, count
+from xaibench.report.text import UNRANKED_KINDS, count
 
 
 def study_page(study: Study) -> Page:

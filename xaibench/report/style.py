@@ -13,7 +13,7 @@ import numpy as np
 
 from xaibench.errors import XaibenchError
 from xaibench.files import write_atomic
-from xaibench.report.text import clean
+from xaibench.printing import clean
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,8 +8,9 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from xaibench.printing import clean
 from xaibench.report.terminal import terminal_table
-from xaibench.report.text import clean, fill, format_value, html_text, json_text, markdown, without_missing
+from xaibench.report.text import csv_value, fill, format_value, html_text, json_text, markdown, without_missing
 
 Output = Literal["text", "markdown", "csv", "json", "html"]
 EVERYWHERE: frozenset[Output] = frozenset({"text", "markdown", "csv", "json", "html"})
@@ -103,10 +104,11 @@ class Table:
         return "\n\n".join(filter(None, ["\n".join(lines), markdown(self.caption), notes]))
 
     def to_csv(self) -> str:
-        """The rows with full precision, empty where there is no value."""
+        """The rows with full precision, empty where there is no value; texts as `csv_value`."""
         columns, rows = self.shown("csv")
         computed = {column.name: [row[column.name] for row in rows] for column in columns if column.value}
         table = self.rows.assign(**computed)[[column.name for column in columns]]
+        table = table.apply(lambda column: column.map(csv_value))
         return table.to_csv(index=False, lineterminator="\n")
 
     def records(self) -> list[dict[str, Any]]:

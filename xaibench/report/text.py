@@ -11,16 +11,12 @@ from typing import Any
 import pandas as pd
 
 from xaibench.files import plain
+from xaibench.printing import clean
 from xaibench.report.inputs import Board
 
 MARKDOWN = str.maketrans({character: f"\\{character}" for character in "\\`*_[]<>|~&$"})
 UNRANKED_KINDS = ("control", "oracle")
 """Kinds of methods that no board ranks: they are dim in a terminal and grey in figures."""
-
-
-def clean(text: Any) -> str:
-    """Text on one line without control characters, so that a name cannot drive the terminal."""
-    return "".join(character if character.isprintable() else "?" for character in str(text))
 
 
 def markdown(text: Any) -> str:
@@ -31,6 +27,14 @@ def markdown(text: Any) -> str:
 def html_text(text: Any) -> str:
     """Text in which no character means anything to HTML, inside an element or a quoted attribute."""
     return html.escape(clean(text), quote=True)
+
+
+def csv_value(value: Any) -> Any:
+    """The value of a cell of CSV: text is clean, and an apostrophe goes before a first character by which a spreadsheet
+    takes it for a formula."""
+    if not isinstance(value, str):
+        return value
+    return f"'{clean(value)}" if value[:1] in tuple("=+-@\t\r") else clean(value)
 
 
 def count(number: int, thing: str) -> str:

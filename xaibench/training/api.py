@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,7 @@ from xaibench.models.build import brings_weights, build_network, own_state
 from xaibench.models.open import build_model, encoding_of, model_card
 from xaibench.models.state import file_digest
 from xaibench.models.trained import folder_of
-from xaibench.progress import say
+from xaibench.printing import print_line, say
 from xaibench.training.classifier import Classification
 from xaibench.training.config import TrainingConfig
 from xaibench.training.find import WeightsRequest, find_weights, missing_weights
@@ -165,7 +164,7 @@ class Training:
         fresh = load_start(model, self.start, self.model, head if transfer else None, classes, self.dataset.name)
         if first_process():
             if fresh and not quiet:
-                print(f"new head: {', '.join(fresh)}", file=sys.stderr, flush=True)
+                print_line(f"new head: {', '.join(fresh)}")
             for remark in model.remarks:
                 say(remark)
         return fresh

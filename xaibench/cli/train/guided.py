@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-import typer
-
+from xaibench.cli.output import echo
 from xaibench.cli.train.run import model_and_data, resources_of
+from xaibench.printing import say
 from xaibench.training.config import TrainingConfig
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def run(config: TrainingConfig, quiet: bool) -> None:
 
     def report(line: str) -> None:
         if first_process() and not quiet:
-            print(line, file=sys.stderr, flush=True)
+            say(line)
 
     resources = resources_of(config, quiet)
     outcome = search.guide(Subject(config), config.options.search(), resources, report)
@@ -48,22 +48,22 @@ def _print(config: TrainingConfig, outcome: Outcome) -> None:
     first, folder = outcome.runs[0], outcome.folder
     task = first.trainings[0].task
     title = f"{first.trainings[0].title}, {task.loss} at {task.stage}"
-    typer.echo(f"{title}: the baseline and the Pareto front, * is chosen\n")
-    typer.echo(front_table(first, outcome.score, None, sys.stdout.isatty()))
+    echo(f"{title}: the baseline and the Pareto front, * is chosen\n")
+    echo(front_table(first, outcome.score, None, sys.stdout.isatty()), coloured=True)
     if table := group_table(outcome, None, sys.stdout.isatty()):
-        typer.echo(f"\n{table}")
+        echo(f"\n{table}")
     for sentence in no_positive_note(first):
-        typer.echo(f"\n{sentence}")
+        echo(f"\n{sentence}")
     buffer = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(epoch_rows(outcome)), buffer)
     write_atomic(folder / "epochs.parquet", buffer.getvalue())
-    typer.echo(f"\nmetrics of every epoch: {folder / 'epochs.parquet'}")
-    typer.echo(f"figure: {front_figure(first, outcome.score, title, folder / 'front.png')}")
+    echo(f"\nmetrics of every epoch: {folder / 'epochs.parquet'}")
+    echo(f"figure: {front_figure(first, outcome.score, title, folder / 'front.png')}")
     if outcome.weights is None:
         raise XaibenchError(
             f"no epoch keeps the baseline's {outcome.score} to 5 points, so no weights are exported; "
             "choose smaller --lambda, or --choose score"
         )
-    typer.echo(f"weights: {outcome.weights}")
+    echo(f"weights: {outcome.weights}")
     method = {"intgrad": "ixg"}.get(task.attribution, task.attribution)  # the same, for such networks
-    typer.echo(f"judge it:  xaibench run epg {model_and_data(config, outcome.weights)} --methods {method}")
+    echo(f"judge it:  xaibench run epg {model_and_data(config, outcome.weights)} --methods {method}")

@@ -11,6 +11,7 @@ import typer
 
 from xaibench.cli.config_options import ConfigFile, PrintConfig, merged, option, options_of, parsed
 from xaibench.cli.group import Commands
+from xaibench.cli.output import echo
 from xaibench.errors import XaibenchError
 from xaibench.training.config import TrainingConfig
 from xaibench.training.tasks import TASKS
@@ -38,7 +39,7 @@ def verb(task: str, run: Callable[[TrainingConfig, bool], None], doc: str, epilo
     def command(config: Path | None, print_config: bool, quiet: bool, **values: Any) -> None:
         request = request_of(task, config, values)
         if print_config:
-            typer.echo(request.to_toml(), nl=False)
+            echo(request.to_toml(), nl=False)
         else:
             run(request, quiet)
 

@@ -6,8 +6,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
+from xaibench.cli.output import echo
 from xaibench.training.config import TrainingConfig
 
 if TYPE_CHECKING:
@@ -31,15 +30,15 @@ def run(config: TrainingConfig, quiet: bool) -> None:
     if config.name is not None:
         check_name(config.name, training.path)  # before hours are spent
     if config.task == "lico" and first_process():
-        typer.echo(f"text encoder: {training.task.text.description}")
+        echo(f"text encoder: {training.task.text.description}")
     path = training.run(resources=resources)
     if not first_process():
         return
-    typer.echo(f"{_outcome(path)}; weights: {path}")
+    echo(f"{_outcome(path)}; weights: {path}")
     if config.name is not None:
-        typer.echo(f"model {config.name}: {name_training(config.name, training)}")
+        echo(f"model {config.name}: {name_training(config.name, training)}")
     protocol, settings = _evaluated_by(training)
-    typer.echo(f"judge it:  xaibench run {protocol} {model_and_data(config, path)}{settings}")
+    echo(f"judge it:  xaibench run {protocol} {model_and_data(config, path)}{settings}")
 
 
 def resources_of(config: TrainingConfig, quiet: bool) -> TrainingResources:

@@ -1,0 +1,26 @@
+"""What is printed is cleaned here: names, messages and commands come from files, plug-ins and folders of others."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+
+def clean(text: Any) -> str:
+    """Text on one line without control characters, so that a name cannot drive the terminal; `?` is in their place."""
+    return "".join(character if character.isprintable() else "?" for character in str(text))
+
+
+def clean_lines(text: Any) -> str:
+    """Text of several lines, each cleaned; tabs become spaces."""
+    return "\n".join(clean(line.replace("\t", " ").removesuffix("\r")) for line in str(text).split("\n"))
+
+
+def say(text: Any) -> None:
+    """Prints one line for the user on standard error, at once, that begins with `xaibench: `."""
+    print_line(f"xaibench: {text}")
+
+
+def print_line(text: Any) -> None:
+    """Prints one line on standard error, at once."""
+    print(clean(" ".join(str(text).split())), file=sys.stderr, flush=True)
