@@ -7,6 +7,7 @@ import errno
 import json
 import math
 import os
+import re
 import stat
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,17 @@ def write_json(path: Path, value: Any) -> None:
     """Write `value` (see `plain`) as indented JSON, atomically."""
     text = json.dumps(plain(value), indent=1, ensure_ascii=False, allow_nan=False)
     write_atomic(path, (text + "\n").encode())
+
+
+def file_name(text: str) -> str:
+    """A name of others as (a part of) the name of a file: letters and digits of ASCII, `-`, `_` and single dots stay,
+    all else becomes `-`, at most 100 characters.
+
+    >>> file_name("x/../../NAME (a b)")
+    'x-NAME-a-b'
+    """
+    plain_name = re.sub(r"-{2,}", "-", re.sub(r"[^A-Za-z0-9_.]|\.{2,}", "-", text))
+    return plain_name[:100].strip("-.") or "unnamed"
 
 
 def read_json(path: Path, limit: int = 16 << 20) -> Any:

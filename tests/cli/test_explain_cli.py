@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
 from xaibench.cli import main
+from xaibench.results.cells import Cell
 
 pytestmark = pytest.mark.process  # whole runs or large networks: not in the fast tier
 
@@ -116,6 +119,39 @@ def test_show_run_draws_kept_maps_and_makes_others_again(command, run, tmp_path)
     with Image.open(figure) as now:
         assert now.size[0] == 1360
     assert len(before) > 10_000
+
+
+def renamed(results: Path, name: str) -> None:
+    """Gives the protocol of a results folder another name everywhere, with the keys that this makes."""
+    keys = {}
+    for path in (results / "cells").glob("*.json"):
+        content = json.loads(path.read_text())
+        content["context"]["protocol"]["name"] = name
+        cell = Cell(content["context"], content["method"])
+        keys |= {content["key"]: cell.key, content["board"]: cell.board}
+        path.unlink()
+        path.with_name(f"{cell.key}.json").write_text(json.dumps(content | {"key": cell.key, "board": cell.board}))
+        (results / "maps" / path.stem).rename(results / "maps" / cell.key)
+    for path in (results / "rows").glob("*.parquet"):
+        rows = pq.read_table(path)
+        pq.write_table(
+            rows.set_column(0, rows.schema.field("cell"), [[keys[key] for key in rows["cell"].to_pylist()]]), path
+        )
+    for path in (results / "runs").glob("*.json"):
+        text = path.read_text()
+        for old, new in keys.items():
+            text = text.replace(old, new)
+        path.write_text(text)
+
+
+def test_a_foreign_name_becomes_no_path(command, run, tmp_path):
+    assert command(*RUN, "--keep-maps")[0] == 0
+    renamed(tmp_path / "results", "x/../../../../NAME")
+    inside = set(tmp_path.parent.rglob("*"))
+    status, _, err = command("show", "run", "results", "--quiet")
+    assert status == 0, err
+    (drawn,) = {path for path in tmp_path.parent.rglob("*") if path.is_file()} - inside
+    assert drawn.parent == tmp_path / "results" / "figures" and drawn.name.startswith("gallery-x-NAME-")
 
 
 def test_show_run_options_and_mistakes(command, run, tmp_path):

@@ -103,15 +103,12 @@ def _print_all(studies: list[Study], format_: Format) -> None:
 
 def _draw(study: Study, folder: Path, format_: Format) -> None:
     """Draws the figures of a comparison and prints their paths."""
-    import re
-
-    from xaibench.files import make_folder
+    from xaibench.files import file_name, make_folder
     from xaibench.printing import clean
     from xaibench.report.study_figure import study_figures
 
     make_folder(folder)
-    label = re.sub("[^a-zA-Z0-9]+", "-", study.protocol_label)
-    for path in study_figures(study, folder / f"compare-{study.card.name}-{label}"):
+    for path in study_figures(study, folder / file_name(f"compare-{study.card.name}-{study.protocol_label}")):
         echo(f"figure: {clean(path)}", err=format_ is not Format.table)
 
 

@@ -123,7 +123,7 @@ command = command_of(
 
 def report(results: Results) -> None:
     """Prints the boards of a run, draws them into its results folder, and lists what was skipped."""
-    from xaibench.files import make_folder
+    from xaibench.files import file_name, make_folder
     from xaibench.printing import clean
     from xaibench.report.board_figure import board_figure
     from xaibench.report.pages import page_of
@@ -138,7 +138,9 @@ def report(results: Results) -> None:
             echo(clean(note))
         if board.table["mean"].notna().any():  # MOSU has no score where no image has two instances
             make_folder(results.path / "figures")
-            echo(f"figure: {board_figure(board, results.path / 'figures' / f'{protocol}-{board.board}.png')}")
+            echo(
+                f"figure: {board_figure(board, results.path / 'figures' / f'{file_name(protocol)}-{board.board}.png')}"
+            )
     if manifest.training:
         metrics, images = manifest.training["metrics"], manifest.training["validation"].get("count")
         unseen = f"{images} unseen images" if images else "the validation images"

@@ -147,6 +147,7 @@ def show_run(given: dict[str, Any], *, quiet: bool) -> None:
     from xaibench.analysis.gallery import select
     from xaibench.cli.run_gallery import gallery_of
     from xaibench.evaluation.replay import Places, replay
+    from xaibench.files import file_name
     from xaibench.printing import clean
     from xaibench.report.gallery import check_gallery, draw_gallery
     from xaibench.results.store import Store
@@ -159,7 +160,7 @@ def show_run(given: dict[str, Any], *, quiet: bool) -> None:
     )  # fmt: skip
     board, out = shown.board, config.out
     if out is None:
-        out = config.path / "figures" / f"gallery-{board.context['protocol']['name']}-{board.key}.png"
+        out = config.path / "figures" / f"gallery-{file_name(board.context['protocol']['name'])}-{board.key}.png"
         out.parent.mkdir(exist_ok=True)
     check_gallery(out, len(shown.cells), config.style)
     digests = dict(zip(shown.rows["image_id"], shown.rows["image_digest"], strict=True))
