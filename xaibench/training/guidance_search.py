@@ -26,11 +26,11 @@ from xaibench.training.guidance.guided import Guided
 from xaibench.training.guidance.kept import kept_epochs
 from xaibench.training.guidance.pareto import POINTS_LOST, front, representative
 from xaibench.training.guidance.request import Search
-from xaibench.training.loop import TIMES
 from xaibench.training.named import check_name, name_training
 from xaibench.training.processes import first_process
 from xaibench.training.resources import TrainingResources
 from xaibench.training.subject import Report, Subject, report_nothing
+from xaibench.training.times import without_times
 from xaibench.training.weights_evaluator import WeightsEvaluator
 
 
@@ -162,7 +162,7 @@ def _points(training: Training) -> list[Point]:
 def _export(run: Run, exported: Training, evaluator: WeightsEvaluator) -> None:
     """Writes the chosen weights of a run, with a header that says what they are, and the request beside them."""
     point = run.points[run.chosen]
-    metrics = {name: value for name, value in point.row.items() if name not in TIMES}
+    metrics = without_times(point.row)
     chosen = {
         "seed": run.seed, "subset": run.subset, "lambda": point.weight, "epoch": point.epoch,
         "points_lost": POINTS_LOST, "test": point.test, "baseline": run.baseline.row,

@@ -31,9 +31,7 @@ from xaibench.training.recipe import Recipe
 from xaibench.training.resources import TrainingResources
 from xaibench.training.steps import Means, check_finite, ids_in, make_optimizer, validate_terms
 from xaibench.training.task import Objective
-
-TIMES = ("seconds", "train_seconds")
-"""Of an epoch, and of it without evaluation: metrics that differ from one machine to the next."""
+from xaibench.training.times import TIMES
 
 
 @dataclass(frozen=True)

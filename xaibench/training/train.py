@@ -12,10 +12,11 @@ from torch import nn
 from xaibench.models.base import Model
 from xaibench.models.state import save_state
 from xaibench.training.head import HeadStage
-from xaibench.training.loop import TIMES, Trained, fit
+from xaibench.training.loop import Trained, fit
 from xaibench.training.recipe import Recipe
 from xaibench.training.resources import TrainingResources
 from xaibench.training.task import Split, Task
+from xaibench.training.times import without_times
 
 
 @dataclass(frozen=True)
@@ -47,14 +48,12 @@ def train(model: Model, split: Split, job: TrainingJob, resources: TrainingResou
 
     def keep(net: nn.Module, trained: Trained) -> None:
         chosen = {} if objective.monitor == "accuracy" else {"monitor": objective.monitor}
-        save_state(model.net, path, job.key_fields | {"metrics": _kept(trained)} | chosen)
+        save_state(
+            model.net, path, job.key_fields | {"metrics": without_times(trained.history[trained.epoch - 1])} | chosen
+        )
 
     fit(
         objective, job.recipe, job.folder, title=f"training {job.title}", seed=job.seed, resources=resources, keep=keep,
         before_epoch=stage,
     )  # fmt: skip
     return path
-
-
-def _kept(trained: Trained) -> dict[str, float]:
-    return {k: v for k, v in trained.history[trained.epoch - 1].items() if k not in TIMES}

@@ -11,6 +11,7 @@ from torch import nn
 
 from xaibench.models.state import read_header, save_state
 from xaibench.training.guidance.pareto import front
+from xaibench.training.times import without_times
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,8 @@ def keep_epoch(folder: Path, net: nn.Module, row: dict[str, float], metrics: Seq
     """Keeps the weights of an epoch that is on the front of these metrics, and deletes those that it dominates.
 
     row has the number of the `epoch`, from 1. Weights of this epoch or a later one are of a training that was killed
-    before its checkpoint, and go. Raises XaibenchError where nothing can be written.
+    before its checkpoint, and go. Seconds are left out of the file, so that equal trainings have equal ones. Raises
+    XaibenchError where nothing can be written.
     """
     known = kept_epochs(folder)
     before = [kept for kept in known if kept.row["epoch"] < row["epoch"]]
@@ -46,4 +48,4 @@ def keep_epoch(folder: Path, net: nn.Module, row: dict[str, float], metrics: Seq
             kept.path.unlink(missing_ok=True)
             kept.path.with_suffix(".test.json").unlink(missing_ok=True)
     if len(before) in chosen:
-        save_state(net, folder / f"{int(row['epoch']):04d}.safetensors", {"epoch": row})
+        save_state(net, folder / f"{int(row['epoch']):04d}.safetensors", {"epoch": without_times(row)})
