@@ -40,18 +40,18 @@ def main() -> None:
     except KeyboardInterrupt:
         status = INTERRUPTED
     except XaibenchError as error:
-        _say(str(error))
+        say(str(error))
         status = MISTAKE
     except (OSError, MemoryError, RuntimeError) as error:
         text = _obstacle(error)
         if text is None:
             raise
-        _say(text)
+        say(text)
         _silence(sys.stdout)
         status = MISTAKE
     if status == INTERRUPTED:
         status = ending.status
-        _say(f"{ending.text}; what is done is stored, the same command goes on from there")
+        say(f"{ending.text}; what is done is stored, the same command goes on from there")
     if status:
         raise SystemExit(status)
 
@@ -71,7 +71,7 @@ def _call() -> int:
         else:
             command = error.ctx.command_path if error.ctx else "xaibench"
             text = " ".join(error.format_message().split()).rstrip(".")
-            _say(f"{text[0].lower()}{text[1:]}; see `{command} --help`")
+            say(f"{text[0].lower()}{text[1:]}; see `{command} --help`")
         return error.exit_code
 
 
@@ -84,10 +84,6 @@ def _obstacle(error: BaseException) -> str | None:
         where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, (str, bytes)) else ""
         return f"{where}{OBSTACLES[error.errno]}; nothing stored before is lost"
     return None
-
-
-def _say(text: str) -> None:
-    say(text)
 
 
 def _silence(stream) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from xaibench.cli.output import echo
 from xaibench.cli.train.run import model_and_data, resources_of
-from xaibench.printing import say
+from xaibench.printing import print_line
 from xaibench.training.config import TrainingConfig
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def run(config: TrainingConfig, quiet: bool) -> None:
 
     def report(line: str) -> None:
         if first_process() and not quiet:
-            say(line)
+            print_line(line)
 
     resources = resources_of(config, quiet)
     outcome = search.guide(Subject(config), config.options.search(), resources, report)
