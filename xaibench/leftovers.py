@@ -24,6 +24,21 @@ def temporary(path: Path, suffix: str = ".tmp") -> Path:
     return path.with_name(f".{path.name}.{_machine()}-{os.getpid()}-{secrets.token_hex(4)}{suffix}")
 
 
+def adopt(path: Path, suffix: str = ".part") -> Path | None:
+    """The largest temporary file that an ended process left of a path, under a name of this process; None without
+    one. Of several processes that look for it one gets it."""
+    left = [
+        entry
+        for entry in _abandoned_in(path.parent)
+        if entry.name.startswith(f".{path.name}.") and entry.name.endswith(suffix)
+    ]
+    for entry in sorted(left, key=lambda entry: entry.stat().st_size, reverse=True):
+        mine = temporary(path, suffix)
+        with contextlib.suppress(OSError):
+            return Path(entry.path).replace(mine)
+    return None
+
+
 def is_running(process: int) -> bool:
     """Whether a process of this machine runs, of this user or of another; true where that cannot be told (Windows)."""
     if os.name != "posix":
@@ -42,12 +57,20 @@ def sweep(folder: Path) -> None:
 
     Files that cannot be looked at or removed stay; no error is raised.
     """
+    for entry in _abandoned_in(folder):
+        with contextlib.suppress(OSError):
+            Path(entry.path).unlink()
+
+
+def _abandoned_in(folder: Path) -> list[os.DirEntry]:
+    """The temporary files in a folder that belong to no running process; none where the folder cannot be read."""
+    found = []
     with contextlib.suppress(OSError):
         for entry in os.scandir(folder):
-            found = NAMES.fullmatch(entry.name) if entry.name.startswith(".") else None
-            if found and entry.is_file(follow_symlinks=False) and _abandoned(entry, found):
-                with contextlib.suppress(OSError):
-                    Path(entry.path).unlink()
+            name = NAMES.fullmatch(entry.name) if entry.name.startswith(".") else None
+            if name and entry.is_file(follow_symlinks=False) and _abandoned(entry, name):
+                found.append(entry)
+    return found
 
 
 def _abandoned(entry: os.DirEntry, found: re.Match) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import socket
 import threading
 from contextlib import nullcontext
@@ -13,7 +14,9 @@ import pytest
 from xaibench import registry
 from xaibench.cards import PublishedWeights
 from xaibench.errors import XaibenchError
-from xaibench.models.download import CHUNK, fetch, stored_at
+from xaibench.leftovers import is_running
+from xaibench.models.download import fetch, stored_at
+from xaibench.models.http_file import CHUNK
 from xaibench.progress import Bar
 from xaibench.training.find import WeightsRequest, find_weights
 
@@ -26,6 +29,12 @@ class Replies(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.asked.append(self.path)
+        if self.path.startswith("/breaks"):
+            return self.send_parts()
+        if self.path.startswith("/leads-to/"):
+            self.send_response(302)
+            self.send_header("Location", self.path.removeprefix("/leads-to/"))
+            return self.end_headers()
         body, announced, kind = {
             "/good.pth": (GOOD, len(GOOD), 200),
             "/unannounced.pth": (GOOD, None, 200),
@@ -44,6 +53,19 @@ class Replies(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(b"ff\r\nonly this" if self.path == "/torn.pth" else body)
 
+    def send_parts(self) -> None:
+        """As servers of weights do: any part on request, with an ETag; each connection ends after 100,000 bytes."""
+        size, tag = len(GOOD), '"v1"'
+        first = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").removesuffix("-"))
+        first = first if self.headers.get("If-Range", tag) == tag else 0
+        self.asked.append(f"from {first}")
+        self.send_response(206 if first else 200)
+        self.send_header("Accept-Ranges", "bytes")
+        self.send_header("ETag", tag)
+        self.send_header("Content-Length", str(size - first))
+        self.end_headers()
+        self.wfile.write(GOOD[first : first + 100_000] if "forever" not in self.path else GOOD[first : first + 10])
+
     def log_message(self, *_: object) -> None:
         pass
 
@@ -60,12 +82,15 @@ def server():
     thread.join()
 
 
-@pytest.mark.parametrize("name", ["good.pth", "unannounced.pth"])
-@pytest.mark.parametrize("sha256", ["", SHA, SHA[:8]])
+@pytest.mark.parametrize(
+    ("name", "sha256"),
+    [*(("good.pth", sha256) for sha256 in ("", SHA, SHA[:8], SHA.upper())), ("unannounced.pth", SHA)],
+)
 def test_a_good_file_arrives_whole(name, sha256, server, tmp_path):
     path = tmp_path / "new" / "weights.pth"
     assert fetch(f"{server[0]}/{name}", path, sha256) == path
-    assert path.read_bytes() == GOOD and [p.name for p in path.parent.iterdir()] == ["weights.pth"]
+    assert path.read_bytes() == GOOD
+    assert sorted(p.name for p in path.parent.iterdir()) == ["weights.pth", "weights.pth.sha256"]
 
 
 def test_what_is_there_is_not_fetched_again(server, tmp_path):
@@ -85,6 +110,9 @@ def test_what_is_there_is_not_fetched_again(server, tmp_path):
         ("good.pth", "0123456789", r"has sha256 .*, the card has 0123456789\.\.\.; do not use it"),
         ("gone.pth", "", r"cannot download .*gone\.pth: Not Found"),
         ("torn.pth", "", r"cannot download .*torn\.pth"),
+        ("unannounced.pth", "", "does not say how long the file is, and no hash"),
+        ("leads-to/file:///etc/hostname", "", "cannot download .*file:///etc/hostname"),
+        ("leads-to/ftp://127.0.0.1/x.pth", "", "its address begins with none of https:// and http://"),
     ],
 )
 def test_bad_replies_are_errors_and_leave_nothing_behind(name, sha256, message, server, tmp_path):
@@ -125,7 +153,9 @@ def test_a_refused_connection_is_an_error_and_leaves_nothing_behind(tmp_path):
     assert not list(tmp_path.glob("weights*"))
 
 
-@pytest.mark.parametrize("url", ["no address", "nothing://here/weights.pth"])
+@pytest.mark.parametrize(
+    "url", ["no address", "nothing://here/weights.pth", "file:///etc/hostname", "data:,x", "FILE:///etc/hostname"]
+)
 def test_what_is_no_address_is_an_error(url, tmp_path):
     with pytest.raises(XaibenchError, match="cannot download"):
         fetch(url, tmp_path / "weights.pth")
@@ -136,7 +166,66 @@ def test_an_interrupted_download_leaves_nothing_behind(server, tmp_path, monkeyp
         def advance(self, amount: int = 1, note: str = "") -> None:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("xaibench.models.download.bar", lambda *_: nullcontext(Interrupted()))
+    monkeypatch.setattr("xaibench.models.http_file.bar", lambda *_: nullcontext(Interrupted()))
     with pytest.raises(KeyboardInterrupt):
         fetch(f"{server[0]}/good.pth", tmp_path / "weights.pth")
     assert not list(tmp_path.glob("weights*"))
+
+
+@pytest.fixture
+def no_waiting(monkeypatch):
+    monkeypatch.setattr("xaibench.models.http_file.WAIT_SECONDS", 0.0)
+
+
+def test_a_connection_that_breaks_is_taken_up_again(server, tmp_path, no_waiting, monkeypatch):
+    monkeypatch.setattr("xaibench.models.http_file.ATTEMPTS", 40)
+    assert len(GOOD) > 20 * 100_000
+    assert fetch(f"{server[0]}/breaks.pth", tmp_path / "weights.pth").read_bytes() == GOOD
+    assert [f"from {100_000 * n}" for n in range(1, 20)] == [a for a in server[1] if a.startswith("from ")][1:20]
+
+
+def test_the_next_command_goes_on_where_the_last_one_stopped(server, tmp_path, no_waiting, monkeypatch):
+    """What an ended process left is taken up, as the hash tells whether the parts belong together."""
+    path = tmp_path / "weights.pth"
+    with pytest.raises(XaibenchError, match=rf"sent 400000 of {len(GOOD)} bytes; try again"):
+        fetch(f"{server[0]}/breaks.pth", path, SHA)
+    (left,) = tmp_path.iterdir()
+    ended = next(number for number in range(999_999, 0, -1) if not is_running(number))
+    left.rename(left.with_name(left.name.replace(f"-{os.getpid()}-", f"-{ended}-")))
+    server[1].clear()
+    monkeypatch.setattr("xaibench.models.http_file.ATTEMPTS", 40)
+    assert fetch(f"{server[0]}/breaks.pth", path, SHA).read_bytes() == GOOD
+    assert server[1][1] == "from 400000"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["weights.pth", "weights.pth.sha256"]
+
+
+def test_without_a_hash_nothing_is_left_and_no_server_is_asked_forever(server, tmp_path, no_waiting):
+    server[1].clear()
+    with pytest.raises(XaibenchError, match="sent 40 of"):
+        fetch(f"{server[0]}/breaks-forever.pth", tmp_path / "weights.pth")
+    assert list(tmp_path.iterdir()) == [] and len(server[1]) == 2 * 4
+
+
+@pytest.mark.parametrize("limit", [len(GOOD) - 1, 1000])
+@pytest.mark.parametrize("name", ["good.pth", "unannounced.pth"])
+def test_no_file_is_larger_than_the_limit(name, limit, server, tmp_path, monkeypatch):
+    monkeypatch.setattr("xaibench.models.http_file.MOST", limit)
+    with pytest.raises(XaibenchError, match="more than 0 GiB"):
+        fetch(f"{server[0]}/{name}", tmp_path / "weights.pth", SHA)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("sha256", ["", SHA[:8]])
+def test_a_stored_file_that_was_changed_is_refused(sha256, server, tmp_path):
+    path = fetch(f"{server[0]}/good.pth", tmp_path / "weights.pth", sha256)
+    assert fetch(f"{server[0]}/good.pth", path, sha256) == path
+    path.write_bytes(GOOD[:-1] + b"x")
+    with pytest.raises(XaibenchError, match=r"is no longer the file of .*good\.pth: its hash is another; remove it"):
+        fetch(f"{server[0]}/good.pth", path, sha256)
+
+
+def test_a_stored_file_is_compared_with_the_hash_of_the_card(server, tmp_path):
+    path = tmp_path / "weights.pth"
+    path.write_bytes(b"another")
+    with pytest.raises(XaibenchError, match="its hash is another"):
+        fetch(f"{server[0]}/good.pth", path, SHA)

@@ -1,25 +1,19 @@
-"""Fetching published weights: only with --download, once, checked, completely or not at all."""
+"""Fetching published weights: only with --download, checked, completely or not at all."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import http.client
-import re
-import urllib.error
 import urllib.parse
-import urllib.request
 from pathlib import Path
 
 from xaibench.cards import PublishedWeights
 from xaibench.errors import XaibenchError
-from xaibench.files import make_folder, obstacle
+from xaibench.files import make_folder, obstacle, write_atomic
 from xaibench.home import home
-from xaibench.leftovers import temporary
-from xaibench.models.file_kinds import kind_of_head
-from xaibench.progress import bar
-
-CHUNK = 1 << 20
+from xaibench.leftovers import adopt, temporary
+from xaibench.models.file_kinds import HEAD, kind_of_head
+from xaibench.models.http_file import BROKEN, Known, Short, receive
 
 
 def stored_at(url: str) -> Path:
@@ -43,57 +37,72 @@ def fetch(url: str, path: Path, sha256: str = "") -> Path:
     """The file at `path`, downloaded from a URL if it does not exist yet.
 
     sha256 is the hash of the file or the beginning of it; with "" the hash is used that the server sends with a
-    redirect, as Hugging Face does, and nothing is checked if it sends none. Shows a bar in MiB. Raises XaibenchError,
-    and leaves no file, when the server refuses, sends a web page or something else that is known to be no weights,
-    sends less than it announced, the hash differs, or the file cannot be written.
+    redirect, as Hugging Face does. A connection that breaks off is taken up again, also by the next command where
+    sha256 is given. The hash of what came is stored beside it as `<name>.sha256`, and the file is compared with it
+    whenever it is asked for. Shows a bar in MiB. Raises XaibenchError, and leaves no file, when the server refuses,
+    sends a web page or something else that is known to be no weights, less than it announced, or neither a length nor
+    a hash, when the hash differs, and for what `receive` refuses; and where the file cannot be written.
     """
+    sha256 = sha256.lower()
     if path.is_file():
-        return path
+        return _compared(url, path, sha256)
+    part = (adopt(path) if sha256 else None) or temporary(path, ".part")
     make_folder(path.parent)
-    part = temporary(path, ".part")  # two processes may fetch the same file
+    keep = False
     try:
-        request = urllib.request.Request(url, headers={"User-Agent": "xaibench"})
-        redirects = _Redirects()
-        opener = urllib.request.build_opener(redirects)
-        with opener.open(request, timeout=60) as reply, part.open("wb") as file:
-            digest, head, done = hashlib.sha256(), b"", 0
-            total = int(reply.headers.get("Content-Length") or 0)
-            with bar(f"downloading {path.name} (MiB)", -(-total // CHUNK)) as progress:
-                while block := reply.read(CHUNK):
-                    head = head or block[:512]
-                    digest.update(block)
-                    file.write(block)
-                    done += len(block)
-                    progress.advance(1)
-        _check(url, head, done, total, digest.hexdigest(), sha256, redirects.sha256)
+        known = receive(url, part, path.name, bool(sha256))
+        digest = _check(url, part, known, sha256)
+        write_atomic(_noted(path), f"{digest}\n".encode())
         part.replace(path)
-    except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError, ValueError) as error:
+    except Short as error:
+        keep = bool(sha256)
+        raise XaibenchError(str(error)) from error
+    except (*BROKEN, ValueError) as error:
+        keep = bool(sha256)
         raise XaibenchError(f"cannot download {url}: {getattr(error, 'reason', error)}") from error
+    except KeyboardInterrupt:
+        keep = bool(sha256)
+        raise
     except OSError as error:
         raise obstacle(error, path) from error
     finally:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
+        if not keep:  # what stays is taken up by the next command, or swept by it
+            with contextlib.suppress(OSError):
+                part.unlink(missing_ok=True)
     return path
 
 
-class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follows redirects, and records the sha256 of the file from the header `X-Linked-Etag`; "" where there is none."""
-
-    sha256 = ""
-
-    def redirect_request(self, req, fp, code, msg, headers, newurl) -> urllib.request.Request | None:
-        announced = re.fullmatch(r'"?([0-9a-f]{64})"?', headers.get("X-Linked-Etag", ""))
-        self.sha256 = announced[1] if announced else self.sha256
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
-
-
-def _check(url: str, head: bytes, done: int, total: int, digest: str, sha256: str, announced: str) -> None:
-    if kind := kind_of_head(head):
-        raise XaibenchError(f"{url} sent {kind}; then pass it by --weights")
-    if total and done < total:
-        raise XaibenchError(f"{url} sent {done} of {total} bytes; try again")
+def _check(url: str, part: Path, known: Known, sha256: str) -> str:
+    """The sha256 of what came; raises XaibenchError where it is not what was asked for."""
+    with part.open("rb") as file:
+        if kind := kind_of_head(file.read(HEAD)):
+            raise XaibenchError(f"{url} sent {kind}; then pass it by --weights")
+    digest = _sha256(part)
     if not digest.startswith(sha256):
         raise XaibenchError(f"{url} has sha256 {digest[:16]}..., the card has {sha256[:16]}...; do not use it")
-    if not sha256 and announced and digest != announced:
-        raise XaibenchError(f"{url} sent sha256 {digest[:16]}..., the server announced {announced[:16]}...; try again")
+    if not sha256 and known.sha256 and digest != known.sha256:
+        raise XaibenchError(
+            f"{url} sent sha256 {digest[:16]}..., the server announced {known.sha256[:16]}...; try again"
+        )
+    return digest
+
+
+def _compared(url: str, path: Path, sha256: str) -> Path:
+    """A stored file, if it is still the one that came; raises XaibenchError where its hash is another."""
+    noted = _noted(path)
+    wanted = noted.read_text().strip().lower() if noted.is_file() else sha256
+    wanted = wanted if wanted.startswith(sha256) else sha256
+    if wanted and not _sha256(path).startswith(wanted):
+        raise XaibenchError(
+            f"{path} is no longer the file of {url}: its hash is another; remove it, and fetch it again"
+        )
+    return path
+
+
+def _noted(path: Path) -> Path:
+    return path.with_name(f"{path.name}.sha256")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
