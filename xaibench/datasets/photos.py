@@ -124,7 +124,7 @@ class Photos(Dataset):
         stored = f"{self.path(image_id)} has the EXIF orientation {header.orientation}, and its annotations fit"
         if fitting:
             raise UndecidedOrientation(
-                f"{stored} it both upright and as it is stored; say which by --dataset-option exif=upright or exif=raw"
+                f"{stored} it both upright and as it is stored; say which by --dataset-option exif=upright|raw"
             )
         (w, h), (wide, high) = header.shown(UPRIGHT), header.shown(RAW)
         raise XaibenchError(f"{stored} neither {w} x {h} pixels (upright) nor {wide} x {high} (as stored); restore it")
