@@ -116,10 +116,10 @@ def is_held(folder: Path, name: str) -> bool:
     return False
 
 
-def holder(folder: Path, name: str, others: bool = False) -> str:
-    """Who holds the lock of a name, for a message: process, host, start time and command. others: without this
+def holder(folder: Path, *names: str, others: bool = False) -> str:
+    """Who holds a lock of these names, for a message: process, host, start time and command. others: without this
     process."""
-    return _description(_owner(folder, name, others))
+    return _description(_owner(folder, names, others))
 
 
 @contextmanager
@@ -185,9 +185,10 @@ def _alive(record: Path) -> bool:
     return True
 
 
-def _owner(folder: Path, name: str, others: bool = False) -> dict[str, Any] | None:
-    """The record of the process that holds a name: the latest one, since records of killed processes may remain."""
-    found = _records(folder, [name]).values()
+def _owner(folder: Path, names: Iterable[str], others: bool = False) -> dict[str, Any] | None:
+    """The record of a process that holds one of these names: the latest, since records of killed processes may
+    remain."""
+    found = _records(folder, names).values()
     here = (os.getpid(), socket.gethostname())
     known = [each for each in found if not (others and (each.get("process"), each.get("host")) == here)]
     return max(known, key=lambda content: str(content.get("started")), default=None)

@@ -65,7 +65,7 @@ def test_only_what_is_missing_is_made(home):
     run_of("a", keep_maps=True)
     store = Store.open("a")
     gone = next(cell for cell in store.cells().values() if cell.method_name == "grad-cam")
-    shutil.rmtree(f"a/maps/{gone.key}")
+    shutil.rmtree(f"a/maps/{gone.maps}")
     found = again("a")
     assert not found.kept and len(found.maps[gone.key]) == 5
 

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from xaibench.datasets.loading import load_groups
 from xaibench.errors import XaibenchError
-from xaibench.evaluation.compute import Computer, draw_maps
+from xaibench.evaluation.compute import Computer
+from xaibench.evaluation.drawing import BatchMaps
 from xaibench.evaluation.plan import Job, ProtocolRun
 from xaibench.evaluation.plugin_errors import MethodRaised, call_protocol, in_one_line
 from xaibench.evaluation.resources import Resources
@@ -59,7 +60,7 @@ def _fit(
                     if job.key not in maps:
                         continue
                     try:
-                        maps[job.key].append(draw_maps(job.method, run, targets, prepared[-1], {}))
+                        maps[job.key].append(BatchMaps().draw(job, targets, prepared[-1]))
                     except MethodRaised as raised:
                         computer.tally.failed[f"{job.method.name} under {run.name}"] = in_one_line(raised.error)
                         del maps[job.key]

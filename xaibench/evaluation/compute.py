@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -15,20 +16,16 @@ from xaibench.attribution.methods import method_maps
 from xaibench.attribution.runner import PRECISIONS, ModelRunner
 from xaibench.datasets.base import Dataset, Sample, validate_sample
 from xaibench.evaluation.batch import batch_evidence
-from xaibench.evaluation.plan import Job, MethodRun, Plan, ProtocolRun
-from xaibench.evaluation.plugin_errors import (
-    MethodRaised,
-    call_protocol,
-    in_one_line,
-    left_as_it_is,
-    raised_by_method,
-)
+from xaibench.evaluation.drawing import BatchMaps, MadeMaps
+from xaibench.evaluation.plan import Job, Plan, ProtocolRun
+from xaibench.evaluation.plugin_errors import MethodRaised, call_protocol, in_one_line, raised_by_method
 from xaibench.evaluation.resources import choose_chunk
 from xaibench.evaluation.rows import Predictions, RowMaker
 from xaibench.evaluation.targets import TargetBatch, collect_targets
 from xaibench.models.base import Model
 from xaibench.models.dilate import sample_input
 from xaibench.protocols.base import UNDEFINED_MAP, Protocol, Scores, validate_scores
+from xaibench.results.maps import MapIndex
 
 Missing = Mapping[str, Set[str]]  # image ids by result key
 
@@ -51,21 +48,11 @@ class Tally:
 
 
 @dataclass(frozen=True)
-class KeptMaps:
-    """The maps (P, 1, H, W) of a job for the pairs of a batch, with image id and class of each pair."""
-
-    key: str
-    image_ids: list[str]
-    targets: Tensor
-    maps: Tensor
-
-
-@dataclass(frozen=True)
 class BatchResult:
-    """The rows of a batch, and the maps that they score."""
+    """The rows of a batch, and the maps that were made for it."""
 
     rows: list[dict[str, Any]]
-    maps: list[KeptMaps]
+    maps: list[MadeMaps]
 
 
 @dataclass(frozen=True)
@@ -93,20 +80,29 @@ class Computer:
         )
 
     def compute(
-        self, samples: Sequence[Sample], missing: Missing, note: Callable[[str], None] = lambda name: None
+        self,
+        samples: Sequence[Sample],
+        missing: Missing,
+        note: Callable[[str], None] = lambda name: None,
+        *,
+        maps: Missing = MappingProxyType({}),
+        kept: MapIndex | None = None,
+        keep: bool = False,
     ) -> BatchResult:
-        """What is missing of a batch of samples; note is told the name of each method before it runs."""
-        with self.runner.arithmetic():  # protocols multiply and convolve, too
-            return self._compute(samples, missing, note)
+        """What is missing of a batch of samples; note is told the name of each method before it runs.
 
-    def _compute(self, samples: Sequence[Sample], missing: Missing, note: Callable[[str], None]) -> BatchResult:
-        base = self.evidence(samples, self.plan.dataset)
-        make = RowMaker(samples, Predictions.of(self.plan, base, samples))
-        reference = None
-        if self.reference_runner:
-            reference = self._evidence(samples, self.plan.dataset, self.plan.reference, self.reference_runner)
-        batch = _Batch(self, make, missing, collect_targets(self.plan.protocols, base, reference, samples))
-        return batch.result(note)
+        missing: the images that lack rows; maps: those that lack a map alone. kept: maps that are there already and
+        are not made again. keep: whether the result is to hold those that are made.
+        """
+        with self.runner.arithmetic():  # protocols multiply and convolve, too
+            base = self.evidence(samples, self.plan.dataset)
+            make = RowMaker(samples, Predictions.of(self.plan, base, samples))
+            reference = None
+            if self.reference_runner:
+                reference = self._evidence(samples, self.plan.dataset, self.plan.reference, self.reference_runner)
+            targets = collect_targets(self.plan.protocols, base, reference, samples)
+            drawn = BatchMaps({sample.image_id: sample.digest for sample in samples}, kept, keep)
+            return _Batch(self, make, missing, maps, targets, drawn).result(note)
 
     def evidence(self, samples: Sequence[Sample], dataset: Dataset) -> Evidence:
         """Evidence of the model about samples of a data set; raises XaibenchError for samples that do not fit."""
@@ -143,26 +139,6 @@ def ready(plan: Plan, device: str, chunk: int | str, precision: str) -> int:
     return min(choose_chunk(chunk, m.net, example) for m, example in zip(plan.models, examples, strict=True))
 
 
-def draw_maps(
-    method: MethodRun, run: ProtocolRun, targets: TargetBatch, prepared: Any, made: dict[int, Tensor]
-) -> Tensor | None:
-    """The maps (P, 1, H, W) of a method, or of the protocol itself for the oracle; None where nothing is explained.
-
-    made keeps the maps of all pairs that are explained, by evidence. Raises MethodRaised for what the method raises.
-    """
-    if not len(targets):
-        return None
-    with raised_by_method():
-        if method.card.role == "oracle":
-            return run.protocol.oracle(prepared, tuple(targets.evidence.images.shape[-2:]))
-        if id(targets.every) not in made:
-            own = left_as_it_is(targets.every, method.name) if method.card.source else nullcontext()
-            with own:
-                maps = method_maps(method.card, targets.every, method.parameters)
-            made[id(targets.every)] = maps
-        return made[id(targets.every)][targets.index]
-
-
 @dataclass(frozen=True)
 class _Batch:
     """One batch while it is computed: what protocols prepared, and results so far."""
@@ -170,9 +146,11 @@ class _Batch:
     computer: Computer
     make: RowMaker
     missing: Missing
+    without_maps: Missing
     targets: dict[tuple[str, str], TargetBatch]
+    maps: BatchMaps
     prepared: dict[int, Any] = field(default_factory=dict)
-    found: BatchResult = field(default_factory=lambda: BatchResult([], []))
+    rows: list[dict[str, Any]] = field(default_factory=list)
 
     def result(self, note: Callable[[str], None]) -> BatchResult:
         """All rows and maps that are missing, those without a method first, then method by method."""
@@ -180,37 +158,40 @@ class _Batch:
         for run in plan.protocols:
             self.prepared[id(run)] = self._prepare(run)
         for job in plan.jobs:
-            if job.method is None and (wanted := self._wanted(job)):
+            if job.method is None and (wanted := self._of_batch(job, self.missing)):
                 self._score(job, wanted, job.protocol.protocol.score, self.prepared[id(job.protocol)], None)
         for method in plan.methods:
             note(method.name)
-            made: dict[int, Tensor] = {}
+            self.maps.begin()
             for job in plan.jobs:
                 if job.method is method and not self.computer.failed(method.name, job.protocol.name):
-                    self._explain(job, made)
-        return self.found
+                    self._explain(job)
+        return BatchResult(self.rows, self.maps.made)
 
     def _targets(self, run: ProtocolRun) -> TargetBatch:
         return self.targets[run.protocol.target, run.protocol.attribution_output]
 
-    def _wanted(self, job: Job) -> set[str]:
-        """The images of the batch that a job lacks."""
-        return set(self.missing.get(job.key, ())).intersection(sample.image_id for sample in self.make.samples)
+    def _of_batch(self, job: Job, missing: Missing) -> set[str]:
+        """The images of the batch among those that a job lacks."""
+        return set(missing.get(job.key, ())).intersection(sample.image_id for sample in self.make.samples)
 
     def _prepare(self, run: ProtocolRun) -> Any:
         """What is the same for all methods; None where nothing is missing, or nothing explained."""
         targets = self._targets(run)
         jobs = [job for job in self.computer.plan.jobs if job.protocol is run]
-        if not len(targets) or not any(map(self._wanted, jobs)):
+        oracles = [job for job in jobs if job.method is not None and job.method.card.role == "oracle"]
+        needed = any(self._of_batch(job, self.missing) for job in jobs)
+        needed |= any(self._of_batch(job, self.without_maps) for job in oracles)
+        if not len(targets) or not needed:
             return None
         shown = targets.compared if run.protocol.needs_reference else targets.evidence
         return call_protocol(run, run.protocol.prepare, shown)
 
-    def _explain(self, job: Job, made: dict[int, Tensor]) -> None:
+    def _explain(self, job: Job) -> None:
         """The rows and maps of a method under a protocol; a method that raises is noted, and the others go on."""
         method, run, targets = job.method, job.protocol, self._targets(job.protocol)
-        wanted = self._wanted(job)
-        if not wanted:
+        wanted = self._of_batch(job, self.missing)
+        if not wanted and not self._of_batch(job, self.without_maps):
             return
 
         def again(changed: Evidence) -> Tensor:
@@ -218,18 +199,15 @@ class _Batch:
                 return method_maps(method.card, changed, method.parameters)
 
         try:
-            maps = draw_maps(method, run, targets, self.prepared[id(run)], made)
-            score = self.computer.fitted.get(job.key, run.protocol).score_method
-            self._score(job, wanted, score, self.prepared[id(run)], maps, again)
+            maps = self.maps.draw(job, targets, self.prepared[id(run)])
+            if wanted:
+                score = self.computer.fitted.get(job.key, run.protocol).score_method
+                self._score(job, wanted, score, self.prepared[id(run)], maps, again)
         except MethodRaised as raised:
             # where its maps failed, they failed for all protocols; what one asks for besides (other images) only there
-            for_all = method.card.role != "oracle" and id(targets.every) not in made
+            for_all = method.card.role != "oracle" and not self.maps.has(job, targets)
             name = method.name if for_all else f"{method.name} under {run.name}"
             self.computer.tally.failed[name] = in_one_line(raised.error)
-            return
-        if maps is not None:
-            e = targets.evidence
-            self.found.maps.append(KeptMaps(job.key, e.pair_ids, e.targets, maps))
 
     def _score(self, job: Job, wanted: set[str], score: Callable, *arguments: Any) -> None:
         """Adds the rows of a job, by the protocol's function `score` of these arguments."""
@@ -239,4 +217,4 @@ class _Batch:
             given = call_protocol(job.protocol, score, *arguments)
             scores = validate_scores(given, len(targets), card.name, card.further)
         self.computer.tally.count(card.name, job.cell.method_name, scores)
-        self.found.rows.extend(self.make.rows(job, targets.evidence, scores, wanted))
+        self.rows.extend(self.make.rows(job, targets.evidence, scores, wanted))

@@ -23,7 +23,7 @@ from xaibench.masks.dataset import mask_key_fields
 from xaibench.progress import bar
 from xaibench.results.completion import Completion
 from xaibench.results.manifest import RunManifest, load_runs
-from xaibench.results.maps import MapStore
+from xaibench.results.maps import MapIndex, MapStore
 from xaibench.results.store import Store
 
 WAIT_SECONDS = 1.0  # between two looks at shards that another process computes
@@ -58,7 +58,8 @@ class Evaluator:
         keys = [job.key for job in plan.jobs]
         self._check_images(keys)
         self._check_arithmetic()
-        completion = Completion(self.store, keys, plan.images, MapStore(self.store.root) if config.keep_maps else None)
+        maps = MapIndex(MapStore(self.store.root), {job.key: job.maps for job in plan.jobs})
+        completion = Completion(self.store, keys, plan.images, maps, config.keep_maps)
         chunk = ready(plan, self.resources.device, self.resources.chunk, config.precision)
         manifest = self._manifest(chunk)
         self.store.register(job.cell for job in plan.jobs)
@@ -151,12 +152,15 @@ class Evaluator:
         locks = self.store.root / "locks"
         if not completion.missing(image for shard in shards for image in shard.images):
             return
-        with announced(locks, [f"{key}-{slot:02d}" for key in keys for slot in range(SLOTS)], self.command):
+        locked = completion.locked(keys)
+        with announced(locks, [f"{key}-{slot:02d}" for key in locked for slot in range(SLOTS)], self.command):
             busy = executor.execute(shards)
             if busy:
-                name = busy[0].locks(keys)[0]
-                images = sum(len(shard.images) for shard in busy)
-                self.say(f"waiting for {images} images that are being computed by {holder(locks, name, others=True)}")
+                images, by = (
+                    sum(len(shard.images) for shard in busy),
+                    holder(locks, *busy[0].locks(locked), others=True),
+                )
+                self.say(f"waiting for {images} images that are being computed by {by}")
             while busy:
                 time.sleep(WAIT_SECONDS)
                 completion.refresh()
@@ -167,7 +171,9 @@ class Evaluator:
         completion.refresh()
         manifest.accuracy = self._accuracy(manifest.cells)
         manifest.forward_equivalents = tally.forward_equivalents / tally.images if tally.images else None
-        manifest.warnings = self._skipped_files() + self._fewer_images() + _undefined_maps(tally)
+        manifest.warnings = (
+            self._skipped_files() + self._fewer_images() + _undefined_maps(tally) + _damaged(completion)
+        )
         whole = "partial" if completion.missing() else "complete"
         manifest.finish("failed" if tally.failed else whole)
         manifest.save(self.store)
@@ -192,6 +198,13 @@ class Evaluator:
         wanted, there = self.config.images, len(self.plan.images)
         name = self.plan.protocols[0].context["dataset"]["name"]
         return [f"{name} has {there} images, not the {wanted} asked for"] if wanted and wanted > there else []
+
+
+def _damaged(completion: Completion) -> list[str]:
+    return [
+        f"{path} is damaged: its maps count as missing; remove it"
+        for path in (completion.maps.damaged if completion.maps else ())
+    ]
 
 
 def _undefined_maps(tally: Tally) -> list[str]:

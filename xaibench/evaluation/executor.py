@@ -21,7 +21,6 @@ from xaibench.locks import try_lock
 from xaibench.progress import Bar
 from xaibench.results.completion import Completion
 from xaibench.results.manifest import load_runs
-from xaibench.results.maps import MapStore
 from xaibench.results.schema import row_table
 from xaibench.results.store import Store
 
@@ -75,7 +74,7 @@ def local(work: Work) -> Iterator[Executor]:
     with open_computer(work.plan, work.resources.device, work.chunk, config.precision, config.seed) as computer:
         known = {key: chosen for run in load_runs(work.store) for key, chosen in run.fitted.items()}
         computer.fitted.update(calibrate(computer, work.keys, known, work.resources, work.quiet))
-        yield LocalExecutor(work, computer, MapStore(work.store.root) if config.keep_maps else None)
+        yield LocalExecutor(work, computer)
 
 
 @dataclass
@@ -83,12 +82,11 @@ class LocalExecutor:
     """Computes shards one after the other in this process.
 
     A shard is locked before its images are loaded and until its rows are stored, and looked at again once it is locked,
-    as another process may just have ended with it. maps: where maps are kept, None to keep none.
+    as another process may just have ended with it.
     """
 
     work: Work
     computer: Computer
-    maps: MapStore | None
     _pending: list[dict[str, Any]] = field(default_factory=list)  # rows that are not stored yet
     _held: dict[str, ExitStack] = field(default_factory=dict)  # locks of shards, by the last image that is computed
     _finished: list[ExitStack] = field(default_factory=list)  # locks of shards whose last rows are pending
@@ -115,10 +113,17 @@ class LocalExecutor:
                 generator=torch.Generator(),
             ):
                 images = [sample.image_id for sample in samples]
-                missing = self.work.completion.missing(images)
-                found = self.computer.compute(samples, missing, lambda name: self.work.progress.advance(0, name))
-                for kept in found.maps if self.maps else ():
-                    self.maps.save(kept.key, kept.image_ids, kept.targets, kept.maps)
+                completion = self.work.completion
+                found = self.computer.compute(
+                    samples,
+                    completion.without_rows(images),
+                    lambda name: self.work.progress.advance(0, name),
+                    maps=completion.without_maps(images),
+                    kept=completion.maps,
+                    keep=completion.keep,
+                )
+                for made in found.maps if completion.keep else ():
+                    completion.maps.save(made.key, made.image_ids, made.targets, made.maps, made.digests)
                 self._pending += found.rows
                 if images[-1] in self._held:
                     self._finished.append(self._held.pop(images[-1]))
@@ -142,11 +147,11 @@ class LocalExecutor:
             missing = completion.missing(shard.images)
             if not missing:
                 continue
-            folder = self.work.store.root / "locks"
-            locks = try_lock(folder, shard.locks(missing))
+            folder, names = self.work.store.root / "locks", shard.locks(completion.locked(missing))
+            locks = try_lock(folder, names)
             if locks is None and self._finished:  # an earlier shard of this process may share its slot
                 self._flush()
-                locks = try_lock(folder, shard.locks(missing))
+                locks = try_lock(folder, names)
             if locks is None:
                 busy.append(shard)
                 continue

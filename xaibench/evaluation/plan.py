@@ -67,6 +67,11 @@ class Job:
         """The result key: the value of the column `cell` in its rows."""
         return self.cell.key
 
+    @property
+    def maps(self) -> str:
+        """The key under which its maps are kept: that of the result, where no other protocol could take them."""
+        return self.cell.maps or self.key
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -100,7 +105,7 @@ class Plan:
         return (
             *(Job(run, None, Cell(run.context, None)) for run in alone),
             *(
-                Job(run, method, Cell(run.context, part | {"kind": self._kind(run.protocol, method)}))
+                Job(run, method, self._cell(run, method, part))
                 for run in self.protocols
                 if run not in alone
                 for method, part in parts.items()
@@ -116,6 +121,12 @@ class Plan:
     def of_images(self, images: Sequence[str]) -> Plan:
         """The same plan for other images."""
         return replace(self, images=tuple(images))
+
+    def _cell(self, run: ProtocolRun, method: MethodRun, part: dict[str, Any]) -> Cell:
+        """The cell of a method, of which `part` is what its key says. An oracle's maps are its protocol's own."""
+        cell = Cell(run.context, part | {"kind": self._kind(run.protocol, method)})
+        own = method.card.role == "oracle"
+        return cell if own else replace(cell, maps=cell.map_key(run.protocol.attribution_output))
 
     def _kind(self, protocol: Protocol, method: MethodRun) -> str:
         """What a board calls a method: an oracle, where it perturbs the protocol's own regions."""

@@ -203,7 +203,7 @@ def _make(
     fitted: Mapping[str, Mapping[str, float]],
     quiet: bool,
 ) -> Maps:
-    """The missing maps, computed as they were first, one image at a time; their rows are stored already.
+    """The missing maps (H, W), computed as they were first, one image at a time; their rows are stored already.
 
     fitted: what protocols chose on held-out images, by result key.
     """
@@ -219,10 +219,14 @@ def _make(
         protocols = {job.key: job.protocol.protocol for job in plan.jobs}
         computer.fitted.update({key: protocols[key].with_fitted(values) for key, values in chosen.items()})
         for image_id in images:
-            found = computer.compute([load_sample(plan.dataset, image_id)], missing)
-            for kept in found.maps:
-                for owner, target, values in zip(kept.image_ids, kept.targets.tolist(), kept.maps, strict=True):
-                    maps.setdefault(kept.key, {}).setdefault(owner, {})[target] = values[0].detach().cpu().float()
+            found = computer.compute([load_sample(plan.dataset, image_id)], {}, maps=missing, keep=True)
+            made: dict[str, dict[int, Tensor]] = {}
+            for each in found.maps:
+                values = each.maps[:, 0].detach().cpu()
+                made.setdefault(each.key, {}).update(zip(each.targets.tolist(), values, strict=True))
+            for job in plan.jobs:
+                if image_id in missing.get(job.key, ()) and job.maps in made:
+                    maps.setdefault(job.key, {})[image_id] = made[job.maps]
             progress.advance(1)
         failed = computer.tally.failed
     if failed:

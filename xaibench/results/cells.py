@@ -12,6 +12,7 @@ from xaibench.hashing import digest
 # Descriptions, which change no number and are not hashed, so that a better text does not change keys.
 CONTEXT_LABELS = frozenset({"label"})
 METHOD_LABELS = frozenset({"label", "kind"})
+BESIDE_MAPS = frozenset({"protocol", "reference", "profile"})  # parts of a context on which no map depends
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +25,8 @@ class Cell:
         method: name, version, parameters, source; `label` and `kind` (method, variant, control or oracle) are not
             hashed. None for protocols that evaluate no attribution method.
         registered: when a store first saw the cell (ISO, UTC); None before.
+        maps: the key under which its maps are kept, which cells of other protocols share; None where that is its own
+            key.
 
     Raises ValueError for NaN and infinities and TypeError for values that JSON does not have, both when the key is
     read. Two cells are equal when their keys are.
@@ -32,6 +35,7 @@ class Cell:
     context: dict[str, Any]
     method: dict[str, Any] | None
     registered: str | None = field(default=None, repr=False)
+    maps: str | None = field(default=None, repr=False)
 
     @cached_property
     def key(self) -> str:
@@ -42,6 +46,15 @@ class Cell:
     def board(self) -> str:
         """16 hex digits over the context: methods with the same one may be compared with each other."""
         return digest({"context": _hashed_context(self.context)})
+
+    def map_key(self, output: str) -> str:
+        """16 hex digits over what its maps of an explained output (`logit`, `probability`) depend on.
+
+        That is all but the protocol, a second model, and the profile, whose overrides are parameters of the method.
+        """
+        context = {name: part for name, part in self.context.items() if name not in BESIDE_MAPS}
+        method = _without(self.method, METHOD_LABELS)
+        return digest({"maps of": output, "context": _hashed_context(context), "method": method})
 
     @property
     def method_name(self) -> str:

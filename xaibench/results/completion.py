@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Set
 from pathlib import Path
 
-from xaibench.results.maps import MapStore
+from xaibench.results.maps import MapIndex, map_name
 from xaibench.results.store import Store
 
 
@@ -22,14 +22,22 @@ class Completion:
     """The results that a folder has for some result keys, and those that are missing; `refresh` reads what other
     processes have added meanwhile.
 
-    Files are written once, so each is read once. maps: where maps are kept too, an image is done only with its maps.
+    Files are written once, so each is read once. maps: those that are kept, under any key. keep: whether maps are
+    results too, so that an image is done only with a map for each of its rows.
     """
 
-    def __init__(self, store: Store, keys: Iterable[str], images: Iterable[str], maps: MapStore | None = None):
-        self.store, self.keys, self.images, self.maps = store, list(keys), list(images), maps
+    def __init__(
+        self,
+        store: Store,
+        keys: Iterable[str],
+        images: Iterable[str],
+        maps: MapIndex | None = None,
+        keep: bool = False,
+    ):
+        self.store, self.keys, self.images, self.maps, self.keep = store, list(keys), list(images), maps, keep
         self._seen: set[Path] = set()
         self._rows: dict[str, set[str]] = {key: set() for key in self.keys}
-        self._maps: dict[str, set[str]] = {key: set() for key in self.keys}
+        self._targets: dict[str, dict[str, frozenset[int]]] = {key: {} for key in self.keys}
         self.refresh()
 
     def refresh(self) -> None:
@@ -38,13 +46,34 @@ class Completion:
         if new:
             for key, found in self.store.done(self.keys, new).items():
                 self._rows[key] |= found
+            for key, explained in self.store.explained(self.keys, new).items() if self.keep else ():
+                self._targets[key] |= explained
         self._seen |= set(new)
-        for key in self.keys if self.maps else ():
-            files = [path for path in self.maps.files(key) if path not in self._seen]
-            self._maps[key] |= {image for path in files for image in self.maps.images(path)}
-            self._seen |= set(files)
+        if self.maps:
+            self.maps.refresh()
 
     def missing(self, images: Iterable[str] | None = None) -> dict[str, set[str]]:
-        """The missing images of each key, of the whole list or of these; keys without missing images are left out."""
-        done = {key: self._rows[key] & self._maps[key] for key in self.keys} if self.maps else self._rows
-        return missing_images(self.keys, self.images if images is None else list(images), done)
+        """The images of each key that lack rows or maps, of the whole list or of these; keys without any are left
+        out."""
+        wanted = self.images if images is None else list(images)
+        rows, maps = self.without_rows(wanted), self.without_maps(wanted)
+        return {key: rows.get(key, set()) | maps.get(key, set()) for key in self.keys if key in rows or key in maps}
+
+    def locked(self, keys: Iterable[str]) -> list[str]:
+        """The keys that a process holds while it computes results of these: theirs, and those of maps that it keeps, so
+        that no other makes the same ones meanwhile."""
+        keys = list(keys)
+        return list(dict.fromkeys([*keys, *(self.maps.keys[key] for key in keys if self.keep)]))
+
+    def without_rows(self, images: Iterable[str]) -> dict[str, set[str]]:
+        """The images of each key that lack rows."""
+        return missing_images(self.keys, list(images), self._rows)
+
+    def without_maps(self, images: Iterable[str]) -> dict[str, set[str]]:
+        """The images of each key that have rows whose maps are to be kept and are not."""
+        wanted, lacking = list(images), {}
+        for key in self.keys if self.keep and self.maps else ():
+            names = {map_name(i, t): i for i in wanted for t in self._targets[key].get(i, ())}
+            if found := {names[name] for name in self.maps.lacks(key, names)}:
+                lacking[key] = found
+        return lacking

@@ -1,65 +1,166 @@
-"""Attribution maps that a run with `--keep-maps` stores: `maps/<cell>/<batch>.safetensors`."""
+"""Attribution maps that a run with `--keep-maps` stores: `maps/<map key>/<batch>.safetensors`.
+
+A map key hashes what maps depend on (`Cell.map_key`), so all protocols that explain the same images share it; the file
+of each cell names its map key. What earlier versions kept lies under the key of the cell, and is read there too.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from safetensors import safe_open
+import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from xaibench.errors import XaibenchError
 from xaibench.files import write_atomic
+from xaibench.hashing import content_hash
+from xaibench.results.store import Store
 
 SEPARATOR = "#"  # between image id and target in the names of tensors
 
 
+def map_name(image_id: str, target: int) -> str:
+    """The name of the map of a pair."""
+    return f"{image_id}{SEPARATOR}{target}"
+
+
 class MapStore:
-    """Maps of some cells, float32 (H, W) each, named `<image id>#<target>` inside safetensors files of one batch."""
+    """Maps (H, W) in the precision in which they were computed, named `<image id>#<target>` inside safetensors files of
+    one batch."""
 
     def __init__(self, root: Path):
-        self.root = root / "maps"
+        self.root, self._results = root / "maps", Store(root)
 
-    def save(self, cell: str, image_ids: Sequence[str], targets: Tensor, maps: Tensor) -> Path:
-        """Stores maps (P, 1, H, W) of a cell, one file for the batch, completely or not at all."""
-        names = [f"{i}{SEPARATOR}{t}" for i, t in zip(image_ids, targets.tolist(), strict=True)]
-        tensors = {name: m[0].detach().cpu().float().contiguous() for name, m in zip(names, maps, strict=True)}
+    def save(
+        self, key: str, image_ids: Sequence[str], targets: Tensor, maps: Tensor, digests: Sequence[str] | None = None
+    ) -> Path:
+        """Stores maps (P, 1, H, W) under a map key, one file for the batch, completely or not at all.
+
+        digests: the digest of each pair's image; without them the maps are shown, and not scored again.
+        """
+        names = [map_name(i, t) for i, t in zip(image_ids, targets.tolist(), strict=True)]
+        tensors = {name: m[0].detach().cpu().contiguous() for name, m in zip(names, maps, strict=True)}
+        sums = {name: f"{image} {_digest(tensors[name])}" for name, image in zip(names, digests or [], strict=False)}
         batch = hashlib.blake2b("\n".join(names).encode(), digest_size=8).hexdigest()
-        folder = self.root / cell
+        folder = self.root / key
         folder.mkdir(parents=True, exist_ok=True)
-        write_atomic(folder / f"{batch}.safetensors", save(tensors))
+        write_atomic(folder / f"{batch}.safetensors", save(tensors, sums or None))
         return folder / f"{batch}.safetensors"
 
-    def files(self, cell: str) -> list[Path]:
-        """The files with maps of a cell."""
-        return sorted((self.root / cell).glob("*.safetensors"))
+    def files(self, key: str) -> list[Path]:
+        """The files with maps of a cell, or under a map key."""
+        return [path for name in self.folders(key) for path in sorted((self.root / name).glob("*.safetensors"))]
 
-    @staticmethod
-    def images(path: Path) -> set[str]:
-        """The ids of the images whose maps are in a file."""
-        with safe_open(path, framework="pt") as file:
-            return {name.rpartition(SEPARATOR)[0] for name in file.keys()}  # noqa: SIM118  (not a mapping)
+    def folders(self, key: str) -> list[str]:
+        """The names of the folders in which maps of a cell may be: its map key, and its own key."""
+        own = self._results.cell(key).maps if self._results.has_cell(key) else None
+        return list(dict.fromkeys([own or key, key]))
 
-    def done(self, cell: str) -> set[str]:
-        """The ids of the images of which a cell has maps."""
-        return {image for path in self.files(cell) for image in self.images(path)}
-
-    def load(self, cell: str, image_id: str) -> dict[int, Tensor]:
+    def load(self, key: str, image_id: str) -> dict[int, Tensor]:
         """The maps (H, W) of an image, by target; empty where none are kept."""
-        return self.find(cell, [image_id]).get(image_id, {})
+        return self.find(key, [image_id]).get(image_id, {})
 
-    def find(self, cell: str, image_ids: Iterable[str]) -> dict[str, dict[int, Tensor]]:
+    def find(self, key: str, image_ids: Iterable[str]) -> dict[str, dict[int, Tensor]]:
         """The maps (H, W) of several images, by image id and target, with each file opened once.
 
-        Images without a kept map are not in it.
+        Images without a kept map are not in it, nor are those whose maps are damaged.
         """
         wanted = set(image_ids)
         found: dict[str, dict[int, Tensor]] = {}
-        for path in self.files(cell):
-            with safe_open(path, framework="pt") as file:
-                for name in file.keys():  # noqa: SIM118
-                    owner, _, target = name.rpartition(SEPARATOR)
-                    if owner in wanted:
-                        found.setdefault(owner, {})[int(target)] = file.get_tensor(name)
+        for path in self.files(key):
+            for name, sums in contents(path, []):
+                owner, _, target = name.rpartition(SEPARATOR)
+                if owner in wanted and int(target) not in found.get(owner, {}):
+                    values = read_map(path, name, sums)
+                    if values is not None:
+                        found.setdefault(owner, {})[int(target)] = values
         return found
+
+
+def contents(path: Path, damaged: list[Path]) -> Iterator[tuple[str, str]]:
+    """The names of the maps in a file, each with the digests of its image and its values ("" where it has none); a file
+    that cannot be read has none, and is added to `damaged`."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            names, sums = list(file.keys()), file.metadata() or {}
+    except (SafetensorError, OSError):
+        damaged.append(path)
+        return
+    yield from ((name, sums.get(name, "")) for name in names)
+
+
+def read_map(path: Path, name: str, sums: str) -> Tensor | None:
+    """A map (H, W); None where the file is damaged, or no longer there."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            values = file.get_tensor(name)
+    except (SafetensorError, OSError):
+        return None
+    return values if not sums or _digest(values) == sums.split()[1] else None
+
+
+def _digest(values: Tensor) -> str:
+    return content_hash(values.view(torch.uint8).numpy().tobytes())
+
+
+@dataclass
+class MapIndex:
+    """The maps that a folder keeps for some cells: names and files are remembered, values are read on demand.
+
+    keys: the map key of each cell. damaged: files that could not be read, whose maps count as missing.
+    """
+
+    store: MapStore
+    keys: Mapping[str, str]
+    damaged: list[Path] = field(default_factory=list)
+    _found: dict[str, dict[str, tuple[Path, str]]] = field(default_factory=dict)  # by folder and name of the map
+    _seen: set[Path] = field(default_factory=set)
+
+    def refresh(self) -> None:
+        """Reads the names in files that have appeared since the last time; each file is opened once."""
+        for key in dict.fromkeys([*self.keys.values(), *self.keys]):
+            found = self._found.setdefault(key, {})
+            for path in sorted((self.store.root / key).glob("*.safetensors")):
+                if path not in self._seen:
+                    found |= {name: (path, sums) for name, sums in contents(path, self.damaged)}
+                    self._seen.add(path)
+
+    def lacks(self, cell: str, names: Iterable[str]) -> list[str]:
+        """Those names of maps of which a cell has none."""
+        found = [self._found.get(key, {}) for key in (self.keys[cell], cell)]
+        return [name for name in names if not any(name in each for each in found)]
+
+    def load(self, key: str, digests: Mapping[str, str]) -> dict[str, Tensor]:
+        """The maps (H, W) under a map key of those names that have one; digests: that of the image, by name.
+
+        Raises XaibenchError where a map is of another image with the same id.
+        """
+        maps: dict[str, Tensor] = {}
+        for name, image in digests.items():
+            path, sums = self._found.get(key, {}).get(name, (None, ""))
+            if not sums:
+                continue
+            if sums.split()[0] != image:
+                raise XaibenchError(
+                    f"image {name.rpartition(SEPARATOR)[0]} has changed since its maps were kept in {path.parent}; "
+                    "restore it, or use another --out"
+                )
+            values = read_map(path, name, sums)
+            if values is not None:
+                maps[name] = values
+                continue
+            del self._found[key][name]
+            if path not in self.damaged:
+                self.damaged.append(path)
+        return maps
+
+    def save(self, key: str, image_ids: Sequence[str], targets: Tensor, maps: Tensor, digests: Sequence[str]) -> None:
+        """Stores maps as `MapStore.save` does, and knows them from then on."""
+        path = self.store.save(key, image_ids, targets, maps, digests)
+        self._seen.add(path)
+        self._found.setdefault(key, {}).update((name, (path, sums)) for name, sums in contents(path, self.damaged))

@@ -103,6 +103,7 @@ class CellRecord(_Strict):
     context: Context
     method: Method | None
     registered: Time | None = None
+    maps: Key | None = None
 
 
 class ImageList(_Strict):

@@ -71,16 +71,21 @@ class Store:
             since = datetime.now(UTC).isoformat()
             if path.exists():
                 known = self.cell(cell.key)
-                if (known.context, known.method) == (plain(cell.context), plain(cell.method)):
+                if (known.context, known.method, known.maps) == (plain(cell.context), plain(cell.method), cell.maps):
                     continue
                 since = known.registered or since
             write_json(path, {"key": cell.key, "board": cell.board, "registered": since,
-                              "context": cell.context, "method": cell.method})  # fmt: skip
+                              "context": cell.context, "method": cell.method}
+                       | ({"maps": cell.maps} if cell.maps else {}))  # fmt: skip
 
     def cell(self, key: str) -> Cell:
         """The registered cell of a key; XaibenchError if there is none or its file cannot be read."""
         content = read_record(self.root / "cells" / f"{key}.json", CellRecord, "a cell")
-        return Cell(content["context"], content["method"], content.get("registered"))
+        return Cell(content["context"], content["method"], content.get("registered"), content.get("maps"))
+
+    def has_cell(self, key: str) -> bool:
+        """Whether a cell of this key is registered."""
+        return (self.root / "cells" / f"{key}.json").is_file()
 
     def cells(self) -> dict[str, Cell]:
         """All registered cells by key, oldest first."""
@@ -133,6 +138,22 @@ class Store:
             for key, image_id in zip(pairs["cell"].to_pylist(), pairs["image_id"].to_pylist(), strict=True):
                 done[key].add(names.setdefault(image_id, image_id))
         return done
+
+    def explained(
+        self, keys: Iterable[str], shards: Sequence[Path] | None = None
+    ) -> dict[str, dict[str, frozenset[int]]]:
+        """For each cell key and image id the targets that its rows are about, in all shards or in these; none where
+        nothing is explained in an image."""
+        targets: dict[str, dict[str, frozenset[int]]] = {key: {} for key in keys}
+        known: dict[frozenset[int], frozenset[int]] = {}  # one object, however many images have the same targets
+        columns = ["cell", "image_id", "target"]
+        for batch in self._batches(columns, targets, shards):
+            rows = pa.Table.from_batches([batch]).group_by(columns).aggregate([])
+            for key, image_id, target in zip(*(rows[name].to_pylist() for name in columns), strict=True):
+                if target is not None:
+                    found = targets[key].get(image_id, frozenset()) | {target}
+                    targets[key][image_id] = known.setdefault(found, found)
+        return targets
 
     def digests(self, keys: Iterable[str]) -> dict[str, str]:
         """The content digest of each stored image, for cells of one data set.
