@@ -74,7 +74,8 @@ class BatchMaps:
         """The maps of all pairs that are explained: only those are made that are not kept."""
         names = [map_name(*pair) for pair in zip(e.pair_ids, e.targets.tolist(), strict=True)]
         images = {name: self.digests[i] for name, i in zip(names, e.pair_ids, strict=True)} if self.kept else {}
-        kept = self.kept.load(job.maps, images) if self.kept else {}
+        found, size = self.kept.load(job.maps, images) if self.kept else {}, e.images.shape[-2:]
+        kept = {name: values for name, values in found.items() if values.shape == size and values.is_floating_point()}
         lacking = [number for number, name in enumerate(names) if name not in kept]
         if not lacking:
             return torch.stack([kept[name] for name in names])[:, None].to(e.images.device)

@@ -171,9 +171,7 @@ class Evaluator:
         completion.refresh()
         manifest.accuracy = self._accuracy(manifest.cells)
         manifest.forward_equivalents = tally.forward_equivalents / tally.images if tally.images else None
-        manifest.warnings = (
-            self._skipped_files() + self._fewer_images() + _undefined_maps(tally) + _damaged(completion)
-        )
+        manifest.warnings = self._skipped_files() + self._fewer_images() + _undefined_maps(tally) + _damaged(completion)
         whole = "partial" if completion.missing() else "complete"
         manifest.finish("failed" if tally.failed else whole)
         manifest.save(self.store)

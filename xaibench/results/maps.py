@@ -83,15 +83,19 @@ class MapStore:
 
 
 def contents(path: Path, damaged: list[Path]) -> Iterator[tuple[str, str]]:
-    """The names of the maps in a file, each with the digests of its image and its values ("" where it has none); a file
-    that cannot be read has none, and is added to `damaged`."""
+    """The names of the maps in a file, each with the digests of its image and its values ("" where it has none).
+
+    A file that cannot be read has none, and is added to `damaged`.
+    """
     try:
         with safe_open(path, framework="pt") as file:
             names, sums = list(file.keys()), file.metadata() or {}
     except (SafetensorError, OSError):
         damaged.append(path)
         return
-    yield from ((name, sums.get(name, "")) for name in names)
+    for name in names:
+        if name.rpartition(SEPARATOR)[2].isdecimal():
+            yield name, sums.get(name, "") if len(sums.get(name, "").split()) == 2 else ""
 
 
 def read_map(path: Path, name: str, sums: str) -> Tensor | None:
