@@ -54,7 +54,7 @@ def test_status_of_a_killed_run_ends_with_the_command(run, kit, whole):
     kit.record(whole, cells, [dict.fromkeys(ids[6:8], 0.3), {}], ids, "running", skipped={"rollout": "needs tokens"},
                started="2026-01-02T00:00:00+00:00")  # fmt: skip
     out = run("status", "--out", whole.root).stdout
-    assert out.rstrip().splitlines()[-2:] == ["to finish:", "  xaibench run idsds --model resnet50"]
+    assert out.rstrip().splitlines()[-2:] == ["to finish:", f"  xaibench run idsds --model resnet50 --out {whole.root}"]
     assert "3 of 3 methods complete on the list of 6 images" in out  # the list of the killed run is nobody's
     assert "killed  14 of 20" in out
 
@@ -68,13 +68,13 @@ def test_status_says_that_a_later_run_finished_a_killed_one(run, kit, whole):
 
 def test_status_wants_no_command_whose_work_another_does(run, kit, whole):
     cells = [kit.cell("ig"), kit.cell("rise")]
-    for day, (images, command) in enumerate([(8, "small"), (12, "large")], start=2):
+    for day, (images, command) in enumerate([(8, "xaibench run sds"), (12, "xaibench run epg")], start=2):
         started = f"2026-01-0{day}T00:00:00+00:00"
         one = kit.record(whole, cells, [{}, {}], kit.ids(images), "interrupted", started=started)
         one.command = command
         one.save(whole)
     out = run("status", "--out", whole.root).stdout
-    assert out.rstrip().splitlines()[-2:] == ["to finish:", "  large"]
+    assert out.rstrip().splitlines()[-2:] == ["to finish:", f"  xaibench run epg --out {whole.root}"]
 
 
 def test_status_forgets_the_old_version_of_an_edited_plugin(run, kit, whole):

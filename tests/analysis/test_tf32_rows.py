@@ -64,7 +64,8 @@ def test_status_prints_the_command_that_makes_them_again(both, kit):
     app = typer.Typer()
     app.command("status")(status.command)
     lines = CliRunner().invoke(app, ["--out", str(both.root)]).stdout.splitlines()
-    assert lines.count("  to make it again in float32, on a GPU: xaibench run idsds --model resnet50") == 1
+    again = f"xaibench run idsds --model resnet50 --out {both.root}"
+    assert lines.count(f"  to make it again in float32, on a GPU: {again}") == 1
     assert lines[-1] == "nothing is missing", "they are not completed"
 
 

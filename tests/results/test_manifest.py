@@ -72,3 +72,28 @@ def test_plain_refuses_what_json_has_no_word_for():
     assert plain({"a": (1, np.float32(0.5), np.float64("inf"), Path("x/y"))}) == {"a": [1, 0.5, None, "x/y"]}
     with pytest.raises(TypeError, match="cannot be stored"):
         plain({1, 2})
+
+
+MOVED = [
+    ("xaibench run sds", "xaibench run sds --out moved"),
+    ("xaibench run sds --out old --images 4", "xaibench run sds --images 4 --out moved"),
+    ("xaibench run sds --out='a b' --quiet", "xaibench run sds --quiet --out moved"),
+    ("xaibench run sds --out moved --quiet", "xaibench run sds --out moved --quiet"),
+    ("xaibench run sds; rm -rf x", "xaibench run 'sds;' rm -rf x --out moved"),
+    ("xaibench run $(x) `y` | z > a", "xaibench run '$(x)' '`y`' '|' z '>' a --out moved"),
+    ("xaibench run sds --out", "xaibench run sds --out moved"),
+    ("rm -rf x", "# no command of xaibench is recorded"),
+    ("xaibench run 'sds", "# no command of xaibench is recorded"),
+    ("", "# no command of xaibench is recorded"),
+]
+
+
+@pytest.mark.parametrize(("recorded", "command"), MOVED)
+def test_a_recorded_command_goes_into_the_folder_where_it_was_found_and_does_nothing_else(recorded, command):
+    """Folders are moved, and come from others: what a person copies into a shell is one command of xaibench."""
+    assert finish_command(RunManifest(recorded), Path("moved")) == command
+
+
+def test_a_folder_that_was_not_moved_keeps_its_command(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert finish_command(RunManifest("xaibench run sds"), tmp_path / "results") == "xaibench run sds"

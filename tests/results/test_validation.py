@@ -152,7 +152,7 @@ def test_a_complete_run_that_lacks_rows(sound, cell):
     (problem,) = validate(sound.root)
     assert problem.kind == "run"
     assert "1 images in 1 of 1 cells" in problem.text
-    assert problem.text.endswith("xaibench run sds")
+    assert problem.text.endswith(f"xaibench run sds --out {sound.root}")
 
 
 def test_changed_list(sound):

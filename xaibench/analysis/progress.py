@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from xaibench.results.completion import missing_images
 from xaibench.results.manifest import RunManifest, finish_command, load_runs
@@ -40,20 +41,20 @@ def progress(store: Store) -> list[Progress]:
     return [_progress(run, lists.get(run.images.get("list"), set()), done) for run in runs]
 
 
-def finish_commands(runs: Sequence[Progress]) -> list[str]:
-    """The fewest commands that compute all that is missing, oldest first.
+def finish_commands(runs: Sequence[Progress], root: Path) -> list[str]:
+    """The fewest commands that compute all that is missing in the folder `root`, oldest first.
 
     Of equal commands the newest run counts, since the same command today may mean other cells (an edited plug-in). A
     run whose missing work is part of another's needs no command of its own. Rows in TF32 that say float32 are never
     completed.
     """
-    newest = {finish_command(item.run): item for item in runs}
+    newest = {finish_command(item.run, root): item for item in runs}
     open_runs = [item for item in newest.values() if item.missing and not item.run.is_tf32_as_float32]
     needed: list[Progress] = []
     for item in sorted(open_runs, key=lambda item: (sum(map(len, item.missing.values())), item.run.started)):
         needed = [smaller for smaller in needed if not _within(smaller.missing, item.missing)] + [item]
     needed.sort(key=lambda item: (item.run.started, item.run.run))
-    return [finish_command(item.run) for item in needed]
+    return [finish_command(item.run, root) for item in needed]
 
 
 def _progress(run: RunManifest, images: set[str], done: Mapping[str, set[str]]) -> Progress:

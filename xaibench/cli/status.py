@@ -38,7 +38,7 @@ def command(
     if runs:
         echo("runs")
         echo("\n".join(_run_line(item) for item in runs) + "\n")
-    commands = finish_commands(runs)
+    commands = finish_commands(runs, out)
     if not commands:
         echo("nothing is missing" if runs else f"no runs in {out} yet")
         return
@@ -50,6 +50,7 @@ def command(
 def _board_lines(store: Store, board: Board, key: str) -> list[str]:
     from xaibench.printing import clean
     from xaibench.report.text import count
+    from xaibench.results.manifest import safe_command
 
     images = set(board.image_list(store) or [])
     done = store.done(cell.key for cell in board.cells)
@@ -63,14 +64,14 @@ def _board_lines(store: Store, board: Board, key: str) -> list[str]:
         if number < len(images):
             lines.append(f"  missing: {clean(cell.method_name)} has {number} of {len(images)} images")
     if board.is_tf32_as_float32 and board.run:
-        lines.append(f"  to make it again in float32, on a GPU: {board.run.command}")
+        lines.append(f"  to make it again in float32, on a GPU: {safe_command(board.run.command, store.root)}")
     if board.run:
         lines += [f"  skipped: {clean(name)}: {clean(reason)}" for name, reason in board.run.skipped.items()]
     return lines
 
 
 def _run_line(item: Progress) -> str:
-    from xaibench.report.text import clean
+    from xaibench.printing import clean
 
     share = f" ({item.done / item.planned:.0%})" if item.planned else ""
     done = f"{item.done} of {item.planned} evaluations{share}"

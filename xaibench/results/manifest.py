@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import secrets
+import shlex
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -137,7 +138,43 @@ def load_runs(store: Store) -> list[RunManifest]:
     return sorted(runs, key=lambda run: (run.started, run.run))
 
 
-def finish_command(manifest: RunManifest) -> str:
+def finish_command(manifest: RunManifest, root: Path | None = None) -> str:
     """The command that finishes a run: its own, since a run computes only what is missing; of a part that is done, that
-    of the whole run, as what is missing then belongs to other parts."""
-    return manifest.whole if manifest.whole and manifest.status == "partial" else manifest.command
+    of the whole run, as what is missing then belongs to other parts. See `safe_command`."""
+    whole = manifest.whole if manifest.whole and manifest.status == "partial" else manifest.command
+    return safe_command(whole, root)
+
+
+def safe_command(recorded: str, root: Path | None = None) -> str:
+    """A recorded command as one that can be given to a shell, whoever recorded it: quoted anew, into the folder `root`
+    where that is given, which may have been moved since. A comment where it is no command of xaibench.
+
+    >>> safe_command("xaibench run sds --out results; echo x", Path("moved"))
+    'xaibench run sds echo x --out moved'
+    """
+    try:
+        words = shlex.split(recorded)
+    except ValueError:
+        words = []
+    if words[:1] != ["xaibench"]:
+        return "# no command of xaibench is recorded"
+    return shlex.join(words if root is None else _into(words, root))
+
+
+def _into(words: list[str], root: Path) -> list[str]:
+    """The words of a command with the folder `root` as `--out`."""
+    places = [number for number, word in enumerate(words) if word == "--out" or word.startswith("--out=")]
+    given = "results"
+    for number in places:
+        given = words[number].partition("=")[2] if "=" in words[number] else (words[number + 1 :] or [""])[0]
+    if Path(given).resolve() == root.resolve():
+        return words
+    kept, skip = [], False
+    for word in words:
+        if skip or word.startswith("--out="):
+            skip = False
+        elif word == "--out":
+            skip = True
+        else:
+            kept.append(word)
+    return [*kept, "--out", str(root)]

@@ -14,7 +14,7 @@ from xaibench.errors import XaibenchError, one_line
 from xaibench.hashing import digest
 from xaibench.results.cells import Cell, metric_declaration
 from xaibench.results.completion import missing_images
-from xaibench.results.manifest import RunManifest
+from xaibench.results.manifest import RunManifest, safe_command
 from xaibench.results.schema import IDENTITY, faults, upgrade
 from xaibench.results.shard_files import BATCH, check_batch, is_damage, open_shard
 from xaibench.results.store import Store
@@ -197,7 +197,7 @@ def _run_problems(store: Store, rows: pd.DataFrame, lists: dict[str, list[str]])
             yield Problem(
                 _name(store, path), "run",
                 f"marked complete, but {count} images in {len(missing)} of {len(run.cells)} cells lack rows; "
-                f"to compute them: {run.command}",
+                f"to compute them: {safe_command(run.command, store.root)}",
             )  # fmt: skip
 
 
