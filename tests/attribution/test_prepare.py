@@ -56,8 +56,10 @@ def test_every_relu_and_pool_of_a_pass_is_a_module_of_its_own(mixed, pictures, c
         module.register_forward_hook(lambda module, args, output: ran.append(module))
     net(pictures)
     assert len(ran) == 9 and set(ran) == {*net.relus, *net.pools}
-    assert not any(m.inplace for m in net.modules() if isinstance(m, nn.ReLU))
-    assert not any(isinstance(m, (nn.ReLU, nn.MaxPool2d)) for m in net.net.modules())
+    seen = []
+    net.apply(seen.append)
+    assert not any(m.inplace for m in seen if isinstance(m, nn.ReLU))
+    assert [m for m in seen if isinstance(m, (nn.ReLU, nn.MaxPool2d))] == [*net.relus, *net.pools]
     assert all(type(m) is MaxPool for m in net.pools)
 
 
@@ -144,19 +146,15 @@ class Moody(nn.Module):
 
 
 def test_networks_whose_copy_would_be_another_are_refused(pictures, classes, evidence, mixed):
-    with pytest.raises(XaibenchError, match="gives other logits"):
+    with pytest.raises(XaibenchError, match="without in-place activations gives other logits"):
         prepared(evidence(PreActivation().double().eval(), pictures, classes))
-    handle = mixed.first.register_forward_hook(lambda module, args, output: 2 * output)
-    with pytest.raises(XaibenchError, match="gives other logits"):
-        prepared(evidence(mixed, pictures, classes))
-    handle.remove()
     shifted = pictures - pictures.mean((1, 2, 3), keepdim=True) + 1
     moody = evidence(Moody(), shifted, classes % 3)
     net = prepared(moody)
     with pytest.raises(XaibenchError, match="other activations in one pass than in another"):
         net(shifted - 2)
     mixed.thing = (i for i in [])
-    with pytest.raises(XaibenchError, match="cannot be copied, which this method needs"):
+    with pytest.raises(XaibenchError, match=r"cannot be copied.* holds a generator as 'thing'"):
         prepared(evidence(mixed, pictures, classes))
 
 

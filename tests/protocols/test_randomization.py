@@ -10,6 +10,7 @@ from torch import nn
 
 from xaibench import registry
 from xaibench.attribution.methods import method_maps
+from xaibench.attribution.runner import ModelRunner
 from xaibench.errors import XaibenchError
 from xaibench.protocols.base import OK, UNDEFINED_MAP
 from xaibench.protocols.randomization.randomization import Randomization, randomized, rank_similarity, stages
@@ -70,12 +71,21 @@ def test_layers_of_one_shape_lose_what_they_had_to_different_draws():
     assert not torch.allclose(one, two, atol=0.1)
 
 
-def test_hooks_are_not_copied(net):
-    calls = []
-    net[0].register_forward_hook(lambda *args: calls.append("forward"))
-    net.register_forward_pre_hook(lambda *args: calls.append("before"))
-    randomized(net, ["1.2"], 0)(torch.zeros(1, 3, 8, 8).double())
-    assert not calls
+def test_hooks_that_count_passes_are_not_copied(net):
+    with ModelRunner(net) as runner:
+        randomized(net, ["1.2"], 0)(torch.zeros(1, 3, 8, 8).double())
+        assert runner.forwards == 0
+
+
+@pytest.mark.filterwarnings("ignore:.*spectral_norm.*:FutureWarning")
+def test_a_weight_that_a_hook_computes_is_randomised(net):
+    """What is randomised is the parameter, and the weight follows."""
+    nn.utils.spectral_norm(net[1][2])
+    x = torch.rand(2, 3, 8, 8).double()
+    made = randomized(net.eval(), ["1.2"], 0)
+    assert torch.equal(made[0](x), net[0](x)) and not torch.allclose(made(x), net(x))
+    weight = made[1][2].weight_orig
+    assert torch.allclose(made[1][2].weight, weight / (made[1][2].weight_u @ weight @ made[1][2].weight_v))
 
 
 def test_maps_that_do_not_look_stay_and_others_change(net, images, labels, evidence):

@@ -6,18 +6,17 @@ torchvision's ResNets), where it works in place, and where the network calls a f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from copy import deepcopy
+from collections.abc import Callable
 from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from xaibench.attribution.evidence import Evidence
 from xaibench.attribution.runner import ModelRunner
 from xaibench.errors import XaibenchError
+from xaibench.models.copies import copied, hooks_of, without_parametrizations
 from xaibench.models.tokens import Layout, layout_of
 
 ACTIVATIONS = frozenset(
@@ -29,36 +28,18 @@ ACTIVATIONS = frozenset(
 TOLERANCE = {"float32": 1e-4, "float64": 1e-10}  # of the largest logit; reduced precision rounds more
 
 
-class Called(nn.Module):
-    """Replaces a ReLU or max pool of the network in the copy: calls the function, which the copy routes."""
-
-    def __init__(self, module: nn.ReLU | nn.MaxPool2d):
-        super().__init__()
-        if isinstance(module, nn.ReLU):
-            self.function = functional.relu
-        else:
-            self.function = partial(
-                functional.max_pool2d, kernel_size=module.kernel_size, stride=module.stride, padding=module.padding,
-                dilation=module.dilation, ceil_mode=module.ceil_mode,
-            )  # fmt: skip
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """The output of the replaced module, never computed in place."""
-        return self.function(inputs)
-
-
 class MaxPool(nn.MaxPool2d):
     """One max pool of a pass. It has its own type, for which the rule of DeepLift is registered."""
 
 
 class Guard(nn.Module):
-    """A CAM layer, and its output for hooks: float32 for libraries that use NumPy, and protected from in-place
+    """What a CAM layer does, and its output for hooks: float32 for libraries that use NumPy, and safe from in-place
     operations of the layers that follow. Tokens are shown to hooks as the map of their patches, which all libraries
     accept."""
 
     def __init__(self, layer: nn.Module, layout: Callable[[], Layout | None]):
         super().__init__()
-        self.layer, self.layout, self.tap = layer, layout, Tap()
+        self.layer, self.layout, self.tap = layer.forward, layout, Tap()  # not the module, which stays in its place
 
     def forward(self, *args: object, **kwargs: object) -> Tensor:
         """The output of the layer."""
@@ -81,24 +62,34 @@ class Tap(nn.Module):
 class Prepared(nn.Module):
     """The copy as a module from encoded inputs (N, C, H, W) to logits or probabilities (N, K), whose passes count.
 
-    Weights share the memory of the original's, but do not require gradients; hooks are not copied. The k-th ReLU of a
-    pass is relus[k], the k-th max pool is pools[k]. `activations` are names of other activation functions that ran.
-    With routed=False the modules stay as they are and the weights are copied, for methods that use (or change) every
-    module.
+    Weights share the memory of the original's, but do not require gradients; parametrised ones are computed once. The
+    k-th ReLU of a pass is relus[k], the k-th max pool is pools[k]; modules of the network, which it may ask for
+    anything, stay in their places, but those whose calls go elsewhere are hidden from `apply`. `activations` are names
+    of other activation functions that ran. With routed=False the weights are copied and nothing is hidden, for methods
+    that use (or change) every module.
     """
 
     def __init__(self, runner: ModelRunner, routed: bool = True):
         super().__init__()
         self.runner, self.explains = runner, "logit"
-        self.net, self._twins = _copy(runner.net, share=routed)
+        self.net, self._twins = copied(runner.net, share=routed)
+        without_parametrizations(self.net)
+        self.net.requires_grad_(False)
         self.routed, self.growing = routed, True
         self.activations: set[str] = set()
         if routed:
-            self.relus, self.pools = nn.ModuleList(), nn.ModuleList()
+            self.relus, self.pools, self.guards = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
         runner.adopt(self.net)
-        self._kept = dict(self.net._forward_hooks), dict(self.net._forward_pre_hooks)  # those of the runner
+        self._elsewhere = {id(module) for module in self.net.modules() if routed and _is_routed(module)}
+        self._kept = [(hooks, dict(hooks)) for module in self.net.modules() for hooks in hooks_of(module)]
         self._taps: dict[int, Tap] = {}
         self.eval()
+
+    def apply(self, fn: Callable[[nn.Module], None]) -> Prepared:
+        """Calls fn with every module that computes something; captum registers its hooks in this way."""
+        for module in [module for module in self.modules() if id(module) not in self._elsewhere]:
+            fn(module)
+        return self
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Logits, or probabilities where `explains` says softmax or sigmoid."""
@@ -121,10 +112,33 @@ class Prepared(nn.Module):
         self.growing = False
         error = (torch.cat(parts) - logits).abs().max()
         if not error <= TOLERANCE.get(self.runner.precision, 1e-2) * logits.abs().max():
-            raise XaibenchError(
-                "a copy of the network without in-place activations gives other logits, so methods that change its "
-                "activations cannot explain it"
+            raise XaibenchError(self._why_other_logits(images, logits))
+
+    def _why_other_logits(self, images: Tensor, logits: Tensor) -> str:
+        """Why the copy gives other logits than the original did, found out by one step of making it after another."""
+        tolerance = TOLERANCE.get(self.runner.precision, 1e-2) * logits.abs().max()
+
+        def differs(net: nn.Module) -> bool:
+            with torch.no_grad():
+                parts = [
+                    part for _, part in self.runner.stream(len(images), lambda i: self.runner.call(images[i], net))
+                ]
+            return not (torch.cat(parts) - logits).abs().max() <= tolerance
+
+        if differs(self.runner.net):
+            return (
+                "the network gives other logits for the same images in a second pass, as one that draws random numbers "
+                "or keeps a state, so a copy of it cannot be explained in its place"
             )
+        if differs(self.net):
+            return (
+                "a copy of the network (copy.deepcopy) gives other logits, so what it computes depends on more "
+                "than its modules hold, and methods that need a copy cannot explain it"
+            )
+        return (
+            "a copy of the network without in-place activations gives other logits, so methods that change its "
+            "activations cannot explain it"
+        )
 
     @property
     def outdated(self) -> bool:
@@ -142,20 +156,18 @@ class Prepared(nn.Module):
             return twin
         if id(layer) not in self._taps:
             guard = Guard(twin, lambda: layout_of(self.net, self.size)).eval()
-            for parent in self.net.modules():
-                for name, child in parent._modules.items():
-                    if child is twin and parent is not guard:
-                        parent._modules[name] = guard
+            object.__setattr__(twin, "forward", guard)  # a function of the layer, and no part of it
+            self.guards.append(guard)
             self._taps[id(layer)] = guard.tap
         return self._taps[id(layer)]
 
     def clean(self) -> None:
-        """Removes every hook that a library left on the copy, except the one that counts passes."""
+        """Removes every hook that a library left on the copy."""
         for module in self.modules():
-            for hooks in _hooks(module):
+            for hooks in hooks_of(module):
                 hooks.clear()
-        self.net._forward_hooks.update(self._kept[0])
-        self.net._forward_pre_hooks.update(self._kept[1])
+        for hooks, kept in self._kept:
+            hooks.update(kept)
 
 
 class _Routes(TorchFunctionMode):
@@ -230,44 +242,7 @@ def forget(e: Evidence) -> None:
             gone.clean()
 
 
-def _hooks(module: nn.Module) -> Sequence[dict]:
-    """The dictionaries of a module's hooks."""
-    return [value for name, value in vars(module).items() if name.endswith(("_hooks", "_hooks_with_kwargs"))]
-
-
-def _copy(net: nn.Module, share: bool) -> tuple[nn.Module, dict[int, nn.Module]]:
-    """A copy of a network without hooks, and the module of the copy for the id of each module of the original."""
-    memo: dict[int, object] = {}
-    for module in net.modules():
-        for hooks in _hooks(module):
-            memo[id(hooks)] = type(hooks)()
-    for tensor in [*net.parameters(), *net.buffers()]:
-        value = tensor.detach() if share else tensor.detach().clone()
-        memo[id(tensor)] = nn.Parameter(value, requires_grad=False) if isinstance(tensor, nn.Parameter) else value
-    try:
-        twin = deepcopy(net, memo)
-    except Exception as error:
-        raise XaibenchError(f"the network cannot be copied, which this method needs: {error}") from error
-    twins = {id(module): memo[id(module)] for module in net.modules()}
-    if share:
-        twins = _without_modules(twin, twins)
-        twin = twins[id(net)]
-    return twin, twins
-
-
-def _without_modules(twin: nn.Module, twins: dict[int, nn.Module]) -> dict[int, nn.Module]:
-    """Replaces ReLU and max pool modules of the copy by calls of their functions."""
-    calls = {
-        id(module): Called(module).eval()
-        for module in twin.modules()
-        if type(module).forward is nn.ReLU.forward or (_is_pool(module) and not module.return_indices)
-    }
-    for parent in list(twin.modules()):
-        for name, child in parent._modules.items():
-            if id(child) in calls:
-                parent._modules[name] = calls[id(child)]
-    return {key: calls.get(id(module), module) for key, module in twins.items()}
-
-
-def _is_pool(module: nn.Module) -> bool:
-    return type(module).forward is nn.MaxPool2d.forward
+def _is_routed(module: nn.Module) -> bool:
+    """Whether a module does nothing but call relu or max_pool2d, which run elsewhere."""
+    function = type(module).forward
+    return function is nn.ReLU.forward or (function is nn.MaxPool2d.forward and not module.return_indices)

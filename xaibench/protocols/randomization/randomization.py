@@ -7,7 +7,6 @@ not depend on the model.
 from __future__ import annotations
 
 from collections.abc import Callable
-from copy import deepcopy
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from xaibench.attribution.evidence import Evidence
 from xaibench.attribution.runner import ModelRunner
 from xaibench.errors import XaibenchError
+from xaibench.models.copies import copied
 from xaibench.protocols.base import Protocol, Scores, status_of
 from xaibench.protocols.settings import OUTPUTS, TARGETS, check_choices, check_whole
 from xaibench.protocols.statistics import constant_or_not_finite
@@ -67,13 +67,12 @@ def stages(net: nn.Module, count: int) -> list[list[str]]:
 
 
 def randomized(net: nn.Module, names: list[str], seed: int) -> nn.Module:
-    """A copy of a network, without its hooks, whose modules of these names have random parameters.
+    """A copy of a network whose modules of these names have random parameters.
 
     Each parameter becomes normal draws of its own mean and standard deviation, from (seed, module, parameter), so that
     activations keep their order of magnitude; a parameter that is constant, or a single number, is unchanged.
     """
-    hooks = [value for module in net.modules() for name, value in vars(module).items() if "_hooks" in name]
-    copy = deepcopy(net, {id(some): type(some)() for some in hooks if isinstance(some, dict)})
+    copy, _ = copied(net)
     with torch.no_grad():
         for name in names:
             for key, parameter in copy.get_submodule(name).named_parameters(recurse=False):
