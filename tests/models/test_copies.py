@@ -161,7 +161,7 @@ def stream():
 
 @pytest.mark.parametrize(("thing", "told"), [
     (lambda: threading.Lock(), "a lock"), (lambda: threading.RLock(), "a lock"), (stream, "a generator"),
-    (lambda: Path(__file__).open(), "a TextIOWrapper"), (lambda: {"deep": [threading.Event()]}, "a dict"),
+    (lambda: Path(__file__).open(), "a TextIOWrapper"), (lambda: {"deep": [threading.Event()]}, "a dict"),  # noqa: SIM115
     (lambda: threading, "a module"),
 ])  # fmt: skip
 def test_the_module_that_cannot_be_copied_is_named(thing, told):

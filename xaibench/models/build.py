@@ -3,7 +3,6 @@ own."""
 
 from __future__ import annotations
 
-import copy
 import inspect
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from xaibench import registry
 from xaibench.cards import ModelCard
 from xaibench.errors import XaibenchError, one_line
 from xaibench.exclusive import exclusive
+from xaibench.models.copies import copied
 from xaibench.models.modes import check_modes
 from xaibench.models.state import StateFile, tensors_digest
 
@@ -38,7 +38,7 @@ def build_network(card: ModelCard, num_classes: int) -> nn.Module:
     try:
         if isinstance(build, nn.Module):
             with exclusive(build.modules()):  # without the hooks of a call in another thread
-                net = copy.deepcopy(build)  # small images change networks in place
+                net, _ = copied(build)  # small images change networks in place
         else:
             keywords = {"num_classes": num_classes} if "num_classes" in _parameters(build) else {}
             first = [num_classes] if _takes_class_count(build, card) and not keywords else []

@@ -73,9 +73,11 @@ def _memo(net: nn.Module, share: bool) -> dict[int, Any]:
     for module in net.modules():
         memo |= {id(hooks): type(hooks)() for hooks in hooks_of(module)}
         for tensor in _tensors(vars(module)):
-            value = tensor.detach() if share else tensor.detach().clone()
-            wanted = tensor.requires_grad and not share
-            memo[id(tensor)] = nn.Parameter(value, wanted) if isinstance(tensor, nn.Parameter) else value
+            if share:
+                value, kind = tensor.detach(), isinstance(tensor, nn.Parameter)
+                memo[id(tensor)] = nn.Parameter(value, requires_grad=False) if kind else value
+            elif not tensor.is_leaf:
+                memo[id(tensor)] = tensor.detach().clone()
     return memo
 
 
