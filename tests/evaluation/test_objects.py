@@ -186,9 +186,9 @@ def test_images_that_changed_under_the_same_name_are_noticed(home, photos):
     [
         (torch.full((3, 8, 8), -1.0), r"values from -1 to -1; give images in \[0, 1\], before they are normalised"),
         (torch.full((3, 8, 8), torch.nan), "values from nan"),
-        (torch.zeros(1, 8, 8), r"has shape \(1, 8, 8\); images are tensors"),
+        (torch.zeros(2, 8, 8), r"has shape \(2, 8, 8\); images are tensors"),
         (torch.zeros(3, 8, 8, dtype=torch.int64), "holds int64"),
-        (np.zeros((8, 8)), r"has shape \(8, 8\)"),
+        (np.zeros(8), r"has shape \(8,\)"),
     ],
 )
 def test_images_that_are_none_say_what_came(image, message):

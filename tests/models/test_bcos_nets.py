@@ -14,7 +14,8 @@ from xaibench.cards import Geometry
 from xaibench.errors import XaibenchError
 from xaibench.models.base import Encoding
 from xaibench.models.bcos_nets import build, patch_norms
-from xaibench.models.open import build_model, encoding_of
+from xaibench.models.inputs import encoding_of
+from xaibench.models.open import build_model
 from xaibench.models.tokens import layout_of
 from xaibench.training.guidance.attributions import guided_maps
 from xaibench.training.guidance.localisation import find_loss

@@ -23,6 +23,7 @@ from xaibench.errors import XaibenchError
 from xaibench.models.bagnet import BagNet
 from xaibench.models.base import NOTHING_KNOWN, Encoding, Model, ModelView
 from xaibench.models.probe import default_cam_layer
+from xaibench.models.sanity import check_weights, warn_once
 from xaibench.models.tokens import transformer_in
 
 
@@ -109,9 +110,12 @@ def attribute(
         module = net.get_submodule(_path_of(net, cam_layer)) if isinstance(cam_layer, str) else cam_layer
         view = replace(view, cam_layer=module, stages=stages)
         e = evidence_of(runner, inputs, targets, view=view, image_ids=image_ids, seed=seed)
+        warn_once(net, runner.call, e.images)
         with runner.arithmetic():
             maps = method_maps(card, e, with_layer(card, parameters, stage))
             e.check_range()  # some methods give the same map for every class
+        if not maps.isfinite().all():
+            check_weights(net, f"model {type(net).__name__}")
         return maps
 
 

@@ -14,6 +14,7 @@ from xaibench.attribution.evidence import Evidence
 from xaibench.attribution.relevance import through_linear, through_pool, through_product, through_sum
 from xaibench.attribution.rollout import flow
 from xaibench.errors import XaibenchError
+from xaibench.models.outputs import two_sided
 
 Kept = dict[nn.Module, tuple[Tensor, Tensor]]
 
@@ -81,7 +82,7 @@ def attention_relevances(vit: Transformer, kept: Kept, start: Tensor) -> list[Te
     kept are the recorded modules of a pass, start (N, K) is the relevance of the logits; its sum reaches each block.
     """
     head = vit.net.head
-    relevance = through_linear(start, _taken(kept, head), head.weight.double())
+    relevance = through_linear(start, _taken(kept, head), two_sided(head.weight, 0).double())
     relevance = through_pool(relevance, _given(kept, vit.net.norm), vit.net.pool)
     found: list[Tensor] = []
     for block in reversed(vit.blocks):

@@ -16,6 +16,7 @@ from xaibench.attribution.runner import ModelRunner
 from xaibench.datasets.image_annotations import ImageAnnotations
 from xaibench.errors import XaibenchError
 from xaibench.models.base import NOTHING_KNOWN, ModelView
+from xaibench.models.outputs import probabilities
 from xaibench.models.tokens import layout_of
 from xaibench.seeds import generator, normal, uniform
 
@@ -84,7 +85,7 @@ class Evidence:
             raise XaibenchError(f"{len(images)} images but {len(image_ids)} image ids")
         self.runner, self.images, self.image_ids, self.seed = runner, images, list(image_ids), seed
         self.annotations, self.reference = annotations, None
-        self.cam_layer, self.probability, self.stages, self.encoding = (
+        self.cam_layer, self._function, self.stages, self.encoding = (
             view.cam_layer, view.probability, view.stages, view.encoding
         )  # fmt: skip
         self.zero = torch.zeros(images.shape[1]) if view.zero is None else view.zero
@@ -106,7 +107,14 @@ class Evidence:
     @property
     def view(self) -> ModelView:
         """What is known of the model besides its network."""
-        return ModelView(self.cam_layer, self.probability, self.zero, self.stages, self.encoding)
+        return ModelView(self.cam_layer, self._function, self.zero, self.stages, self.encoding)
+
+    @property
+    def probability(self) -> str:
+        """What makes a logit a probability, `softmax` or `sigmoid`: always the latter for a network with one output."""
+        if self._function != "sigmoid" and self.runner.one_logit is None and len(self.images):
+            self.runner.logits(1, lambda index: self.images[index])  # to see how many outputs there are
+        return "sigmoid" if self.runner.one_logit else self._function
 
     def explaining(self, targets: Tensor, owner: Tensor | None = None, output: str = "logit") -> Evidence:
         """Evidence about other pairs of the same images; what was computed per image is shared.
@@ -245,7 +253,7 @@ class Evidence:
         if low < 0 or high >= logits.shape[-1]:
             raise XaibenchError(f"target {low if low < 0 else high} is no class of {logits.shape[-1]}")
         if output == "probability":
-            logits = logits.sigmoid() if self.probability == "sigmoid" else logits.softmax(-1)
+            logits = probabilities(logits, self.probability)
         index = targets.view(-1, *[1] * (logits.ndim - 1)).expand(*logits.shape[:-1], 1)
         return logits.gather(-1, index)[..., 0]
 

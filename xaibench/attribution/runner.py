@@ -13,6 +13,7 @@ from torch.utils.hooks import RemovableHandle
 
 from xaibench.attribution.arithmetic import arithmetic, check_arithmetic
 from xaibench.errors import XaibenchError
+from xaibench.models.outputs import as_matrix, described, two_sided
 
 PRECISIONS = {
     "float32": torch.float32, "tf32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16,
@@ -45,6 +46,7 @@ class ModelRunner:
         if chunk < 1:
             raise XaibenchError(f"chunk is {chunk}; a pass has at least one input")
         self.net, self.chunk, self.precision, self.output = net, chunk, precision, output
+        self.one_logit: bool | None = None  # whether the network has one output; known after the first pass
         self.forwards = self.backwards = 0
         self.memo: dict[tuple, object] = {}
         self._handles: list[RemovableHandle] = []
@@ -88,7 +90,8 @@ class ModelRunner:
     def call(self, inputs: Tensor, net: nn.Module | None = None) -> Tensor:
         """Logits (N, K) of encoded inputs (N, C, H, W) in one pass, in float32 or float64; net may be a copy.
 
-        Raises XaibenchError where the device of the inputs does not compute in the precision.
+        K is 2 for a network with one output (`models.outputs`). Raises XaibenchError where the device of the inputs does
+        not compute in the precision.
         """
         check_arithmetic(self.precision, inputs.device)
         kind = PRECISIONS[self.precision]
@@ -96,11 +99,12 @@ class ModelRunner:
         autocast = torch.autocast(inputs.device.type, dtype=kind) if low else contextlib.nullcontext()
         with self.arithmetic(), autocast:
             raw = (self.net if net is None else net)(inputs)
-        logits = self.output(raw) if self.output else raw
-        if not isinstance(logits, Tensor) or logits.ndim != 2:
-            found = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
-            raise XaibenchError(f"the model returns {found}, not logits (N, K); pick them with output=")
-        return logits.float() if low else logits
+        given = self.output(raw) if self.output else raw
+        outputs = as_matrix(given, len(inputs))
+        if outputs is None:
+            raise XaibenchError(f"the model returns {described(given)}, not logits (N, K); pick them with output=")
+        self.one_logit = outputs.shape[1] == 1
+        return two_sided(outputs.float() if low else outputs)
 
     def stream(self, count: int, step: Callable[[Tensor], object]) -> Iterator[tuple[slice, object]]:
         """Runs `step` on the indices 0..count-1, a chunk at a time; yields (slice of indices, what step returned).

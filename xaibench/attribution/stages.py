@@ -30,7 +30,7 @@ class LayerEvidence(Evidence):
     """
 
     def __init__(self, whole: Evidence):
-        view = ModelView(whole.cam_layer, whole.probability, encoding=whole.encoding)
+        view = ModelView(whole.cam_layer, whole.view.probability, encoding=whole.encoding)
         super().__init__(
             whole.runner, whole.images, whole.targets.new_zeros(len(whole.images)), whole.image_ids, view=view,
             seed=whole.seed, annotations=whole.annotations,

@@ -74,7 +74,10 @@ class ModelCard(Card):
     family: str = "cnn"
     """`cnn`, `vit`, `bcos` or `bagnet`; it decides which methods are defined for the model."""
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
-    """The mean of each channel of pixels in [0, 1], which the encoding subtracts."""
+    """The mean of each colour of pixels in [0, 1], which the encoding subtracts.
+
+    A single one is that of all colours, or of grey pixels where the network takes one channel: 0.299 red + 0.587 green
+    + 0.114 blue (ITU-R BT.601)."""
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
     """The standard deviation of each channel, by which the encoding divides afterwards."""
     complement: bool = False
@@ -91,3 +94,12 @@ class ModelCard(Card):
     """Published weights."""
     aligned: PublishedWeights | None = None
     """Published weights that were fine-tuned on deletions."""
+
+    @model_validator(mode="after")
+    def _of_colours(self) -> ModelCard:
+        for name in ("mean", "std"):
+            if (count := len(getattr(self, name))) not in (1, 3):
+                raise ValueError(
+                    f"{name} has {count} numbers; give one for each colour (3), or one for all or for grey"
+                )
+        return self

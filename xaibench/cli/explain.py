@@ -45,6 +45,8 @@ def explain(given: dict[str, Any], *, photos: list[str], quiet: bool) -> None:
         echo(clean(f"{seen.image_id}: {', '.join(map(str, seen.top))}{explained}"))
     for name, reason in found[0].skipped.items():
         echo(f"skipped: {clean(name)} {clean(reason)}")
+    for warning in found[0].warnings:
+        echo(f"warning: {clean(warning)}", err=True)
     echo(f"figure: {clean(path)}")
     failed = {name: reason for seen in found for name, reason in seen.failed.items()}
     if failed:

@@ -51,7 +51,8 @@ def _geometry(card: ModelCard, side: int | None) -> Geometry:
 def _encoding(model: Model) -> str:
     mean, std = (", ".join(f"{value:g}" for value in part) for part in (model.encoding.mean, model.encoding.std))
     further = "; then 1 - x for each channel" if model.encoding.complement else ""
-    return f"(pixels / 255 - mean) / std with mean {mean} and std {std}{further}"
+    pixels = "grey pixels (0.299 R + 0.587 G + 0.114 B)" if len(model.encoding.mean) == 1 else "pixels"
+    return f"({pixels} / 255 - mean) / std with mean {mean} and std {std}{further}"
 
 
 def _maps(model: Model, side: int) -> Iterator[str]:

@@ -148,7 +148,7 @@ def report(results: Results) -> None:
         echo(f"model: trained by xaibench, {measured} on {unseen}")
     for name, reason in manifest.skipped.items():
         echo(f"skipped: {clean(name)} {clean(reason)}")
-    for warning in manifest.warnings:
+    for warning in [line for line in manifest.warnings if line not in results.announced]:
         echo(f"warning: {clean(warning)}", err=True)
     if manifest.status == "partial":
         echo(f"other parts of the images are missing: xaibench status --out {shlex.quote(str(results.path))}")

@@ -26,7 +26,7 @@ class Results:
 
     path: the folder. boards: the key of each protocol's board. cells: result keys of this run. images: ids of its
     list. manifest: the record of the run, as stored in `runs/`. computed: images that were computed now (0 where
-    everything was there already).
+    everything was there already). announced: those warnings of the record that were printed before the run.
     """
 
     path: Path
@@ -35,6 +35,7 @@ class Results:
     images: list[str]
     manifest: RunManifest
     computed: int
+    announced: Sequence[str] = ()
 
     @property
     def rows(self) -> pd.DataFrame:
@@ -123,6 +124,7 @@ def _carry_out(
     """See `run_config`, with torch's surroundings those of a new process."""
     from xaibench.evaluation.evaluator import Evaluator
     from xaibench.evaluation.executor import local
+    from xaibench.evaluation.opening import opening_warnings
     from xaibench.evaluation.plan import make_plan
     from xaibench.evaluation.resolve import resolve
     from xaibench.evaluation.resources import Resources
@@ -135,12 +137,18 @@ def _carry_out(
         resolved.dataset.check(resolved.dataset.image_list(resolved.images))
     resources = Resources.of(config)
     store = Store.create(config.out)  # before hours are spent on what could not be stored
-    plan = make_plan(resolved, open_models(resolved, resources, quiet, say))
+    models = open_models(resolved, resources, quiet, say)
+    warnings = opening_warnings(resolved, models)
+    for line in warnings:
+        say(f"warning: {line}")
+    plan = make_plan(resolved, models)
     command = command or config.to_command("run")
-    evaluator = Evaluator(config, plan, store, resources, command, say, quiet, objects, engine or local)
+    evaluator = Evaluator(config, plan, store, resources, command, say, quiet, objects, engine or local, warnings)
     manifest, tally = evaluator.evaluate()
     boards = {job.protocol.name: job.cell.board for job in plan.jobs}
-    results = Results(store.root, boards, [job.key for job in plan.jobs], list(plan.images), manifest, tally.images)
+    results = Results(
+        store.root, boards, [job.key for job in plan.jobs], list(plan.images), manifest, tally.images, warnings
+    )
     if tally.failed:
         name, reason = next(iter(tally.failed.items()))
         raise MethodFailed(

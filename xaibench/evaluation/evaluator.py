@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import pandas as pd
+
 from xaibench.datasets.photos import turned_since
 from xaibench.datasets.walk import skipped_lines
 from xaibench.errors import XaibenchError
@@ -35,7 +37,7 @@ class Evaluator:
 
     command: how the run was started, for the record. say is told what a user should know while it runs; quiet shows no
     progress. objects: what of the request was an object of a Python session.
-    engine makes the executor.
+    engine makes the executor. warnings: what the user was told already, for the record.
     """
 
     config: RunConfig
@@ -47,6 +49,7 @@ class Evaluator:
     quiet: bool
     objects: Sequence[str] = ()
     engine: Engine = local
+    warnings: Sequence[str] = ()
 
     def evaluate(self) -> tuple[RunManifest, Tally]:
         """Computes what the folder lacks, except for what other processes are computing right now, which is waited for.
@@ -128,6 +131,7 @@ class Evaluator:
             command=self.command,
             whole=self.config.whole.to_command("run") if self.config.shard and not self.objects else None,
             config=self.config.changed(),
+            warnings=list(self.warnings),
             objects=list(self.objects),
             protocols=[run.name for run in plan.protocols],
             boards=sorted({job.cell.board for job in plan.jobs}),
@@ -171,18 +175,22 @@ class Evaluator:
         completion.refresh()
         manifest.accuracy = self._accuracy(manifest.cells)
         manifest.forward_equivalents = tally.forward_equivalents / tally.images if tally.images else None
-        manifest.warnings = self._skipped_files() + self._fewer_images() + _undefined_maps(tally) + _damaged(completion)
+        manifest.warnings = [
+            *self.warnings, *self._skipped_files(), *self._fewer_images(), *self._without_logits(manifest.cells),
+            *_undefined_maps(tally), *_damaged(completion),
+        ]  # fmt: skip
         whole = "partial" if completion.missing() else "complete"
         manifest.finish("failed" if tally.failed else whole)
         manifest.save(self.store)
 
     def _accuracy(self, keys: Sequence[str]) -> dict[str, int] | None:
-        """How many images of the list the model gets right; None where its classes are not those of the data set."""
+        """How many images of the list the model gets right, of those with finite logits; None where its classes are not
+        those of the data set."""
         if not self.plan.comparable:
             return None
         rows = self.store.rows(keys, columns=["image_id", "prediction"]).drop_duplicates("image_id")
         found = dict(zip(rows["image_id"], rows["prediction"], strict=True))
-        known = [i for i in self.plan.images if i in found]
+        known = [i for i in self.plan.images if pd.notna(found.get(i))]
         return {"correct": sum(int(found[i]) in self.plan.dataset.labels(i) for i in known), "images": len(known)}
 
     def _skipped_files(self) -> list[str]:
@@ -190,6 +198,17 @@ class Evaluator:
         lines = skipped_lines(self.plan.dataset.skipped_files())
         name = self.plan.protocols[0].context["dataset"]["name"]
         return [f"entries of {name}'s folders are left out: {'; '.join(lines)}"] if lines else []
+
+    def _without_logits(self, keys: Sequence[str]) -> list[str]:
+        """A line where the model's logits of some images of the list are not finite."""
+        rows = self.store.rows(keys, columns=["image_id", "prediction"]).drop_duplicates("image_id")
+        lost = sorted(set(rows.loc[rows["prediction"].isna(), "image_id"]) & set(self.plan.images))
+        if not lost:
+            return []
+        return [
+            f"logits of {self.plan.model.name} are not finite for {len(lost)} of {len(self.plan.images)} images, such "
+            f"as {lost[0]}: they are left out for all methods (undefined-reference), and of the accuracy"
+        ]
 
     def _fewer_images(self) -> list[str]:
         """A line where a data set has fewer images than a run asks for."""

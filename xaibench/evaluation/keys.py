@@ -107,14 +107,18 @@ def _other_images(run: ResolvedRun, protocol: Protocol, held_out: HeldOut | None
 
 
 def _model(model: Model) -> dict[str, Any]:
-    return {
-        "name": model.name,
-        "version": model.version,
-        "source": model.source,
-        "cam_layer": model.cam_layer,
-        "cam_grid": list(model.cam_grid),
-        "notes": list(model.notes),
-    } | model.encoding.key_fields
+    return (
+        {
+            "name": model.name,
+            "version": model.version,
+            "source": model.source,
+            "cam_layer": model.cam_layer,
+            "cam_grid": list(model.cam_grid),
+            "notes": list(model.notes),
+        }
+        | model.encoding.key_fields
+        | ({"outputs": "one logit"} if model.one_logit else {})
+    )
 
 
 def _reference(model: Model) -> dict[str, Any]:

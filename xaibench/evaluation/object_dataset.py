@@ -12,19 +12,23 @@ from torch import Tensor, bfloat16, nn
 from xaibench.datasets.base import Dataset, Sample
 from xaibench.errors import XaibenchError, one_line
 from xaibench.hashing import content_hash
+from xaibench.models.build import validate_classes
 from xaibench.models.dilate import sample_input
+from xaibench.models.inputs import input_channels
 from xaibench.models.modes import evaluating
 
 MORE_THAN_8_BITS = ("I", "F")  # modes of Pillow, which it would cut off at 255
+CHANNELS = (1, 2, 3, 6)  # of networks that can be explained: grey or colour, and the same with channels 1 - x
 SLACK = 1e-4  # by which values may leave [0, 1] through rounding
 
 
 class ObjectDataset(Dataset):
     """Items of a map-style data set as samples: each is (image, label), or a `Sample` of its own.
 
-    An image is a tensor (3, H, W), an array (H, W, 3), either uint8 or floating point in [0, 1], or a PIL image; all
-    are squares of one size. It is displayed in 8 bits, to which floating point values are rounded. Ids are the numbers
-    of the items, such as `000012`, or those of the samples.
+    An image is a tensor (3, H, W) or (1, H, W), an array (H, W, 3), (H, W, 1) or (H, W), either uint8 or floating point
+    in [0, 1], or a PIL image; all are squares of one size. It is displayed in 8 bits, to which floating point values
+    are rounded, and grey images with three equal colours. Ids are the numbers of the items, such as `000012`, or those
+    of the samples.
     """
 
     on_disk = True  # another list may be given under the same name: images are compared with those that were stored
@@ -114,25 +118,19 @@ def class_names(data: Any, name: str, classes: Sequence[str] | None, model: Any)
 
 
 def _logits(net: nn.Module, side: int) -> int:
-    """How many logits a network gives; it stays as it is, also where it is in training mode."""
+    """How many logits a network gives, 2 where it has one output; it stays as it is, also where it is in training
+    mode."""
     import torch
 
-    kind, weight = type(net).__name__, next(net.parameters(), torch.zeros(1))
-    try:
-        with torch.no_grad(), evaluating(net):
-            logits = net(sample_input(3, side).to(weight))
-    except Exception as error:
-        raise XaibenchError(
-            f"model {kind} cannot take images of {side}x{side} pixels: {type(error).__name__}: {one_line(error)}"
-        ) from error
-    if not (isinstance(logits, Tensor) and logits.ndim == 2):
-        given = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
-        raise XaibenchError(f"model {kind} gives {given} for one image, not logits (1, classes)")
-    return logits.shape[1]
+    weight, channels = next(net.parameters(), torch.zeros(1)), input_channels(net)
+    inputs = sample_input(channels if channels in CHANNELS else 3, side).to(weight)
+    with evaluating(net):
+        return max(2, validate_classes(type(net).__name__, net, inputs))
 
 
 def displayed(image: Any, what: str) -> np.ndarray:
-    """An image as uint8 (H, W, 3); raises XaibenchError that says what came, for anything else."""
+    """An image as uint8 (H, W, 3), a grey one with three equal colours; raises XaibenchError that says what came, for
+    anything else."""
     if isinstance(image, Image.Image):
         if image.mode in MORE_THAN_8_BITS or image.mode.startswith("I;"):
             raise XaibenchError(f"{what} is of mode {image.mode}, with more than 8 bits; give an array in [0, 1]")
@@ -143,10 +141,13 @@ def displayed(image: Any, what: str) -> np.ndarray:
         array = array.transpose(1, 2, 0) if array.ndim == 3 else array
     else:
         array = np.asarray(image)
-    if array.ndim != 3 or array.shape[2] != 3 or 0 in array.shape:
+    array = array[..., None] if array.ndim == 2 else array
+    if array.ndim != 3 or array.shape[2] not in (1, 3) or 0 in array.shape:
         raise XaibenchError(
-            f"{what} has shape {tuple(np.shape(image))}; images are tensors (3, H, W) or arrays (H, W, 3)"
+            f"{what} has shape {tuple(np.shape(image))}; images are tensors (3, H, W) or arrays (H, W, 3), grey ones "
+            "(1, H, W) or (H, W)"
         )
+    array = np.repeat(array, 3, 2) if array.shape[2] == 1 else array
     if array.dtype == np.uint8:
         return np.ascontiguousarray(array)
     if array.dtype.kind != "f":

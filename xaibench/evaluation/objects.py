@@ -133,17 +133,19 @@ def _model(given: Any, about: dict[str, Any]) -> tuple[Card, Any]:
 
     from xaibench.attribution.api import family_of
     from xaibench.evaluation.object_sources import module_source
+    from xaibench.models.inputs import input_channels
 
     net, name = _unpack(given)
     if not isinstance(net, nn.Module):
         raise XaibenchError(f"model is a name or a torch.nn.Module, not {type(net).__name__}")
     _check_network(net)
     family = family_of(net)
-    mean, std = about.get("mean", (0.0, 0.0, 0.0)), about.get("std", (1.0, 1.0, 1.0))
+    mean, std = _numbers(about.get("mean", (0.0,)), "mean"), _numbers(about.get("std", (1.0,)), "std")
+    grey = " that takes grey images (ITU-R BT.601)" if input_channels(net) == 1 else ""
     card = ModelCard(
-        name=name or type(net).__name__, title=f"A {type(net).__name__} of a Python session",
+        name=name or type(net).__name__, title=f"A {type(net).__name__} of a Python session{grey}",
         source=f"named {name}" if name else module_source(net), family=family, complement=family == "bcos",
-        mean=_numbers(mean, "mean"), std=_numbers(std, "std"),
+        mean=mean, std=std,
         probability="sigmoid" if family == "bcos" else "softmax",
     )  # fmt: skip
     return card, net
@@ -185,6 +187,10 @@ def _numbers(values: Any, field: str) -> tuple[float, ...]:
     if not found or not all(map(math.isfinite, found)) or (field == "std" and min(found) <= 0):
         kind = "a positive number" if field == "std" else "a number"
         raise XaibenchError(f"{field} is {kind} for each colour, such as (0.5, 0.5, 0.5), not {values!r}")
+    if len(found) not in (1, 3):
+        raise XaibenchError(
+            f"{field} has {len(found)} numbers; give one for each colour (3), or one for all colours or for grey"
+        )
     return found
 
 

@@ -10,15 +10,17 @@ from xaibench.attribution.evidence import Evidence
 from xaibench.datasets.base import Dataset, Sample
 from xaibench.evaluation.plan import Job, Plan
 from xaibench.evaluation.targets import unit
+from xaibench.models.outputs import usable
 from xaibench.protocols.base import OK, UNDEFINED_REFERENCE, Scores
 
 
 @dataclass(frozen=True)
 class Predictions:
     """What the model predicts for the images of a batch (the class with the highest logit), and which classes would be
-    right: None where the model's classes are not those of the data set."""
+    right: None where the model's classes are not those of the data set. Nothing is predicted, None, where its logits
+    are not finite."""
 
-    predicted: list[int]
+    predicted: list[int | None]
     right: list[frozenset[int] | None]
 
     @classmethod
@@ -28,7 +30,9 @@ class Predictions:
         # a data set without labels of its own has only those of its samples, which are loaded already
         single = type(data).labels is Dataset.labels
         labels = [(s.label,) if single else data.labels(s.image_id) for s in samples]
-        return cls(e.logits().argmax(1).tolist(), [frozenset(found) if plan.comparable else None for found in labels])
+        classes, fine = e.logits().argmax(1).tolist(), usable(e.logits()).tolist()
+        predicted = [index if known else None for index, known in zip(classes, fine, strict=True)]
+        return cls(predicted, [frozenset(found) if plan.comparable else None for found in labels])
 
     def correct(self, image: int, target: int | None, predictions: bool) -> bool | None:
         """Whether the model is right about image number `image`: about its target where that is a prediction."""

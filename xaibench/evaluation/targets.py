@@ -11,6 +11,7 @@ from torch import Tensor
 from xaibench.attribution.evidence import Evidence
 from xaibench.datasets.base import Sample
 from xaibench.evaluation.plan import ProtocolRun
+from xaibench.models.outputs import usable
 
 PREDICTED = 0.5  # the least probability that predicts a class, where classes do not exclude each other
 
@@ -34,18 +35,21 @@ class TargetBatch:
 
 
 def pairs(target: str, e: Evidence, samples: Sequence[Sample]) -> tuple[Tensor, Tensor]:
-    """Classes (P,) and image numbers (P,), both int64, in the order of the images; an image may have no pair.
+    """Classes (P,) and image numbers (P,), both int64, in the order of the images; an image may have no pair, and
+    has none where the network's logits of it are not finite.
 
     e is evidence about the images of the samples; target is one of `xaibench.protocols.base.TARGETS`.
     """
+    logits = e.logits()
     if target == "label":
         found = [[sample.label] for sample in samples]
     elif target == "labels":
         found = [list(e.annotations[number].labels) for number in range(len(samples))]
     elif target == "predictions" and e.probability == "sigmoid":
-        found = [row.nonzero()[:, 0].tolist() for row in e.logits().sigmoid() >= PREDICTED]
+        found = [row.nonzero()[:, 0].tolist() for row in logits.sigmoid() >= PREDICTED]
     else:
-        found = e.logits().argmax(1, keepdim=True).tolist()
+        found = logits.argmax(1, keepdim=True).tolist()
+    found = [labels if fine else [] for labels, fine in zip(found, usable(logits).tolist(), strict=True)]
     classes = torch.tensor([label for labels in found for label in labels], dtype=torch.long)
     owners = torch.tensor([number for number, labels in enumerate(found) for _ in labels], dtype=torch.long)
     return classes, owners

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -26,6 +27,8 @@ from xaibench.models.base import Model
 from xaibench.models.build import brings_weights
 from xaibench.models.dilate import sample_input
 from xaibench.models.open import model_card, open_model
+from xaibench.models.outputs import probabilities, usable
+from xaibench.models.sanity import output_warnings
 from xaibench.plugins import add
 from xaibench.printing import say
 from xaibench.progress import bar
@@ -45,7 +48,8 @@ def explain(photos: Any, *, quiet: bool = True, **fields: Any) -> list[Explanati
     have names such as `ixg@Final`. A method that raises is noted in `failed`, the others go on. Noise derives from
     (seed, purpose, image id), where a photo's id is its file name. quiet shows no progress.
 
-    Raises XaibenchError for anything that the user can correct.
+    What is odd about the model's outputs is a Python warning, and in `warnings`. Raises XaibenchError for anything that
+    the user can correct.
 
     >>> import xaibench
     >>> (seen,) = xaibench.explain("tench.jpg", model="resnet50", download=True)  # doctest: +SKIP
@@ -53,7 +57,10 @@ def explain(photos: Any, *, quiet: bool = True, **fields: Any) -> list[Explanati
     ('tench', torch.Size([224, 224]))
     """
     given = {name: value for name, value in fields.items() if value is not None}
-    return explain_config(ExplainConfig.parse({"photos": photos} | given), quiet)
+    found = explain_config(ExplainConfig.parse({"photos": photos} | given), quiet)
+    for line in found[0].warnings:
+        warnings.warn(line, stacklevel=2)
+    return found
 
 
 explain.__doc__ += f"\n    Fields:\n\n{documented(ExplainConfig)}\n    "
@@ -87,10 +94,19 @@ def explain_config(config: ExplainConfig, quiet: bool = True) -> list[Explanatio
         bar("explaining", len(images) * len(chosen), quiet) as progress,
         ModelRunner(model.net, chunk=choose_chunk("auto", model.net, example)) as runner,
     ):
+        sample = np.stack([image for _, image in images[:2]])
+        about_model = output_warnings(model.net, runner.call, _encoded(model, sample), f"model {model.name}")
         for image_id, image in images:
             top, explained, e = _predict(model, runner, image_id, image, names, index, config.seed)
             seen = Explanation(
-                image_id, image, top, explained, model.label, f"{data.name}: {size}", skipped=dict(skipped)
+                image_id,
+                image,
+                top,
+                explained,
+                model.label,
+                f"{data.name}: {size}",
+                skipped=dict(skipped),
+                warnings=tuple(about_model),
             )
             for method in chosen:
                 progress.advance(0, method.name)
@@ -156,14 +172,24 @@ def _predict(
     model: Model, runner: ModelRunner, image_id: str, image: np.ndarray, names: list[str], index: int | None, seed: int
 ) -> tuple[tuple[Guess, ...], Guess, Evidence]:
     """The most probable classes of an image, the class that is explained, and the evidence about it."""
-    inputs = model.encoding(image[None]).to(next(model.net.parameters()))
-    base = Evidence(runner, inputs, torch.tensor([index or 0]), [image_id], view=model.view, seed=seed)
+    base = Evidence(
+        runner, _encoded(model, image[None]), torch.tensor([index or 0]), [image_id], view=model.view, seed=seed
+    )
     logits = base.logits()[0]
-    chances = (logits.sigmoid() if model.probability == "sigmoid" else logits.softmax(-1)).tolist()
+    if not usable(logits):
+        raise XaibenchError(
+            f"photo {image_id}: the logits of {model.name} are not finite, so there is nothing to explain"
+        )
+    chances = probabilities(logits, model.probability).tolist()
     order = sorted(range(len(chances)), key=lambda k: -chances[k])
     top = tuple(Guess(k, names[k], chances[k]) for k in order[:TOP])
     explained = top[0] if index is None else Guess(index, names[index], chances[index])
     return top, explained, base.explaining(torch.tensor([explained.index]))
+
+
+def _encoded(model: Model, images: np.ndarray) -> torch.Tensor:
+    """Images (B, H, W, 3) uint8 as the model's inputs, on its device."""
+    return model.encoding(images).to(next(model.net.parameters(), torch.zeros(1)))
 
 
 def _draw(seen: Explanation, method: MethodCard, e: Evidence, parameters: dict[str, Any]) -> None:

@@ -31,7 +31,8 @@ class Explanation:
 
     image (H, W, 3) uint8 are the displayed pixels. top are the most probable classes, best first; target is the class
     that is explained. maps are attributions (H, W) by method, signed and unnormalised, at the image's size; skipped and
-    failed are the reasons why a method has no map. model and dataset are descriptions of the model and of the crop.
+    failed are the reasons why a method has no map; warnings are about the model. model and dataset are descriptions of
+    the model and of the crop.
     """
 
     image_id: str
@@ -43,6 +44,7 @@ class Explanation:
     maps: dict[str, Tensor] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
     @property
     def prediction(self) -> Guess:

@@ -12,6 +12,8 @@ from itertools import chain
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from xaibench.models.outputs import two_sided
+
 BLOCKS, STRIDES = (3, 4, 6, 3), (2, 2, 2, 1)
 EXPANSION = 4
 WIDE_STAGES = {9: 2, 17: 3, 33: 4}  # stages that begin with a 3x3 convolution, by the side of a patch
@@ -99,7 +101,8 @@ class BagNet(nn.Module):
 
     def patch_logits(self, features: Tensor, classes: Tensor) -> Tensor:
         """Logits (N, len(classes), h, w) of every patch, from the maps (N, K, h, w) of `layer4`."""
-        return F.conv2d(features, self.fc.weight[classes, :, None, None], self.fc.bias[classes])
+        weight, bias = (two_sided(part, 0) for part in (self.fc.weight, self.fc.bias))
+        return F.conv2d(features, weight[classes, :, None, None], bias[classes])
 
 
 def _reach(convolution: nn.Conv2d) -> int:

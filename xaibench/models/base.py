@@ -10,12 +10,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+GREY = (0.299, 0.587, 0.114)
+"""What red, green and blue count in the luma of ITU-R BT.601."""
+
 
 @dataclass(frozen=True)
 class Encoding:
     """From displayed pixels to the encoded image, which is explained: (pixels / 255 - mean) / std per channel.
 
-    complement appends 1 - x for each channel x, as in the input of B-cos networks: six channels.
+    With one mean and one std, pixels are turned to grey first: the luma of ITU-R BT.601 (`GREY`), which is mode L of
+    Pillow without its rounding to 8 bits. complement appends 1 - x for each channel x, as in the input of B-cos
+    networks: six channels, or two.
     """
 
     mean: tuple[float, ...]
@@ -33,9 +38,10 @@ class Encoding:
         return self.of_pixels(pixels).contiguous(memory_format=torch.channels_last)
 
     def of_pixels(self, pixels: Tensor) -> Tensor:
-        """Encoded images (..., C, H, W) of floating point pixels (..., colours, H, W) in [0, 1]."""
+        """Encoded images (..., C, H, W) of floating point pixels (..., colours, H, W) in [0, 1], which may be grey
+        already where the encoding is."""
         mean, std = (torch.tensor(v).to(pixels)[:, None, None] for v in (self.mean, self.std))
-        encoded = (pixels - mean) / std
+        encoded = (self._colours(pixels) - mean) / std
         return torch.cat([encoded, 1 - encoded], -3) if self.complement else encoded
 
     def of_change(self, change: Tensor) -> Tensor:
@@ -43,6 +49,12 @@ class Encoding:
         the opposite of x."""
         encoded = change / torch.tensor(self.std).to(change)[:, None, None]
         return torch.cat([encoded, -encoded], -3) if self.complement else encoded
+
+    def _colours(self, pixels: Tensor) -> Tensor:
+        """Pixels (..., colours, H, W) with as many colours as the encoding has."""
+        if len(self.mean) > 1 or pixels.shape[-3] == 1:
+            return pixels
+        return (torch.tensor(GREY).to(pixels)[:, None, None] * pixels).sum(-3, keepdim=True)
 
     @property
     def zero(self) -> Tensor:
@@ -82,9 +94,10 @@ class Model:
     """A network ready to be explained: evaluation mode, parameters frozen.
 
     cam_layer is a module path inside net, "" where there is no spatial map; cam_grid is the height and width of its map
-    at the data set's image size. classes is the number of its logits. notes describe changes of the architecture (a
-    dilated last stage). stages are module paths by the name of a stage, where attributions may be taken. remarks are
-    what the user should know of how a file was taken for the weights, a line each.
+    at the data set's image size. classes is the number of its logits: 2 where it has one output (one_logit), whose
+    probability is a sigmoid. notes describe changes of the architecture (a dilated last stage), and that images are
+    turned to grey. stages are module paths by the name of a stage, where attributions may be taken. remarks are what
+    the user should know of how a file was taken for the weights, a line each.
     """
 
     name: str
@@ -101,6 +114,7 @@ class Model:
     source: str = ""
     weights: dict = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
+    one_logit: bool = False
 
     @property
     def cam_module(self) -> nn.Module | None:

@@ -15,6 +15,7 @@ from xaibench.errors import XaibenchError, one_line
 from xaibench.exclusive import exclusive
 from xaibench.models.copies import copied
 from xaibench.models.modes import check_modes
+from xaibench.models.outputs import as_matrix, described
 from xaibench.models.state import StateFile, tensors_digest
 
 
@@ -59,23 +60,23 @@ def build_network(card: ModelCard, num_classes: int) -> nn.Module:
     return net
 
 
-def validate_classes(card: ModelCard, net: nn.Module, inputs: Tensor) -> int:
-    """The number of classes of a network, by one pass of inputs (1, C, H, W).
+def validate_classes(name: str, net: nn.Module, inputs: Tensor) -> int:
+    """The number of outputs of a network, by one pass of inputs (1, C, H, W); 1 for a network of two classes.
 
     Raises XaibenchError where the network does not accept them, or does not return logits (1, K).
     """
     side = f"{inputs.shape[2]}x{inputs.shape[3]}"
     try:
         with torch.no_grad():
-            logits = net(inputs.clone())
+            given = net(inputs.clone())
     except Exception as error:
         raise XaibenchError(
-            f"model {card.name} cannot take images of {side} pixels: {type(error).__name__}: {one_line(error, 300)}"
+            f"model {name} cannot take images of {side} pixels: {type(error).__name__}: {one_line(error, 300)}"
         ) from error
-    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != 1:
-        found = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
-        raise XaibenchError(f"model {card.name} gives {found} for one image, not logits (1, classes)")
-    return logits.shape[1]
+    outputs = as_matrix(given, len(inputs))
+    if outputs is None:
+        raise XaibenchError(f"model {name} gives {described(given)} for one image, not logits (1, classes)")
+    return outputs.shape[1]
 
 
 def attention_in(net: nn.Module) -> str:

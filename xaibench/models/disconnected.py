@@ -11,6 +11,7 @@ from functools import partial
 from torch import Tensor, nn
 
 from xaibench.errors import XaibenchError
+from xaibench.models.outputs import as_matrix, described
 from xaibench.models.tokens import layout_of
 
 
@@ -68,10 +69,10 @@ class Disconnected(nn.Module):
         finally:
             for handle in handles:
                 handle.remove()
-        logits = self.output(raw) if self.output else raw
-        if not isinstance(logits, Tensor) or logits.ndim != 2:
-            found = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
-            raise XaibenchError(f"the model returns {found}, not logits (N, K); pick them with output=")
+        given = self.output(raw) if self.output else raw
+        logits = as_matrix(given, len(parts))
+        if logits is None:
+            raise XaibenchError(f"the model returns {described(given)}, not logits (N, K); pick them with output=")
         return logits.unflatten(0, (-1, self.cells**2))[:, self.own]
 
     def _pass_on(self, stage: nn.Module, module: nn.Module, args: tuple, output: object) -> Tensor | None:

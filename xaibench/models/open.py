@@ -8,10 +8,11 @@ from pathlib import Path
 from xaibench import registry
 from xaibench.cards import DatasetCard, Geometry, ModelCard
 from xaibench.errors import XaibenchError
-from xaibench.models.base import Encoding, Model
-from xaibench.models.build import attention_in, brings_weights, build_network, is_finished, own_state, validate_classes
+from xaibench.models.base import Model
+from xaibench.models.build import attention_in, brings_weights, build_network, is_finished, own_state
 from xaibench.models.dilate import dilate_last_stage, sample_input
 from xaibench.models.download import address
+from xaibench.models.inputs import fit_encoding
 from xaibench.models.probe import default_cam_layer, map_size
 from xaibench.models.state import StateFile, class_count, load_state, read_state
 from xaibench.models.tokens import check_size, transformer_in
@@ -30,11 +31,6 @@ def model_card(name: str) -> ModelCard:
     return registry.card("model", name)
 
 
-def encoding_of(card: ModelCard) -> Encoding:
-    """The encoding of images for the model of a card."""
-    return Encoding(card.mean, card.std, card.complement)
-
-
 def build_model(card: ModelCard, num_classes: int, geometry: Geometry, min_cam_grid: int = 0) -> Model:
     """A model for a data set's class count and image size, without weights unless its builder returns them.
 
@@ -43,12 +39,12 @@ def build_model(card: ModelCard, num_classes: int, geometry: Geometry, min_cam_g
     (unless it is finished).
     """
     net = build_network(card, num_classes)
-    encoding = encoding_of(card)
+    check_size(net, (geometry.crop, geometry.crop), card.name)
+    encoding, outputs = fit_encoding(card, net, geometry.crop)
     look = sample_input(encoding.channels, geometry.crop)
-    check_size(net, tuple(look.shape[2:]), card.name)
-    classes = validate_classes(card, net, look)
-    if classes != num_classes and not is_finished(card):
-        raise XaibenchError(f"model {card.name} gives {classes} logits where it was built for {num_classes} classes")
+    one_logit, classes = outputs == 1, max(outputs, 2)
+    if num_classes not in (outputs, classes) and not is_finished(card):
+        raise XaibenchError(f"model {card.name} gives {outputs} logits where it was built for {num_classes} classes")
     tokens = transformer_in(net) is not None
     attends = attention_in(net) and not tokens
     layer = card.cam_layer or ("" if attends else default_cam_layer(net, look))
@@ -59,10 +55,12 @@ def build_model(card: ModelCard, num_classes: int, geometry: Geometry, min_cam_g
         raise XaibenchError(f"model {card.name} has no layer {lost[0]!r}, which its stages name")
     times = dilate_last_stage(net, layer, look, min_cam_grid) if layer and min_cam_grid and not tokens else 0
     notes = ("last stage dilated" if times == 1 else f"last {times} stages dilated",) if times else ()
+    notes += ("grey images",) if len(encoding.mean) == 1 else ()
     return Model(
         name=card.name, net=net, encoding=encoding, cam_layer=layer, classes=classes,
-        cam_grid=map_size(net, layer, look), family=card.family, probability=card.probability, notes=notes,
-        version=card.version, source=registry.source(card), stages=card.stages,
+        cam_grid=map_size(net, layer, look), family=card.family, notes=notes, one_logit=one_logit,
+        probability="sigmoid" if one_logit else card.probability, version=card.version,
+        source=registry.source(card), stages=card.stages,
     )  # fmt: skip
 
 
@@ -79,7 +77,11 @@ def open_model(
     geometry, grid = dataset.geometry, 0 if own else dataset.min_cam_grid
     model = build_model(card, classes, geometry, grid)
     state = own_state(card, model.net) if own else read_state(weights())
-    other = class_count(model.net, state) or (model.classes if model.classes != classes else None)
+    rows = class_count(model.net, state)
+    if rows == 1:  # weights of one logit, in a network that was built for two
+        model = build_model(card, 1, geometry, grid)
+    other = max(rows or model.classes, 2)
+    other = other if other != classes else None
     if other and not any_classes:
         raise XaibenchError(
             f"weights {state.path} are for {other} classes, {dataset.name} has {classes}; "
@@ -98,7 +100,7 @@ def load_weights(model: Model, state: StateFile, choice: str, card: ModelCard) -
     that of the model's card. A network that was trained by xaibench has the probability of its loss.
     """
     model.remarks = load_state(model.net, state, model.name).remarks
-    if loss := state.header.get("recipe", {}).get("loss"):
+    if not model.one_logit and (loss := state.header.get("recipe", {}).get("loss")):
         model.probability = "sigmoid" if loss == "binary-cross-entropy" else "softmax"
     alignment = state.header.get("alignment")
     if card.aligned and card.aligned.alignment and address(card.aligned)[0].endswith("/" + state.path.name):

@@ -13,6 +13,8 @@ from xaibench.attribution.arguments import call_of_network, check_inputs, check_
 from xaibench.attribution.runner import ModelRunner
 from xaibench.cards import ProtocolCard
 from xaibench.errors import XaibenchError
+from xaibench.models.outputs import usable
+from xaibench.models.sanity import check_weights, warn_once
 from xaibench.protocols.base import Protocol
 
 
@@ -42,7 +44,8 @@ def score(
 
     model, inputs (B, C, H, W), targets (B,), output, image_ids, seed and chunk as for `xaibench.attribute`; targets are
     what is scored, so pass the predictions to score those. settings override those of the protocol's card (for `sds`:
-    grid=4, baseline="zero", drop_output="logit"). Raises XaibenchError for unknown names and shapes that do not match.
+    grid=4, baseline="zero", drop_output="logit"). Where the logits of an image are not finite, its score is undefined.
+    Raises XaibenchError for unknown names and shapes that do not match.
     """
     instance = make_protocol(registry.card("protocol", protocol), settings)
     inputs = check_inputs(inputs, model)
@@ -56,6 +59,11 @@ def score(
     instance.check(tuple(inputs.shape[-2:]))
     with ModelRunner(model, chunk=chunk, output=output) as runner:
         e = evidence_of(runner, inputs, targets, image_ids=image_ids, seed=seed, output=instance.attribution_output)
+        warn_once(model, runner.call, e.images)
         with runner.arithmetic():
             e.check_range()
-            return instance.score(instance.prepare(e), maps.detach().clone().to(inputs.device)).values
+            values = instance.score(instance.prepare(e), maps.detach().clone().to(inputs.device)).values
+            fine = usable(e.logits())
+        if not fine.all():
+            check_weights(model, f"model {type(model).__name__}")
+        return torch.where(fine, values, torch.nan)

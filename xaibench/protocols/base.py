@@ -15,6 +15,7 @@ from torch import Tensor
 from xaibench.attribution.evidence import Evidence
 from xaibench.cards import Alignment
 from xaibench.errors import XaibenchError
+from xaibench.models.outputs import usable
 
 OK, UNDEFINED_MAP, UNDEFINED_REFERENCE = "ok", "undefined-map", "undefined-reference"
 
@@ -153,6 +154,12 @@ def validate_scores(scores: object, pairs: int, protocol: str, further: Collecti
             raise XaibenchError(f"protocol {protocol} gave the score {name!r}, which its card does not list as further")
         validate_scores(also, pairs, f"{protocol} ({name})")
     return scores
+
+
+def without_logits(e: Evidence, maps: Tensor) -> Tensor:
+    """(P,) bool: where maps (P, 1, H, W) are not finite as the network's logits of the explained inputs are not."""
+    lost = ~maps.flatten(1).isfinite().all(1)
+    return lost & ~usable(e.logits())[e.owner] if lost.any() else lost
 
 
 def status_of(values: Tensor, bad_map: Tensor, bad_reference: Tensor) -> Scores:

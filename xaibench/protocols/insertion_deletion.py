@@ -128,8 +128,8 @@ class CurveProtocol(Protocol):
         return e
 
     def area(self, e: Evidence, maps: Tensor, blank: str, *, insertion: bool) -> tuple[Tensor, Tensor, Tensor]:
-        """The area (P,) under one curve; (P,) bool where the map has none; (P,) bool where the ends have none."""
+        """The area (P,) under one curve; (P,) bool where the map has none; (P,) bool where the network has
+        none, as the target's score is not finite somewhere on the way."""
         fractions, heights = replacement_curve(e, maps, self.steps, blank, self.output, insertion=insertion)
-        bad_ends = ~heights[:, [0, -1]].isfinite().all(1)
-        bad_maps = constant_or_not_finite(maps) | ~heights.isfinite().all(1)
-        return area_under_curve(fractions, heights), bad_maps, bad_ends
+        bad_heights = ~heights.isfinite().all(1)
+        return area_under_curve(fractions, heights), constant_or_not_finite(maps), bad_heights

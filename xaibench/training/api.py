@@ -12,7 +12,8 @@ from xaibench.datasets.open import drops_parts, open_dataset, parameters_of
 from xaibench.errors import XaibenchError
 from xaibench.files import make_folder, write_atomic
 from xaibench.models.build import brings_weights, build_network, own_state
-from xaibench.models.open import build_model, encoding_of, model_card
+from xaibench.models.inputs import encoding_of
+from xaibench.models.open import build_model, model_card
 from xaibench.models.state import file_digest
 from xaibench.models.trained import folder_of
 from xaibench.printing import print_line, say
@@ -143,6 +144,11 @@ class Training:
             raise XaibenchError(f"{data.name}: training and validation images have different classes")
         torch.manual_seed(derive(config.seed, "initial weights"))
         model = build_model(self.model, len(learnt.classes), data.geometry, data.min_cam_grid)
+        if model.one_logit:
+            raise XaibenchError(
+                f"{self.model.name} has one output; networks are trained with one logit for each class, here "
+                f"{len(learnt.classes)}"
+            )
         if model.classes != len(learnt.classes):
             raise XaibenchError(
                 f"{self.model.name} has {model.classes} classes, {data.name} has {len(learnt.classes)}; "

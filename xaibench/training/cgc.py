@@ -17,6 +17,7 @@ from torch.nn.functional import cross_entropy, interpolate
 
 from xaibench.errors import XaibenchError
 from xaibench.models.base import Model
+from xaibench.models.outputs import is_right
 from xaibench.protocols.transforms import Crop, draw_window
 from xaibench.seeds import derive
 from xaibench.training.classifier import MONITOR, classification_metrics, label_loss, validation_batches
@@ -154,7 +155,7 @@ class Cgc:
                 value = contrast(anchors.flatten(1).float(), positives.flatten(1).float(), self.temperature)
                 terms = {"loss": classified.float() + self.weight * value, "classification": classified}
             if labels.ndim == 1:
-                terms["accuracy"] = (logits[0].argmax(1) == labels).float().mean()
+                terms["accuracy"] = is_right(logits[0], labels).float().mean()
             return terms | {"contrast": value}
 
         evaluate = lambda net: classification_metrics(net.net, validation)  # noqa: E731

@@ -16,6 +16,7 @@ from xaibench.cards import Alignment
 from xaibench.datasets.base import Dataset
 from xaibench.datasets.loading import load_groups
 from xaibench.models.base import Model
+from xaibench.models.outputs import is_right
 from xaibench.training import metrics
 from xaibench.training.data import TrainingImages, class_counts, multi_hot
 from xaibench.training.deletion import Deletion, make_deletion
@@ -69,7 +70,7 @@ def classification_loss(recipe: Recipe, images: TrainingImages, deletion: Deleti
         with torch.no_grad():
             if labels.ndim == 2:
                 return {"loss": value, "f1": torch.tensor(metrics.f1(logits, labels))}
-            return {"loss": value, "accuracy": (logits.argmax(1) == labels).float().mean()}
+            return {"loss": value, "accuracy": is_right(logits, labels).float().mean()}
 
     return loss
 

@@ -9,10 +9,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from xaibench.models.outputs import is_right
+
 
 def accuracy(logits: Tensor, labels: Tensor) -> float:
-    """The share, in [0, 1], of images whose highest logit (N, K) is their label's, (N,) int64."""
-    return float((logits.argmax(1) == labels).double().mean())
+    """The share, in [0, 1], of images whose highest logit (N, K) is their label's, (N,) int64.
+
+    Where logits are not finite, none is."""
+    return float(is_right(logits, labels).double().mean())
 
 
 def f1(logits: Tensor, truth: Tensor) -> float:

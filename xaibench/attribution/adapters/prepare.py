@@ -17,6 +17,7 @@ from xaibench.attribution.evidence import Evidence
 from xaibench.attribution.runner import ModelRunner
 from xaibench.errors import XaibenchError
 from xaibench.models.copies import copied, hooks_of, without_parametrizations
+from xaibench.models.outputs import probabilities, usable
 from xaibench.models.tokens import Layout, layout_of
 
 ACTIVATIONS = frozenset(
@@ -103,27 +104,33 @@ class Prepared(nn.Module):
             logits = self.runner.call(inputs, self.net)
         if self.explains == "logit":
             return logits
-        return logits.sigmoid() if self.explains == "sigmoid" else logits.softmax(-1)
+        return probabilities(logits, self.explains)
 
     def check(self, images: Tensor, logits: Tensor) -> None:
         """Runs the copy for the first time; raises XaibenchError unless it gives the original's logits (B, K)."""
         with torch.no_grad():
             parts = [part for _, part in self.runner.stream(len(images), lambda i: self(images[i]))]
         self.growing = False
-        error = (torch.cat(parts) - logits).abs().max()
-        if not error <= TOLERANCE.get(self.runner.precision, 1e-2) * logits.abs().max():
+        if self._differ(torch.cat(parts), logits):
             raise XaibenchError(self._why_other_logits(images, logits))
+
+    def _differ(self, found: Tensor, logits: Tensor) -> bool:
+        """Whether logits (B, K) are others than by rounding; images without finite logits do not say anything."""
+        same = logits.isfinite() & usable(logits)[:, None]
+        if not same.any():
+            return False
+        limit = TOLERANCE.get(self.runner.precision, 1e-2) * logits[same].abs().max()
+        return not (found - logits)[same].abs().max() <= limit
 
     def _why_other_logits(self, images: Tensor, logits: Tensor) -> str:
         """Why the copy gives other logits than the original did, found out by one step of making it after another."""
-        tolerance = TOLERANCE.get(self.runner.precision, 1e-2) * logits.abs().max()
 
         def differs(net: nn.Module) -> bool:
             with torch.no_grad():
                 parts = [
                     part for _, part in self.runner.stream(len(images), lambda i: self.runner.call(images[i], net))
                 ]
-            return not (torch.cat(parts) - logits).abs().max() <= tolerance
+            return self._differ(torch.cat(parts), logits)
 
         if differs(self.runner.net):
             return (

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from xaibench.attribution.evidence import Evidence
 from xaibench.errors import XaibenchError
-from xaibench.protocols.base import Scores, status_of
-from xaibench.protocols.curves import inverse_orders, pair_scores, removal_counts, stand_in, tied_scores
+from xaibench.protocols.base import Scores, status_of, without_logits
+from xaibench.protocols.curves import inverse_orders, removal_counts, stand_in, tied_scores
 from xaibench.protocols.incremental_deletion import ORDERS, IncrementalProtocol
 from xaibench.protocols.settings import check_choices
 
@@ -70,39 +70,42 @@ class IncrementalDeletion(IncrementalProtocol):
         method."""
         if self.attribution == "updated":
             raise XaibenchError("attribution=updated explains every image on the way: it needs the method, not its map")
-        return self._scores(maps, self.heights(prepared, maps, self.order))
+        fine = torch.zeros(len(maps), dtype=torch.bool, device=maps.device)
+        return self._scores(maps, self.heights(prepared, maps, self.order), fine)
 
     def score_method(self, prepared: Evidence, maps: Tensor, again: Callable[[Evidence], Tensor]) -> Scores:
         """As `score`; updated attributions are computed anew at every step."""
         if self.attribution == "fixed":
             return self.score(prepared, maps)
-        return self._scores(maps, self._updated_heights(prepared, maps, again))
+        return self._scores(maps, *self._updated_heights(prepared, maps, again))
 
-    def _updated_heights(self, e: Evidence, maps: Tensor, again: Callable[[Evidence], Tensor]) -> Tensor:
+    def _updated_heights(self, e: Evidence, maps: Tensor, again: Callable[[Evidence], Tensor]) -> tuple[Tensor, Tensor]:
         """(P, steps): as `heights`, but units that are left are ordered by the current image's own map.
 
-        NaN after a step whose map was not finite.
+        NaN after a step whose map was not finite. (P,) bool: where one was not although the network's logits were.
         """
         size, blank = tuple(maps.shape[-2:]), stand_in(e, self.baseline)[e.owner]
         units = self.values(maps).shape[1]
-        heights, current = [e.scores(e.logits(), "probability").double()], e.inputs
+        heights, current = [e.scores(e.logits(), "probability").double()], e
+        lost = torch.zeros(len(maps), dtype=torch.bool, device=maps.device)
         deleted = torch.zeros(len(maps), units, dtype=torch.bool, device=maps.device)
         for step, amount in enumerate(removal_counts(units, self.steps)[1:-1]):
             if step:
-                maps = again(e.at(current))
+                maps = again(current)
             places = self.places(e, maps, self.order)
             # What is deleted already comes first, so it stays deleted.
             deleted = inverse_orders(torch.where(deleted, places - units, places).argsort(1)) < amount
-            current = shown = torch.where(self.per_pixel(deleted, size)[:, None], blank, e.inputs)
-            logits = e.runner.logits(len(shown), lambda index, shown=shown: shown[index])
             finite = maps.flatten(1).isfinite().all(1)
-            heights.append(torch.where(finite, pair_scores(e, logits, "probability"), torch.nan))
-        return torch.stack(heights, 1)
+            lost |= ~finite & ~without_logits(current, maps)
+            current = e.at(torch.where(self.per_pixel(deleted, size)[:, None], blank, e.inputs))
+            heights.append(torch.where(finite, current.scores(current.logits(), "probability").double(), torch.nan))
+        return torch.stack(heights, 1), lost
 
-    def _scores(self, maps: Tensor, heights: Tensor) -> Scores:
+    def _scores(self, maps: Tensor, heights: Tensor, lost: Tensor) -> Scores:
+        """Scores of curves (P, steps) of the network; lost (P,) bool: where a map on the way is to blame for a gap."""
         scores = status_of(
             incremental_deletion_score(heights, self.order),
-            self.without_order(maps) | ~heights.isfinite().all(1),
-            ~heights[:, 0].isfinite(),
+            self.without_order(maps) | lost,
+            ~heights.isfinite().all(1) & ~lost,
         )
         return replace(scores, also={"tied": tied_scores(self.values(maps))})

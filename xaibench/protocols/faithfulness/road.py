@@ -101,14 +101,13 @@ class Road(Protocol):
         """Scores (P,), higher is better; `least-first` (higher is better) and `most-first` (lower is better) are the
         two means, `tied` is the share of pixels whose order was drawn."""
         least, most = self._heights(prepared, maps)
-        bad_maps = constant_or_not_finite(maps) | ~torch.cat([least, most], 1).isfinite().all(1)
-        fine = torch.zeros_like(bad_maps)
+        bad_maps, bad_heights = constant_or_not_finite(maps), ~torch.cat([least, most], 1).isfinite().all(1)
         also = {
-            "least-first": status_of(least.mean(1), bad_maps, fine),
-            "most-first": status_of(most.mean(1), bad_maps, fine),
+            "least-first": status_of(least.mean(1), bad_maps, bad_heights),
+            "most-first": status_of(most.mean(1), bad_maps, bad_heights),
             "tied": tied_scores(maps.flatten(1)),
         }
-        return replace(status_of(road_score(least, most), bad_maps, fine), also=also)
+        return replace(status_of(road_score(least, most), bad_maps, bad_heights), also=also)
 
     def _noise(self, e: Evidence) -> Tensor:
         draw = lambda: self.noise * e.random("imputation noise", e.images.shape[1:])  # noqa: E731

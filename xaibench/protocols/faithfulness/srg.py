@@ -48,9 +48,8 @@ class SymmetricRelevanceGain(IncrementalProtocol):
     def score(self, prepared: Evidence, maps: Tensor) -> Scores:
         """Gains (P,), higher is better; `least-first` and `most-first` are the two means, and `tied`."""
         least, most = (self.heights(prepared, maps, order) for order in ORDERS)
-        bad_maps = self.without_order(maps) | ~torch.cat([least, most], 1).isfinite().all(1)
-        bad_ends = ~least[:, 0].isfinite()
+        bad_maps, bad_heights = self.without_order(maps), ~torch.cat([least, most], 1).isfinite().all(1)
         means = {"least-first": least.mean(1), "most-first": most.mean(1)}
-        also = {name: status_of(mean, bad_maps, bad_ends) for name, mean in means.items()}
-        scores = status_of(symmetric_relevance_gain(least, most), bad_maps, bad_ends)
+        also = {name: status_of(mean, bad_maps, bad_heights) for name, mean in means.items()}
+        scores = status_of(symmetric_relevance_gain(least, most), bad_maps, bad_heights)
         return replace(scores, also=also | {"tied": tied_scores(self.values(maps))})

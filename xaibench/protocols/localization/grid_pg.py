@@ -16,7 +16,7 @@ from xaibench.attribution.evidence import Evidence
 from xaibench.attribution.runner import ModelRunner
 from xaibench.errors import XaibenchError, one_line
 from xaibench.models.disconnected import cut
-from xaibench.protocols.base import Protocol, Scores, status_of
+from xaibench.protocols.base import Protocol, Scores, status_of, without_logits
 from xaibench.protocols.grids import Grids, make_grids
 from xaibench.protocols.masks import positive_part
 from xaibench.protocols.settings import OUTPUTS, check_between, check_choices, check_whole
@@ -107,13 +107,16 @@ class GridPointing(Protocol):
         raise XaibenchError("this protocol explains grids of images: it needs the method, not maps; use `xaibench.run`")
 
     def score_method(self, prepared: GridEvidence, maps: Tensor, again: Callable[[Evidence], Tensor]) -> Scores:
-        """The share of the own cell per pair; undefined without positive attribution, or where the model is unsure."""
+        """The share of the own cell per pair; undefined without positive attribution, or where the model is unsure or
+        its logits of the grid are not finite."""
         own = prepared.own
         values = torch.full(own.shape, torch.nan, dtype=torch.float64, device=own.device)
+        left_out = prepared.unsure.clone()
         for pairs, evidence in prepared.parts:
             grid_maps = self._grid_maps(evidence, prepared.run, again).to(own.device)
             values[pairs] = cell_share(grid_maps, self.cells, own[pairs])
-        return status_of(values, ~values.isfinite(), prepared.unsure)
+            left_out[pairs] |= without_logits(evidence, grid_maps)
+        return status_of(values, ~values.isfinite(), left_out)
 
     def _grid_maps(self, e: Evidence, run: ModelRunner, again: Callable[[Evidence], Tensor]) -> Tensor:
         """Maps (n, 1, H, W) of grids; a chunk holds cells² times fewer grids than images.

@@ -18,7 +18,7 @@ from xaibench.attribution.evidence import Evidence
 from xaibench.attribution.runner import ModelRunner
 from xaibench.errors import XaibenchError
 from xaibench.models.copies import copied
-from xaibench.protocols.base import Protocol, Scores, status_of
+from xaibench.protocols.base import Protocol, Scores, status_of, without_logits
 from xaibench.protocols.settings import OUTPUTS, TARGETS, check_choices, check_whole
 from xaibench.protocols.statistics import constant_or_not_finite
 from xaibench.seeds import generator, normal
@@ -147,9 +147,12 @@ class Randomization(Protocol):
 
     def score_method(self, prepared: Randomized, maps: Tensor, again: Callable[[Evidence], Tensor]) -> Scores:
         """Mean similarity (P,) over the stages, lower is better, and that of each as `stage-1`, `stage-2` and so on;
-        undefined where the absolute values of the intact model's map are constant, or some map is not finite."""
-        found = [rank_similarity(maps, prepared.stage_maps(stage, again)) for stage in prepared.stages]
+        undefined where the absolute values of the intact model's map are constant, or some map is not finite, which is
+        nobody's fault where the logits of the randomised network are not."""
+        made = [prepared.stage_maps(stage, again) for stage in prepared.stages]
+        found = [rank_similarity(maps, one) for one in made]
+        pairs = zip(prepared.stages, made, strict=True)
+        lost = torch.stack([without_logits(stage, one) for stage, one in pairs]).any(0)
         bad_maps = constant_or_not_finite(maps.abs()) | torch.stack(found).isnan().any(0)
-        fine = torch.zeros_like(bad_maps)
-        also = {f"stage-{stage}": status_of(one, bad_maps, fine) for stage, one in enumerate(found, 1)}
-        return replace(status_of(torch.stack(found).mean(0), bad_maps, fine), also=also)
+        also = {f"stage-{stage}": status_of(one, bad_maps, lost) for stage, one in enumerate(found, 1)}
+        return replace(status_of(torch.stack(found).mean(0), bad_maps, lost), also=also)

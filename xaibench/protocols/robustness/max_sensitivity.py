@@ -10,7 +10,7 @@ from torch import Tensor
 
 from xaibench.attribution.evidence import Evidence
 from xaibench.errors import XaibenchError
-from xaibench.protocols.base import Protocol, Scores, status_of
+from xaibench.protocols.base import Protocol, Scores, status_of, without_logits
 from xaibench.protocols.settings import OUTPUTS, TARGETS, check_choices, check_positive, check_whole
 from xaibench.protocols.statistics import constant_or_not_finite
 
@@ -92,10 +92,14 @@ class MaxSensitivity(Protocol):
         raise XaibenchError("max-sensitivity explains perturbed images: it needs the method, not only its maps")
 
     def score_method(self, prepared: Evidence, maps: Tensor, again: Callable[[Evidence], Tensor]) -> Scores:
-        """Scores (P,), lower is better; undefined where the map is constant, or not finite under some perturbation."""
+        """Scores (P,), lower is better; undefined where the map is constant, or not finite under some perturbation,
+        which is the network's fault where its logits are not."""
         worst = torch.zeros(len(maps), dtype=torch.float64, device=maps.device)
+        lost = torch.zeros(len(maps), dtype=torch.bool, device=maps.device)
         for sample in range(self.samples):  # one at a time: maps of all samples together would not fit
-            changed = again(prepared.at(self.perturbed(prepared, sample)))
+            perturbed = prepared.at(self.perturbed(prepared, sample))
+            changed = again(perturbed)
+            lost |= without_logits(perturbed, changed)
             worst = torch.maximum(worst, max_sensitivity_score(maps, changed[None]))
         bad_maps = constant_or_not_finite(maps) | ~worst.isfinite()
-        return status_of(worst, bad_maps, torch.zeros_like(bad_maps))
+        return status_of(worst, bad_maps, lost)

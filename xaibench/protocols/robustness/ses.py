@@ -15,7 +15,7 @@ from torch import Tensor
 
 from xaibench.attribution.evidence import Evidence
 from xaibench.errors import XaibenchError
-from xaibench.protocols.base import TARGETS, Scores, status_of
+from xaibench.protocols.base import TARGETS, Scores, status_of, without_logits
 from xaibench.protocols.masks import Localisation, positive_part
 from xaibench.protocols.settings import check_between
 from xaibench.protocols.transforms import Crop, Flip, Move, Shift, draw_offset, draw_window
@@ -111,19 +111,22 @@ class Equivariance(Localisation):
         fill, signed = torch.zeros(1), maps.double()
         shown = torch.ones_like(signed)
         values, also = [], {}
+        lost = torch.zeros(len(maps), dtype=torch.bool, device=maps.device)
         for name, move in prepared.moves.items():
             moved_maps = again(prepared.evidence[name]).to(signed)
+            without = without_logits(prepared.evidence[name], moved_maps)
+            lost |= without
             cosine = equivariance_similarity(move(signed, fill), moved_maps, move(shown, fill)[:, 0] > 0)
             values.append(
                 torch.where(
                     positive_part_is_constant(signed) | positive_part_is_constant(moved_maps), torch.nan, cosine
                 )
             )
-            also[name] = _status(values[-1])
-        mean = _status(torch.stack(values).mean(0))
+            also[name] = _status(values[-1], without)
+        mean = _status(torch.stack(values).mean(0), lost)
         return Scores(mean.values, mean.status, also)
 
 
-def _status(values: Tensor) -> Scores:
-    """Scores whose undefined values are the map's fault: there is nothing else to be undefined."""
-    return status_of(values, values.isnan(), torch.zeros_like(values, dtype=torch.bool))
+def _status(values: Tensor, lost: Tensor) -> Scores:
+    """Scores whose undefined values are the map's fault, but where the moved image has no logits: lost (P,) bool."""
+    return status_of(values, values.isnan(), lost)

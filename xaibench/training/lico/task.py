@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from xaibench.errors import XaibenchError
 from xaibench.models.base import Model
+from xaibench.models.outputs import is_right
 from xaibench.seeds import generator
 from xaibench.training.classifier import classification_metrics, label_loss, validation_batches
 from xaibench.training.data import TrainingImages, class_counts
@@ -119,6 +120,6 @@ class Lico:
                     )
                     value = value + self.beta * terms["ot"]
                     terms["ot_error"] = transport.error.mean()
-            return {"loss": value} | terms | {"accuracy": (logits.argmax(1) == labels).float().mean()}
+            return {"loss": value} | terms | {"accuracy": is_right(logits, labels).float().mean()}
 
         return loss

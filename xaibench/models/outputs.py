@@ -1,0 +1,59 @@
+"""From what a network returns to logits of classes, and from logits to probabilities and predictions.
+
+A network with one output tells two classes apart: its logit z is that of class 1 against class 0. It is given the
+logits (-z, z), whose probabilities are sigmoids: sigmoid(-z) and sigmoid(z), which add up to 1.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def as_matrix(output: object, count: int) -> Tensor | None:
+    """The outputs (N, n) of a network for `count` inputs; None where what it returned is no such tensor.
+
+    A network with one output may return (N,), or for one input a tensor without dimensions.
+    """
+    if not isinstance(output, Tensor) or not output.is_floating_point():
+        return None
+    if output.ndim < 2 and output.numel() == count:
+        output = output.reshape(count, 1)
+    return output if output.ndim == 2 and len(output) == count and output.shape[1] else None
+
+
+def described(output: object) -> str:
+    """What a network returned, for messages."""
+    if not isinstance(output, Tensor):
+        return type(output).__name__
+    kind = "" if output.is_floating_point() else f"{str(output.dtype).removeprefix('torch.')} of "
+    return f"{kind}shape {tuple(output.shape)}"
+
+
+def two_sided(outputs: Tensor, dim: int = 1) -> Tensor:
+    """Logits (N, K) of outputs (N, n): of one output z, (-z, z); of more, the outputs.
+
+    Along another dimension the same of other tensors, such as of the rows of a head's weight.
+
+    >>> two_sided(torch.tensor([[0.5], [-2.0]])).tolist()
+    [[-0.5, 0.5], [2.0, -2.0]]
+    """
+    return torch.cat([-outputs, outputs], dim) if outputs.shape[dim] == 1 else outputs
+
+
+def probabilities(logits: Tensor, function: str) -> Tensor:
+    """Probabilities (..., K) of logits (..., K) by a function, `softmax` or `sigmoid`."""
+    return logits.sigmoid() if function == "sigmoid" else logits.softmax(-1)
+
+
+def usable(logits: Tensor) -> Tensor:
+    """(...) bool: whether logits (..., K) predict a class: none is NaN or +inf, and some are finite.
+
+    A class of logit -inf has the probability 0, as where classes are masked.
+    """
+    return logits.amax(-1).isfinite()
+
+
+def is_right(logits: Tensor, labels: Tensor) -> Tensor:
+    """(...) bool: whether the label (...) has the highest of logits (..., K); false where they predict no class."""
+    return (logits.argmax(-1) == labels) & usable(logits)
