@@ -90,8 +90,8 @@ class ModelRunner:
     def call(self, inputs: Tensor, net: nn.Module | None = None) -> Tensor:
         """Logits (N, K) of encoded inputs (N, C, H, W) in one pass, in float32 or float64; net may be a copy.
 
-        K is 2 for a network with one output (`models.outputs`). Raises XaibenchError where the device of the inputs does
-        not compute in the precision.
+        K is 2 for a network with one output (`models.outputs`). Raises XaibenchError where the device of the inputs
+        does not compute in the precision.
         """
         check_arithmetic(self.precision, inputs.device)
         kind = PRECISIONS[self.precision]

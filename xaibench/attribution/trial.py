@@ -13,6 +13,7 @@ from xaibench.attribution.runner import ModelRunner
 from xaibench.cards import MethodCard
 from xaibench.errors import XaibenchError
 from xaibench.models.base import Model
+from xaibench.models.outputs import usable
 from xaibench.seeds import generator, normal
 
 INPUTS = 2
@@ -33,8 +34,10 @@ def trial_of(model: Model, side: int, outputs: Iterable[str] = ("logit",)) -> Ca
         noise = normal(generator(0, "trial of a network"), INPUTS, model.encoding.channels, side, side)
         images = noise.to(weight)
         with ModelRunner(model.net, chunk=INPUTS) as runner:
-            targets = runner.logits(INPUTS, lambda index: images[index]).argmax(1)
-            view = replace(model.view, stages={})
+            logits = runner.logits(INPUTS, lambda index: images[index])
+            if not usable(logits).all():
+                return None  # noise tells nothing of this network
+            targets, view = logits.argmax(1), replace(model.view, stages={})
             e = Evidence(runner, images, targets, [f"noise {i}" for i in range(INPUTS)], view=view)
             try:
                 for output in sorted(set(outputs)):

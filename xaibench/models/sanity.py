@@ -18,7 +18,7 @@ ROUNDING = {torch.float16: 3e-2, torch.bfloat16: 1e-1}
 """How far logits may differ by rounding, as where a larger batch has another kernel, relative to their spread; 1e-3 in
 other types."""
 REPEATS = 3  # passes of one image after the first
-SCALE = 30.0  # of inputs, at which logits leave [0, 1] and probabilities do not
+SCALE = 1e8  # of inputs, at which logits leave [0, 1] and probabilities do not
 ONES = {"softmax": "sum to 1", "log-softmax": "are logarithms that sum to 1", "sigmoid": "lie in [0, 1]"}
 
 _SEEN: WeakSet[nn.Module] = WeakSet()
@@ -54,7 +54,7 @@ def output_warnings(net: nn.Module, call: Callable[[Tensor], Tensor], images: Te
             return []
         if found := _difference(call, pair, alone, name):
             return [found]
-        function = _function(alone, lambda: call(SCALE * pair))
+        function = _function(alone, lambda: call(SCALE * torch.cat([pair, -pair])))
     return [_already_probabilities(function, name)] if function else []
 
 

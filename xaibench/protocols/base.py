@@ -16,6 +16,7 @@ from xaibench.attribution.evidence import Evidence
 from xaibench.cards import Alignment
 from xaibench.errors import XaibenchError
 from xaibench.models.outputs import usable
+from xaibench.protocols.statistics import constant_or_not_finite
 
 OK, UNDEFINED_MAP, UNDEFINED_REFERENCE = "ok", "undefined-map", "undefined-reference"
 
@@ -157,8 +158,8 @@ def validate_scores(scores: object, pairs: int, protocol: str, further: Collecti
 
 
 def without_logits(e: Evidence, maps: Tensor) -> Tensor:
-    """(P,) bool: where maps (P, 1, H, W) are not finite as the network's logits of the explained inputs are not."""
-    lost = ~maps.flatten(1).isfinite().all(1)
+    """(P,) bool: where maps (P, 1, H, W) are constant or not finite, and the logits of what they explain not finite."""
+    lost = constant_or_not_finite(maps)
     return lost & ~usable(e.logits())[e.owner] if lost.any() else lost
 
 

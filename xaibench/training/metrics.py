@@ -36,7 +36,8 @@ def average_precision(scores: Tensor, truth: Tensor) -> float:
     The sum of precision times the gain in recall over all thresholds, without interpolation: scores that are equal are
     one threshold, so that the order of the images does not matter.
     """
-    ranked, order = scores.double().sort(descending=True)
+    # NaN would come first
+    ranked, order = scores.double().nan_to_num(-torch.inf, torch.inf, -torch.inf).sort(descending=True)
     hits = truth[order].double().cumsum(0)
     last = torch.cat([ranked[1:] != ranked[:-1], torch.ones(1, dtype=torch.bool, device=scores.device)])
     found = hits[last]

@@ -20,6 +20,7 @@ from xaibench.datasets.base import Dataset, Sample
 from xaibench.datasets.loading import load_groups
 from xaibench.errors import XaibenchError
 from xaibench.models.base import Model
+from xaibench.models.outputs import is_right
 from xaibench.protocols.energy_pointing import energy_share
 from xaibench.protocols.localization.box_iou import best_threshold, box_iou
 from xaibench.training.guidance.attributions import guided_maps
@@ -108,7 +109,7 @@ class Evaluation:
         if self.several:
             metrics = {"f1": f1(outputs, truth), "map": mean_average_precision(outputs, truth)[0]}
         else:
-            metrics = group_metrics((outputs.argmax(1) == torch.cat(labels)).tolist(), groups)
+            metrics = group_metrics(is_right(outputs, torch.cat(labels)).tolist(), groups)
         for stage in self.stages:
             prefix = "" if stage == self.stages[0] else f"{stage.lower()}_"
             metrics |= {prefix + name: value for name, value in found[stage].metrics().items()}
