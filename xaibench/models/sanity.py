@@ -4,6 +4,7 @@ image, logits that depend on the other images of a batch, and outputs that are p
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Callable
 from weakref import WeakSet
@@ -62,8 +63,16 @@ def warn_once(net: nn.Module, call: Callable[[Tensor], Tensor], images: Tensor) 
     """Issues the `output_warnings` of a network of the user's own as Python warnings, once for each network."""
     if net not in _SEEN:
         for line in output_warnings(net, call, images, f"model {type(net).__name__}"):
-            warnings.warn(line, stacklevel=3)
+            warnings.warn(line, stacklevel=_outside())
         _SEEN.add(net)
+
+
+def _outside() -> int:
+    """The level of the first caller outside of this package, as `warnings.warn` counts it from the function above."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in ("xaibench", "contextlib"):
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def _difference(call: Callable[[Tensor], Tensor], pair: Tensor, alone: Tensor, name: str) -> str | None:
