@@ -228,7 +228,7 @@ def test_weights_of_one_logit_fit_a_network_of_two_classes(binary, photos):
         from xaibench.models.base import Encoding
 
         z = net(Encoding((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))(seen.image[None]))[0, 0]
-        assert seen.target.probability == pytest.approx(float(z.sigmoid()), abs=1e-6)
+        assert seen.target.probability == pytest.approx(z.sigmoid().item(), abs=1e-6)
         assert seen.prediction.name == ("bee" if z > 0 else "ape")
         assert sum(guess.probability for guess in seen.top) == pytest.approx(1)
 
