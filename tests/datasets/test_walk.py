@@ -274,10 +274,20 @@ def test_explain_shows_a_photo_upright(home, root, tmp_path):
     torch.manual_seed(0)
     save_state(build(2).eval(), tmp_path / "two.safetensors", {})
     turn(root / "bee" / "c.png")
-    (seen,) = xaibench.explain(
-        root / "bee" / "c.png", model="tiny", weights=str(tmp_path / "two.safetensors"), dataset="imagefolder",
-        data_root=root, methods="ixg",
-    )  # fmt: skip
+    words = {"model": "tiny", "weights": str(tmp_path / "two.safetensors"), "dataset": "imagefolder",
+             "data_root": root, "methods": "ixg"}  # fmt: skip
+    (seen,) = xaibench.explain(root / "bee" / "c.png", **words)
     with Image.open(root / "bee" / "c.png") as image:
-        upright = ImageOps.exif_transpose(image).convert("RGB")
-    np.testing.assert_array_equal(seen.image, displayed(upright, registry.card("dataset", "imagefolder").geometry))
+        upright, stored = ImageOps.exif_transpose(image).convert("RGB"), image.convert("RGB")
+    geometry = registry.card("dataset", "imagefolder").geometry
+    np.testing.assert_array_equal(seen.image, displayed(upright, geometry))
+    for photo in (root / "bee" / "c.png", "bee/c.png"):  # the file, and the image of the data set
+        for exif, expected in (("raw", stored), ("upright", upright)):
+            (seen,) = xaibench.explain(photo, dataset_options={"exif": exif}, **words)
+            np.testing.assert_array_equal(seen.image, displayed(expected, geometry))
+    with pytest.raises(XaibenchError, match=r"exif 'sideways' is unknown; .*known are auto, upright, raw"):
+        xaibench.explain(root / "bee" / "c.png", dataset_options={"exif": "sideways"}, **words)
+    with pytest.raises(
+        XaibenchError, match="--dataset-option split is of the images of imagefolder, which need --data"
+    ):
+        xaibench.explain(root / "bee" / "c.png", dataset_options={"split": "val"}, **words | {"data_root": None})

@@ -17,6 +17,7 @@ from xaibench.attribution.stages import placed_name, validate_stage, with_layer
 from xaibench.attribution.trial import trial_of
 from xaibench.cards import DatasetCard, MethodCard, ModelCard
 from xaibench.configuration import documented
+from xaibench.datasets.photos import AUTO
 from xaibench.errors import XaibenchError
 from xaibench.evaluation.plugin_errors import in_one_line
 from xaibench.evaluation.resources import choose_chunk, choose_device
@@ -79,9 +80,10 @@ def explain_config(config: ExplainConfig, quiet: bool = True) -> list[Explanatio
     card = model_card(config.model)
     layer = validate_stage(card, config.layer)
     _choose(config.methods, card.name, card.family, has_cam_layer=True, trial=lambda card: None, layer=layer)
-    known, classes = opened_data(data, config.data_root)
-    images = [read_photo(photo, data, known) for photo in config.photos]
-    model = _open_model(card, data, config.weights, len(classes or ()), config.download)
+    known, classes = opened_data(data, config.data_root, config.dataset_options)
+    exif = config.dataset_options.get("exif", AUTO)
+    images = [read_photo(photo, data, known, exif) for photo in config.photos]
+    model = _open_model(card, data, config, len(classes or ()))
     names = names_of_classes(classes, model.classes)
     index = target_index(config.target, names) if config.target is not None else None
     trial = trial_of(model, data.geometry.crop, ["logit"])
@@ -151,15 +153,16 @@ def _choose(
     return [c for c in chosen if c.name not in oracles], reasons | oracles
 
 
-def _open_model(card: ModelCard, data: DatasetCard, weights: str | None, classes: int, download: bool) -> Model:
+def _open_model(card: ModelCard, data: DatasetCard, config: ExplainConfig, classes: int) -> Model:
     """A model with its weights, for the number of classes of the weights; classes: that of the data set, 0 if
     unknown."""
+    weights, options = config.weights, config.dataset_options
     choice, path = weights or "plain", None
     if not (choice == "plain" and brings_weights(card)):
-        path = find_weights(card, data, WeightsRequest(choice), download)
+        path = find_weights(card, data, WeightsRequest(choice), config.download, options)
         if path is None and weights is None:
             choice = "aligned"
-            path = find_weights(card, data, WeightsRequest(choice), download)
+            path = find_weights(card, data, WeightsRequest(choice), config.download, options)
         if path is None:
             raise missing_weights(card, data, WeightsRequest(weights or "plain"))
     model, _, _ = open_model(card, data, classes or 1000, choice, lambda: path, any_classes=True)

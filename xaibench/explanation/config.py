@@ -25,6 +25,8 @@ class ExplainConfig(Config):
     """How photos are cut, what classes are called, whose weights are meant."""
     data_root: Annotated[Path | None, Argument(metavar="DIR")] = None
     """Its folder, for names of classes and image ids."""
+    dataset_options: Annotated[dict[str, Any], Argument("--dataset-option")] = Field(default_factory=dict)
+    """Such as split=train; exif=raw shows photos as they are stored, also files, which are else turned upright."""
     weights: Annotated[str | None, Argument(metavar="plain|aligned|PATH")] = None
     """By default plain, else aligned with deletions; nothing is trained."""
     target: Annotated[int | str | None, Argument(metavar="CLASS", default="prediction")] = None

@@ -3,33 +3,48 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from xaibench.cards import DatasetCard
 from xaibench.datasets.base import Dataset
-from xaibench.datasets.exif import UPRIGHT
+from xaibench.datasets.exif import RAW, UPRIGHT, WAYS
 from xaibench.datasets.imagenet import class_names
 from xaibench.datasets.images import displayed, read_image
 from xaibench.datasets.open import open_dataset
+from xaibench.datasets.photos import AUTO
+from xaibench.datasets.reading import one_of
 from xaibench.errors import XaibenchError
 
 
-def opened_data(data: DatasetCard, root: Path | None) -> tuple[Dataset | None, Sequence[str] | None]:
-    """The data set where it can be opened, and its class names where they are known."""
+def opened_data(
+    data: DatasetCard, root: Path | None, options: Mapping[str, Any]
+) -> tuple[Dataset | None, Sequence[str] | None]:
+    """The data set with some options where it can be opened, and its class names where they are known.
+
+    Raises XaibenchError for options, other than `exif`, of a data set that is not opened.
+    """
     if root is not None or not data.needs_root:
-        opened = open_dataset(data, root, {})
+        opened = open_dataset(data, root, dict(options))
         return opened, opened.classes
+    if unused := [name for name in options if name != "exif"]:
+        raise XaibenchError(f"--dataset-option {unused[0]} is of the images of {data.name}, which need --data-root")
     return None, class_names() if data.name == "imagenet" else None
 
 
-def read_photo(photo: str | Path, data: DatasetCard, known: Dataset | None) -> tuple[str, np.ndarray]:
-    """Image id and displayed pixels (H, W, 3) uint8 of a photo: a file, which is shown upright, or an image of the data
-    set."""
+def read_photo(
+    photo: str | Path, data: DatasetCard, known: Dataset | None, exif: object = AUTO
+) -> tuple[str, np.ndarray]:
+    """Image id and displayed pixels (H, W, 3) uint8 of a photo: a file, or an image of the data set.
+
+    exif: `raw` shows a file as it is stored, `upright` and `auto` turn it upright.
+    """
+    way = one_of("exif", exif, (AUTO, *WAYS))
     if Path(photo).is_file():
-        return Path(photo).name, displayed(read_image(Path(photo), UPRIGHT), data.geometry)
+        return Path(photo).name, displayed(read_image(Path(photo), RAW if way == RAW else UPRIGHT), data.geometry)
     if known is not None and str(photo) in set(known.ids):
         return str(photo), known.load(str(photo)).image
     other = f", nor an image id of {data.name}, such as {known.ids[0]}" if known is not None else ""
