@@ -50,7 +50,7 @@ MEANINGS = {
     "metric": "name of the score, such as `spearman`",
     "score": "the score; null where undefined",
     "status": "`ok`, or why the score is undefined: `undefined-map` or `undefined-reference`",
-    "prediction": "class index that the model predicts",
+    "prediction": "class index that the model predicts; null where its logits are not finite",
     "label": "class index of the image's own class; null in rows stored before it was recorded (schema 1)",
     "correct": "whether the explained class, where that is a predicted one, or else `prediction`, is among the labels "
     "of the image; null where nothing is predicted, where the model's classes are not the data's, and in rows of "
