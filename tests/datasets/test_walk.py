@@ -213,6 +213,7 @@ def test_data_check_counts_photos_with_an_orientation(command, root, tmp_path, m
     assert "photos with an EXIF orientation: 1 shown as stored" in out.splitlines()
 
 
+@pytest.mark.process
 def test_a_run_names_what_is_left_out_once_and_its_keys_do_not_move(command, home, root, tmp_path):
     import torch
     from xaibench_test_network import build
@@ -239,6 +240,7 @@ def turn(path):
     Image.fromarray(pixels).save(path, exif=exif)
 
 
+@pytest.mark.process
 def test_rows_of_a_photo_that_was_shown_raw_are_never_extended(command, home, root, tmp_path, monkeypatch):
     import torch
     from xaibench_test_network import build
