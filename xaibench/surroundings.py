@@ -27,10 +27,14 @@ def own_surroundings() -> Iterator[None]:
     """
     if torch._C._functorch.peek_interpreter_stack() is not None:
         raise XaibenchError("called inside of a transform of torch.func, such as vmap; call it outside")
+    with _OF_THE_PROCESS, torch.inference_mode(False), torch.enable_grad(), without_modes():
+        yield
+
+
+@contextmanager
+def without_modes() -> Iterator[None]:
+    """While active, autocast is off and the default device is the CPU; a decorator, too, for functions of tensors."""
     with ExitStack() as stack:
-        stack.enter_context(_OF_THE_PROCESS)
-        stack.enter_context(torch.inference_mode(False))
-        stack.enter_context(torch.enable_grad())
         for device in AUTOCAST_DEVICES:
             if torch.is_autocast_enabled(device):
                 stack.enter_context(torch.autocast(device, enabled=False))

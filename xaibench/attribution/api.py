@@ -107,7 +107,7 @@ def attribute(
         own = model.cam_module if isinstance(model, Model) else None
         cam_layer = own or default_cam_layer(net, inputs[:1]) or None
     with ModelRunner(net, chunk=chunk, output=output) as runner:
-        module = net.get_submodule(_path_of(net, cam_layer)) if isinstance(cam_layer, str) else cam_layer
+        module = None if cam_layer is None else net.get_submodule(_path_of(net, cam_layer))
         view = replace(view, cam_layer=module, stages=stages)
         e = evidence_of(runner, inputs, targets, view=view, image_ids=image_ids, seed=seed)
         warn_once(net, runner.call, e.images)

@@ -74,8 +74,7 @@ def check_network(net: object) -> nn.Module:
         hint = f"; make one: {called}()" if isinstance(net, type) and issubclass(net, nn.Module) else ""
         kind = f"the class {called}" if isinstance(net, type) else f"a {type(net).__name__}"
         raise XaibenchError(f"the model is a torch.nn.Module, not {kind}{hint}")
-    while isinstance(net, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
-        net = net.module
+    net = unwrapped(net)
     check_parts(net, "the model")
     for path, parameter in net.named_parameters():
         if parameter.is_floating_point() and parameter.dtype not in DTYPES:
@@ -85,6 +84,13 @@ def check_network(net: object) -> nn.Module:
             )
     check_modes(net)
     _check_signature(net)
+    return net
+
+
+def unwrapped(net: nn.Module) -> nn.Module:
+    """The network in a DataParallel or a DistributedDataParallel, which runs it in pieces; others are returned."""
+    while isinstance(net, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+        net = net.module
     return net
 
 
@@ -150,11 +156,11 @@ def check_inputs(inputs: object, net: nn.Module) -> Tensor:
             f"{tuple(inputs.shape)}{hint}"
         )
     own = {p.dtype for p in net.parameters() if p.is_floating_point()} or set(DTYPES)
-    if not inputs.numel() or inputs.dtype not in own:
-        raise XaibenchError(
-            f"{len(inputs)} inputs of {inputs.dtype} for a network of {' and '.join(map(str, own))}; give at least "
-            "one, of its type"
-        )
+    if not inputs.numel():
+        raise XaibenchError(f"inputs {tuple(inputs.shape)} are empty; give at least one")
+    if inputs.dtype not in own:
+        types = " or ".join(sorted(map(str, own)))
+        raise XaibenchError(f"inputs are {inputs.dtype} and the network is {types}; give inputs of its type")
     devices = {tensor.device for tensor in (*net.parameters(), *net.buffers())}
     if len(devices) == 1 and inputs.device not in devices:
         raise XaibenchError(f"inputs are on {inputs.device} and the model is on {devices.pop()}; move one to the other")
@@ -190,11 +196,15 @@ def check_targets(targets: object, inputs: Tensor) -> Tensor:
 
 
 def _check_options(given: Mapping[str, object]) -> None:
-    """Raises XaibenchError for a chunk or a seed that is no whole number, and for an output that is no function."""
+    """Raises XaibenchError for a chunk or a seed that is no whole number, for an output that is no function, and for
+    something else than the name of a method or a protocol."""
     for name in ("chunk", "seed"):
         value = given.get(name, 0)
         if not isinstance(value, Integral) or isinstance(value, bool):
             raise XaibenchError(f"{name} is a whole number, not {_shown(value)}")
+    for name in {"method", "protocol"} & given.keys():
+        if not isinstance(given[name], str):
+            raise XaibenchError(f"{name} is a name, see `xaibench ls {name}s`, not {_shown(given[name])}")
     if given["output"] is not None and not callable(given["output"]):
         raise XaibenchError(f"output is a function that selects the logits, not {_shown(given['output'])}")
 

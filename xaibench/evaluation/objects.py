@@ -132,12 +132,14 @@ def _model(given: Any, about: dict[str, Any]) -> tuple[Card, Any]:
     from torch import nn
 
     from xaibench.attribution.api import family_of
+    from xaibench.attribution.arguments import unwrapped
     from xaibench.evaluation.object_sources import module_source
     from xaibench.models.inputs import input_channels
 
     net, name = _unpack(given)
     if not isinstance(net, nn.Module):
         raise XaibenchError(f"model is a name or a torch.nn.Module, not {type(net).__name__}")
+    net = unwrapped(net)
     _check_network(net)
     family = family_of(net)
     mean, std = _numbers(about.get("mean", (0.0,)), "mean"), _numbers(about.get("std", (1.0,)), "std")

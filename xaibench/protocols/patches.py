@@ -12,6 +12,7 @@ from torch import Tensor
 
 from xaibench.errors import XaibenchError
 from xaibench.seeds import generator, uniform
+from xaibench.surroundings import without_modes
 
 BASELINES = ("zero", "random", "blur")
 BLUR_KERNEL, BLUR_SIGMA, BLUR_SIZE = 51, 41 * math.sqrt(2), 224  # the published blur: 51 taps, 41 acts as 41 sqrt(2)
@@ -118,6 +119,7 @@ def blur(images: Tensor) -> Tensor:
     return gaussian_blur(images, BLUR_KERNEL, BLUR_SIGMA)
 
 
+@without_modes()
 def gaussian_blur(images: Tensor, kernel: int, sigma: float) -> Tensor:
     """Images blurred by a Gaussian whose size scales with the image's longer side; zero-padded.
 
@@ -140,6 +142,7 @@ def gaussian_blur(images: Tensor, kernel: int, sigma: float) -> Tensor:
     return _separable(images, taps / taps.sum())
 
 
+@without_modes()
 def folded_blur(images: Tensor, kernel: int, sigma: float) -> Tensor:
     """Images blurred by a Gaussian whose mass beyond the kernel is mirrored back into it; zero-padded.
 

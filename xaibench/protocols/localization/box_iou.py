@@ -14,6 +14,7 @@ from xaibench.errors import XaibenchError
 from xaibench.protocols.base import Scores, status_of
 from xaibench.protocols.masks import Localisation, class_boxes, positive_part
 from xaibench.protocols.settings import check_between, check_whole
+from xaibench.surroundings import without_modes
 
 FIT = "fit"
 CANDIDATES = tuple(round(0.05 * step, 2) for step in range(20))
@@ -71,6 +72,7 @@ def _iou(values: Tensor, masks: Tensor, threshold: float) -> Tensor:
     return torch.where(values[:, 0, 0].isnan() | ~masks.flatten(1).any(1), torch.nan, iou)
 
 
+@without_modes()
 def best_threshold(maps: Tensor, masks: Tensor, candidates: Sequence[float] = CANDIDATES) -> float:
     """The threshold of `box_iou` with the highest mean over the pairs where it is defined; the lowest of equals.
 
