@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+sys.path.append(str(Path(__file__).parent))  # for `surroundings.py`, which tests of several rooms import
+
 NETWORK = '''
 """A network that trains in a second."""
 from torch import nn

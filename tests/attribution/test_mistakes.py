@@ -40,7 +40,7 @@ def net():
         ({"targets": torch.tensor([-1, 0])}, "target -1 is no class of 5"),
         ({"targets": torch.tensor([0.5, 0.5])}, "2 class indices, not torch.float32"),
         ({"inputs": torch.zeros(0, 3, 8, 8), "targets": torch.zeros(0, dtype=torch.long)}, "give at least one"),
-        ({"inputs": torch.zeros(2, 3, 8, 8, dtype=torch.float64)}, "float64 for a network of torch.float32"),
+        ({"inputs": torch.zeros(2, 3, 8, 8, dtype=torch.float64)}, "float64 and the network is torch.float32"),
         ({"method": "rise", "masks": 0}, "at least one mask"),
         ({"method": "ig", "steps": 0}, "at least one step"),
         ({"method": "ig-sg-sq", "steps": 1, "power": 3}, "power is 1 or 2, not 3"),

@@ -130,9 +130,9 @@ def _check_signature(net: nn.Module) -> None:
     try:
         signature.bind(None)
     except TypeError:
-        taken = ", ".join(str(parameter) for parameter in signature.parameters.values())
+        taken = signature.replace(return_annotation=signature.empty)
         raise XaibenchError(
-            f"the model is called with one input (B, C, H, W), and {type(net).__name__} takes ({taken}); wrap it in a "
+            f"the model is called with one input (B, C, H, W), and {type(net).__name__} takes {taken}; wrap it in a "
             "module that gives the others"
         ) from None
 

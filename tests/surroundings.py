@@ -102,11 +102,13 @@ def state_of(net: nn.Module) -> list:
     tensors = [*net.parameters(), *net.buffers()]
     return [
         random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist(), torch.get_num_threads(),
-        torch.get_default_dtype(), torch.get_default_device(), torch.is_grad_enabled(), torch.is_inference_mode_enabled(),
+        torch.get_default_dtype(), torch.get_default_device(), torch.is_grad_enabled(),
+        torch.is_inference_mode_enabled(),
         torch.is_autocast_enabled("cpu"), torch.get_float32_matmul_precision(), torch.backends.cudnn.benchmark,
         torch.are_deterministic_algorithms_enabled(), torch.is_anomaly_enabled(), list(warnings.filters),
         len(torch.overrides._get_current_function_mode_stack()), hooks, [m.training for m in modules],
-        [getattr(m, "fused_attn", None) for m in modules], [t.requires_grad for t in tensors], [t.grad for t in tensors],
+        [getattr(m, "fused_attn", None) for m in modules], [t.requires_grad for t in tensors],
+        [t.grad for t in tensors],
         [t.stride() for t in tensors], [t.dtype for t in tensors], [t.tolist() for t in tensors],
         [t._version for t in tensors if not t.is_inference()],
     ]  # fmt: skip
