@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import nn
@@ -18,11 +21,33 @@ def test_activation_bytes_are_those_of_the_leaf_modules():
     assert resources.activation_bytes(net, torch.zeros(1, 3, 16, 16)) == 4 * floats
 
 
-@pytest.mark.parametrize(("free", "chunk"), [(1 << 20, 1), (1 << 24, 16), (1 << 40, 64)])
+@pytest.mark.parametrize(("free", "chunk"), [(1 << 29, 8), (1 << 31, 32), (1 << 40, 64)])
 def test_auto_chunk_takes_a_share_of_the_memory(monkeypatch, free, chunk):
-    net = nn.Conv2d(1, 32, 1)  # 128 KiB of activations for 32x32 pixels
+    net = nn.Conv2d(1, 128, 1)  # 8 MiB of activations for 128x128 pixels
     monkeypatch.setattr(resources, "available_memory", lambda: free)
-    assert resources.choose_chunk("auto", net, torch.zeros(1, 1, 32, 32)) == chunk
+    assert resources.choose_chunk("auto", net, torch.zeros(1, 1, 128, 128)) == chunk
+
+
+@pytest.mark.parametrize("name", ["auto", 1])
+@pytest.mark.parametrize(("free", "needed"), [(0, 256), (255 << 20, 256), ((256 + 15) << 20, 256 + 16)])
+def test_where_a_single_input_does_not_fit_nothing_begins(monkeypatch, name, free, needed):
+    net = nn.Conv2d(1, 128, 1)  # 8 MiB, and as much for gradients
+    monkeypatch.setattr(resources, "available_memory", lambda: free)
+    message = f"128x128 pixels need {needed} MiB, one at a time, and {free >> 20} MiB are free"
+    with pytest.raises(XaibenchError, match=message):
+        resources.choose_chunk(name, net, torch.zeros(1, 1, 128, 128))
+
+
+@pytest.mark.process
+def test_the_limit_of_the_process_counts():
+    """`ulimit -v`: it is a limit of address space, of which the process has taken a part."""
+    code = (
+        "import resource; from xaibench.evaluation.resources import available_memory; "
+        "used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize(); "
+        "resource.setrlimit(resource.RLIMIT_AS, (used + (300 << 20),) * 2); print(available_memory() >> 20)"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert 290 <= int(said.stdout) <= 300
 
 
 def test_a_cgroup_limit_below_the_free_memory_counts(monkeypatch, tmp_path):

@@ -13,6 +13,9 @@ from xaibench.errors import XaibenchError
 from xaibench.evaluation.config import RunConfig
 
 CPU_SHARE, GPU_SHARE = 0.25, 0.5  # of the free memory, for one pass
+FLOOR = 256 << 20
+"""Bytes beside the activations of one input. Measured with ResNet-18 at 64 pixels on 2 cores, by a limit of the address
+space: with 128 MiB a thread of Arrow could not be started, with 16 MiB the process hung; 256 were enough."""
 CPU_PASS = 1 << 30  # bytes; larger passes are slower on a CPU: SqueezeNet at 224 pixels by half with 64 inputs
 
 
@@ -65,14 +68,28 @@ def choose_batch(name: str | int, device: str) -> int:
 def choose_chunk(name: str | int, net: nn.Module, inputs: Tensor) -> int:
     """`auto`: inputs per pass that fit a share of the memory with all activations kept, and 1 GiB on a CPU.
 
-    inputs (1, C, H, W) is one example on the network's device.
+    inputs (1, C, H, W) is one example on the network's device. Raises XaibenchError where not even a single input fits:
+    libraries end the process, or hang, where they cannot start a thread.
     """
+    gpu = inputs.device.type == "cuda"
+    free = torch.cuda.mem_get_info()[0] if gpu else available_memory()
+    _check_floor(free, FLOOR, inputs)
+    one = 2 * activation_bytes(net, inputs)  # activations and their gradients
+    _check_floor(free, FLOOR + one, inputs)
     if name != "auto":
         return whole_number(name, "--chunk-size", 1)
-    gpu = inputs.device.type == "cuda"
-    budget = GPU_SHARE * torch.cuda.mem_get_info()[0] if gpu else min(CPU_PASS, CPU_SHARE * available_memory())
-    fits = int(budget // (2 * activation_bytes(net, inputs)))  # activations and their gradients
-    return max(1, min(fits, 256 if gpu else 64))
+    budget = GPU_SHARE * free if gpu else min(CPU_PASS, CPU_SHARE * free)
+    return max(1, min(int(budget // one), 256 if gpu else 64))
+
+
+def _check_floor(free: int, needed: int, inputs: Tensor) -> None:
+    """Raises XaibenchError where less memory is free than a run needs at the least."""
+    if free < needed:
+        side = f"{inputs.shape[2]}x{inputs.shape[3]}"
+        raise XaibenchError(
+            f"not enough memory: images of {side} pixels need {-(-needed >> 20)} MiB, one at a time, and {free >> 20} MiB "
+            "are free; raise the limit of this process or machine, or use smaller images"
+        )
 
 
 def activation_bytes(net: nn.Module, inputs: Tensor) -> int:
@@ -94,7 +111,8 @@ def activation_bytes(net: nn.Module, inputs: Tensor) -> int:
 
 
 def available_memory() -> int:
-    """Bytes that this process may still take: the free memory of the machine, or of its cgroup where that is less."""
+    """Bytes that this process may still take: the free memory of the machine, or what its cgroup or its own limit of
+    address space (`ulimit -v`) leaves, where that is less."""
     free = [1 << 32]
     meminfo = Path("/proc/meminfo")
     if meminfo.is_file():
@@ -106,7 +124,21 @@ def available_memory() -> int:
     ):
         if Path(limit).is_file() and Path(used).is_file() and (text := Path(limit).read_text().strip()) != "max":
             free.append(int(text) - int(Path(used).read_text()))
-    return max(1 << 28, min(free))
+    return max(0, min(free + _under_own_limit()))
+
+
+def _under_own_limit() -> list[int]:
+    """The bytes of address space that the process may still take, where it has a limit."""
+    try:
+        import resource
+
+        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+        if limit == resource.RLIM_INFINITY:
+            return []
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    except (ImportError, OSError, ValueError):
+        return []
+    return [limit - used]
 
 
 def whole_number(value: str | int, option: str, least: int) -> int:

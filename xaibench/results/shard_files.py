@@ -9,12 +9,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from xaibench.errors import XaibenchError
+from xaibench.errors import XaibenchError, one_line
 from xaibench.files import check_regular
 from xaibench.results.schema import check_schema
 
 ROWS = 4_000_000  # of a shard; xaibench writes one at least every 15 seconds
 ROW_BYTES = 2048  # of a row in memory, on average over a batch; usual are 300
+EXHAUSTED = ("alloc", "memory", "thread", "temporarily unavailable", "too many open files")
 BATCH = 1 << 16  # rows that are read together
 
 
@@ -57,8 +58,10 @@ def reading(path: Path, root: Path) -> Iterator[None]:
 
 def is_damage(error: Exception) -> bool:
     """Whether a failed read says that the content is damaged: it does not where the system refused (permission, disk,
-    network) or memory ran out."""
-    return not isinstance(error, MemoryError) and getattr(error, "errno", None) is None
+    network), or where memory or threads ran out, which Arrow reports by errors of several types."""
+    if isinstance(error, MemoryError) or getattr(error, "errno", None) is not None:
+        return False
+    return isinstance(error, (pa.ArrowInvalid, OSError)) and not any(word in str(error).lower() for word in EXHAUSTED)
 
 
 def failed(error: Exception, path: Path, root: Path) -> XaibenchError:
@@ -68,7 +71,7 @@ def failed(error: Exception, path: Path, root: Path) -> XaibenchError:
             f"{path} is not a whole Parquet file; `xaibench validate {root}` lists all such files, "
             "and after removing them the same run command computes their rows again"
         )
+    reason = getattr(error, "strerror", None) or one_line(error)
     return XaibenchError(
-        f"{path} cannot be read now: {error.strerror or error}; its rows may be sound, so keep it, and try again when "
-        "that is mended"
+        f"{path} cannot be read now: {reason}; its rows may be sound, so keep it, and try again when that is mended"
     )
