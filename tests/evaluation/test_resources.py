@@ -33,7 +33,7 @@ def test_auto_chunk_takes_a_share_of_the_memory(monkeypatch, free, chunk):
 def test_where_a_single_input_does_not_fit_nothing_begins(monkeypatch, name, free, needed):
     net = nn.Conv2d(1, 128, 1)  # 8 MiB, and as much for gradients
     monkeypatch.setattr(resources, "available_memory", lambda: free)
-    message = f"128x128 pixels need {needed} MiB, one at a time, and {free >> 20} MiB are free"
+    message = f"128x128 pixels need {needed} MiB, one at a time, {free >> 20} MiB are free"
     with pytest.raises(XaibenchError, match=message):
         resources.choose_chunk(name, net, torch.zeros(1, 1, 128, 128))
 

@@ -87,7 +87,7 @@ def _check_floor(free: int, needed: int, inputs: Tensor) -> None:
     if free < needed:
         side = f"{inputs.shape[2]}x{inputs.shape[3]}"
         raise XaibenchError(
-            f"not enough memory: images of {side} pixels need {-(-needed >> 20)} MiB, one at a time, and {free >> 20} MiB "
+            f"not enough memory: images of {side} pixels need {-(-needed >> 20)} MiB, one at a time, {free >> 20} MiB "
             "are free; raise the limit of this process or machine, or use smaller images"
         )
 
