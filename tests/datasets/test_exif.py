@@ -344,6 +344,13 @@ def test_waterbirds_follow_the_photos_and_masks_of_cub(cub, tmp_path):
     assert Waterbirds(folder, GEOMETRY).exif_way(name) == "upright", "nothing is annotated"
 
 
+@pytest.mark.parametrize(("way", "oracle"), [("upright", upright), ("raw", stored)])
+def test_images_without_a_part_are_shown_as_their_original(way, oracle, tmp_path):
+    data = funnybirds(tmp_path, (24, 24), 6, (24, 24), exif=way)
+    path = photo(tmp_path / "test_interventions" / "0" / "000000" / "body_eye_foot_tail_wing.png", 8, (24, 24))
+    np.testing.assert_array_equal(data.draw(data.ids[0], ["beak"]), displayed(oracle(path)))
+
+
 def test_the_option_is_one_of_every_data_set_of_photos(tmp_path):
     from xaibench import registry
 
