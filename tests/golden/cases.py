@@ -143,6 +143,9 @@ KEYS: dict[str, dict[str, Any]] = {
     "light profile": SMALL | {"protocols": "sds", "profile": "quick", "methods": "ig-sg,rise"},
     "paper profile": SMALL | {"protocols": "sds", "profile": "paper", "methods": "ig-sg,rise"},
     "float64": SMALL | {"protocols": "sds", "precision": "float64", "methods": "ixg"},
+    "deleted to a blurred image": SMALL | {
+        "protocols": "deletion", "settings": {"baseline": "blur"}, "methods": "ixg",
+    },
     "masks clamped at the border": SMALL | {"protocols": "sds", "methods": "rise-clamped"},
     "seed 7": SMALL | {"protocols": "sds", "seed": 7, "methods": "rise"},
     "methods of other packages": SMALL | {

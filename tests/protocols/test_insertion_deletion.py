@@ -261,3 +261,8 @@ def test_insertion_of_a_real_photo_is_the_published_one(real, evidence):
         scores[start] = float(protocol.score(protocol.prepare(e), saliency[None, None]).values)
     assert scores["blur"] == pytest.approx(published_insertion(net, image, saliency, target, 8 * 224), abs=1e-5)
     assert abs(scores["gaussian"] - scores["blur"]) > 0.01
+
+
+def test_only_deletions_to_the_blurred_image_have_another_key():
+    assert Deletion(baseline="blur").key_fields == {"blur": "folded"}
+    assert [protocol.key_fields for protocol in (Deletion(), Deletion(baseline="gaussian"), Insertion())] == [{}] * 3

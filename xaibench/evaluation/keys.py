@@ -52,7 +52,8 @@ def make_context(
                 "label": f"{card.name} ({protocol.description})",
             }
             | ({"further": {k: m.model_dump(mode="json") for k, m in card.further.items()}} if card.further else {})
-            | _other_images(run, protocol, held_out),
+            | _other_images(run, protocol, held_out)
+        | protocol.key_fields,
             "dataset": _dataset(run.data, run.dataset, run.config.dataset_options),
             "model": _model(model) | {"label": label},
             "weights": model.weights,

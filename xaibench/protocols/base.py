@@ -113,6 +113,12 @@ class Protocol(ABC):
         """The settings as a short text, for titles."""
         return ", ".join(f"{field.name.replace('_', ' ')} {getattr(self, field.name)}" for field in fields(self))
 
+    @property
+    def key_fields(self) -> dict[str, Any]:
+        """What a key says besides the card's version and the settings: how a setting has changed, where only keys of
+        runs with that setting are to move."""
+        return {}
+
     def check(self, size: tuple[int, int]) -> None:  # noqa: B027  (nothing to check is a fair default)
         """Raises XaibenchError where images of size (H, W) do not suit the settings."""
 

@@ -6,7 +6,7 @@ Petsiuk, Das, Saenko, BMVC 2018.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -23,6 +23,11 @@ class Deletion(CurveProtocol):
 
     baseline: str = "zero"
     blanks: ClassVar[tuple[str, ...]] = ("baseline",)
+
+    @property
+    def key_fields(self) -> dict[str, Any]:
+        """`blur` meant `gaussian` before; deletions to the zero baseline are the same."""
+        return {"blur": "folded"} if self.baseline == "blur" else {}
 
     def score(self, prepared: Evidence, maps: Tensor) -> Scores:
         """Areas (P,), lower is better; `tied` is the share of pixels whose order was drawn."""
