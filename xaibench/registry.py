@@ -197,6 +197,12 @@ def _shipped_versions(kind: str) -> dict[str, int]:
     return versions
 
 
+def shipped_version(kind: str, name: str) -> int | None:
+    """The version of a card that ships with xaibench; None where none of that name does."""
+    path = dict(_shipped_cards(kind)).get(name)
+    return card(kind, name).version if path else None
+
+
 def plugged_in(card: Card) -> bool:
     """Whether a card came with the command, by a plug-in or a folder of cards: such methods run by default."""
     return (card.kind, card.name) in _decorated or any(_has_card(folder, card) for folder in _folders)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
 from xaibench.errors import XaibenchError
 from xaibench.results.cells import Cell, describe
+from xaibench.results.current import CARDS, Dates, successors
 from xaibench.results.manifest import RunManifest, load_runs
 from xaibench.results.store import Store
 
@@ -22,7 +23,8 @@ class Board:
 
     cells: one per method, the newest. older: cells of the same methods that a newer one replaced, such as those of a
     plug-in file before it was edited. runs: those that computed or used a cell of this board, oldest first. context:
-    that of the cells, except for a precision that they do not have (`TF32_STORED`).
+    that of the cells, except for a precision that they do not have (`TF32_STORED`). successor: the context of the board
+    that took its place, with a newer version of a card or of somebody's own code; None where it is current.
     """
 
     key: str
@@ -30,16 +32,31 @@ class Board:
     cells: tuple[Cell, ...]
     older: tuple[Cell, ...]
     runs: tuple[RunManifest, ...]
+    successor: dict[str, Any] | None = None
 
     @property
     def title(self) -> str:
-        """The context in one line."""
-        return describe(self.context)
+        """The context in one line, with its version where a newer one took its place."""
+        if self.successor is None or self.is_tf32_as_float32:  # its precision says what is wrong with it
+            return describe(self.context)
+        pairs = [(self.context.get(part) or {}, self.successor.get(part) or {}) for part in CARDS]
+        old = [f"{a['name']} version {a.get('version', 1)}" for a, b in pairs if a.get("version") != b.get("version")]
+        return f"{describe(self.context)} · replaced: {', '.join(old) or 'run before'}"
 
     @property
     def is_tf32_as_float32(self) -> bool:
         """Whether any of its rows was computed in TF32 and stored as float32."""
         return any(run.is_tf32_as_float32 for run in self.runs)
+
+    def outdated(self, newest: Callable[[str, str], int | None]) -> list[str]:
+        """Cards with newer versions than those of its rows, such as `rise version 1, now 2`.
+
+        newest gives the version of the installed card of a kind and a name, None where there is none.
+        """
+        parts = [(part if part != "reference" else "model", self.context.get(part)) for part in CARDS]
+        parts += [("method", cell.method) for cell in self.cells]
+        found = [(part["name"], part.get("version", 1), newest(kind, part["name"])) for kind, part in parts if part]
+        return [f"{name} version {old}, now {now}" for name, old, now in found if now is not None and now > old]
 
     @property
     def run(self) -> RunManifest | None:
@@ -65,20 +82,31 @@ def boards(
     dataset: str | None = None,
     board: str | None = None,
 ) -> list[Board]:
-    """The boards that fit, the one with the newest run first; after them those in TF32 that say float32.
+    """The boards that fit, the one with the newest run first; after them those that newer versions replaced, and those
+    in TF32 that say float32.
 
     Args:
         protocol, model, dataset: names or wildcards such as `resnet*`; None fits all.
         board: the first digits of a board's key.
     """
     runs = load_runs(store)
+    dates, cells = Dates.of(runs), list(store.cells().values())
+    replaced = successors(cells, dates)
     groups: dict[str, list[Cell]] = defaultdict(list)
-    for cell in store.cells().values():
+    for cell in cells:
         wanted = {"protocol": protocol, "model": model, "dataset": dataset}
         if all(_fits(cell.context.get(part), name) for part, name in wanted.items()):
             groups[cell.board].append(cell)
-    found = [_board(key, cells, runs) for key, cells in groups.items() if key.startswith(board or "")]
-    return sorted(found, key=lambda item: (not item.is_tf32_as_float32, item.newest, item.key), reverse=True)
+    found = [
+        replace(_board(key, cells, runs, dates), successor=replaced[key].context if key in replaced else None)
+        for key, cells in groups.items()
+        if key.startswith(board or "")
+    ]
+
+    def rank(item: Board) -> tuple:
+        return not item.is_tf32_as_float32, item.successor is None, item.newest, item.key
+
+    return sorted(found, key=rank, reverse=True)
 
 
 def choose(
@@ -125,10 +153,8 @@ def _fits(part: Any, name: str | None) -> bool:
     return name is None or fnmatchcase(str((part or {}).get("name", "")), name)
 
 
-def _board(key: str, cells: list[Cell], runs: list[RunManifest]) -> Board:
-    # The newest cell of a method is the one that was run last: an edit taken back makes the old cell the newest again.
-    last = {cell_key: position for position, run in enumerate(runs) for cell_key in run.cells}
-    ordered = sorted(cells, key=lambda cell: (last.get(cell.key, -1), cell.registered or ""))
+def _board(key: str, cells: list[Cell], runs: list[RunManifest], dates: Dates) -> Board:
+    ordered = sorted(cells, key=dates.rank)
     newest = {cell.method_name: cell for cell in ordered}
     keys = {cell.key for cell in cells}
     own = tuple(run for run in runs if keys & set(run.cells))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
@@ -61,12 +61,14 @@ def open_leaderboard(
     metric: str | None = None,
     resamples: int = 2000,
     seed: int = 0,
+    newest: Callable[[str, str], int | None] = lambda kind, name: None,
 ) -> Leaderboard:
     """The leaderboard of a results folder: the selected board, or the one that was computed last.
 
     Args:
         protocol, model, dataset, board: as for `xaibench.analysis.boards.boards`.
         metric: which one, where a protocol stores several (default: the one its card names).
+        newest: the installed version of a card, see `Board.outdated`.
 
     Raises XaibenchError when no board fits, several begin with `board`, or the folder cannot be read.
     """
@@ -80,6 +82,8 @@ def open_leaderboard(
     longest = max((run.images.get("count") or 0 for run in taken.runs), default=0)
     if images is not None and longest > len(images):
         notes.append(f"another run of this board has a list of {longest} images; the newest has {len(images)}")
+    if old := taken.outdated(newest):
+        notes.append(f"made with {'; '.join(old)}; the same run command computes the newer version")
     for cell in taken.older:
         notes.append(f"{cell.method_name}: an older version is stored too (cell {cell.key}); the newest is shown")
     for other in others:

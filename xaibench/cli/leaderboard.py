@@ -109,7 +109,7 @@ def command(
         comparable = known and registry.card("protocol", protocol).comparable_across_models
         found = across_models(out, protocol, comparable=comparable, **selection)
     else:
-        found = open_leaderboard(out, protocol, **selection)
+        found = open_leaderboard(out, protocol, newest=registry.shipped_version, **selection)
     if by and by is not By.model:
         found = found.breakdown(by.value, class_, sort.value)
     elif correlate:

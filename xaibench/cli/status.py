@@ -49,6 +49,7 @@ def command(
 
 def _board_lines(store: Store, board: Board, key: str) -> list[str]:
     from xaibench.printing import clean
+    from xaibench.registry import shipped_version
     from xaibench.report.text import count
     from xaibench.results.manifest import safe_command
 
@@ -65,6 +66,9 @@ def _board_lines(store: Store, board: Board, key: str) -> list[str]:
             lines.append(f"  missing: {clean(cell.method_name)} has {number} of {len(images)} images")
     if board.is_tf32_as_float32 and board.run:
         lines.append(f"  to make it again in float32, on a GPU: {safe_command(board.run.command, store.root)}")
+    elif board.successor is None and (old := board.outdated(shipped_version)) and board.run:
+        again = safe_command(board.run.command, store.root)
+        lines.append(f"  made with {clean('; '.join(old))}; to make it again: {again}")
     if board.run:
         lines += [f"  skipped: {clean(name)}: {clean(reason)}" for name, reason in board.run.skipped.items()]
     return lines

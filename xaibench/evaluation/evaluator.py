@@ -24,6 +24,7 @@ from xaibench.locks import announced, holder, living
 from xaibench.masks.dataset import mask_key_fields
 from xaibench.progress import bar
 from xaibench.results.completion import Completion
+from xaibench.results.current import write_current
 from xaibench.results.manifest import RunManifest, load_runs
 from xaibench.results.maps import MapIndex, MapStore
 from xaibench.results.store import Store
@@ -68,6 +69,7 @@ class Evaluator:
         self.store.register(job.cell for job in plan.jobs)
         with living(self.store.root / "locks", manifest.lock):
             manifest.save(self.store)
+            write_current(self.store)  # at once: rows are read while they are computed, too
             tally = self._compute(manifest, completion, keys, chunk)
         return manifest, tally
 

@@ -53,7 +53,7 @@ def make_context(
             }
             | ({"further": {k: m.model_dump(mode="json") for k, m in card.further.items()}} if card.further else {})
             | _other_images(run, protocol, held_out)
-        | protocol.key_fields,
+            | protocol.key_fields,
             "dataset": _dataset(run.data, run.dataset, run.config.dataset_options),
             "model": _model(model) | {"label": label},
             "weights": model.weights,
