@@ -340,6 +340,8 @@ def test_waterbirds_follow_the_photos_and_masks_of_cub(cub, tmp_path):
     assert len(data.annotate(name).boxes) == 1
     photo(path, 8, size)
     assert Waterbirds(folder, GEOMETRY).exif_way(name) == "raw"
+    shutil.rmtree(cub / "segmentations")
+    assert Waterbirds(folder, GEOMETRY).exif_way(name) == "raw", "by the size of CUB's photo alone"
     shutil.move(cub, tmp_path / "away")
     assert Waterbirds(folder, GEOMETRY).exif_way(name) == "upright", "nothing is annotated"
 
