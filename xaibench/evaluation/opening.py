@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 
 from xaibench.attribution.runner import ModelRunner
 from xaibench.datasets.base import validate_sample
@@ -25,6 +26,7 @@ def opening_warnings(run: ResolvedRun, models: OpenedModels) -> list[str]:
     images = np.stack([sample.image for sample in samples])
     found = []
     for model in filter(None, (models.model, models.reference)):
+        encoded = model.encoding(images).to(next(model.net.parameters(), torch.zeros(1)))
         with ModelRunner(model.net) as runner:
-            found += output_warnings(model.net, runner.call, model.encoding(images), f"model {model.name}")
+            found += output_warnings(model.net, runner.call, encoded, f"model {model.name}")
     return found
