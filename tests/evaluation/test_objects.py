@@ -426,3 +426,61 @@ def test_a_network_without_parameters_and_a_method_with_a_blank_description(home
 
     net = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
     assert run(net, [(image, label % 3) for image, label in photos], [blank]).computed == len(photos)
+
+
+COMPILED = {
+    "whole": lambda net: torch.compile(net, backend="eager"),
+    "in place": lambda net: net.compile(backend="eager") or net,
+    "a part": lambda net: nn.Sequential(torch.compile(net[0], backend="eager"), *net[1:]).eval(),
+    "forward": lambda net: setattr(net, "forward", torch.compile(net.forward, backend="eager")) or net,
+}
+
+
+@pytest.mark.parametrize("kind", COMPILED)
+def test_a_compiled_network_has_the_results_of_the_original(home, photos, kind):
+    original, net = run(small(), photos, ["ixg", "grad-cam"]), COMPILED[kind](small())
+    again = run(net, photos, ["ixg", "grad-cam"])
+    assert again.cells == original.cells and again.computed == 0
+    fresh = run(net, photos, ["ixg", "grad-cam"], out="b")
+    assert fresh.rows["score"].tolist() == original.rows["score"].tolist()
+    other = run(COMPILED[kind](small(activation=nn.Tanh())), photos, ["ixg"])
+    assert other.computed == 8
+
+
+def exported(net):
+    return torch.export.export(net, (torch.rand(2, 3, 32, 32),), dynamic_shapes=({0: torch.export.Dim.AUTO},))
+
+
+FUNCTIONS = {
+    "script": torch.jit.script,
+    "trace": lambda net: torch.jit.trace(net, torch.rand(2, 3, 32, 32)),
+    "freeze": lambda net: torch.jit.freeze(torch.jit.script(net)),
+    "module of an export": lambda net: exported(net).module(),
+    "export": exported,
+}
+
+
+@pytest.mark.parametrize("kind", [*FUNCTIONS, "fx"])
+def test_a_function_has_scores_of_the_original_under_keys_of_its_own(home, photos, kind):
+    make = FUNCTIONS.get(kind, torch.fx.symbolic_trace)
+    original = run(small(), photos, ["ixg", "occlusion"])
+    found = run(make(small()), photos, ["ixg", "occlusion"])
+    assert found.computed == 8 and not set(found.cells) & set(original.cells)
+    assert np.allclose(found.rows["score"], original.rows["score"], atol=1e-4)
+    assert run(make(small()), photos, ["ixg", "occlusion"]).computed == 0, "the same code and weights"
+    torch.manual_seed(1)
+    others = [small(activation=nn.Tanh()), small()]
+    with torch.no_grad():
+        others[1][4].bias += 1
+    for other in others:
+        assert run(make(other), photos, ["ixg"]).computed == 8, "other code, other weights"
+
+
+@pytest.mark.parametrize("kind", FUNCTIONS)
+def test_methods_that_need_modules_are_refused_for_a_function(home, photos, kind):
+    net = FUNCTIONS[kind](small())
+    with pytest.raises(XaibenchError, match=r"grad-cam needs the modules of the network.*function of torch\."):
+        run(net, photos, ["ixg", "grad-cam"])
+    listed = run(net, photos, None)
+    assert "ixg" in set(listed.rows["method"]) and "grad-cam" not in set(listed.rows["method"])
+    assert "function of torch." in listed.manifest.skipped["grad-cam"]

@@ -22,6 +22,7 @@ from xaibench.attribution.stages import INPUT, LAYER, with_layer
 from xaibench.errors import XaibenchError
 from xaibench.models.bagnet import BagNet
 from xaibench.models.base import NOTHING_KNOWN, Encoding, Model, ModelView
+from xaibench.models.opened import unseen
 from xaibench.models.probe import default_cam_layer
 from xaibench.models.sanity import check_weights, warn_once
 from xaibench.models.tokens import transformer_in
@@ -99,6 +100,8 @@ def attribute(
     stage = None if LAYER in card.parameters else _stage(net, stages, layer)
     if reason := incompatibility(card, family, has_cam_layer=True, layer=stage):
         raise XaibenchError(f"method {method} {reason}; this model is {FAMILY_NAMES[family]}")
+    if reason := unseen(net, card.needs):
+        raise XaibenchError(f"method {method} {reason}")
     if LAYER in card.parameters and layer is not None:
         params = params | {LAYER: layer}
     parameters = card.parameters | params

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import wraps
 from numbers import Integral
 
@@ -17,6 +18,7 @@ from xaibench.errors import XaibenchError, one_line
 from xaibench.exclusive import exclusive
 from xaibench.models.base import Model
 from xaibench.models.modes import check_modes
+from xaibench.models.opened import name_of, opened, original, without_compiled
 from xaibench.surroundings import own_surroundings
 
 DTYPES = (torch.float32, torch.float64)
@@ -41,13 +43,17 @@ def call_of_network(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
         given = signature.bind(*positional, **named)
         given.apply_defaults()
         whole = given.arguments[name]
-        net = check_network(whole.net if isinstance(whole, Model) else whole)
-        if not isinstance(whole, Model):
-            given.arguments[name] = net
-        _check_options(given.arguments)
-        what = given.arguments.get("method", given.arguments.get("protocol", type(net).__name__))
-        with exclusive(net.modules()), in_one_line(f"{function.__name__} {what}"):
-            return function(*given.args, **given.kwargs).detach()
+        net = whole.net if isinstance(whole, Model) else whole
+        with exclusive(net.modules() if isinstance(net, nn.Module) else ()), opened(net) as plain:
+            plain = check_network(plain)
+            given.arguments[name] = replace(whole, net=plain) if isinstance(whole, Model) else plain
+            for layer in {"layer", "cam_layer"} & given.arguments.keys():
+                at = given.arguments[layer]
+                given.arguments[layer] = without_compiled(at) if isinstance(at, str) else original(at)
+            _check_options(given.arguments)
+            what = given.arguments.get("method", given.arguments.get("protocol", name_of(plain)))
+            with in_one_line(f"{function.__name__} {what}"):
+                return function(*given.args, **given.kwargs).detach()
 
     return call
 

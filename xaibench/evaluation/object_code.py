@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from xaibench.models.opened import Opaque
+
 
 def place_of(code: CodeType) -> str:
     """Where code stands in its file: two functions of one name, or two lambdas of one line, differ in that."""
@@ -69,6 +71,8 @@ def hidden_buffers(module: nn.Module) -> Iterable[str]:
 
 def script_of(module: nn.Module) -> list[Any]:
     """The code of a module of torch.jit, with its constants; it stands in no file."""
+    if isinstance(module, Opaque):
+        return module.code()
     if not isinstance(module, torch.jit.ScriptModule):
         return []
     try:

@@ -16,6 +16,7 @@ from xaibench.models.build import validate_classes
 from xaibench.models.dilate import sample_input
 from xaibench.models.inputs import input_channels
 from xaibench.models.modes import evaluating
+from xaibench.models.opened import opened
 
 MORE_THAN_8_BITS = ("I", "F")  # modes of Pillow, which it would cut off at 255
 CHANNELS = (1, 2, 3, 6)  # of networks that can be explained: grey or colour, and the same with channels 1 - x
@@ -113,7 +114,8 @@ def class_names(data: Any, name: str, classes: Sequence[str] | None, model: Any)
     if classes is not None:
         raise XaibenchError(f"classes are a list of names, one for each class, not {classes!r}")
     if isinstance(model, nn.Module):
-        return [str(index) for index in range(_logits(model, side_of(data, name)))]
+        with opened(model):
+            return [str(index) for index in range(_logits(model, side_of(data, name)))]
     raise XaibenchError(f"data set {name} has no names of classes; give them as classes=[...]")
 
 

@@ -38,7 +38,7 @@ PLAIN = (bool, int, float, complex, str, bytes, type(None))
 ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+|object at")
 DEEPEST = 40
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-OWN_TO_TORCH = {*vars(nn.Module()), "_compiled_call_impl"}  # attributes that every module has
+OWN_TO_TORCH = {*vars(nn.Module()), "_compiled_call_impl", "_is_torch_compile"}  # attributes that every module has
 
 
 class Unnamable(Exception):
@@ -106,7 +106,7 @@ class _Names:
         if again := self._again(net):
             return again
         if compiled := getattr(net, "_orig_mod", None):  # torch.compile
-            return f"compiled {self.module(compiled)}"
+            return self.module(compiled)
         parts = [repr(net)]
         if ADDRESS.search(parts[0]):
             raise Unnamable("its printed form holds an address")

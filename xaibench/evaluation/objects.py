@@ -80,7 +80,8 @@ def _registered_objects(given: dict[str, Any]) -> Iterator[tuple[dict[str, Any],
     elif {"mean", "std"} & about.keys():
         raise XaibenchError("mean and std are those of a network that is given as an object")
     if not isinstance(dataset, str):
-        found["dataset"] = [_dataset(dataset, model, about.get("classes"))]
+        net = found["model"][0][1] if found["model"] else model
+        found["dataset"] = [_dataset(dataset, net, about.get("classes"))]
         fields["dataset"] = found["dataset"][0][0].name
     elif "classes" in about:
         raise XaibenchError("classes are those of a data set that is given as an object")
@@ -131,26 +132,35 @@ def _model(given: Any, about: dict[str, Any]) -> tuple[Card, Any]:
     """The card of a network, and the network."""
     from torch import nn
 
-    from xaibench.attribution.api import family_of
     from xaibench.attribution.arguments import unwrapped
-    from xaibench.evaluation.object_sources import module_source
-    from xaibench.models.inputs import input_channels
+    from xaibench.models.opened import opened, original
 
     net, name = _unpack(given)
+    net = original(net)
     if not isinstance(net, nn.Module):
         raise XaibenchError(f"model is a name or a torch.nn.Module, not {type(net).__name__}")
-    net = unwrapped(net)
+    net = original(unwrapped(net))
+    with opened(net):
+        return _opened_model(net, name, about), net
+
+
+def _opened_model(net: Any, name: str | None, about: dict[str, Any]) -> Card:
+    """The card of a network that has no compiled parts."""
+    from xaibench.attribution.api import family_of
+    from xaibench.evaluation.object_sources import module_source
+    from xaibench.models.inputs import input_channels
+    from xaibench.models.opened import name_of
+
     _check_network(net)
     family = family_of(net)
     mean, std = _numbers(about.get("mean", (0.0,)), "mean"), _numbers(about.get("std", (1.0,)), "std")
     grey = " that takes grey images (ITU-R BT.601)" if input_channels(net) == 1 else ""
-    card = ModelCard(
-        name=name or type(net).__name__, title=f"A {type(net).__name__} of a Python session{grey}",
+    return ModelCard(
+        name=name or name_of(net), title=f"A {name_of(net)} of a Python session{grey}",
         source=f"named {name}" if name else module_source(net), family=family, complement=family == "bcos",
         mean=mean, std=std,
         probability="sigmoid" if family == "bcos" else "softmax",
     )  # fmt: skip
-    return card, net
 
 
 def _check_network(net: Any) -> None:
@@ -160,10 +170,6 @@ def _check_network(net: Any) -> None:
     from xaibench.attribution.arguments import check_parts
 
     kind = type(net).__name__
-    if isinstance(net, torch.jit.ScriptModule):
-        raise XaibenchError(
-            f"model {kind} is a module of torch.jit, which takes no hooks; give the one it was made from"
-        )
     check_parts(net, f"model {kind}")
     for path, parameter in net.named_parameters():
         if parameter.is_floating_point() and parameter.dtype != torch.float32:

@@ -22,6 +22,7 @@ from xaibench.evaluation.keys import make_context, method_part
 from xaibench.evaluation.resolve import ResolvedRun
 from xaibench.evaluation.weights import OpenedModels
 from xaibench.models.base import Model
+from xaibench.models.opened import unseen
 from xaibench.protocols.base import Protocol
 from xaibench.results.cells import Cell
 
@@ -142,7 +143,8 @@ def make_plan(run: ResolvedRun, models: OpenedModels) -> Plan:
     trial = trial_of(model, run.data.geometry.crop, [protocol.attribution_output for _, protocol in run.protocols])
 
     def reason_against(card: MethodCard) -> str | None:
-        return incompatibility(card, model.family, bool(model.cam_layer), run.layer) or trial(card)
+        reason = unseen(model.net, card.needs) or incompatibility(card, model.family, bool(model.cam_layer), run.layer)
+        return reason or trial(card)
 
     default = is_default(run.config.methods)
     cards, skipped = fitting_methods(run.methods, default, model.name, model.family, reason_against)

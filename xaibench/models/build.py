@@ -15,6 +15,7 @@ from xaibench.errors import XaibenchError, one_line
 from xaibench.exclusive import exclusive
 from xaibench.models.copies import copied
 from xaibench.models.modes import check_modes
+from xaibench.models.opened import opened, uncompiled
 from xaibench.models.outputs import as_matrix, described
 from xaibench.models.state import StateFile, tensors_digest
 
@@ -38,8 +39,8 @@ def build_network(card: ModelCard, num_classes: int) -> nn.Module:
     build = registry.load(card)
     try:
         if isinstance(build, nn.Module):
-            with exclusive(build.modules()):  # without the hooks of a call in another thread
-                net, _ = copied(build)  # small images change networks in place
+            with exclusive(build.modules()), opened(build) as plain:  # without the hooks of a call in another thread
+                net, _ = copied(plain)  # small images change networks in place
         else:
             keywords = {"num_classes": num_classes} if "num_classes" in _parameters(build) else {}
             first = [num_classes] if _takes_class_count(build, card) and not keywords else []
@@ -50,6 +51,7 @@ def build_network(card: ModelCard, num_classes: int) -> nn.Module:
         raise XaibenchError(
             f"model {card.name} cannot be built: {type(error).__name__}: {one_line(error, 300)}"
         ) from error
+    net = uncompiled(net)
     if not isinstance(net, nn.Module):
         raise XaibenchError(f"model {card.name} gives {type(net).__name__}, not a torch.nn.Module")
     net.eval()

@@ -14,6 +14,7 @@ from xaibench.attribution.adapters.library import pair_by_pair
 from xaibench.attribution.adapters.prepare import prepared
 from xaibench.attribution.evidence import Evidence
 from xaibench.errors import XaibenchError
+from xaibench.models.opened import Opaque
 
 # They draw no random numbers and need a few passes per image, whatever the number of channels; all others run pair by
 # pair, with a seed: Score-CAM, for example, has one masked image per channel in memory, and the solver of KPCA-CAM
@@ -73,6 +74,8 @@ class CamMethod:
     def __call__(self, e: Evidence, **parameters: Any) -> Tensor:
         """Maps (P, 1, H, W) in [0, 1]; every error of the package becomes an XaibenchError in one line."""
         net = prepared(e)
+        if net.opaque and (issubclass(self.kind, FullGrad) or isinstance(e.runner.net, Opaque)):
+            raise XaibenchError(net.opaque)
         layers = [] if issubclass(self.kind, FullGrad) else [net.tap(e.cam_layer)]
         made = {k: v for k, v in parameters.items() if k in self.constructor}
         call_arguments = {k: v for k, v in parameters.items() if k not in self.constructor}

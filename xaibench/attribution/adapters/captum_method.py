@@ -20,6 +20,7 @@ from xaibench.attribution.adapters.regions import cell_labels, window_size
 from xaibench.attribution.evidence import Evidence
 from xaibench.errors import XaibenchError
 
+HOOKED = (LRP, DeepLift, GuidedGradCam, ModifiedReluGradientAttribution)  # captum hooks every module for these
 DRAWS_NOTHING = frozenset(
     {
         "Saliency", "InputXGradient", "IntegratedGradients", "DeepLift", "DeepLiftShap", "Deconvolution",
@@ -75,6 +76,8 @@ class CaptumMethod:
     def __call__(self, e: Evidence, **parameters: Any) -> Tensor:
         """Raw attributions (P, C, h, w); every error of captum becomes an XaibenchError in one line."""
         net = prepared(e, routed=not issubclass(self.kind, LRP))
+        if net.opaque and (issubclass(self.kind, HOOKED) or "layer" in self.constructor):
+            raise XaibenchError(net.opaque)
         if issubclass(self.kind, (ModifiedReluGradientAttribution, GuidedGradCam)):
             _check_relus(net)
         if issubclass(self.kind, DeepLift):

@@ -17,6 +17,7 @@ from xaibench.attribution.evidence import Evidence
 from xaibench.attribution.runner import ModelRunner
 from xaibench.errors import XaibenchError
 from xaibench.models.copies import copied, hooks_of, without_parametrizations
+from xaibench.models.opened import Opaque, unseen
 from xaibench.models.outputs import probabilities, usable
 from xaibench.models.tokens import Layout, layout_of
 
@@ -67,20 +68,25 @@ class Prepared(nn.Module):
     k-th ReLU of a pass is relus[k], the k-th max pool is pools[k]; modules of the network, which it may ask for
     anything, stay in their places, but those whose calls go elsewhere are hidden from `apply`. `activations` are names
     of other activation functions that ran. With routed=False the weights are copied and nothing is hidden, for methods
-    that use (or change) every module.
+    that use (or change) every module. `opaque` says why no method can do that here, None where it can.
     """
 
     def __init__(self, runner: ModelRunner, routed: bool = True):
         super().__init__()
         self.runner, self.explains = runner, "logit"
-        self.net, self._twins = copied(runner.net, share=routed)
-        without_parametrizations(self.net)
-        self.net.requires_grad_(False)
+        self.opaque = unseen(runner.net)
+        if isinstance(runner.net, Opaque):  # nothing can be hooked there, so there is nothing to copy for
+            routed = False
+            self.net, self._twins = runner.net, {id(runner.net): runner.net}
+        else:
+            self.net, self._twins = copied(runner.net, share=routed)
+            without_parametrizations(self.net)
+            self.net.requires_grad_(False)
+            runner.adopt(self.net)
         self.routed, self.growing = routed, True
         self.activations: set[str] = set()
         if routed:
             self.relus, self.pools, self.guards = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
-        runner.adopt(self.net)
         self._elsewhere = {id(module) for module in self.net.modules() if routed and _is_routed(module)}
         self._kept = [(hooks, dict(hooks)) for module in self.net.modules() for hooks in hooks_of(module)]
         self._taps: dict[int, Tap] = {}
