@@ -10,6 +10,7 @@ import xaibench
 from xaibench import registry
 from xaibench.errors import XaibenchError
 from xaibench.models.opened import Opaque, opened, original, uncompiled
+from xaibench.models.state import load_state, read_state
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 X = torch.rand(2, 3, 12, 12, generator=torch.Generator().manual_seed(0))
@@ -212,3 +213,15 @@ def test_a_function_has_the_tensors_of_the_network_by_their_names(kind):
         assert {tensor.dtype for tensor in found.whole.state_dict().values() if tensor.is_floating_point()} == {
             torch.float64
         }
+
+
+@pytest.mark.parametrize("wrap", [
+    compiled, nn.DataParallel, lambda net: nn.DataParallel(compiled(net)), lambda net: compiled(nn.DataParallel(net)),
+])  # fmt: skip
+def test_weights_of_a_compiled_network_load_into_the_original(wrap, tmp_path):
+    net = with_compiled("body")
+    net.body._orig_mod[0].weight.data.fill_(0.25)
+    torch.save(wrap(net).state_dict(), tmp_path / "weights.pth")
+    plain = Net()
+    load_state(plain, read_state(tmp_path / "weights.pth"), "net")
+    assert (plain.body[0].weight == 0.25).all() and torch.equal(plain.head.weight, net.head.weight)
