@@ -138,7 +138,8 @@ def gaussian_blur(images: Tensor, kernel: int, sigma: float) -> Tensor:
         tensor(True)
     """
     radius, sigma = _at_size(images, kernel, sigma)
-    taps = torch.exp(-(torch.arange(-radius, radius + 1) ** 2) / (2 * sigma**2))
+    offsets = torch.arange(-radius, radius + 1, dtype=torch.float32)
+    taps = torch.exp(-(offsets**2) / (2 * sigma**2))
     return _separable(images, taps / taps.sum())
 
 
