@@ -194,6 +194,15 @@ def test_unknown_precisions_are_refused_and_leave_no_hook(small):
     assert hooks(small) == 0
 
 
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_passes_of_full_precision_ignore_autocast_around_them(precision, small, pictures):
+    net, inputs = (small.float(), pictures.float()) if precision == "float32" else (small, pictures)
+    with ModelRunner(net, precision=precision) as runner:
+        expected = runner.logits(4, lambda i: inputs[i])
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            assert torch.equal(runner.logits(4, lambda i: inputs[i]), expected)
+
+
 class Writing(nn.Module):
     """A network that normalises its input, in place or not."""
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -95,6 +97,30 @@ def test_objects_give_the_same_rows_and_are_left_as_they_were(around, home, phot
         before = state_of(net)
         assert run("around") == expected
         assert state_of(net) == before
+
+
+def test_a_run_of_an_object_that_other_threads_explain_has_its_own_key_and_rows(home, photos, tmp_path):
+    net, ends = network().eval(), threading.Event()
+
+    def run(out):
+        found = xaibench.run("sds", model=net, dataset=photos, methods=["grad-cam"], out=tmp_path / out, quiet=True)
+        return found.cells, found.rows.sort_values("image_id")["score"].tolist()
+
+    def explain():
+        maps = []
+        while not ends.is_set():
+            maps.append(xaibench.attribute(net, photos[0][0][None], 1, "grad-cam"))
+        return maps
+
+    expected = run("alone")
+    with ThreadPoolExecutor(2) as pool:
+        others = [pool.submit(explain) for _ in range(2)]
+        try:
+            assert [run(f"beside {number}") for number in range(3)] == [expected] * 3
+        finally:
+            ends.set()
+        maps = [each for other in others for each in other.result(timeout=60)]
+    assert maps and all(torch.equal(each, maps[0]) for each in maps)
 
 
 def test_an_object_that_fails_is_left_as_it_was(home, photos, tmp_path):

@@ -14,6 +14,7 @@ from torch.utils.hooks import RemovableHandle
 from xaibench.attribution.arithmetic import arithmetic, check_arithmetic
 from xaibench.errors import XaibenchError
 from xaibench.models.outputs import as_matrix, described, two_sided
+from xaibench.surroundings import without_modes
 
 PRECISIONS = {
     "float32": torch.float32, "tf32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16,
@@ -97,7 +98,7 @@ class ModelRunner:
         kind = PRECISIONS[self.precision]
         low = kind in (torch.bfloat16, torch.float16)
         autocast = torch.autocast(inputs.device.type, dtype=kind) if low else contextlib.nullcontext()
-        with self.arithmetic(), autocast:
+        with self.arithmetic(), without_modes(), autocast:
             raw = (self.net if net is None else net)(inputs)
         given = self.output(raw) if self.output else raw
         outputs = as_matrix(given, len(inputs))

@@ -11,6 +11,7 @@ from torch import Tensor, bfloat16, nn
 
 from xaibench.datasets.base import Dataset, Sample
 from xaibench.errors import XaibenchError, one_line
+from xaibench.exclusive import exclusive
 from xaibench.hashing import content_hash
 from xaibench.models.build import validate_classes
 from xaibench.models.dilate import sample_input
@@ -126,7 +127,7 @@ def _logits(net: nn.Module, side: int) -> int:
 
     weight, channels = next(net.parameters(), torch.zeros(1)), input_channels(net)
     inputs = sample_input(channels if channels in CHANNELS else 3, side).to(weight)
-    with evaluating(net):
+    with exclusive(net.modules()), evaluating(net):
         return max(2, validate_classes(type(net).__name__, net, inputs))
 
 

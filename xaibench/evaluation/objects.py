@@ -140,7 +140,7 @@ def _model(given: Any, about: dict[str, Any]) -> tuple[Card, Any]:
     if not isinstance(net, nn.Module):
         raise XaibenchError(f"model is a name or a torch.nn.Module, not {type(net).__name__}")
     net = original(unwrapped(net))
-    with opened(net):
+    with exclusive(net.modules()), opened(net):  # without the hooks of a call in another thread
         return _opened_model(net, name, about), net
 
 
