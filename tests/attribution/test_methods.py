@@ -39,14 +39,19 @@ def test_a_cnn_gets_the_papers_nineteen_and_the_controls_by_default():
 
 def test_all_adds_the_variants_and_the_methods_of_other_packages():
     names, skipped = chosen(["all"])
-    assert names == PAPER | CONTROLS | VARIANTS | FOREIGN and set(skipped) == OTHER_MODELS | OF_TRANSFORMERS
+    assert names == PAPER | CONTROLS | VARIANTS | FOREIGN and set(skipped) == OTHER_MODELS | OF_TRANSFORMERS | {
+        "bagnet-own"
+    }
 
 
 def test_a_vision_transformer_gets_its_own_methods_and_the_cams():
     names, skipped = chosen(["all"], "vit")
     cnn_only = {"full-grad", "guided-grad-cam"}
     assert names == (PAPER | CONTROLS | VARIANTS | FOREIGN | {"rollout", "chefer-lrp", "vit-grad-cam"}) - cnn_only
-    assert set(skipped) == {"b-cos", "bagnet"} | cnn_only and chosen(None, "vit")[0] > {"rollout", "chefer-lrp"}
+    assert set(skipped) == {"b-cos", "bagnet", "bagnet-own"} | cnn_only and chosen(None, "vit")[0] > {
+        "rollout",
+        "chefer-lrp",
+    }
 
 
 def test_without_a_spatial_layer_cams_are_left_out():

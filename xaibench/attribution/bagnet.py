@@ -1,4 +1,4 @@
-"""BagNet's own explanation: the logit of the patch around every pixel. Brendel and Bethge 2019."""
+"""BagNet's own explanations: the logits of its patches. Brendel and Bethge 2019."""
 
 from __future__ import annotations
 
@@ -22,12 +22,7 @@ def patch_logits(e: Evidence) -> Tensor:
     have no patch and are 0. Raises XaibenchError for networks that are no BagNet, and where probabilities are
     explained, which patches do not have.
     """
-    whole = e.runner.net
-    net, cells, own = (whole.net, whole.cells, whole.own) if isinstance(whole, Disconnected) else (whole, 1, 0)
-    if not isinstance(net, BagNet):
-        raise XaibenchError("needs a BagNet (xaibench.models.bagnet), whose patches have logits of their own")
-    if e.output != "logit":
-        raise XaibenchError("explains logits, not probabilities: a patch has none")
+    net, cells, own = _bagnet(e)
     images, (side, apart) = cut(e.images, cells), net.field
     height, width = images.shape[2:]
     counts = [math.ceil(length / apart) for length in (height, width)]  # patches of one shifted image
@@ -46,15 +41,7 @@ def patch_logits(e: Evidence) -> Tensor:
         return joined(torch.cat(shown), cells)
 
     def step(index: Tensor) -> Tensor:
-        kept: list[Tensor] = []
-        handle = net.layer4.register_forward_hook(lambda module, args, output: kept.append(output))
-        try:
-            with torch.no_grad():
-                e.runner.call(shifted(index))
-                features = kept[0].unflatten(0, (-1, cells**2))[:, own]
-                return net.patch_logits(features.to(e.images.dtype), classes)
-        finally:
-            handle.remove()
+        return _logits(e, shifted(index), classes)
 
     maps = e.images.new_empty(len(e.targets), *counts, apart, apart)
     for part, logits in e.runner.stream(len(e.images) * apart**2, step):
@@ -66,6 +53,56 @@ def patch_logits(e: Evidence) -> Tensor:
     grid = maps.new_zeros(len(maps), cells**2, 1, height, width)
     grid[:, own, 0] = maps
     return joined(grid.flatten(0, 1), cells)
+
+
+def own_patch_logits(e: Evidence, less_blank: bool = False) -> Tensor:
+    """(P, 1, H, W): at the centre of each patch that the network itself sees its share of the target's logit, 0
+    elsewhere.
+
+    The image's logit is the mean over these patches, so a map sums to it. less_blank: each patch's logit is taken less
+    that of a patch of the zero baseline. One pass an image. Raises XaibenchError as `patch_logits`.
+    """
+    net, cells, own = _bagnet(e)
+    side, apart = net.field
+    classes, place = e.targets.unique(return_inverse=True)
+    parts = [logits for _, logits in e.runner.stream(len(e.images), lambda index: _logits(e, e.images[index], classes))]
+    logits = torch.cat(parts)[e.owner, place]
+    if less_blank:
+        blank = e.baseline("zero")[:, :1, :1].expand(cells**2, -1, side, side)
+        logits = logits - _logits(e, joined(blank, cells), classes)[0, place]
+    height, width = (length // cells for length in e.images.shape[2:])
+    maps = logits.new_zeros(len(logits), cells**2, 1, height, width)
+    rows, columns = ((side - 1) // 2 + apart * torch.arange(count) for count in logits.shape[1:])
+    maps[:, own, 0, rows[:, None], columns] = logits / logits[0].numel()
+    return joined(maps.flatten(0, 1), cells)
+
+
+def _bagnet(e: Evidence) -> tuple[BagNet, int, int]:
+    """The network of the evidence, the cells a side of the grid that it sees, and the number of its own one.
+
+    Raises XaibenchError where it is no BagNet, and where probabilities are explained.
+    """
+    whole = e.runner.net
+    net, cells, own = (whole.net, whole.cells, whole.own) if isinstance(whole, Disconnected) else (whole, 1, 0)
+    if not isinstance(net, BagNet):
+        raise XaibenchError("needs a BagNet (xaibench.models.bagnet), whose patches have logits of their own")
+    if e.output != "logit":
+        raise XaibenchError("explains logits, not probabilities: a patch has none")
+    return net, cells, own
+
+
+def _logits(e: Evidence, images: Tensor, classes: Tensor) -> Tensor:
+    """Logits (n, classes, h, w) of the patches that the network sees of images (n, C, H, W), in its own cell."""
+    net, cells, own = _bagnet(e)
+    kept: list[Tensor] = []
+    handle = net.layer4.register_forward_hook(lambda module, args, output: kept.append(output))
+    try:
+        with torch.no_grad():
+            e.runner.call(images)
+            features = kept[0].unflatten(0, (-1, cells**2))[:, own]
+            return net.patch_logits(features.to(e.images.dtype), classes)
+    finally:
+        handle.remove()
 
 
 def _padded(images: Tensor, zero: Tensor, side: int, size: list[int]) -> Tensor:
