@@ -250,3 +250,31 @@ def test_settings_in_words_name_both_outputs_where_they_differ():
     assert SingleDeletion().description == "grid 4, zero baseline, label, logit"
     both = SingleDeletion(grid=2, baseline="blur", target="prediction", attribution_output="probability")
     assert both.description == "grid 2, blur baseline, prediction, probability explained, logit drops"
+
+
+class Uneven(nn.Module):
+    """A linear network whose logits depend, by a rounding of theirs, on an input's place in the pass."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits = torch.stack([x.mean((1, 2, 3)), x[:, 0].mean((1, 2))], 1) + 5
+        return logits * (1 + 1e-7 * torch.arange(len(x), dtype=x.dtype)[:, None])
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 32])
+def test_a_cell_that_is_the_baseline_already_costs_nothing(images, labels, evidence, chunk):
+    shown = images[:, :, :, :16].clone()
+    shown[:, :, :8] = ZERO[:, None, None]  # the upper 8 of 16 cells
+    shown[0, 1, 9, 3] = ZERO[1]  # one value of one pixel does not make a cell blank
+    e = evidence(Uneven().eval(), shown, labels % 2, zero=ZERO, chunk=chunk)
+    drops = deletion_drops(e, 4, "zero", "logit")
+    assert (drops[:, :8] == 0).all() and (drops[:, 8:] != 0).all()
+    maps = torch.rand(6, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    sums = maps[:, 0].double().unflatten(1, (4, 4)).unflatten(3, (4, 4)).sum((2, 4)).flatten(1)
+    plain = evidence(Uneven().eval(), shown, labels % 2, zero=ZERO, chunk=1)  # each input first in its pass
+    expected = [spearmanr(a, b).statistic for a, b in zip(sums, deletion_drops(plain, 4, "zero", "logit"), strict=True)]
+    np.testing.assert_allclose(SingleDeletion().score(drops, maps).values, expected, atol=1e-12)
+
+
+def test_other_baselines_change_every_cell(images, labels, evidence):
+    e = evidence(Uneven().eval(), torch.zeros_like(images[:, :, :, :16]), labels % 2)
+    assert (deletion_drops(e, 4, "random", "logit") != 0).all()

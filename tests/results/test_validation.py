@@ -103,6 +103,23 @@ def test_copies_that_differ(sound, cell, row, columns):
     assert kinds(sound) == ["duplicate"]
 
 
+@pytest.mark.parametrize(
+    ("metric", "stored", "again", "found"),
+    [
+        ("spearman", 0.5, 0.50004, []),  # of 0.5, the largest of the metric, 1e-4 is 5e-5
+        ("spearman", 1e-6, 3e-6, []),  # near 0 no digit has to be equal
+        ("spearman", 1e-6, 1e-4, ["duplicate"]),
+        ("tied", 0.1, 0.105, []),
+        ("tied", 0.1, 0.12, ["duplicate"]),
+    ],
+)
+def test_copies_of_two_honest_computations(sound, cell, row, metric, stored, again, found):
+    sound.append(row_table([row(cell, image, 0.5) | {"metric": metric} for image in "abc"]))
+    for score in (stored, again):
+        sound.append(row_table([row(cell, "d", score) | {"metric": metric}]))
+    assert kinds(sound) == found
+
+
 def test_a_row_twice_in_one_shard(sound, cell, row):
     force(sound, [row(cell, "d"), row(cell, "d")])
     assert kinds(sound) == ["duplicate"]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from xaibench.attribution.evidence import Evidence
 from xaibench.protocols.moved import forwarding
-from xaibench.protocols.patches import cell_masks, replacement
+from xaibench.protocols.patches import cell_masks, cell_sums, replacement
 
 __getattr__ = forwarding(__name__, "faithfulness.sds")
 
@@ -35,7 +35,15 @@ def deleted_logits(e: Evidence, grid: int, baseline: str) -> Tensor:
 def deletion_drops(e: Evidence, grid: int, baseline: str, output: str) -> Tensor:
     """(P, grid²) float64: the target's score on the image minus its score with each cell replaced, row by row.
 
-    output is `logit` or `probability`.
+    output is `logit` or `probability`. A cell that is the baseline already costs nothing: 0, not the rounding by which
+    two passes of one image may differ, which would put such cells in an order.
     """
     deleted = e.scores(deleted_logits(e, grid, baseline), output)
-    return e.scores(e.logits(), output).double()[:, None] - deleted.double()
+    drops = e.scores(e.logits(), output).double()[:, None] - deleted.double()
+    return drops if baseline != "zero" else torch.where(blank_cells(e, grid)[e.owner], drops * 0, drops)
+
+
+def blank_cells(e: Evidence, grid: int) -> Tensor:
+    """(B, grid²) bool: the cells of each image, row by row, that equal the zero baseline in every pixel."""
+    changed = (e.images != e.baseline("zero")).any(1, keepdim=True)
+    return cell_sums(changed, grid) == 0

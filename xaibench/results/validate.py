@@ -14,12 +14,13 @@ from xaibench.errors import XaibenchError, one_line
 from xaibench.hashing import digest
 from xaibench.results.cells import Cell, metric_declaration
 from xaibench.results.completion import missing_images
+from xaibench.results.equality import scores_equal
 from xaibench.results.manifest import RunManifest, safe_command
 from xaibench.results.schema import IDENTITY, faults, upgrade
 from xaibench.results.shard_files import BATCH, check_batch, is_damage, open_shard
 from xaibench.results.store import Store
 
-TOLERANCE = 1e-5  # relative, between two computations of the same row
+OVERSHOOT = 1e-5  # by how much rounding may take a score out of its range, as a share of the limit
 
 
 @dataclass(frozen=True)
@@ -125,9 +126,9 @@ def _outside(key: str, rows: pd.DataFrame, bounds: Sequence[float | None]) -> It
     (low, high), score = bounds, rows["score"]
     outside = pd.Series(False, index=rows.index)
     if low is not None:
-        outside |= score < low - TOLERANCE * max(1.0, abs(low))
+        outside |= score < low - OVERSHOOT * max(1.0, abs(low))
     if high is not None:
-        outside |= score > high + TOLERANCE * max(1.0, abs(high))
+        outside |= score > high + OVERSHOOT * max(1.0, abs(high))
     if outside.any():
         worst = rows[outside].iloc[0]
         yield Problem(
@@ -144,9 +145,11 @@ def _copies(rows: pd.DataFrame) -> Iterator[Problem]:
     groups = shared.groupby([*IDENTITY, "position"], dropna=False, sort=False)
     copies = groups.agg(low=("score", "min"), high=("score", "max"), statuses=("status", "nunique"),
                         rows=("status", "size"), shards=("shard", "nunique"), shard=("shard", "last"))  # fmt: skip
-    size = copies[["low", "high"]].abs().max(axis=1)
-    twice = copies["rows"] > copies["shards"]
-    bad = copies[(copies["high"] - copies["low"] > TOLERANCE * size) | (copies["statuses"] > 1) | twice].reset_index()
+    copies = copies.reset_index()
+    largest = rows["score"].abs().groupby([rows["cell"], rows["metric"]]).max().rename("scale")
+    scale = copies.join(largest, on=["cell", "metric"])["scale"]
+    equal = scores_equal(copies["low"], copies["high"], metric=copies["metric"], scale=scale)
+    bad = copies[~equal | (copies["statuses"] > 1) | (copies["rows"] > copies["shards"])]
     for key, group in bad.groupby("cell"):
         row = group.iloc[0]
         text = f"{len(group)} rows of cell {key} are stored several times and differ, or are twice in one shard"

@@ -7,12 +7,14 @@ from typing import Any
 
 import torch
 from pytorch_grad_cam import AblationLayer, FullGrad
+from pytorch_grad_cam.base_cam import BaseCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor
 
 from xaibench.attribution.adapters.library import pair_by_pair
 from xaibench.attribution.adapters.prepare import prepared
 from xaibench.attribution.evidence import Evidence
+from xaibench.attribution.maps import bilinear
 from xaibench.errors import XaibenchError
 from xaibench.models.opened import Opaque
 
@@ -55,10 +57,31 @@ def is_cam(kind: type) -> bool:
     return "target_layers" in inspect.signature(kind.__init__).parameters and hasattr(kind, "forward")
 
 
+def keep_grid(cam: object) -> bool:
+    """Has a CAM object return maps at the grid of its layer instead of resizing them; False where it has a way of its
+    own to resize.
+
+    The package resizes in float32, which makes pixels that are equal by the formula unequal by rounding.
+    """
+    inner = getattr(cam, "base_cam", cam)
+    for name in ("compute_cam_per_layer", "aggregate_multi_layers"):
+        if getattr(type(inner), name, None) is not getattr(BaseCAM, name):
+            return False
+    inner.get_target_width_height = lambda inputs: None
+    return True
+
+
+def scaled(maps: Tensor) -> Tensor:
+    """Maps (n, 1, H, W) scaled to [0, 1] as the package does it."""
+    maps = maps - maps.amin((2, 3), keepdim=True)
+    return maps / (1e-7 + maps.amax((2, 3), keepdim=True))
+
+
 class CamMethod:
     """A function of evidence (P, 1, H, W) that runs a CAM class. Parameters: those of the constructor and of the call.
 
-    Maps are those of the package: negative values are cut off, resized to the image, scaled to [0, 1].
+    Maps are those of the package: negative values are cut off, resized to the image (by `bilinear`, which agrees with
+    the package's up to rounding), scaled to [0, 1].
     """
 
     def __init__(self, kind: type):
@@ -90,6 +113,8 @@ class CamMethod:
                 cam = self.kind(net, layers, **given)
                 if "batch_size" not in self.constructor:
                     cam.batch_size = chunk  # used by Score-CAM
+                # augmented images are explained one by one, and their maps scaled and averaged at the image's size
+                coarse = not call_arguments.get("aug_smooth") and keep_grid(cam)
                 inputs, targets = e.inputs[pairs].detach().requires_grad_(), e.targets[pairs].tolist()
                 if "target_idx" in self.call:
                     found = cam(inputs, None, target_idx=targets[0], **call_arguments)
@@ -97,7 +122,8 @@ class CamMethod:
                     found = cam(inputs, [ClassifierOutputTarget(target) for target in targets], **call_arguments)
             if len(found) != len(pairs):
                 raise XaibenchError(f"pytorch-grad-cam returned {len(found)} maps for {len(pairs)} pairs")
-            return torch.from_numpy(found)[:, None]
+            maps = torch.from_numpy(found)[:, None]
+            return scaled(bilinear(maps, tuple(inputs.shape[-2:]))) if coarse else maps
 
         draws = self.name not in BATCHED
         return pair_by_pair(e, f"pytorch-grad-cam's {self.name}", net, call, width=1, draws=draws)

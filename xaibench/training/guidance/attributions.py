@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.functional import interpolate
 
 from xaibench.attribution.bcos import constant_once, held
-from xaibench.attribution.maps import to_map
 from xaibench.attribution.stages import INPUT
 from xaibench.errors import XaibenchError
 from xaibench.models.base import Model
@@ -60,7 +60,10 @@ def guided_maps(
         found = feature * gradient
     if attribution == "intgrad":
         _check_complete(model.name, found.detach(), score.detach())
-    return to_map(found, tuple(size))[:, 0], logits
+    found = found.sum(1, keepdim=True)
+    if found.shape[-2:] != tuple(size):  # as `to_map`, up to rounding, at the price of float32
+        found = interpolate(found, tuple(size), mode="bilinear", align_corners=False)
+    return found[:, 0], logits
 
 
 def check_attribution(model: Model, attribution: str, stage: str | None) -> None:
