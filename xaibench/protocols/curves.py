@@ -1,7 +1,8 @@
 """Curves of a model's score while pixels are replaced in the order of a map: orders, and images on the way.
 
 Values of a map tie often (half of a class activation map is 0). Ties are broken by an order that is drawn per image and
-the same for all methods, so scores do not depend on the order of pixels in memory or on the sorting algorithm.
+the same for all methods, so scores do not depend on the order of pixels in memory or on the sorting algorithm. Values
+tie where they are equal: `xaibench.attribution.maps.bilinear` sees to it that rounding does not tell them apart.
 """
 
 from __future__ import annotations
