@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, default_collate
 from torch.utils.data import Dataset as TorchDataset
 
 from xaibench.datasets.base import Dataset, Sample
+from xaibench.datasets.lost_processes import end_if_being_started, lost_process
 from xaibench.errors import XaibenchError, one_line
 
 MOST_A_CORE = 4  # loading processes
@@ -110,6 +111,8 @@ def make_loader(data: TorchDataset, workers: int, collate: Callable = default_co
 
     More processes than a machine can use are not started, since their number changes no result.
     """
+    if workers:
+        end_if_being_started()
     workers = min(workers, MOST_A_CORE * (os.cpu_count() or 1))
     with warnings.catch_warnings(action="ignore"):  # torch advises on the number of processes
         return DataLoader(
@@ -119,9 +122,10 @@ def make_loader(data: TorchDataset, workers: int, collate: Callable = default_co
 
 def batches(loader: DataLoader) -> Iterator[Any]:
     """The batches of a loader of `make_loader`; raises the XaibenchError of an item in its place, and an XaibenchError
-    where a loading process was killed."""
+    where a loading process could not be started or was killed."""
     with _ctrl_c_held_back() if loader.num_workers else nullcontext():
-        iterator = iter(loader)
+        with _lost_processes_named():
+            iterator = iter(loader)
         batch = _next(iterator)  # loaders of Accelerate start their processes only here
     while batch is not _END:
         if isinstance(batch, XaibenchError):
@@ -130,15 +134,21 @@ def batches(loader: DataLoader) -> Iterator[Any]:
         batch = _next(iterator)
 
 
-def _next(iterator: Iterator[Any]) -> Any:
+@contextmanager
+def _lost_processes_named() -> Iterator[None]:
+    """Names the cause where processes could not be started or were lost."""
     try:
-        return next(iterator, _END)
-    except RuntimeError as error:
-        if "DataLoader worker (pid" not in str(error):
+        yield
+    except Exception as error:  # starting and losing processes raises many kinds
+        lost = lost_process(error)
+        if lost is None:
             raise
-        raise XaibenchError(
-            "a process that loads images was killed, as happens when memory runs out; choose fewer --workers"
-        ) from error
+        raise lost from error
+
+
+def _next(iterator: Iterator[Any]) -> Any:
+    with _lost_processes_named():
+        return next(iterator, _END)
 
 
 def _same(items: list) -> list:

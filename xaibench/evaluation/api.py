@@ -85,8 +85,10 @@ def run(protocols: Any = None, *, quiet: bool = False, command: str | None = Non
     >>> results = xaibench.run("idsds", model="resnet50", images=48)      # doctest: +SKIP
     >>> results.leaderboard().table[["rank", "method", "mean"]]           # doctest: +SKIP
     """
+    from xaibench.datasets.lost_processes import end_if_being_started
     from xaibench.evaluation.objects import objects_as_names
 
+    end_if_being_started()
     with objects_as_names(_given(protocols, fields)) as (given, objects):
         config = _config(protocols, given)
         if objects:

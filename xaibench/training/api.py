@@ -102,10 +102,12 @@ class Training:
         """
         if self.path.is_file():
             return self.path
+        from xaibench.datasets.lost_processes import end_if_being_started
         from xaibench.locks import claim
         from xaibench.provenance import command_line
         from xaibench.surroundings import own_surroundings
 
+        end_if_being_started()
         folder = self.path.parent
         names = ["training"] if first_process() else []  # one for all
         with claim(folder, names, command_line(), f"the same {self.title} is being trained in {folder} right now"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from torch.utils.data import DataLoader
 from xaibench.cards import Alignment
 from xaibench.datasets.base import Dataset
 from xaibench.datasets.loading import load_groups
-from xaibench.models.base import Model
+from xaibench.models.base import Encoding, Model
 from xaibench.models.outputs import is_right
 from xaibench.training import metrics
 from xaibench.training.data import TrainingImages, class_counts, multi_hot
@@ -97,15 +98,16 @@ def validation_batches(
     dataset: Dataset, model: Model, batch_size: int, workers: int, labels: str = "single"
 ) -> DataLoader:
     """Batches of (encoded images, labels) of all images of a data set, in order; labels of `several` are multi-hot."""
-
-    def collate(samples: list) -> tuple[Tensor, Tensor]:
-        images = model.encoding(np.stack([s.image for s in samples]))
-        if labels == "several":
-            return images, torch.stack([multi_hot(dataset, s.image_id) for s in samples])
-        return images, torch.tensor([s.label for s in samples])
-
     groups = [dataset.ids[at : at + batch_size] for at in range(0, len(dataset.ids), batch_size)]
-    return load_groups(dataset, groups, workers, collate)
+    return load_groups(dataset, groups, workers, partial(_images_and_labels, dataset, model.encoding, labels))
+
+
+def _images_and_labels(dataset: Dataset, encoding: Encoding, labels: str, samples: list) -> tuple[Tensor, Tensor]:
+    """Encoded images of samples and their labels; a function of the module, which can be sent to loading processes."""
+    images = encoding(np.stack([s.image for s in samples]))
+    if labels == "several":
+        return images, torch.stack([multi_hot(dataset, s.image_id) for s in samples])
+    return images, torch.tensor([s.label for s in samples])
 
 
 @torch.no_grad()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from xaibench.attribution.stages import INPUT
 from xaibench.datasets.base import Dataset, Sample
 from xaibench.datasets.loading import load_groups
 from xaibench.errors import XaibenchError
-from xaibench.models.base import Model
+from xaibench.models.base import Encoding, Model
 from xaibench.models.outputs import is_right
 from xaibench.protocols.energy_pointing import energy_share
 from xaibench.protocols.localization.box_iou import best_threshold, box_iou
@@ -85,7 +86,8 @@ class Evaluation:
         self.held = max(1, min(HELD_OUT, len(ids) // 4))
         cut = [(at, min(at + batch_size, self.held)) for at in range(0, self.held, batch_size)]
         cut += [(at, at + batch_size) for at in range(self.held, len(ids), batch_size)]
-        self._loader = load_groups(dataset, [ids[a:b] for a, b in cut], batches.workers, self._collate)
+        collate = partial(_region_batch, dataset, model.encoding)
+        self._loader = load_groups(dataset, [ids[a:b] for a, b in cut], batches.workers, collate)
         self._drawn: list[RegionBatch] | None = None if dataset.on_disk else []
 
     def __call__(self, thresholds: dict[str, float] | None = None) -> dict[str, float]:
@@ -131,25 +133,6 @@ class Evaluation:
             yield batch
         self._drawn = kept if self._drawn is not None else None
 
-    def _collate(self, samples: Sequence[Sample]) -> RegionBatch:
-        size = samples[0].image.shape[:2]
-        several = torch.zeros(len(samples), len(self.dataset.classes))
-        owner, targets, regions = [], [], []
-        for number, sample in enumerate(samples):
-            annotation = self.dataset.annotate(sample.image_id)
-            several[number, list(annotation.labels)] = 1
-            for label in annotation.labels:
-                region = class_boxes(annotation, label)
-                region = class_mask(annotation, label) if region is None else region
-                if region is not None:
-                    owner, targets, regions = [*owner, number], [*targets, label], [*regions, region]
-        stacked = torch.from_numpy(np.stack(regions)) if regions else torch.zeros(0, *size, dtype=torch.bool)
-        return RegionBatch(
-            self.model.encoding(np.stack([s.image for s in samples])), torch.tensor([s.label for s in samples]),
-            several, [self.dataset.group(s.image_id) for s in samples],
-            torch.tensor(owner, dtype=torch.int64), torch.tensor(targets, dtype=torch.int64), stacked,
-        )  # fmt: skip
-
 
 def measured_stages(attribution: str, stage: str) -> tuple[str, ...]:
     """The stage that is guided, and Input beside it; class activation maps are not taken at Input."""
@@ -186,3 +169,24 @@ class _StageMetrics:
             raise XaibenchError("no image has a region of its class to measure EPG and IoU on")
         mean = {"epg": float(torch.cat(self._epg).mean()), "iou": float(torch.cat(self._iou).mean())}
         return mean | {"threshold": self.threshold}
+
+
+def _region_batch(dataset: Dataset, encoding: Encoding, samples: Sequence[Sample]) -> RegionBatch:
+    """Samples and their regions; a function of the module, which can be sent to loading processes."""
+    size = samples[0].image.shape[:2]
+    several = torch.zeros(len(samples), len(dataset.classes))
+    owner, targets, regions = [], [], []
+    for number, sample in enumerate(samples):
+        annotation = dataset.annotate(sample.image_id)
+        several[number, list(annotation.labels)] = 1
+        for label in annotation.labels:
+            region = class_boxes(annotation, label)
+            region = class_mask(annotation, label) if region is None else region
+            if region is not None:
+                owner, targets, regions = [*owner, number], [*targets, label], [*regions, region]
+    stacked = torch.from_numpy(np.stack(regions)) if regions else torch.zeros(0, *size, dtype=torch.bool)
+    return RegionBatch(
+        encoding(np.stack([s.image for s in samples])), torch.tensor([s.label for s in samples]),
+        several, [dataset.group(s.image_id) for s in samples],
+        torch.tensor(owner, dtype=torch.int64), torch.tensor(targets, dtype=torch.int64), stacked,
+    )  # fmt: skip
