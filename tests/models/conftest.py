@@ -31,3 +31,27 @@ def make_net():
         return net.eval()
 
     return make
+
+
+@pytest.fixture(scope="session")
+def peer_cam():
+    """peer_cam(net, layer, images, targets, reshape): pytorch-grad-cam's Grad-CAM before it is scaled, resized
+    bilinearly to the images (P, 1, H, W); reshape makes a map (N, K, h, w) of what the layer gives."""
+    import numpy as np
+    import torch
+    from pytorch_grad_cam import GradCAM
+    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+
+    class Raw(GradCAM):
+        def get_cam_image(self, *args, **kwargs):
+            self.raw = super().get_cam_image(*args, **kwargs)
+            return self.raw
+
+    def make(net, layer, images, targets, reshape=None):
+        with Raw(model=net, target_layers=[net.get_submodule(layer)], reshape_transform=reshape) as peer:
+            peer.compute_input_gradient = True
+            peer(images.clone(), [ClassifierOutputTarget(t) for t in targets.tolist()])
+            raw = torch.from_numpy(np.maximum(peer.raw, 0))[:, None].to(images)
+        return torch.nn.functional.interpolate(raw, images.shape[2:], mode="bilinear", align_corners=False)
+
+    return make

@@ -17,15 +17,17 @@ from xaibench.attribution.arguments import (
 )
 from xaibench.attribution.evidence import Evidence
 from xaibench.attribution.methods import FAMILY_NAMES, check_parameters, incompatibility, method_maps
+from xaibench.attribution.reach import finder_of
 from xaibench.attribution.runner import ModelRunner
 from xaibench.attribution.stages import INPUT, LAYER, with_layer
 from xaibench.errors import XaibenchError
 from xaibench.models.bagnet import BagNet
 from xaibench.models.base import NOTHING_KNOWN, Encoding, Model, ModelView
+from xaibench.models.build import attention_in
 from xaibench.models.opened import unseen
 from xaibench.models.probe import default_cam_layer
 from xaibench.models.sanity import check_weights, warn_once
-from xaibench.models.tokens import transformer_in
+from xaibench.models.tokens import plain_transformer_in
 
 
 def evidence_of(
@@ -99,17 +101,17 @@ def attribute(
     stages = dict(view.stages)
     stage = None if LAYER in card.parameters else _stage(net, stages, layer)
     if reason := incompatibility(card, family, has_cam_layer=True, layer=stage):
-        raise XaibenchError(f"method {method} {reason}; this model is {FAMILY_NAMES[family]}")
+        raise XaibenchError(f"method {method} {reason}; this model is {_described(net, family)}")
     if reason := unseen(net, card.needs):
         raise XaibenchError(f"method {method} {reason}")
     if LAYER in card.parameters and layer is not None:
         params = params | {LAYER: layer}
     parameters = card.parameters | params
     check_parameters(card, parameters)
-    if cam_layer is None and "cam-layer" in card.needs and stage is None:
-        own = model.cam_module if isinstance(model, Model) else None
-        cam_layer = own or default_cam_layer(net, inputs[:1]) or None
     with ModelRunner(net, chunk=chunk, output=output) as runner:
+        if cam_layer is None and "cam-layer" in card.needs and stage is None:
+            own = model.cam_module if isinstance(model, Model) else None
+            cam_layer = own or default_cam_layer(net, inputs[:1], output, finder_of(runner, inputs)) or None
         module = None if cam_layer is None else net.get_submodule(_path_of(net, cam_layer))
         view = replace(view, cam_layer=module, stages=stages)
         e = evidence_of(runner, inputs, targets, view=view, image_ids=image_ids, seed=seed)
@@ -134,7 +136,16 @@ def family_of(model: nn.Module | Model, family: str | None = None) -> str:
         return "bcos"
     if isinstance(model, BagNet):
         return "bagnet"
-    return "cnn" if transformer_in(model) is None else "vit"
+    return "vit" if plain_transformer_in(model) else "cnn"
+
+
+def _described(net: nn.Module, family: str) -> str:
+    """What a network is, for a message: its family, or its type where it is none of the kinds that families name."""
+    kind = attention_in(net)
+    if family == "cnn" and kind:
+        return f"{type(net).__name__}, whose attention ({kind}) is not that of a plain vision transformer"
+    convolves = any(isinstance(m, nn.Conv2d) and max(m.kernel_size) > max(m.stride) for m in net.modules())
+    return FAMILY_NAMES[family] if family != "cnn" or convolves else f"{type(net).__name__}, which has no attention"
 
 
 def _view(model: nn.Module | Model, family: str, inputs: Tensor) -> ModelView:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from xaibench.attribution.evidence import Evidence
 from xaibench.errors import XaibenchError
 from xaibench.models.disconnected import Disconnected, joined
-from xaibench.models.tokens import Layout, layout_of, tokens_read, transformer_in
+from xaibench.models.tokens import Layout, layout_of, plain_transformer_in, tokens_read, transformer_in
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,10 @@ def transformer_of(e: Evidence) -> Transformer:
     vit = transformer_in(whole)
     layout = layout_of(whole, tuple(length // cells for length in e.images.shape[2:]))
     if vit is None or layout is None:
-        raise XaibenchError("needs a vision transformer with the parts of timm's (patch_embed, blocks, attn)")
+        raise XaibenchError(
+            "needs a vision transformer with the parts of timm's (patch_embed, blocks, attn), not "
+            f"{plain_transformer_in(whole) or type(whole).__name__}"
+        )
     if not all(hasattr(getattr(block, "attn", None), "attn_drop") for block in vit.blocks):
         raise XaibenchError("needs one attention in each block, as timm's Block has it")
     if getattr(vit, "attn_pool", None) is not None:

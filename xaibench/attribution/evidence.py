@@ -12,12 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from xaibench.attribution.deprecated import with_old_names
+from xaibench.attribution.reach import apart, gradient_of, layer_layout, leaf
 from xaibench.attribution.runner import ModelRunner
 from xaibench.datasets.image_annotations import ImageAnnotations
 from xaibench.errors import XaibenchError
 from xaibench.models.base import NOTHING_KNOWN, ModelView
+from xaibench.models.layouts import MapLayout, check_output
 from xaibench.models.outputs import probabilities
-from xaibench.models.tokens import layout_of
 from xaibench.seeds import generator, normal, uniform
 
 if TYPE_CHECKING:
@@ -331,34 +332,46 @@ class Evidence:
 
     # The CAM layer -----------------------------------------------------------------------------------------------
 
+    def cam_layout(self) -> MapLayout | None:
+        """How what the CAM layer gives is a map, None where it is none; found out once for the network and the size of
+        its images.
+
+        Raises XaibenchError without a CAM layer.
+        """
+        if self.cam_layer is None:
+            raise XaibenchError("this model has no layer with a spatial map, which class activation maps need")
+        return layer_layout(self.runner, self.cam_layer, self.images)
+
     def activations_and_gradients(self, sample: int | None = None, sigma: float = 0.0, space: str = "encoded") -> Stage:
         """Activations and gradients of the CAM layer at each pair's image, or at a noisy sample of it."""
         return self.once(("stage", sample, sigma, space), lambda: self._stage_at(self.noisy(sample, sigma, space)))
 
     def _stage_at(self, inputs: Tensor) -> Stage:
-        if self.cam_layer is None:
-            raise XaibenchError("this model has no layer with a spatial map, which class activation maps need")
-        layout = layout_of(self.runner.net, tuple(inputs.shape[2:]))
+        layout = self.cam_layout()
 
         def step(index: Tensor) -> tuple[Tensor, Tensor]:
             kept: list[Tensor] = []
 
             def keep(module: nn.Module, args: tuple, output: Tensor) -> Tensor:
-                kept.append(output)
-                return output.clone()  # an in-place ReLU behind the layer must not change what was kept
+                check_output(output, len(index), layout)
+                kept.append(leaf(output))
+                return apart(kept[-1])
 
             handle = self.cam_layer.register_forward_hook(keep)
             try:
                 with torch.enable_grad():
-                    logits = self.runner.call(inputs[index].detach().requires_grad_())
-                    sizes = (3, 4) if layout else (4,)
-                    if len(kept) != 1 or not isinstance(kept[0], Tensor) or kept[0].ndim not in sizes:
-                        raise XaibenchError("the CAM layer must run once in a pass and give a map (N, K, h, w)")
-                    (gradient,) = torch.autograd.grad(self.objective(logits, index).sum(), kept[0])
+                    at = inputs[index].detach().requires_grad_()
+                    logits = self.runner.call(at)
+                    if len(kept) != 1:
+                        raise XaibenchError(
+                            f"the CAM layer must run once in a pass and give a map (N, K, h, w); it runs {len(kept)} "
+                            "times"
+                        )
+                    score = self.objective(logits, index).sum()
+                    gradient = gradient_of(self.runner, score, kept[0], at, self.cam_layer)
             finally:
                 handle.remove()
-            both = kept[0].detach().to(inputs.dtype), gradient.to(inputs.dtype)
-            return both if kept[0].ndim == 4 else tuple(layout.to_map(tokens) for tokens in both)
+            return tuple(layout.to_map(part.to(inputs.dtype)) for part in (kept[0].detach(), gradient))
 
         parts = [part for _, part in self.runner.stream(len(inputs), step)]
         return Stage(torch.cat([a for a, _ in parts]), torch.cat([g for _, g in parts]))

@@ -11,7 +11,8 @@ from torch import Tensor
 from xaibench import registry
 from xaibench.attribution.evidence import Evidence
 from xaibench.attribution.maps import to_map, validate_attributions
-from xaibench.attribution.stages import LAYER, at_stage, layer_of, off_stage
+from xaibench.attribution.reach import is_flat, without_gradient
+from xaibench.attribution.stages import LAYER, LayerEvidence, at_stage, layer_of, off_stage
 from xaibench.cards import MethodCard
 from xaibench.errors import XaibenchError
 
@@ -117,6 +118,16 @@ def check_parameters(card: MethodCard, parameters: dict[str, Any]) -> None:
             raise XaibenchError(f"method {card.name} has no parameter {name!r}; it has {', '.join(names) or 'none'}")
 
 
+def _check_slopes(card: MethodCard, e: Evidence) -> None:
+    """Raises XaibenchError where maps are zero because the network has no slope where a method takes gradients."""
+    if "gradients" not in card.needs or "attention" in card.needs:
+        return
+    at_layer = isinstance(e, LayerEvidence) or ("cam-layer" in card.needs and "relu" not in card.needs)
+    layer = e.cam_layer if at_layer else None
+    if is_flat(e.runner, e.images, layer):
+        raise XaibenchError(without_gradient(layer))
+
+
 def method_maps(card: MethodCard, e: Evidence, parameters: dict[str, Any]) -> Tensor:
     """Attribution maps (P, 1, H, W) of a method at the size of the images."""
     seen = e
@@ -124,4 +135,6 @@ def method_maps(card: MethodCard, e: Evidence, parameters: dict[str, Any]) -> Te
         parameters = {name: value for name, value in parameters.items() if name != LAYER}
         seen = at_stage(e, layer, card)
     raw = validate_attributions(method_function(card)(seen, **parameters), len(e.targets), card.name)
+    if not raw.any():
+        _check_slopes(card, seen)
     return to_map(raw, tuple(e.images.shape[-2:]), card.transform, card.resize)

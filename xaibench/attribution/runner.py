@@ -12,6 +12,7 @@ from torch.autograd.graph import register_multi_grad_hook
 from torch.utils.hooks import RemovableHandle
 
 from xaibench.attribution.arithmetic import arithmetic, check_arithmetic
+from xaibench.attribution.reach import gradient_of
 from xaibench.errors import XaibenchError
 from xaibench.models.outputs import as_matrix, described, two_sided
 from xaibench.surroundings import without_modes
@@ -166,14 +167,14 @@ class ModelRunner:
     ) -> Iterator[tuple[slice, Tensor]]:
         """Gradients (n, C, H, W) of a scalar per input, a chunk at a time.
 
-        objective(logits (n, K), indices (n,)) returns the scalar (n,) of each input.
+        objective(logits (n, K), indices (n,)) returns the scalar (n,) of each input. Raises XaibenchError where the
+        inputs have no gradient.
         """
 
         def step(index: Tensor) -> Tensor:
             with torch.enable_grad():
                 at = inputs(index).detach().requires_grad_()
-                (gradient,) = torch.autograd.grad(objective(self.call(at), index).sum(), at)
-            return gradient
+                return gradient_of(self, objective(self.call(at), index).sum(), at, at, None)
 
         return self.stream(count, step)
 

@@ -12,11 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from xaibench.attribution.evidence import Evidence
+from xaibench.attribution.reach import gradient_of
 from xaibench.cards import MethodCard, ModelCard
 from xaibench.errors import XaibenchError
 from xaibench.models.base import ModelView
 from xaibench.models.disconnected import Disconnected
-from xaibench.models.tokens import layout_of
+from xaibench.models.layouts import check_output
 
 INPUT = "Input"  # the stage that needs no name: the image itself
 LAYER = "layer"  # the parameter with the stage of the model at which a method takes its maps
@@ -63,22 +64,24 @@ class LayerEvidence(Evidence):
         self, count: int, inputs: Callable[[Tensor], Tensor], pair: Callable[[Tensor], Tensor]
     ) -> Iterator[tuple[slice, Tensor]]:
         """Gradients (n, K, h, w), a chunk at a time, at maps that replace the output of the layer."""
-        layout = layout_of(self.runner.net, tuple(self.images.shape[2:]))
+        layout = self._whole.cam_layout()
 
         def step(index: Tensor) -> Tensor:
             at = inputs(index).detach().requires_grad_()
 
             def replace(module: nn.Module, args: tuple, output: Tensor) -> Tensor:
-                return at.to(output.dtype, copy=True) if output.ndim == 4 else layout.with_map(output, at)
+                check_output(output, len(at), layout, "the layer")
+                with torch.inference_mode(False), torch.enable_grad():
+                    return layout.with_map(output, at.to(output.dtype, copy=True))
 
             handle = self.cam_layer.register_forward_hook(replace)
             try:
                 with torch.enable_grad():
-                    logits = self.runner.call(self._whole.inputs[pair(index)])
-                    (gradient,) = torch.autograd.grad(self.objective(logits, pair(index)).sum(), at)
+                    images = self._whole.inputs[pair(index)]
+                    score = self.objective(self.runner.call(images), pair(index)).sum()
+                    return gradient_of(self.runner, score, at, images, self.cam_layer)
             finally:
                 handle.remove()
-            return gradient
 
         return self.runner.stream(count, step)
 

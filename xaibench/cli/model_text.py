@@ -10,9 +10,10 @@ from xaibench.cards import Geometry, ModelCard
 from xaibench.models.base import Model
 from xaibench.models.build import brings_weights, build_network
 from xaibench.models.dilate import sample_input
+from xaibench.models.layouts import MapFinder
 from xaibench.models.open import build_model
-from xaibench.models.probe import look
-from xaibench.models.tokens import layout_of, transformer_in
+from xaibench.models.passes import Seen
+from xaibench.models.tokens import transformer_in
 from xaibench.printing import clean
 
 CLASSES = 1000  # where a model does not fix their number
@@ -58,15 +59,21 @@ def _encoding(model: Model) -> str:
 def _maps(model: Model, side: int) -> Iterator[str]:
     """The input, the stages and the CAM layer, each with the size of its maps."""
     image = sample_input(model.encoding.channels, side).to(next(model.net.parameters()))
-    given = {seen.path: seen.given for seen in look(model.net, image, layout_of(model.net, (side, side)))}
+    finder = MapFinder(model.net, image)
+    given = {seen.path: seen for seen in finder.seen}
     yield f"Input {side} x {side}"
     for name, path in model.stages.items():
-        yield f"{name} {path} {_size(given.get(path))}"
-    yield f"CAM layer {model.cam_layer} {_size(given.get(model.cam_layer))}" if model.cam_layer else "no CAM layer"
+        yield f"{name} {path} {_size(finder, given.get(path))}"
+    yield (
+        f"CAM layer {model.cam_layer} {_size(finder, given.get(model.cam_layer))}"
+        if model.cam_layer
+        else "no CAM layer"
+    )
 
 
-def _size(given: tuple[int, int] | None) -> str:
-    return f"{given[0]} x {given[1]}" if given else "(no map)"
+def _size(finder: MapFinder, seen: Seen | None) -> str:
+    size = finder.size(seen) if seen else None
+    return f"{size[0]} x {size[1]}" if size else "(no map)"
 
 
 def _methods(model: Model) -> Iterator[str]:

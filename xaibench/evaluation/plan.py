@@ -140,7 +140,9 @@ class Plan:
 def make_plan(run: ResolvedRun, models: OpenedModels) -> Plan:
     """The plan of a request whose models are there; raises XaibenchError for a named method that does not fit."""
     model = models.model
-    trial = trial_of(model, run.data.geometry.crop, [protocol.attribution_output for _, protocol in run.protocols])
+    trial = trial_of(
+        model, run.data.geometry.crop, [protocol.attribution_output for _, protocol in run.protocols], run.layer
+    )
 
     def reason_against(card: MethodCard) -> str | None:
         reason = unseen(model.net, card.needs) or incompatibility(card, model.family, bool(model.cam_layer), run.layer)

@@ -86,7 +86,7 @@ def explain_config(config: ExplainConfig, quiet: bool = True) -> list[Explanatio
     model = _open_model(card, data, config, len(classes or ()))
     names = names_of_classes(classes, model.classes)
     index = target_index(config.target, names) if config.target is not None else None
-    trial = trial_of(model, data.geometry.crop, ["logit"])
+    trial = trial_of(model, data.geometry.crop, ["logit"], layer)
     chosen, skipped = _choose(config.methods, model.name, model.family, bool(model.cam_layer), trial, layer)
     model.freeze(choose_device(config.device), torch.float32)
     example = sample_input(model.encoding.channels, data.geometry.crop).to(next(model.net.parameters()))

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from xaibench.models.layouts import MapFinder, MapLayout
+
 GREY = (0.299, 0.587, 0.114)
 """What red, green and blue count in the luma of ITU-R BT.601."""
 
@@ -115,11 +117,19 @@ class Model:
     weights: dict = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
     one_logit: bool = False
+    _layouts: dict = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def cam_module(self) -> nn.Module | None:
         """The module of the CAM layer."""
         return self.net.get_submodule(self.cam_layer) if self.cam_layer else None
+
+    def layout_at(self, layer: str, inputs: Tensor) -> MapLayout | None:
+        """How what a layer gives for inputs (N, C, H, W) is a map, None where it is none; found out once per size."""
+        key = layer, *inputs.shape[1:]
+        if key not in self._layouts:
+            self._layouts[key] = MapFinder(self.net, inputs).layout_at(layer)
+        return self._layouts[key]
 
     @property
     def view(self) -> ModelView:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from xaibench.models.probe import look, map_size
+from xaibench.models.passes import look
+from xaibench.models.probe import map_size
 
 
 def dilate_last_stage(net: nn.Module, cam_layer: str, inputs: Tensor, grid: int) -> int:
@@ -18,22 +19,23 @@ def dilate_last_stage(net: nn.Module, cam_layer: str, inputs: Tensor, grid: int)
 
     Stops early when no reduction is left that can be undone; `map_size` returns the size that was reached.
     """
-    times = 0
-    while min(map_size(net, cam_layer, inputs)) < grid and _undo_last_reduction(net, cam_layer, inputs):
-        times += 1
+    times, size = 0, map_size(net, cam_layer, inputs)
+    while min(size) < grid and _undo_last_reduction(net, cam_layer, inputs, size):
+        times, size = times + 1, map_size(net, cam_layer, inputs)
     return times
 
 
-def _undo_last_reduction(net: nn.Module, cam_layer: str, inputs: Tensor) -> bool:
-    """Undoes the last step before the CAM layer that shrinks maps; false where there is none."""
+def _undo_last_reduction(net: nn.Module, cam_layer: str, inputs: Tensor, size: tuple[int, int]) -> bool:
+    """Undoes the last step before the CAM layer, whose map has a size, that shrinks maps; false where there is none,
+    and where a step shrinks them that is no convolution or pooling (merged patches)."""
     seen = look(net, inputs)
     names = [s.path for s in seen]
-    leaves = [s for s in seen[: names.index(cam_layer) + 1] if s.taken and s.given and _stride(s.module) > 1]
-    leaves = [s for s in leaves if s.given[0] < s.taken[0]]
-    if not leaves:
+    leaves = [s for s in seen[: names.index(cam_layer) + 1] if _stride(s.module) > 1 and _is_map(s.taken, s.given)]
+    leaves = [s for s in leaves if s.given[2] < s.taken[2]]
+    if not leaves or leaves[-1].given[2] >= 2 * size[0] > 0:
         return False
-    small = leaves[-1].given  # a downsampling shortcut shrinks to the same size beside the main branch
-    together = [s for s in leaves if s.given == small]
+    small = leaves[-1].given[2:]  # a downsampling shortcut shrinks to the same size beside the main branch
+    together = [s for s in leaves if s.given[2:] == small]
     first = names.index(together[0].path)
     for path in dict.fromkeys(s.path for s in together):
         _unstride(net, path)
@@ -43,6 +45,10 @@ def _undo_last_reduction(net: nn.Module, cam_layer: str, inputs: Tensor) -> bool
         if isinstance(module, nn.Conv2d) and max(module.kernel_size) > 1:
             _dilate(module)
     return True
+
+
+def _is_map(*shapes: tuple[int, ...] | None) -> bool:
+    return all(shape is not None and len(shape) == 4 for shape in shapes)
 
 
 def _stride(module: nn.Module) -> int:

@@ -11,8 +11,8 @@ from functools import partial
 from torch import Tensor, nn
 
 from xaibench.errors import XaibenchError
+from xaibench.models.layouts import MapFinder, MapLayout, Maps
 from xaibench.models.outputs import as_matrix, described
-from xaibench.models.tokens import layout_of
 
 
 def cut(grids: Tensor, cells: int) -> Tensor:
@@ -33,16 +33,25 @@ class Disconnected(nn.Module):
     The maps that `layer`, a path in net ("" for none), gives for the cells pass through the module `stage` as one map
     of the grid, (N, K, cells * h, cells * w), and go on cell by cell: `stage` is the CAM layer of this network, and
     `joined_at` gives such a module for any other layer. output selects the logits from the output of net. Tokens are
-    handled as the map of their patches. Every cell is an input of the original network, which is not changed.
+    handled as the map of their patches; finder is what is known of the maps in net for images of a cell's size. Every
+    cell is an input of the original network, which is not changed.
     """
 
     def __init__(
-        self, net: nn.Module, layer: str, cells: int, own: int, output: Callable[[object], Tensor] | None = None
+        self,
+        net: nn.Module,
+        layer: str,
+        cells: int,
+        own: int,
+        output: Callable[[object], Tensor] | None = None,
+        finder: MapFinder | None = None,
     ):
         super().__init__()
         self.net, self.layer, self.cells, self.own, self.output = net, layer, cells, own, output
-        self.stage, self.further = nn.Identity(), nn.ModuleDict()
-        self.training = net.training
+        self.stage, self.further = Maps(), nn.ModuleDict()
+        self.training, self.finder = net.training, finder
+        if layer and finder is not None:
+            finder.layout_at(layer)  # outside of passes, which others may watch
 
     def joined_at(self, path: str) -> nn.Module:
         """The module that the maps of the cells at a path in net pass through as one map of the grid, from now on."""
@@ -50,7 +59,9 @@ class Disconnected(nn.Module):
             return self.stage
         key = path.replace(".", "/")  # names of modules have no dots
         if key not in self.further:
-            self.further[key] = nn.Identity()
+            self.further[key] = Maps()
+            if self.finder is not None:
+                self.finder.layout_at(path)
         return self.further[key]
 
     def forward(self, grids: Tensor) -> Tensor:
@@ -58,13 +69,16 @@ class Disconnected(nn.Module):
         # for this pass only: copies of a network are made without its hooks
         stages = {self.layer: self.stage} if self.layer else {}
         stages |= {key.replace("/", "."): stage for key, stage in self.further.items()}
+        parts = cut(grids, self.cells)
+        if self.finder is None or self.finder.inputs.shape[1:] != parts.shape[1:]:
+            self.finder = MapFinder(self.net, parts)
+        layouts = {path: self.finder.layout_at(path) for path in stages}
         handles = [
-            self.net.get_submodule(path).register_forward_hook(partial(self._pass_on, stage))
+            self.net.get_submodule(path).register_forward_hook(partial(self._pass_on, stage, layouts[path]))
             for path, stage in stages.items()
+            if layouts[path] is not None
         ]
         try:
-            parts = cut(grids, self.cells)
-            self.layout = layout_of(self.net, tuple(parts.shape[2:]))
             raw = self.net(parts)
         finally:
             for handle in handles:
@@ -75,10 +89,6 @@ class Disconnected(nn.Module):
             raise XaibenchError(f"the model returns {described(given)}, not logits (N, K); pick them with output=")
         return logits.unflatten(0, (-1, self.cells**2))[:, self.own]
 
-    def _pass_on(self, stage: nn.Module, module: nn.Module, args: tuple, output: object) -> Tensor | None:
-        """The maps of the cells after a stage; other outputs are not changed."""
-        if isinstance(output, Tensor) and output.ndim == 3 and self.layout:
-            return self.layout.with_map(output, self._pass_on(stage, module, args, self.layout.to_map(output)))
-        if not isinstance(output, Tensor) or output.ndim != 4:
-            return None
-        return cut(stage(joined(output, self.cells)), self.cells)
+    def _pass_on(self, stage: nn.Module, layout: MapLayout, module: nn.Module, args: tuple, output: Tensor) -> Tensor:
+        """The maps of the cells after a stage."""
+        return layout.with_map(output, cut(stage(joined(layout.to_map(output), self.cells)), self.cells))

@@ -15,7 +15,7 @@ from xaibench.models.download import address
 from xaibench.models.inputs import fit_encoding
 from xaibench.models.probe import default_cam_layer, map_size
 from xaibench.models.state import StateFile, class_count, load_state, read_state
-from xaibench.models.tokens import check_size, transformer_in
+from xaibench.models.tokens import check_size, plain_transformer_in
 
 
 def model_card(name: str) -> ModelCard:
@@ -45,7 +45,7 @@ def build_model(card: ModelCard, num_classes: int, geometry: Geometry, min_cam_g
     one_logit, classes = outputs == 1, max(outputs, 2)
     if num_classes not in (outputs, classes) and not is_finished(card):
         raise XaibenchError(f"model {card.name} gives {outputs} logits where it was built for {num_classes} classes")
-    tokens = transformer_in(net) is not None
+    tokens = bool(plain_transformer_in(net))
     attends = attention_in(net) and not tokens
     layer = card.cam_layer or ("" if attends else default_cam_layer(net, look))
     if layer and not any(path == layer for path, _ in net.named_modules()):

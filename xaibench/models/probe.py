@@ -1,74 +1,97 @@
-"""Inspects a network by one pass: where its spatial maps are, and where their size is reduced."""
+"""Inspects a network by a few passes: which layer is for class activation maps, and how large its map is."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from itertools import islice
 
 import torch
 from torch import Tensor, nn
 
-from xaibench.models.modes import evaluating
-from xaibench.models.tokens import Layout, layout_of, token_layer, transformer_in
+from xaibench.models.layouts import AxisOrder, MapFinder, MapLayout
+from xaibench.models.passes import Seen, observed
+from xaibench.models.tokens import token_layer
+from xaibench.seeds import generator, normal
+
+LAST = 48  # maps among which that is looked for which the head reads
 
 
-@dataclass(frozen=True)
-class Seen:
-    """One module in one pass: its path, and height and width of the spatial maps of input and output (None for
-    others)."""
-
-    path: str
-    module: nn.Module
-    taken: tuple[int, int] | None
-    given: tuple[int, int] | None
-
-
-def look(net: nn.Module, inputs: Tensor, layout: Layout | None = None) -> list[Seen]:
-    """Every module of a network in the order in which they finish, in one pass in evaluation mode without gradients.
-
-    With a layout, as many tokens count as a map of its grid.
-    """
-    seen: list[Seen] = []
-    paths = {module: path for path, module in net.named_modules()}
-
-    def note(module: nn.Module, args: tuple, output: object) -> None:
-        seen.append(Seen(paths[module], module, _space(args[0] if args else None, layout), _space(output, layout)))
-
-    handles = [module.register_forward_hook(note) for module in paths]
-    try:
-        with torch.no_grad(), evaluating(net):
-            net(inputs.clone())  # a network may write into its input
-    finally:
-        for handle in handles:
-            handle.remove()
-    return seen
-
-
-def _space(value: object, layout: Layout | None) -> tuple[int, int] | None:
-    if isinstance(value, Tensor) and value.ndim == 3 and layout and value.shape[1] == layout.count:
-        return layout.grid
-    return tuple(value.shape[2:]) if isinstance(value, Tensor) and value.ndim == 4 else None
-
-
-def last_spatial_layer(net: nn.Module, inputs: Tensor) -> str:
+def last_spatial_layer(
+    net: nn.Module,
+    inputs: Tensor,
+    output: Callable[[object], Tensor] | None = None,
+    finder: MapFinder | None = None,
+) -> str:
     """The path of the last module that gives a map larger than one pixel, the outermost of those that end there, or "".
+
+    Of tokens whose last map the logits do not depend on, as those of patches beside a class token, it is the last norm
+    that they depend on. output selects the logits from the output of the network, finder is what is known of its maps.
 
     >>> import torch; from torchvision.models import resnet18
     >>> last_spatial_layer(resnet18(), torch.zeros(1, 3, 64, 64))
     'layer4'
     """
-    spatial = [s.path for s in look(net, inputs) if s.path and s.given is not None and max(s.given) > 1]
-    return spatial[-1] if spatial else ""
+    found = (finder or MapFinder(net, inputs)).maps()
+    last = next(found, None)
+    if last is None or isinstance(last[1], AxisOrder) or _read(net, inputs, [last], output):
+        return last[0].path if last else ""
+    maps = list(islice(found, LAST))
+    read = _read(net, inputs, maps, output)
+    norms = [seen.path for seen, _ in maps if "norm" in type(seen.module).__name__.lower() and seen.path in read]
+    return next(iter(norms or [seen.path for seen, _ in maps if seen.path in read]), "")
 
 
-def default_cam_layer(net: nn.Module, inputs: Tensor) -> str:
-    """The default layer for class activation maps: for vision transformers `token_layer`, for other networks
+def _read(
+    net: nn.Module, inputs: Tensor, maps: Iterable[tuple[Seen, MapLayout]], output: Callable[[object], Tensor] | None
+) -> set[str]:
+    """The paths of those modules, each of which gives a map, that the logits have a gradient at."""
+    layouts, kept, features = {seen.module: (seen.path, layout) for seen, layout in maps}, {}, {}
+
+    def note(module: nn.Module, args: tuple, given: object) -> None:
+        if module in layouts:
+            kept[layouts[module][0]] = layouts[module][1], given if given.requires_grad else given.requires_grad_()
+        if isinstance(module, nn.Linear) and args and args[0].ndim == 2:
+            features["last"] = args[0]  # beside the logits, since heads begin with weights of zero
+
+    with observed(net, note), torch.enable_grad():
+        raw = net(inputs[:1].detach().clone().requires_grad_())
+    logits = output(raw) if output else next(iter(_tensors(raw)), None)
+    read = [tensor for tensor in (logits, *features.values()) if tensor is not None and tensor.requires_grad]
+    if not read:
+        return set()
+    random = generator(0, "which maps are read")
+    score = sum((normal(random, *tensor.shape).to(tensor) * tensor).sum() for tensor in read)
+    outputs = [given for _, given in kept.values()]
+    gradients = torch.autograd.grad(score, outputs, allow_unused=True, materialize_grads=True)
+    reach = zip(kept.items(), gradients, strict=True)
+    return {path for (path, (layout, _)), gradient in reach if layout.to_map(gradient).any()}
+
+
+def _tensors(raw: object) -> list[Tensor]:
+    """The tensors in what a network returned: one, or those of a tuple or a dict."""
+    values = [raw] if isinstance(raw, Tensor) else raw.values() if hasattr(raw, "values") else raw
+    return [value for value in values if isinstance(value, Tensor)] if isinstance(values, Iterable) else []
+
+
+def default_cam_layer(
+    net: nn.Module,
+    inputs: Tensor,
+    output: Callable[[object], Tensor] | None = None,
+    finder: MapFinder | None = None,
+) -> str:
+    """The default layer for class activation maps: for known vision transformers `token_layer`, for other networks
     `last_spatial_layer`."""
-    return last_spatial_layer(net, inputs) if transformer_in(net) is None else token_layer(net)
+    layer, finder = token_layer(net), finder or MapFinder(net, inputs)
+    if layer and finder.layout_at(layer) is not None:
+        return layer
+    return last_spatial_layer(net, inputs, output, finder)
 
 
 def map_size(net: nn.Module, layer: str, inputs: Tensor) -> tuple[int, int]:
     """Height and width of the map, or of the grid of tokens, in the output of a layer; (0, 0) for "" and for other
     layers."""
-    seen = look(net, inputs, layout_of(net, tuple(inputs.shape[2:])))
-    sizes = [s.given for s in seen if s.path == layer and s.given is not None]
-    return sizes[-1] if layer and sizes else (0, 0)
+    if not layer:
+        return 0, 0
+    finder = MapFinder(net, inputs)
+    calls = [seen for seen in finder.seen if seen.path == layer]
+    return (finder.size(calls[-1]) if calls else None) or (0, 0)

@@ -12,7 +12,7 @@ from torch import nn
 from xaibench.cards import ModelCard
 from xaibench.errors import XaibenchError, unknown
 from xaibench.models.build import attention_in
-from xaibench.models.probe import look
+from xaibench.models.layouts import MapFinder
 from xaibench.models.tokens import token_layer, transformer_in
 
 STAGES = {"Mid1": 8, "Mid2": 4, "Mid3": 2, "Final": 1}  # how many times the side of the last map theirs is
@@ -74,16 +74,17 @@ def stages_of(architecture: str, side: int) -> dict[str, str]:
             net = timm.create_model(architecture, pretrained=False)
             if transformer_in(net) is not None:
                 return _blocks(net)
-            seen = look(net, torch.zeros(1, 3, side, side))
+            finder = MapFinder(net, torch.zeros(1, 3, side, side))
     except Exception:  # a network may need real numbers in its pass
         return {}
-    runs = Counter(s.path for s in seen)
-    maps = {s.path for s in seen if s.given and s.given[0] == s.given[1] and runs[s.path] == 1}
+    runs = Counter(s.path for s in finder.seen)
+    once = {s.path: s for s in finder.seen if runs[s.path] == 1}
     features = getattr(net, "feature_info", None) or []
     found: dict[str, str] = {}
     for name, times in STAGES.items():
         same = [f["module"] for f in features if f["reduction"] * times == features[-1]["reduction"]]
-        if same and same[-1] in maps and not attention_in(net):
+        size = finder.size(once[same[-1]]) if same and same[-1] in once else None
+        if size and size[0] == size[1] and not attention_in(net):
             found[name] = same[-1]
     return found
 

@@ -1,8 +1,9 @@
-"""Vision transformers of timm and of the package bcos: the layout of their tokens, and the tokens that the head
-reads."""
+"""Vision transformers of timm, torchvision, transformers and the package bcos: the layout of their tokens, and the
+tokens that the head reads."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,14 +12,22 @@ from torch import Tensor, nn
 from xaibench.errors import XaibenchError
 
 PARTS = ("patch_embed", "blocks", "num_prefix_tokens")
+OTHERS = (  # of torchvision, and of the classes of transformers: the embedding of patches, with its sizes
+    ("conv_proj", "encoder", "class_token", "image_size", "patch_size"),
+    ("projection", "image_size", "patch_size", "num_patches"),
+)
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The layout of tokens (N, T, D): `prefix` of them (class, registers) first, then those of a grid, row by row."""
+    """The layout of tokens (N, T, D): `prefix` of them (class, registers) first, then those of a grid, row by row.
+
+    axis: that of the tokens; 2 for tokens (N, D, T).
+    """
 
     prefix: int
     grid: tuple[int, int]
+    axis: int = 1
 
     @property
     def count(self) -> int:
@@ -30,16 +39,23 @@ class Layout:
 
         Raises XaibenchError where there are more or fewer tokens than the network's patches make.
         """
-        if tokens.ndim != 3 or tokens.shape[1] != self.count:
+        if tokens.ndim != 3 or tokens.shape[self.axis] != self.count:
             raise XaibenchError(
                 f"the layer gives {tuple(tokens.shape)}, not {self.count} tokens ({self.prefix} and "
                 f"{self.grid[0]}x{self.grid[1]} patches)"
             )
+        tokens = tokens if self.axis == 1 else tokens.mT
         return tokens[:, self.prefix :].mT.unflatten(2, self.grid)
 
     def with_map(self, tokens: Tensor, patches: Tensor) -> Tensor:
         """The tokens (N, T, D) with those of the patches taken from a map (N, D, h, w)."""
+        if self.axis == 2:
+            return torch.cat([tokens[..., : self.prefix], patches.flatten(2)], 2)
         return torch.cat([tokens[:, : self.prefix], patches.flatten(2).mT], 1)
+
+    def size(self, shape: Sequence[int]) -> tuple[int, int]:
+        """Height and width of the grid."""
+        return self.grid
 
 
 def transformer_in(net: nn.Module) -> nn.Module | None:
@@ -47,17 +63,44 @@ def transformer_in(net: nn.Module) -> nn.Module | None:
     return next((m for m in net.modules() if all(hasattr(m, part) for part in PARTS)), None)
 
 
+def plain_transformer_in(net: nn.Module) -> str:
+    """The type of a plain vision transformer in a network (or of the network itself) that is one of timm, torchvision
+    or transformers: all its tokens attend to each other in all its blocks; "" without one."""
+    if (vit := transformer_in(net)) is not None:
+        return type(vit).__name__
+    if (vit := _torchvision_in(net)) is not None:
+        return type(vit).__name__
+    for module in net.modules():
+        embedding = getattr(getattr(module, "embeddings", None), "patch_embeddings", None)
+        # those whose stages make patches larger (Swin, PVT) have no tokens of one grid, nor positions of it
+        if all(hasattr(embedding, part) for part in OTHERS[1]) and hasattr(module, "config"):
+            sizes = getattr(module.config, "depths", None) or getattr(module.config, "hidden_sizes", None)
+            return "" if sizes else type(module).__name__
+    return ""
+
+
 def layout_of(net: nn.Module, size: tuple[int, int]) -> Layout | None:
     """The layout of a network's tokens for images of size (H, W); None for networks without a vision transformer."""
     vit = transformer_in(net)
     if vit is None:
-        return _pooled_layout(net, size)
+        return _torchvision_layout(net) or _pooled_layout(net, size)
     grid = (
         vit.patch_embed.dynamic_feat_size(tuple(size))
         if getattr(vit, "dynamic_img_size", False)
         else getattr(vit.patch_embed, "grid_size", None)
     )
     return Layout(vit.num_prefix_tokens, tuple(grid)) if grid else None
+
+
+def _torchvision_in(net: nn.Module) -> nn.Module | None:
+    """torchvision's VisionTransformer in a network (or the network itself); None without one."""
+    return next((m for m in net.modules() if all(hasattr(m, part) for part in OTHERS[0])), None)
+
+
+def _torchvision_layout(net: nn.Module) -> Layout | None:
+    """The layout of torchvision's VisionTransformer, which has a class token and takes images of one size."""
+    vit = _torchvision_in(net)
+    return Layout(1, (vit.image_size // vit.patch_size,) * 2) if vit is not None else None
 
 
 def _pooled_layout(net: nn.Module, size: tuple[int, int]) -> Layout | None:
@@ -75,6 +118,8 @@ def token_layer(net: nn.Module) -> str:
     """
     vit = transformer_in(net)
     norm = getattr(vit.blocks[-1], "norm1", None) if vit is not None and len(vit.blocks) else None
+    if vit is None and (other := _torchvision_in(net)) is not None:
+        norm = getattr(list(other.encoder.layers)[-1], "ln_1", None)
     return next((path for path, module in net.named_modules() if module is norm), "") if norm is not None else ""
 
 

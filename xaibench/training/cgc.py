@@ -95,7 +95,7 @@ class ThreeViews(nn.Module):
         classes = logits.detach().argmax(1) if classes is None else classes
         (gradient,) = torch.autograd.grad(logits.gather(1, classes[:, None]).sum(), given, create_graph=True)
         exact = torch.promote_types(feature.dtype, torch.float32)
-        gradient = self.features.as_map(self.net, gradient, inputs)
+        gradient = self.features.as_map(gradient, inputs)
         found = positional_cam(feature.to(exact), gradient.to(exact))
         return logits, interpolate(found, inputs.shape[2:], mode="bilinear", align_corners=False)
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from xaibench.errors import XaibenchError
 from xaibench.models.base import Model
-from xaibench.models.tokens import layout_of
+from xaibench.models.layouts import check_output
 
 
 class FeatureMap:
@@ -19,7 +19,7 @@ class FeatureMap:
     def __init__(self, model: Model):
         if model.cam_module is None:
             raise XaibenchError(f"model {model.name} has no layer with a spatial map (cam_layer), which this needs")
-        self.layer = model.cam_layer
+        self.model, self.layer = model, model.cam_layer
 
     def __call__(self, net: nn.Module, inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Logits (N, K), what the layer gave, to take gradients at, and that as a map (N, C, h, w).
@@ -37,12 +37,12 @@ class FeatureMap:
             logits = net(inputs.contiguous(memory_format=torch.channels_last))
         finally:
             handle.remove()
-        layout = layout_of(net, tuple(inputs.shape[2:]))
-        if len(kept) != 1 or kept[0].ndim not in ((3, 4) if layout else (4,)):
+        if len(kept) != 1:
             raise XaibenchError(f"layer {self.layer} must run once in a pass and give a map (N, C, h, w)")
-        return logits, kept[0], self.as_map(net, kept[0], inputs)
+        return logits, kept[0], self.as_map(kept[0], inputs)
 
-    @staticmethod
-    def as_map(net: nn.Module, given: Tensor, inputs: Tensor) -> Tensor:
+    def as_map(self, given: Tensor, inputs: Tensor) -> Tensor:
         """What the layer gave, or a gradient there, as a map (N, C, h, w)."""
-        return given if given.ndim == 4 else layout_of(net, tuple(inputs.shape[2:])).to_map(given)
+        layout = self.model.layout_at(self.layer, inputs)
+        check_output(given, len(inputs), layout, f"layer {self.layer}")
+        return layout.to_map(given)

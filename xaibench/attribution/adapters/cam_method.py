@@ -15,6 +15,7 @@ from xaibench.attribution.adapters.library import pair_by_pair
 from xaibench.attribution.adapters.prepare import prepared
 from xaibench.attribution.evidence import Evidence
 from xaibench.attribution.maps import bilinear
+from xaibench.attribution.reach import check_input_gradient
 from xaibench.errors import XaibenchError
 from xaibench.models.opened import Opaque
 
@@ -99,7 +100,9 @@ class CamMethod:
         net = prepared(e)
         if net.opaque and (issubclass(self.kind, FullGrad) or isinstance(e.runner.net, Opaque)):
             raise XaibenchError(net.opaque)
-        layers = [] if issubclass(self.kind, FullGrad) else [net.tap(e.cam_layer)]
+        if issubclass(self.kind, FullGrad):  # whose terms of biases are not zero where that of the input is
+            check_input_gradient(e.runner, e.images)
+        layers = [] if issubclass(self.kind, FullGrad) else [net.tap(e.cam_layer, e.cam_layout)]
         made = {k: v for k, v in parameters.items() if k in self.constructor}
         call_arguments = {k: v for k, v in parameters.items() if k not in self.constructor}
 

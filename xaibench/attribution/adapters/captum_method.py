@@ -101,7 +101,7 @@ class CaptumMethod:
     def _make(self, e: Evidence, net: Prepared, parameters: dict[str, Any]) -> Attribution:
         given: dict[str, Any] = {k: v for k, v in parameters.items() if k in self.constructor}
         if "layer" in self.constructor:
-            given["layer"] = net.tap(e.cam_layer)
+            given["layer"] = net.tap(e.cam_layer, e.cam_layout)
         if "interpretable_model" in self.constructor:
             given["interpretable_model"] = SkLearnRidge(alpha=parameters.get("ridge", 1.0))
             width = parameters.get("kernel_width", 0.25)

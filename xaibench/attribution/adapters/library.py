@@ -14,6 +14,7 @@ from torch import Tensor
 from xaibench.attribution.adapters.drawing import drawing
 from xaibench.attribution.adapters.prepare import Prepared, forget
 from xaibench.attribution.evidence import Evidence
+from xaibench.attribution.reach import check_input_gradient
 from xaibench.attribution.runner import out_of_memory
 from xaibench.errors import XaibenchError, one_line
 from xaibench.exclusive import exclusive
@@ -76,5 +77,6 @@ def pair_by_pair(
         forget(e)
         if isinstance(error, RuntimeError) and out_of_memory(error):
             raise
+        check_input_gradient(e.runner, e.images)  # why most libraries fail, in words of their own
         reason = one_line(error, 300)
         raise XaibenchError(f"{name} cannot explain this network: {type(error).__name__}: {reason}") from error

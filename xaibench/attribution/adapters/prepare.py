@@ -17,9 +17,9 @@ from xaibench.attribution.evidence import Evidence
 from xaibench.attribution.runner import ModelRunner
 from xaibench.errors import XaibenchError
 from xaibench.models.copies import copied, hooks_of, without_parametrizations
+from xaibench.models.layouts import CHANNELS_FIRST, MapLayout, check_output
 from xaibench.models.opened import Opaque, unseen
 from xaibench.models.outputs import probabilities, usable
-from xaibench.models.tokens import Layout, layout_of
 
 ACTIVATIONS = frozenset(
     {
@@ -36,29 +36,40 @@ class MaxPool(nn.MaxPool2d):
 
 class Guard(nn.Module):
     """What a CAM layer does, and its output for hooks: float32 for libraries that use NumPy, and safe from in-place
-    operations of the layers that follow. Tokens are shown to hooks as the map of their patches, which all libraries
-    accept."""
+    operations of the layers that follow. Channels that are last, and tokens, are shown to hooks as a map (N, K, h, w),
+    which all libraries accept."""
 
-    def __init__(self, layer: nn.Module, layout: Callable[[], Layout | None]):
+    def __init__(self, layer: nn.Module, layout: MapLayout | None, learns: Callable[[], bool]):
         super().__init__()
-        self.layer, self.layout, self.tap = layer.forward, layout, Tap()  # not the module, which stays in its place
+        # the layer's forward, not the module, which stays in its place
+        self.layer, self.layout, self.tap, self.ran = layer.forward, layout, Tap(learns), False
 
     def forward(self, *args: object, **kwargs: object) -> Tensor:
         """The output of the layer."""
         output = self.layer(*args, **kwargs)
-        if output.ndim == 3 and (layout := self.layout()):
-            return layout.with_map(output, self.tap(layout.to_map(output)).to(output.dtype))
-        return self.tap(output).to(output.dtype).clone()
+        if self.ran:
+            raise XaibenchError("the CAM layer must run once in a pass and give a map (N, K, h, w); it runs again")
+        self.ran = True
+        check_output(output, len(output) if isinstance(output, Tensor) else 1, self.layout)
+        maps = self.tap(self.layout.to_map(output)).to(output.dtype)
+        with torch.inference_mode(False), torch.set_grad_enabled(maps.requires_grad):
+            return self.layout.with_map(output, maps).clone()
 
 
 class Tap(nn.Module):
-    """Returns a map in float32 at least and as a separate tensor; gradients reach it from every input."""
+    """Returns a map in float32 at least and as a separate tensor; gradients reach it from every input, and where the
+    network runs without autograd up to it: `learns` says whether the pass has gradients."""
+
+    def __init__(self, learns: Callable[[], bool]):
+        super().__init__()
+        self.learns = learns
 
     def forward(self, inputs: Tensor) -> Tensor:
         """The map."""
         low = inputs.dtype in (torch.bfloat16, torch.float16)
-        output = inputs.float() if low else inputs.clone()
-        return output.requires_grad_() if torch.is_grad_enabled() else output
+        with torch.inference_mode(False), torch.set_grad_enabled(self.learns()):
+            output = inputs.float() if low else inputs.clone()
+            return output.requires_grad_() if self.learns() else output
 
 
 class Prepared(nn.Module):
@@ -100,7 +111,9 @@ class Prepared(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Logits, or probabilities where `explains` says softmax or sigmoid."""
-        self.size = tuple(inputs.shape[2:])
+        self.learns = torch.is_grad_enabled()
+        for guard in self.guards if self.routed else ():
+            guard.ran = False
         if self.routed:
             with _Routes(self) as routes:
                 logits = self.runner.call(inputs, self.net)
@@ -158,8 +171,11 @@ class Prepared(nn.Module):
         """Whether modules were added to the original after the copy was made."""
         return len(self._twins) != sum(1 for _ in self.runner.net.modules())
 
-    def tap(self, layer: nn.Module | None) -> nn.Module:
-        """The module of the copy whose output is that of a layer of the original; raises XaibenchError for none."""
+    def tap(
+        self, layer: nn.Module | None, layout: Callable[[], MapLayout | None] = lambda: CHANNELS_FIRST
+    ) -> nn.Module:
+        """The module of the copy whose output is that of a layer of the original, as a map in a layout; raises
+        XaibenchError for none."""
         if layer is None:
             raise XaibenchError("this model has no layer with a spatial map, which this method needs")
         twin = self._twins.get(id(layer))
@@ -168,7 +184,7 @@ class Prepared(nn.Module):
         if not self.routed:
             return twin
         if id(layer) not in self._taps:
-            guard = Guard(twin, lambda: layout_of(self.net, self.size)).eval()
+            guard = Guard(twin, layout(), lambda: self.learns).eval()
             object.__setattr__(twin, "forward", guard)  # a function of the layer, and no part of it
             self.guards.append(guard)
             self._taps[id(layer)] = guard.tap

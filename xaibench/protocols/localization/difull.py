@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from xaibench.attribution.evidence import Evidence
+from xaibench.attribution.reach import finder_of, uncounted
 from xaibench.attribution.runner import ModelRunner
 from xaibench.models.disconnected import Disconnected
 from xaibench.protocols.grids import Grids
@@ -38,6 +39,7 @@ class DisconnectedPointing(GridPointing):
         layer = next((name for name, module in run.net.named_modules() if module is e.cam_layer), "")
         key = ("disconnected", layer, self.cells, own)
         if key not in run.memo:
-            net = Disconnected(run.net, layer, self.cells, own, run.output)
+            with uncounted(run):
+                net = Disconnected(run.net, layer, self.cells, own, run.output, finder_of(run, e.images))
             run.memo[key] = ModelRunner(net, chunk=run.chunk, precision=run.precision), net.stage if layer else None
         return run.memo[key]

@@ -19,7 +19,7 @@ from xaibench.attribution.bcos import constant_once, held
 from xaibench.attribution.stages import INPUT
 from xaibench.errors import XaibenchError
 from xaibench.models.base import Model
-from xaibench.models.tokens import layout_of
+from xaibench.models.layouts import CHANNELS_FIRST, check_output
 
 ATTRIBUTIONS = ("ixg", "grad-cam", "b-cos", "intgrad")
 SPACE = (2, 3)
@@ -48,12 +48,14 @@ def guided_maps(
     holding = constant_once(net) if attribution == "b-cos" else nullcontext()
     # attention's fused kernels have no second derivative
     with torch.enable_grad(), evaluating(net), sdpa_kernel(SDPBackend.MATH), holding:
-        feature, logits = _pass(net, inputs, model.stages.get(stage or INPUT, ""))
+        layer = model.stages.get(stage or INPUT, "")
+        feature, logits = _pass(net, inputs, layer)
         score = logits.gather(1, targets.to(logits.device)[:, None])[:, 0]
         (gradient,) = torch.autograd.grad(score.sum(), feature, create_graph=graph)
-    layout = layout_of(net, tuple(inputs.shape[2:])) if feature.ndim == 3 else None
+    layout = model.layout_at(layer, inputs) if layer else CHANNELS_FIRST
+    check_output(feature, len(inputs), layout, f"layer {layer}")
     exact = torch.promote_types(feature.dtype, torch.float32)
-    feature, gradient = ((layout.to_map(t) if layout else t).to(exact) for t in (feature, gradient))
+    feature, gradient = (layout.to_map(part).to(exact) for part in (feature, gradient))
     if attribution == "grad-cam":
         found = (gradient.mean(SPACE, keepdim=True) * feature).sum(1, keepdim=True).relu()
     else:
@@ -124,8 +126,7 @@ def _pass(net: nn.Module, inputs: Tensor, layer: str) -> tuple[Tensor, Tensor]:
         logits = functional_call(net, buffers, (inputs,))
     finally:
         handle.remove()
-    sizes = (3, 4) if layout_of(net, tuple(inputs.shape[2:])) else (4,)
-    if len(kept) != 1 or kept[0].ndim not in sizes:
+    if len(kept) != 1:
         raise XaibenchError(f"layer {layer} must run once in a pass and give a map (N, K, h, w) to guide by")
     return kept[0], logits
 
