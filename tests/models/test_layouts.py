@@ -218,6 +218,17 @@ def test_torchvisions_transformer_has_tokens(torchvision_vit, peer_cam):
     assert close(xaibench.attribute(torchvision_vit, images, TARGETS, "grad-cam"), expected)
 
 
+def test_a_head_of_zeros_gives_maps_of_zeros(torchvision_vit):
+    """torchvision's heads begin with zeros: the network is constant, and nothing is wrong with its slopes."""
+    for parameter in torchvision_vit.heads.parameters():
+        parameter.data.zero_()
+    images = torch.randn(5, 3, 32, 32).double()
+    for layer in (None, "encoder.layers.encoder_layer_1"):
+        for method in ("grad-cam", "hires-cam", "ixg"):
+            place = {"layer": layer} if method == "ixg" else {"cam_layer": layer}
+            assert not xaibench.attribute(torchvision_vit, images, torch.tensor([0, 1, 2, 3, 4]), method, **place).any()
+
+
 @pytest.mark.parametrize("method", ["rollout", "chefer-lrp", "vit-grad-cam"])
 def test_what_reads_attention_refuses_torchvisions_transformer_by_its_name(method, torchvision_vit):
     with pytest.raises(XaibenchError, match=r"the parts of timm's .*, not VisionTransformer") as caught:

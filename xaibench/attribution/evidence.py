@@ -368,9 +368,9 @@ class Evidence:
                             "times"
                         )
                     score = self.objective(logits, index).sum()
-                    gradient = gradient_of(self.runner, score, kept[0], at, self.cam_layer)
             finally:
                 handle.remove()
+            gradient = gradient_of(self.runner, score, kept[0], at, self.cam_layer)
             return tuple(layout.to_map(part.to(inputs.dtype)) for part in (kept[0].detach(), gradient))
 
         parts = [part for _, part in self.runner.stream(len(inputs), step)]

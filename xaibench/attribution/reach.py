@@ -44,8 +44,14 @@ def finder_of(runner: Runner, images: Tensor) -> MapFinder:
 
 def layer_layout(runner: Runner, layer: nn.Module, images: Tensor) -> MapLayout | None:
     """How what a layer gives for images (N, C, H, W) is a map, None where it is none; its passes do not count."""
+    path = next((path for path, module in runner.net.named_modules() if module is layer), None)
     with uncounted(runner):
-        return finder_of(runner, images).layout_at(layer)
+        return finder_of(runner, images).layout_at(path) if path is not None else None
+
+
+def share_maps(runner: Runner, copy: Runner) -> None:
+    """What is known of the maps in a network also counts for a copy with other weights, whose maps tell less."""
+    copy.memo.update({key: known for key, known in runner.memo.items() if key[0] == "maps"})
 
 
 @contextmanager

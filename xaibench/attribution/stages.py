@@ -79,9 +79,9 @@ class LayerEvidence(Evidence):
                 with torch.enable_grad():
                     images = self._whole.inputs[pair(index)]
                     score = self.objective(self.runner.call(images), pair(index)).sum()
-                    return gradient_of(self.runner, score, at, images, self.cam_layer)
             finally:
                 handle.remove()
+            return gradient_of(self.runner, score, at, images, self.cam_layer)
 
         return self.runner.stream(count, step)
 

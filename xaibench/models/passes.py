@@ -36,7 +36,7 @@ class Response:
 
     rows and columns: for each axis (the first, of images, has 0) the correlation, over the cells, of the place of the
     change along the axis with the row, or column, of the cell. along: for each axis the size of the change at each
-    place, (cells, length), double.
+    place, (cells, length), float32.
     """
 
     along: tuple[Tensor, ...]
@@ -94,7 +94,7 @@ def responses(net: nn.Module, inputs: Tensor, modules: Iterable[nn.Module]) -> d
         key = path, calls[path]
         calls[path] += 1
         if isinstance(output, Tensor) and output.ndim in (3, 4) and len(output) == count and not output.is_complex():
-            change = (output[1:].double() - output[:1].double()).square()
+            change = (output[1:].float() - output[:1].float()).square()
             axes = range(1, output.ndim)
             parts.setdefault(key, []).append([change.sum([a for a in axes if a != axis]) for axis in axes])
 
@@ -146,7 +146,7 @@ def _cells() -> tuple[Tensor, Tensor]:
 def _centre(change: Tensor) -> Tensor:
     """The mean place (cells,) of a change (cells, length) along an axis."""
     place = torch.arange(change.shape[1], dtype=change.dtype, device=change.device)
-    return (change @ place / change.sum(1)).cpu()
+    return (change @ place / change.sum(1)).cpu().double()
 
 
 def _correlation(one: Tensor, other: Tensor) -> float:

@@ -15,6 +15,7 @@ from scipy.stats import rankdata
 from torch import Tensor, nn
 
 from xaibench.attribution.evidence import Evidence
+from xaibench.attribution.reach import finder_of, share_maps, uncounted
 from xaibench.attribution.runner import ModelRunner
 from xaibench.errors import XaibenchError
 from xaibench.models.copies import copied
@@ -129,10 +130,13 @@ class Randomization(Protocol):
         def make() -> list[tuple[ModelRunner, nn.Module | None]]:
             layer = next((name for name, module in runner.net.named_modules() if module is e.cam_layer), None)
             stage_models, names_so_far = [], []
+            with uncounted(runner):
+                finder_of(runner, e.images)
             for names in stages(runner.net, self.stages):
                 names_so_far = names_so_far + names if self.mode == "cascading" else names
                 copy = randomized(runner.net, names_so_far, e.seed)
                 own = ModelRunner(copy, chunk=runner.chunk, precision=runner.precision, output=runner.output)
+                share_maps(runner, own)
                 stage_models.append((own, None if layer is None else copy.get_submodule(layer)))
             return stage_models
 
