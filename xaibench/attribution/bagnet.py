@@ -99,7 +99,7 @@ def _logits(e: Evidence, images: Tensor, classes: Tensor) -> Tensor:
     try:
         with torch.no_grad():
             e.runner.call(images)
-            features = kept[0].unflatten(0, (-1, cells**2))[:, own]
+            features = kept[-1].unflatten(0, (-1, cells**2))[:, own]
             return net.patch_logits(features.to(e.images.dtype), classes)
     finally:
         handle.remove()
