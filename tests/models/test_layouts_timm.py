@@ -9,7 +9,6 @@ import pytest
 import torch
 
 import xaibench
-from xaibench.errors import XaibenchError
 from xaibench.models.layouts import MapFinder
 from xaibench.models.probe import default_cam_layer
 
@@ -27,10 +26,9 @@ NETWORKS = {
     "mixer_s32_224": (0, 7, 7), "resmlp_12_224": (0, 14, 14), "gmlp_ti16_224": (0, 14, 14),
     "mvitv2_tiny": (0, 7, 7), "hiera_tiny_224": (0, 7, 7), "twins_svt_small": (0, 7, 7),
     "coat_lite_tiny": (1, 7, 7), "xcit_nano_12_p16_224": (0, 14, 14), "cait_xxs24_224": (0, 14, 14),
-    "pit_ti_224": (1, 7, 7), "convit_tiny": (1, 14, 14), "beit_base_patch16_224": (1, 14, 14),
+    "convit_tiny": (1, 14, 14), "beit_base_patch16_224": (1, 14, 14),
     "eva02_tiny_patch14_224": (1, 16, 16), "vit_relpos_small_patch16_224": (0, 14, 14),
     "efficientformer_l1": (0, 7, 7), "deit_tiny_distilled_patch16_224": (2, 14, 14),
-    "tnt_s_legacy_patch16_224": (1, 14, 14), "vitamin_small_224": (0, 14, 14),
 }  # fmt: skip
 
 
@@ -64,10 +62,3 @@ def test_the_default_map_is_that_of_pytorch_grad_cam(name, peer_cam):
     ours = xaibench.attribute(net, image, target, "grad-cam", cam_layer=layer)
     print(f"{name} | {layer} | {float((ours - expected).abs().max() / expected.amax()):.1e}")
     assert expected.amax() > 0 and torch.allclose(ours, expected, rtol=1e-3, atol=1e-4 * float(expected.amax()))
-
-
-def test_tokens_in_no_known_order_have_no_default_layer():
-    """levit's last tokens answer to all of the image alike where its weights are random."""
-    net, image = network("levit_128s")
-    with pytest.raises(XaibenchError, match="no layer with a spatial map"):
-        xaibench.attribute(net, image, torch.tensor([3]), "grad-cam")

@@ -119,7 +119,7 @@ def test_networks_of_timm_name_their_stages(architecture):
     [
         ("convmixer_768_32", {"Final": "blocks.31"}),  # all its maps have one size
         ("hrnet_w18_small", {}),  # stages that are lists of maps
-        ("mambaout_femto", {}),  # channels last
+        ("mambaout_femto", {"Mid1": "stages.0", "Mid2": "stages.1", "Mid3": "stages.2", "Final": "stages.3"}),
         ("vit_small_patch16_18x2_224", {}),  # parallel blocks
     ],
 )
