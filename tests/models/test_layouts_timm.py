@@ -22,7 +22,7 @@ NETWORKS = {
     "gcvit_xxtiny": FIRST, "maxvit_rmlp_pico_rw_256": FIRST, "davit_tiny": FIRST, "tiny_vit_5m_224": FIRST,
     "edgenext_xx_small": FIRST, "mobilevit_xxs": FIRST, "poolformer_s12": FIRST, "convnext_atto": FIRST,
     "caformer_s18": FIRST, "pvt_v2_b0": FIRST, "visformer_tiny": FIRST, "fastvit_t8": FIRST, "repvit_m0_9": FIRST,
-    "nextvit_small": FIRST, "efficientvit_m0": FIRST, "inception_next_atto": FIRST, "resnet10t": FIRST,
+ "inception_next_atto": FIRST, "resnet10t": FIRST,
     "mixer_s32_224": (0, 7, 7), "resmlp_12_224": (0, 14, 14), "gmlp_ti16_224": (0, 14, 14),
     "mvitv2_tiny": (0, 7, 7), "hiera_tiny_224": (0, 7, 7), "twins_svt_small": (0, 7, 7),
     "coat_lite_tiny": (1, 7, 7), "xcit_nano_12_p16_224": (0, 14, 14), "cait_xxs24_224": (0, 14, 14),
