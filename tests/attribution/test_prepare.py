@@ -120,9 +120,10 @@ def test_probabilities_and_picked_outputs(pictures, classes):
         assert torch.equal(prepared(e)(pictures), logits)
         soft = e.explaining(classes, output="probability")
         assert torch.equal(prepared(soft)(pictures), logits.softmax(-1))
-        soft.probability = "sigmoid"
-        assert torch.equal(prepared(soft)(pictures), logits.sigmoid())
         assert torch.equal(prepared(e)(pictures), logits)
+        known = Evidence(runner, pictures, classes, list("abcd"), view=ModelView(probability="sigmoid"))
+        soft = known.explaining(classes, output="probability")
+        assert torch.equal(prepared(soft)(pictures), logits.sigmoid())
 
 
 class PreActivation(nn.Module):

@@ -157,8 +157,8 @@ def test_logits_are_picked_out_of_what_the_network_returns(name, wrap, output, s
     ("wrap", "found"),
     [
         (lambda features, logits: (features, logits), "tuple"),
-        (lambda features, logits: features, r"shape \(4,\)"),
-        (lambda features, logits: logits[..., None], r"shape \(4, 5, 1\)"),
+        (lambda features, logits: features[:0], r"shape \(0,\)"),
+        (lambda features, logits: logits[..., None], r"shape \(\d, 5, 1\)"),
     ],
 )
 def test_what_is_not_logits_is_refused(wrap, found, small, pictures, classes):

@@ -258,9 +258,9 @@ def prepared(e: Evidence, routed: bool = True) -> Prepared:
         return made
 
     memo, key = e.runner.memo, ("prepared", routed)
-    e.check_range()  # libraries take -1 for the last class
     if key not in memo or memo[key].outdated:
         memo[key] = make()
+    e.check_range()  # libraries take -1 for the last class
     memo[key].explains = "logit" if e.output == "logit" else e.probability
     return memo[key]
 
