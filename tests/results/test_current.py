@@ -192,4 +192,4 @@ def test_a_run_writes_it_and_an_edited_plug_in_replaces_its_rows(home, tmp_path)
     assert rows.query("method == 'edited'")["cell"].nunique() == 2
     cells = pd.read_parquet("a/current.parquet").set_index("cell")
     assert len(cells) == 3 and set(cells.index[cells["current"]]) == set(last.cells)
-    assert cells.loc[last.cells, "registered"].notna().all() and set(cells["protocol_version"]) == {1}
+    assert cells.loc[last.cells, "registered"].notna().all() and set(cells["protocol_version"]) == {2}

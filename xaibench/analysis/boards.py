@@ -36,12 +36,17 @@ class Board:
 
     @property
     def title(self) -> str:
-        """The context in one line, with its version where a newer one took its place."""
+        """The context in one line, and its age."""
+        return " · ".join(filter(None, [describe(self.context), self.age]))
+
+    @property
+    def age(self) -> str:
+        """With which versions of cards it was made where a newer one took its place, "" for a current board."""
         if self.successor is None or self.is_tf32_as_float32:  # its precision says what is wrong with it
-            return describe(self.context)
+            return ""
         pairs = [(self.context.get(part) or {}, self.successor.get(part) or {}) for part in CARDS]
         old = [f"{a['name']} version {a.get('version', 1)}" for a, b in pairs if a.get("version") != b.get("version")]
-        return f"{describe(self.context)} · replaced: {', '.join(old) or 'run before'}"
+        return f"replaced: {', '.join(old) or 'run before'}"
 
     @property
     def is_tf32_as_float32(self) -> bool:

@@ -33,7 +33,8 @@ class Leaderboard(ScoredBoard):
     the mean, n_undefined of them at the cost of an undefined map; coverage of the image list, 0 to 1.
     n_list: images on the list; n_reference: those of them excluded for all methods, as the reference is undefined.
     accuracy: {"correct", "images"} of the model, or None. notes: which board this is, what else there is. source:
-    what it was made from, for `breakdown` and `correlation`.
+    what it was made from, for `breakdown` and `correlation`. age: with which versions of cards it was made, where there
+    are newer ones.
 
     `title` is the context in one line and `caption` what the numbers mean. `to_text(width, colour)`, `to_markdown()`,
     `to_csv()`, `to_json()` and `to_html()` give the board as text; `image_scores()` the scores behind the means, one
@@ -92,7 +93,7 @@ def open_leaderboard(
     found = leaderboard(
         rows, taken.cells, images, metric=metric, run=_recorded(taken), notes=notes, resamples=resamples, seed=seed
     )
-    return replace(found, context=taken.context)
+    return replace(found, context=taken.context, age=taken.age or (f"made with {'; '.join(old)}" if old else ""))
 
 
 def leaderboard(

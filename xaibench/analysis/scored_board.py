@@ -49,11 +49,12 @@ class ScoredBoard(Presentable):
     accuracy: dict[str, int] | None = None
     notes: tuple[str, ...] = field(default=())
     source: Source | None = field(default=None, repr=False, compare=False)
+    age: str = ""
 
     @property
     def title(self) -> str:
-        """The context in one line."""
-        return describe(self.context)
+        """The context in one line, and with which versions of cards it was made where there are newer ones."""
+        return " · ".join(filter(None, [describe(self.context), self.age]))
 
     @property
     def has_direction(self) -> bool:

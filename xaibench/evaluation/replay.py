@@ -190,8 +190,11 @@ def _plug_in(cells: Sequence[Cell], places: Places) -> str:
 def _difference(old: Cell, new: Cell) -> str:
     """The part in which two cells differ, in words."""
     for part, value in old.context.items():
-        if Cell({part: value}, None).key != Cell({part: new.context.get(part)}, None).key:
-            return f"its {part} is another"
+        now = new.context.get(part)
+        if Cell({part: value}, None).key != Cell({part: now}, None).key:
+            versions = [(each or {}).get("version", 1) if isinstance(each, dict) else 1 for each in (value, now)]
+            moved = versions[0] != versions[1]
+            return f"its {part} has version {versions[0]}, not {versions[1]}," if moved else f"its {part} is another"
     return f"its method {old.method_name} is another"
 
 
