@@ -38,9 +38,9 @@ class Numbers(Dataset):
     digest = label = load
 
 
-def work(load_file=None):
+def work(load_file=None, size=0):
     data = Numbers()
-    data.load_file = load_file
+    data.load_file, data.table = load_file, np.random.bytes(size)
     try:
         print("LOADED", sum(len(group) for group in load_groups(data, [["0", "1"], ["2"], ["3"]], workers=2)))
     except XaibenchError as error:
@@ -73,9 +73,11 @@ def test_guarded_scripts_load_in_every_way(way, script):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("size", [0, 3_000_000])  # a pipe holds 65 536 bytes
 @pytest.mark.parametrize("way", WAYS)
-def test_a_missing_guard_is_said_and_nothing_else(way, script):
-    out, err = script(UNGUARDED, way)
+def test_a_missing_guard_is_said_and_nothing_else(way, size, script):
+    """Also where the data set does not fit into the pipe through which it is sent: its sender does not hang."""
+    out, err = script(UNGUARDED, way, f"work(size={size})")
     (said,) = out
     assert said.startswith('SAID this script calls xaibench without `if __name__ == "__main__":`, so that each process')
     assert "memory" not in said and err == ""
@@ -98,10 +100,10 @@ def test_processes_that_are_lost_later_are_told_by_how_they_ended(way, ending, c
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("way", WAYS)
-def test_a_script_that_fails_when_it_is_imported_again_is_no_lack_of_memory(way, script):
+@pytest.mark.parametrize(("way", "size"), [("spawn", 0), ("forkserver", 0), ("forkserver", 3_000_000)])
+def test_a_script_that_fails_when_it_is_imported_again_is_no_lack_of_memory(way, size, script):
     again = 'if __name__ != "__main__":\n    raise ValueError("only once")\n'
-    out, err = script(again + GUARDED, way)
+    out, err = script(again + GUARDED, way, f"work(size={size})")
     (said,) = out
     assert "ended with exit status 1, and has printed why above" in said and "ValueError: only once" in err
 

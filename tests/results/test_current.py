@@ -8,8 +8,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from xaibench.analysis.across_models import across_models
 from xaibench.analysis.boards import boards
 from xaibench.analysis.leaderboard import open_leaderboard
+from xaibench.evaluation.plan import MethodRun
+from xaibench.registry import shipped_version
 from xaibench.results.cells import Cell
 from xaibench.results.current import Dates, current_cells, request_key, successors, write_current
 from xaibench.results.manifest import RunManifest
@@ -173,6 +176,49 @@ def test_installed_cards_that_are_newer_are_named_with_the_command(folder, comma
     )
     new = folder(2, {cell(protocol_version=2, version=2): 0.2})
     assert "made with" not in command("status", "--out", new.root)[1]
+
+
+def test_boards_across_models_name_what_is_older(folder, command):
+    """Where only old boards have another model beside them, and where a card is newer than its rows."""
+    other = {"model": {"name": "other", "version": 1, "source": ""}}
+    folder(1, {cell(): 0.1})
+    store = folder(2, {cell(**other): 0.3})
+    names = f"made with insertion version 1, now {shipped_version('protocol', 'insertion')}; rise version 1, now 2"
+    status, out, err = command("leaderboard", "insertion", "--by", "model", "--out", store.root)
+    text = " ".join((out + err).split())
+    assert status == 0 and f"net: {names}" in text and f"other: {names}" in text and "replaced" not in text
+    folder(3, {cell(protocol_version=2, version=2): 0.2})
+    found = across_models(store, "insertion", comparable=True, newest=shipped_version)
+    (old,) = [note for note in found.notes if note.startswith("net: ")]
+    assert old.endswith("replaced: insertion version 1; its newer board has no other model beside it")
+    assert found.table["mean"].tolist() == [0.3, 0.1]
+    folder(4, {cell(protocol_version=2, version=2, **other): 0.4})
+    found = across_models(store, "insertion", comparable=True, newest=shipped_version)
+    assert found.table["mean"].tolist() == [0.4, 0.2] and not [note for note in found.notes if "version" in note]
+
+
+@pytest.mark.process
+def test_boards_in_python_and_comparisons_name_older_rows_beside_theirs(home, monkeypatch):
+    """A run into a folder of before asks for some of its methods; the others stay on the board as they were."""
+    import xaibench
+
+    words = {"model": "tiny", "dataset": "mini", "images": 2, "out": "r", "quiet": True}
+    with monkeypatch.context() as before:
+        before.setattr(MethodRun, "__init__", older(MethodRun.__init__, "rise"))
+        xaibench.run("sds", methods="rise", **words)
+    board = xaibench.run("sds", methods="ixg", **words).leaderboard()
+    assert set(board.table["method"]) == {"rise", "ixg"} and board.age == "made with rise version 1, now 2"
+    assert "made with rise version 1, now 2; the same run command computes the newer version" in board.notes
+    assert xaibench.run("sds", methods="rise,ixg", **words).leaderboard().age == ""
+
+
+def older(init, name: str):
+    """The constructor of a method in a run, with the first version of a card in place of the installed one."""
+
+    def made(self, card, parameters):
+        init(self, card.model_copy(update={"version": 1}) if card.name == name else card, parameters)
+
+    return made
 
 
 @pytest.mark.process

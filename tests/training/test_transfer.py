@@ -190,6 +190,18 @@ def test_what_a_model_needs_from_scratch_is_left_out(tmp_path):
     assert found == Recipe(**changes)
 
 
+@pytest.mark.parametrize("model", ["tiny", "x_critters_cnn"])
+@pytest.mark.parametrize("weights", ["w.pth", "nowhere.pth", "aligned"])
+def test_weights_for_a_training_from_scratch_are_refused(model, weights, home, tmp_path, monkeypatch):
+    """They would have no effect: recipes of drawn data sets start from scratch."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "w.pth").write_bytes(b"any")
+    with pytest.raises(XaibenchError, match=f"--weights {weights}: this training starts from scratch .*start=plain"):
+        plan(model, "mini", weights=weights)
+    assert plan(model, "mini").start is None
+    assert plan(model, "mini", weights="w.pth", recipe={"start": "plain"}).start.name == "w.pth"
+
+
 def test_milestones_go_with_their_schedule():
     def recipe(**changes):
         return plan("critters_cnn", "critters", given=Adversarial(), recipe={"start": "scratch"} | changes).recipe

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -61,11 +62,13 @@ class AcrossModels(Presentable):
 def across_models(
     store: Store | str | Path, protocol: str, *, model: str | None = None, dataset: str | None = None,
     board: str | None = None, metric: str | None = None, comparable: bool,
+    newest: Callable[[str, str], int | None] = lambda kind, name: None,
 ) -> AcrossModels:  # fmt: skip
     """The boards of a results folder that differ from the selected one only in the model, as one.
 
     Args as for `open_leaderboard`; model is a wildcard. comparable: whether the protocol's scores may be compared
-    across models, as its card says. Raises XaibenchError where fewer than two boards are left.
+    across models, as its card says. A note names boards that a newer one has replaced, and those made with cards that
+    are newer now. Raises XaibenchError where fewer than two boards are left.
     """
     store = store if isinstance(store, Store) else Store.open(store)
     taken, others = choose(store, protocol, model=model, dataset=dataset, board=board)
@@ -81,9 +84,22 @@ def across_models(
             f"only one model was evaluated like {taken.title}; run others: xaibench run {protocol} --model A,B,C"
         )
     named = _named(alike)
-    found = {name: open_leaderboard(store, protocol, board=each.key, metric=metric) for name, each in named.items()}
+    found = {
+        name: open_leaderboard(store, protocol, board=each.key, metric=metric, newest=newest)
+        for name, each in named.items()
+    }
     right = {name: accuracy_of(each.run) for name, each in named.items()}
-    return _joined(found, right, taken.context, comparable)
+    joined = _joined(found, right, taken.context, comparable)
+    return replace(joined, notes=(*joined.notes, *_ages(named, found)))
+
+
+def _ages(named: dict[str, Board], found: dict[str, Leaderboard]) -> Iterator[str]:
+    """What is not of the newest versions, one line for each board."""
+    for name, board in named.items():
+        if board.age:
+            yield f"{name}: {board.age}; its newer board has no other model beside it"
+        elif found[name].age:
+            yield f"{name}: {found[name].age}; the same run command computes the newer version"
 
 
 def _rest(board: Board) -> str:

@@ -107,7 +107,7 @@ def command(
     if by is By.model:
         known = protocol in registry.names("protocol")  # not that of a plug-in, which this command does not load
         comparable = known and registry.card("protocol", protocol).comparable_across_models
-        found = across_models(out, protocol, comparable=comparable, **selection)
+        found = across_models(out, protocol, comparable=comparable, newest=registry.shipped_version, **selection)
     else:
         found = open_leaderboard(out, protocol, newest=registry.shipped_version, **selection)
     if by and by is not By.model:

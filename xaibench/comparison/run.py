@@ -108,7 +108,10 @@ def _run_arms(
         except MethodFailed as error:
             results = error.results
             notes.append(f"{one.step.description}: {error}")
-        found.setdefault(one.step.name, []).append(ArmRun(_board(results, protocol), results, one.seconds))
+        board = _board(results, protocol)
+        if board.age:  # of rows of methods that this comparison did not ask for
+            notes.append(f"{one.step.description}: {board.age}")
+        found.setdefault(one.step.name, []).append(ArmRun(board, results, one.seconds))
     return found, notes
 
 
@@ -116,7 +119,9 @@ def _board(results: Results, protocol: ComparisonProtocol) -> Leaderboard:
     from xaibench.analysis.leaderboard import open_leaderboard
 
     board = results.boards[protocol.protocol]
-    return open_leaderboard(results.path, protocol.protocol, board=board, metric=protocol.metric or None)
+    return open_leaderboard(
+        results.path, protocol.protocol, board=board, metric=protocol.metric or None, newest=registry.shipped_version
+    )
 
 
 def _fitting(methods: Sequence[str], model: str) -> list[str] | None:

@@ -3,19 +3,27 @@
 Processes are started by fork, or, where that is not safe (macOS, Windows, Python 3.14), by spawn or forkserver: these
 import the script that the user runs once more. A script whose calls do not stand below `if __name__ == "__main__"` then
 calls xaibench again, in a process that is still being started.
+
+Not told: a script that fails by itself when it is imported again, under spawn, with a data set that does not fit into a
+pipe. It prints why, and Python waits for ever to send the data set (see `_take_what_is_sent`); Ctrl-C ends it.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import multiprocessing.forkserver
+import multiprocessing.spawn
 import os
+import pickletools
 import re
 import signal
 import sys
 import time
 import traceback
+from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 from xaibench.errors import XaibenchError, one_line
 
@@ -30,7 +38,25 @@ def end_if_being_started() -> None:
     the process that starts it says so."""
     if getattr(multiprocessing.current_process(), "_inheriting", False):  # what multiprocessing itself goes by
         sys.stdout.flush()
+        _take_what_is_sent()
         os._exit(CALLED_AGAIN)  # a SystemExit has another exit status where the process was forked by a forkserver
+
+
+def _take_what_is_sent() -> None:
+    """Reads the data set that the starting process is sending, without making it.
+
+    Otherwise that process would wait for ever where the data set does not fit into a pipe (64 KiB): under spawn Python
+    holds the reading end of the pipe itself meanwhile, so it never sees that nobody reads.
+    """
+    frame = sys._getframe()
+    while frame is not None:
+        pipe = frame.f_locals.get("from_parent")
+        if pipe is not None and frame.f_code.co_filename == multiprocessing.spawn.__file__:
+            with suppress(OSError, ValueError):  # the other process is gone
+                for _ in pickletools.genops(SimpleNamespace(read=pipe.read, readline=pipe.readline)):
+                    pass
+            return
+        frame = frame.f_back
 
 
 def lost_process(error: BaseException) -> XaibenchError | None:
@@ -38,7 +64,8 @@ def lost_process(error: BaseException) -> XaibenchError | None:
     for any other error."""
     text = str(error)
     if isinstance(error, (EOFError, ConnectionError)) and _raised_in(error, "multiprocessing"):
-        return _ended([*_exit_codes(error), *_forkserver_status()])
+        codes = _exit_codes(error)
+        return _ended(codes if CALLED_AGAIN in codes else [*_forkserver_status(), *codes])
     if isinstance(error, RuntimeError) and "DataLoader worker (pid" in text:
         if "Bus error" in text:
             return XaibenchError(
@@ -93,9 +120,18 @@ def _exit_codes(error: BaseException) -> list[int]:
     while processes and time.monotonic() < end and not any(p.exitcode for p in processes.values()):
         time.sleep(0.05)
     codes = [process.exitcode for process in processes.values()]
-    starting = [owner for owner in owners if type(owner).__name__ == "Popen" and getattr(owner, "pid", None)]
+    starting = [owner for owner in owners if type(owner).__name__ == "Popen" and _has_pid(owner)]
     codes += [popen.wait(SECONDS_TO_FAIL) for popen in starting]
     return [code for code in codes if code]
+
+
+def _has_pid(popen: Any) -> bool:
+    """Whether a process was started; one that ended before it had read everything has not told a forkserver's Popen its
+    id, which lies in the pipe of its exit code."""
+    if popen.method == "forkserver" and not hasattr(popen, "pid"):
+        with suppress(OSError, EOFError):  # the forkserver itself has ended
+            popen.pid = multiprocessing.forkserver.read_signed(popen.sentinel)
+    return getattr(popen, "pid", None) is not None
 
 
 def _forkserver_status() -> list[int]:
@@ -104,12 +140,17 @@ def _forkserver_status() -> list[int]:
     pid = getattr(server, "_forkserver_pid", None)
     if multiprocessing.get_start_method(allow_none=True) != "forkserver" or pid is None:
         return []
-    try:
-        found, status = os.waitpid(pid, 0)
-    except ChildProcessError:
+    found, status, end = 0, 0, time.monotonic() + SECONDS_TO_FAIL
+    while not found and time.monotonic() < end:  # it goes on where only the process that it forked has ended
+        try:
+            found, status = os.waitpid(pid, os.WNOHANG)
+        except ChildProcessError:
+            return []
+        time.sleep(0.05)
+    if not found:
         return []
     server._forkserver_pid = None  # so that the next one is started anew
-    return [os.waitstatus_to_exitcode(status)] if found else []
+    return [os.waitstatus_to_exitcode(status)]
 
 
 def _signals_in(text: str) -> list[int]:

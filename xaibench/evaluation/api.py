@@ -48,11 +48,12 @@ class Results:
     def leaderboard(self, protocol: str | None = None) -> Leaderboard:
         """The ranked board of a protocol of this run (the first by default)."""
         from xaibench.analysis.leaderboard import open_leaderboard
+        from xaibench.registry import shipped_version
 
         protocol = protocol or next(iter(self.boards))
         if protocol not in self.boards:
             raise XaibenchError(f"this run has no protocol {protocol!r}; it has {', '.join(self.boards)}")
-        return open_leaderboard(self.path, protocol, board=self.boards[protocol])
+        return open_leaderboard(self.path, protocol, board=self.boards[protocol], newest=shipped_version)
 
 
 class MethodFailed(XaibenchError):

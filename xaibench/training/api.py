@@ -186,7 +186,7 @@ def plan_training(config: TrainingConfig, task: Task | None = None) -> Training:
     those of the model on this data set, or the file that `config.weights` names; one that starts by transfer takes
     those of the model's card, whatever data set they are for, or that file; a named training is trained further by
     default. task: an object in the place of the task that the request names. Raises XaibenchError where there are no
-    such weights, and for a recipe or options that do not exist.
+    such weights, where weights are named for a training from scratch, and for a recipe or options that do not exist.
     """
     card, data = model_card(config.model), registry.card("dataset", config.dataset).at_size(config.image_size)
     task = config.make_task() if task is None else task
@@ -213,10 +213,16 @@ def _recipe(config: TrainingConfig, card: ModelCard, data: DatasetCard, task: Ta
 
 
 def _start(config: TrainingConfig, card: ModelCard, data: DatasetCard, recipe: Recipe) -> Path | None:
-    """The file of weights that a recipe starts from, None from scratch; raises XaibenchError where it is not here."""
+    """The file of weights that a recipe starts from, None from scratch; raises XaibenchError where it is not here, and
+    where weights are named and the recipe starts from scratch."""
     if recipe.start == "transfer":
         return transferred_weights(card, config.weights, config.download)
     if recipe.start != "plain":
+        if config.weights != "plain":
+            raise XaibenchError(
+                f"--weights {config.weights}: this training starts from scratch and takes no weights; to start from "
+                "them, give --recipe start=plain, or start=transfer for weights of other classes"
+            )
         return None
     request = WeightsRequest(config.weights)
     start = find_weights(card, data, request, config.download, config.dataset_options)
