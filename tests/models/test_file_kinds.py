@@ -162,6 +162,28 @@ def test_another_pickle_protocol_is_said(tmp_path):
     assert "another pickle_protocol" in refusal(tmp_path / "w.pth")
 
 
+def test_bytes_that_changed_inside_a_file_of_torch(tmp_path):
+    """torch.load takes them for weights; the checksums of the archive tell."""
+    path = tmp_path / "w.pth"
+    tensors = {"weight": torch.arange(5000.0), "bias": torch.ones(3)}
+    torch.save(tensors, path)
+    sound = path.read_bytes()
+    assert read_state(path).tensors["weight"][-1] == 4999
+    at = sound.index(tensors["weight"].numpy().tobytes()[4000:4100])
+    path.write_bytes(sound[: at + 7] + bytes([sound[at + 7] ^ 1]) + sound[at + 8 :])
+    assert not torch.equal(torch.load(path)["weight"], tensors["weight"]), "and torch says nothing"
+    assert "are damaged: data/0 in it has another checksum; copy or download it again" in refusal(path)
+
+
+def test_files_of_torch_without_checksums(tmp_path):
+    torch.serialization.set_crc32_options(False)
+    try:
+        torch.save({"weight": torch.arange(50.0)}, tmp_path / "w.pth")
+    finally:
+        torch.serialization.set_crc32_options(True)
+    assert read_state(tmp_path / "w.pth").tensors["weight"].sum() == 1225
+
+
 def test_the_old_format_that_is_cut_short(tmp_path):
     (tmp_path / "w.pth").write_bytes(of_torch(_use_new_zipfile_serialization=False)[:-4])
     assert "damaged or cut short" in refusal(tmp_path / "w.pth")

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from xaibench.errors import XaibenchError, one_line
-from xaibench.models.file_kinds import RESAVE
+from xaibench.models.file_kinds import RESAVE, damaged_part
 
 EXTRACT = "save its weights alone: torch.save(torch.load(FILE, weights_only=False)['state_dict'], NEW)"
 WRAPPERS = ("state_dict", "model_state_dict", "model", "model_state", "net")
@@ -86,8 +86,11 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], list[str]]:
 
     The tensors are those of the mapping that is called as checkpoints call their state dict (`WRAPPERS`); where there
     is none, all in the file, with the names of the mappings that they lie in (`student.conv1.weight`). Raises
-    XaibenchError where the file refers to classes or functions that are not harmless, and where it holds no tensors.
+    XaibenchError where the file is damaged, where it refers to classes or functions that are not harmless, and where it
+    holds no tensors.
     """
+    if part := damaged_part(path):
+        raise XaibenchError(f"weights {path} are damaged: {part} in it has another checksum; copy or download it again")
     loaded = _load(path)
     if not isinstance(loaded, dict):
         raise XaibenchError(f"weights {path} contain no state dict, but a thing of type {type(loaded).__name__}")
