@@ -1,0 +1,160 @@
+"""Results folders of others: what `validate` calls sound, every command reads; what it does not, none crashes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from damage import EVIL_TEXTS, broken_bytes, broken_json
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+pytestmark = pytest.mark.slow
+
+OLD = Path(__file__).parents[1] / "golden" / "results_0_1" / "results"
+COMMANDS = (
+    ("status",), ("leaderboard", "sds"), ("leaderboard", "sds", "--format", "json"),
+    ("leaderboard", "epg", "--by", "class"), ("leaderboard", "pointing-game", "--by", "model"),
+)  # fmt: skip
+EXAMPLES = {"cells": 40, "runs": 40, "lists": 15, "rows": 35, "maps": 20}
+MANY = settings(
+    derandomize=True, deadline=None, database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """One copy of a results folder, which each example changes and puts right again."""
+    copy = tmp_path_factory.mktemp("foreign") / "results"
+    shutil.copytree(OLD, copy)
+    return copy
+
+
+def judged(said, folder: Path) -> None:
+    """Every command ends well on a folder that is sound, and in one line or well on one that is not."""
+    before = {path: path.stat().st_mtime_ns for path in folder.parent.rglob("*") if path.is_file()}
+    sound = said("validate", folder)[0] == 0
+    for words in COMMANDS:
+        status, _, err = said(*words, "--out", folder)
+        assert status == 0 or not sound, (words, err)
+    after = {path: path.stat().st_mtime_ns for path in folder.parent.rglob("*") if path.is_file()}
+    assert after == before, "commands that read write nothing"
+
+
+@pytest.mark.parametrize("kind", ["cells", "runs", "lists", "rows", "maps"])
+def test_a_damaged_file(kind, folder, said, home):
+    files = sorted(path for path in (folder / kind).rglob("*") if path.is_file())
+    originals = {path: path.read_bytes() for path in files}
+
+    def damaged(path: Path) -> st.SearchStrategy[tuple[Path, bytes]]:
+        data = originals[path]
+        broken = broken_json(json.loads(data)) if path.suffix == ".json" else broken_bytes(data)
+        return st.tuples(st.just(path), broken)
+
+    @settings(MANY, max_examples=EXAMPLES[kind])
+    @given(st.sampled_from(files).flatmap(damaged))
+    def check(case: tuple[Path, bytes]) -> None:
+        path, data = case
+        try:
+            path.write_bytes(data)
+            judged(said, folder)
+        finally:
+            path.write_bytes(originals[path])
+
+    check()
+    judged(said, folder)
+
+
+@st.composite
+def tables(draw) -> pa.Table:
+    """Rows as xaibench writes them, with the values of some columns replaced by those of no xaibench."""
+    path = sorted((OLD / "rows").glob("*.parquet"))[0]
+    table = pq.read_table(path)
+    for _ in range(draw(st.integers(1, 2))):
+        at = draw(st.integers(0, table.num_columns - 1))
+        field = table.schema.field(at)
+        if pa.types.is_string(field.type):
+            values = draw(st.sampled_from([*EVIL_TEXTS, None]))
+        elif pa.types.is_floating(field.type):
+            values = draw(st.sampled_from([float("nan"), float("inf"), -1e308, 1e308, 7.0, None]))
+        elif pa.types.is_integer(field.type):
+            values = draw(st.sampled_from([-1, 2**31 - 1, -(2**31), None]))
+        else:
+            values = draw(st.sampled_from([True, None]))
+        column = pa.array([values] * table.num_rows, field.type)
+        if draw(st.booleans()):  # in one row only
+            column = pa.chunked_array([column.slice(0, 1), *table.column(at).slice(1).chunks])
+        table = table.set_column(at, field, column)
+    if draw(st.integers(0, 3)) == 0:
+        table = draw(st.sampled_from([
+            table.drop_columns(["score"]), table.append_column("more", pa.nulls(table.num_rows)),
+            table.replace_schema_metadata({b"xaibench.schema": b"9" * 5000}), table.slice(0, 0),
+            table.replace_schema_metadata(None), pa.concat_tables([table] * 3),
+        ]))  # fmt: skip
+    return table
+
+
+def test_rows_of_other_values(folder, said, home):
+    path = folder / "rows" / "foreign.parquet"
+
+    @settings(MANY, max_examples=30)
+    @given(tables())
+    def check(table: pa.Table) -> None:
+        try:
+            pq.write_table(table, path)
+            judged(said, folder)
+        finally:
+            path.unlink()
+
+    check()
+
+
+def parquet_bomb(path: Path) -> None:
+    """A small file of 30 million equal rows."""
+    table = pq.read_table(sorted((OLD / "rows").glob("*.parquet"))[0]).slice(0, 1)
+    with pq.ParquetWriter(path, table.schema, compression="zstd") as writer:
+        for _ in range(30):
+            writer.write_table(table.take([0] * 1_000_000))
+    assert path.stat().st_size < 3_000_000
+
+
+def long_texts(path: Path) -> None:
+    """A small file of rows with a megabyte of text each."""
+    table = pq.read_table(sorted((OLD / "rows").glob("*.parquet"))[0]).slice(0, 1)
+    text = pa.array(["a" * 1_000_000], pa.string())
+    table = table.set_column(1, table.schema.field(1), text).take([0] * 500)
+    pq.write_table(table, path, compression="zstd")
+
+
+ODD = {
+    "a pipe": os.mkfifo,
+    "a link to an endless device": lambda path: path.symlink_to("/dev/zero"),
+    "a link out of the folder": lambda path: path.symlink_to("/etc/hostname"),
+    "a link to itself": lambda path: path.symlink_to(path.name),
+    "a folder": lambda path: path.mkdir(),
+    "a file that unfolds to 30 million rows": parquet_bomb,
+    "a file of long texts": long_texts,
+}
+
+
+@pytest.mark.parametrize("what", ODD)
+@pytest.mark.parametrize(
+    "name", ["rows/x.parquet", "runs/x.json", "cells/0123456789abcdef.json", "lists/0123456789abcdef.json",
+             "locks/owner-x.json", "current.parquet"],
+)  # fmt: skip
+def test_what_is_no_file(what, name, folder, said, home):
+    path = folder / name
+    path.parent.mkdir(exist_ok=True)
+    ODD[what](path)
+    try:
+        judged(said, folder)
+        if name.startswith(("rows", "runs", "cells", "lists")):
+            assert said("validate", folder)[0] == 1
+    finally:
+        path.rmdir() if what == "a folder" else path.unlink()
