@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
 from xaibench.errors import XaibenchError, did_you_mean, one_line
+from xaibench.parsing import is_text, is_whole, parse_json, parse_toml
 
 DEEPEST = 20  # tables within tables
 
@@ -51,7 +52,9 @@ class Config(BaseModel):
         """Values of tables are what TOML, JSON and the command line can all say."""
         for name, value in values.items() if isinstance(values, Mapping) else ():
             if name in cls.model_fields and isinstance(value, Mapping):
-                _check_table(str(name), value, 0)
+                check_table(str(name), value)
+            elif name in cls.model_fields:
+                _check_values(name, value)
         return values
 
     @classmethod
@@ -69,12 +72,13 @@ class Config(BaseModel):
 
         Relative paths in it are relative to the working folder, as on the command line.
         """
+        if not path.exists():
+            raise XaibenchError(f"--config {path} does not exist")
+        if not path.is_file():
+            raise XaibenchError(f"--config {path} is no file; name a TOML or JSON file")
         try:
-            text = path.read_text(encoding="utf-8-sig")
-            found = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
-        except FileNotFoundError:
-            raise XaibenchError(f"--config {path} does not exist") from None
-        except (OSError, ValueError, RecursionError) as error:
+            found = (parse_json if path.suffix == ".json" else parse_toml)(path.read_bytes())
+        except (OSError, ValueError) as error:
             raise XaibenchError(f"--config {path} cannot be read: {one_line(error)}") from None
         if not isinstance(found, dict):
             raise XaibenchError(f"--config {path} holds no fields, but {type(found).__name__}")
@@ -170,23 +174,34 @@ def flatten(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
             yield f"{prefix}{key}", value
 
 
-def _check_table(name: str, value: Any, depth: int) -> None:
-    """Raises ValueError for a value that files and the command line cannot hold."""
+def check_table(name: str, value: Any, depth: int = 0) -> None:
+    """Raises ValueError for a value that files and the command line cannot hold; name: how the message calls it."""
     if depth > DEEPEST:
         raise ValueError(f"{name.partition('.')[0]} is a table that is nested more than {DEEPEST} times")
     if isinstance(value, Mapping):
         for key, item in value.items():
             if not isinstance(key, str):
                 raise ValueError(f"a key in {name} is a text, not {key!r}")
-            _check_table(f"{name}.{key}", item, depth + 1)
+            check_table(f"{name}.{key}", item, depth + 1)
     elif isinstance(value, (list, tuple)):
         for item in value:
-            _check_table(name, item, depth + 1)
+            check_table(name, item, depth + 1)
     elif isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"{name} is {value}; give a finite number")
     elif type(value) not in (bool, int, float, str):
         shown = " ".join(repr(value).split())[:80]
         raise ValueError(f"{name} is a number, a text, true or false, or a list or table of these, not {shown}")
+    else:
+        _check_values(name, value)
+
+
+def _check_values(name: str, value: Any) -> None:
+    """Raises ValueError for texts and numbers, also in a list, that TOML and records of runs cannot hold."""
+    for item in value if isinstance(value, (list, tuple)) else (value,):
+        if isinstance(item, (str, Path)) and not is_text(str(item)):
+            raise ValueError(f"{name} is {ascii(str(item))[:80]}, which is no text in UTF-8; rename it")
+        if isinstance(item, int) and not is_whole(item):
+            raise ValueError(f"{name} is a whole number of more than 64 bits")
 
 
 def _words(flag: str, value: Any, kind: str) -> Iterator[str]:
@@ -205,9 +220,11 @@ def _words(flag: str, value: Any, kind: str) -> Iterator[str]:
 def _reads_as_toml(text: str) -> bool:
     """Whether a text would be read as something else than itself in KEY=VALUE, such as `3` or `true`."""
     try:
-        return bool(tomllib.loads(f"value = {text}"))
-    except (tomllib.TOMLDecodeError, RecursionError):
+        return bool(parse_toml(f"value = {text}"))
+    except tomllib.TOMLDecodeError:
         return False
+    except ValueError:  # what no option can say
+        return True
 
 
 def _toml(value: Any) -> str:

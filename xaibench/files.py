@@ -14,6 +14,7 @@ from typing import Any
 
 from xaibench.errors import XaibenchError, one_line
 from xaibench.leftovers import sweep, temporary
+from xaibench.parsing import parse_json
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
 CLOSED = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -89,14 +90,13 @@ def read_json(path: Path, limit: int = 16 << 20) -> Any:
     Raises XaibenchError naming the file if it cannot be read, is no regular file, or is no JSON.
     """
     try:
-        return json.loads(read_regular(path, limit).decode(), parse_constant=_no_number, parse_int=_whole_number)
+        return parse_json(read_regular(path, limit))
     except FileNotFoundError as error:
         raise XaibenchError(f"{path} is missing; {_hint(path)}") from error
     except OSError as error:
         raise XaibenchError(f"{path} cannot be read: {error.strerror or error}; {_hint(path)}") from error
-    except (ValueError, RecursionError) as error:
-        reason = "it is nested too deep" if isinstance(error, RecursionError) else one_line(error)
-        raise XaibenchError(f"{path} is no JSON ({reason}); {_hint(path)}") from error
+    except ValueError as error:
+        raise XaibenchError(f"{path} is no JSON ({one_line(error)}); {_hint(path)}") from error
 
 
 def read_regular(path: Path, limit: int) -> bytes:
@@ -105,6 +105,12 @@ def read_regular(path: Path, limit: int) -> bytes:
     Raises OSError as `open`, and XaibenchError for what is no regular file (a pipe, a device, a folder) or is larger.
     """
     check_regular(path)
+    return read_bounded(path, limit)
+
+
+def read_bounded(path: Path, limit: int) -> bytes:
+    """The content of a regular file of at most `limit` bytes, wherever links lead; raises as `read_regular`."""
+    _check_file(path)
     with path.open("rb") as file:
         content = file.read(limit + 1)
     if len(content) > limit:
@@ -114,11 +120,15 @@ def read_regular(path: Path, limit: int) -> bytes:
 
 def check_regular(path: Path) -> None:
     """Raises OSError where there is no file, and XaibenchError for what is no regular file, or a link to one that lies
-    outside of the folder above the file's own: opening a pipe waits forever, and a link may lead anywhere."""
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise XaibenchError(f"{path} is no regular file; move it away")
+    outside of the folder above the file's own: a link may lead anywhere."""
+    _check_file(path)
     if path.is_symlink() and not path.resolve().is_relative_to(path.parent.parent.resolve()):
         raise XaibenchError(f"{path} is a link to a file outside of {path.parent.parent}; put the file itself there")
+
+
+def _check_file(path: Path) -> None:
+    if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe waits forever, and a device may have no end
+        raise XaibenchError(f"{path} is no regular file; move it away")
 
 
 def plain(value: Any) -> Any:
@@ -139,16 +149,6 @@ def plain(value: Any) -> Any:
     if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
         return plain(value.item())
     raise TypeError(f"cannot be stored as JSON: {value!r}")
-
-
-def _no_number(text: str) -> Any:
-    raise ValueError(f"{text} is no number of JSON")
-
-
-def _whole_number(text: str) -> int:
-    if len(text) > 25:  # int() takes long for very long ones, and refuses more than 4300 digits with other words
-        raise ValueError(f"a whole number of {len(text)} digits")
-    return int(text)
 
 
 def _hint(path: Path) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+LONGEST = 4000  # characters of a line; names in files of others have no end of their own
+
 
 def clean(text: Any) -> str:
     """Text on one line without control characters, so that a name cannot drive the terminal; `?` is in their place."""
@@ -22,5 +24,6 @@ def say(text: Any) -> None:
 
 
 def print_line(text: Any) -> None:
-    """Prints one line on standard error, at once."""
-    print(clean(" ".join(str(text).split())), file=sys.stderr, flush=True)
+    """Prints one line on standard error, at once; of a very long one the beginning."""
+    line = clean(" ".join(str(text).split()))
+    print(line if len(line) <= LONGEST else f"{line[:LONGEST]}...", file=sys.stderr, flush=True)

@@ -20,7 +20,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xaibench.errors import XaibenchError, unknown
+from xaibench.errors import XaibenchError, one_line, unknown
 from xaibench.home import home
 from xaibench.importing import load_file
 from xaibench.kinds import PLURALS
@@ -162,8 +162,15 @@ def load(card: Card) -> Any:
         thing = load_file(Path(module)) if module.endswith(".py") else importlib.import_module(module)
         for part in attribute.split("."):
             thing = getattr(thing, part)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise XaibenchError(f"{card.kind} {card.name}: target {card.target!r} cannot be imported: {error}") from error
+    except XaibenchError:
+        raise
+    except Exception as error:  # a module can raise anything while it is imported
+        reason = (
+            one_line(error)
+            if isinstance(error, (ImportError, AttributeError))
+            else f"{type(error).__name__}: {one_line(error)}"
+        )
+        raise XaibenchError(f"{card.kind} {card.name}: target {card.target!r} cannot be imported: {reason}") from error
     return thing
 
 

@@ -15,6 +15,7 @@ from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from typing import Any
 
+from xaibench.errors import XaibenchError
 from xaibench.hashing import content_hash
 
 
@@ -38,7 +39,12 @@ def source_of(thing: Any) -> str:
 
 def file_source(path: Path, module: str = "") -> str:
     """A text that identifies the code in a Python file, as in `source_of`; module is the name it was imported by, if
-    any."""
+    any.
+
+    Raises XaibenchError where there is no such file.
+    """
+    if not path.is_file():
+        raise XaibenchError(f"plug-in {path} does not exist")
     installed = any(path.resolve().is_relative_to(folder) for folder in _installed())
     name = _distribution(module.split(".")[0]) if installed and module else None
     if name:

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 OLD = Path(__file__).parents[1] / "golden" / "results_0_1" / "results"
 COMMANDS = (
     ("status",), ("leaderboard", "sds"), ("leaderboard", "sds", "--format", "json"),
-    ("leaderboard", "epg", "--by", "class"), ("leaderboard", "pointing-game", "--by", "model"),
+    ("leaderboard", "epg", "--by", "class"), ("leaderboard", "pointing-game"),
 )  # fmt: skip
 EXAMPLES = {"cells": 40, "runs": 40, "lists": 15, "rows": 35, "maps": 20}
 MANY = settings(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from xaibench.configuration import check_table
 
 
 class Part(BaseModel):
@@ -12,6 +14,14 @@ class Part(BaseModel):
     description."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    @model_validator(mode="after")
+    def _plain_tables(self) -> Part:
+        """Tables of cards are in keys, so they hold what requests can hold."""
+        for name, value in self:
+            if isinstance(value, dict) and not any(isinstance(item, Part) for item in value.values()):
+                check_table(name, value)
+        return self
 
 
 class Paper(Part):

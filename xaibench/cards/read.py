@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -15,7 +14,9 @@ from xaibench.cards.model import ModelCard
 from xaibench.cards.part import Card
 from xaibench.cards.protocol import ProtocolCard
 from xaibench.cards.training import LossCard, RecipeCard, ScheduleCard
-from xaibench.errors import XaibenchError
+from xaibench.errors import XaibenchError, one_line
+from xaibench.files import read_bounded
+from xaibench.parsing import parse_toml
 
 CARD_TYPES: dict[str, type[Card]] = {
     card.kind: card
@@ -24,6 +25,7 @@ CARD_TYPES: dict[str, type[Card]] = {
     )
 }  # fmt: skip
 KINDS = tuple(CARD_TYPES)
+MOST = 1 << 20  # bytes of a card
 
 
 def read_card(kind: str, path: Path) -> Card:
@@ -31,11 +33,15 @@ def read_card(kind: str, path: Path) -> Card:
 
     Raises XaibenchError that names the file, the line and the field for anything that a card may not contain.
     """
-    text = path.read_text(encoding="utf-8")
     try:
-        fields = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise XaibenchError(f"{path}: not valid TOML: {error}") from None
+        data = read_bounded(path, MOST)
+        fields, text = parse_toml(data), data.decode("utf-8-sig")
+    except OSError as error:
+        raise XaibenchError(f"card {path} cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
+        raise XaibenchError(f"{path}: not valid TOML: {one_line(error)}") from None
+    if "\0" in str(fields.get("target", "")):
+        raise XaibenchError(f"{path}:{_line_of(text, ['target'])}: target: it has a null character")
     file, colon, attribute = str(fields.get("target", "")).rpartition(":")
     if colon and file.endswith(".py"):
         fields["target"] = f"{(path.parent / file).resolve()}:{attribute}"

@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from collections.abc import Sequence
 
 from xaibench.cli.ending import heard
 from xaibench.errors import XaibenchError
+from xaibench.parsing import is_text
 from xaibench.printing import say
 
-MISTAKE, INTERRUPTED = 2, 130
+MISTAKE, INTERRUPTED, CLOSED_PIPE = 2, 130, 141  # as shells say it: 128 and the number of the signal
 # What a disk, a permission or a limit of the machine is to blame for, wherever it comes up.
 OBSTACLES = {
     errno.ENOSPC: "the disk is full; free some space and give the same command again",
@@ -31,14 +33,20 @@ def main() -> None:
     """Entry point of the command `xaibench`: a user's mistake is one line on standard error and exit status 2.
 
     So is what the machine is to blame for (disks, permissions, memory). Ctrl-C is one line and 130, SIGTERM and SIGHUP
-    are one line and 143 and 129; a closed pipe is silence, by typer. Every other exception is a defect of xaibench and
+    are one line and 143 and 129; a closed pipe is silence and 141. Every other exception is a defect of xaibench and
     keeps its traceback.
     """
+    _open_streams()
     try:
+        _check_words(sys.argv[1:])
         with heard() as ending:
             status = _call()
     except KeyboardInterrupt:
         status = INTERRUPTED
+    except SystemExit as end:
+        if not _is_closed_pipe(end.__context__):
+            raise
+        status = CLOSED_PIPE
     except XaibenchError as error:
         say(str(error))
         status = MISTAKE
@@ -54,6 +62,20 @@ def main() -> None:
         say(f"{ending.text}; what is done is stored, the same command goes on from there")
     if status:
         raise SystemExit(status)
+
+
+def _open_streams() -> None:
+    """Lets standard streams that were closed before the start lead nowhere, so that no file takes their numbers."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115, PTH123  (for the whole process)
+
+
+def _check_words(words: Sequence[str]) -> None:
+    """Raises XaibenchError for bytes that are no text: records, keys and tables could not hold them."""
+    for word in words:
+        if not is_text(word):
+            raise XaibenchError(f"{ascii(word)[:200]} is no text in UTF-8; rename that file or folder")
 
 
 def _call() -> int:
@@ -84,6 +106,11 @@ def _obstacle(error: BaseException) -> str | None:
         where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, (str, bytes)) else ""
         return f"{where}{OBSTACLES[error.errno]}; nothing stored before is lost"
     return None
+
+
+def _is_closed_pipe(error: BaseException | None) -> bool:
+    """Whether typer ended the command, silently, because nobody reads its output any longer (`xaibench ls | head`)."""
+    return isinstance(error, OSError) and error.errno == errno.EPIPE
 
 
 def _silence(stream) -> None:

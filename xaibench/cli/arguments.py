@@ -10,7 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from xaibench.configuration import split_names
-from xaibench.errors import XaibenchError
+from xaibench.errors import XaibenchError, one_line
+from xaibench.parsing import parse_toml
 
 MODEL = "A name of `xaibench ls models`, timm:NAME, or FILE.py:BUILDER."
 
@@ -40,9 +41,12 @@ def parse_options(options: Sequence[str] | None) -> dict[str, Any]:
         if not equals or not key:
             raise XaibenchError(f"{option!r} is not KEY=VALUE")
         try:
-            parsed = tomllib.loads(f"value = {value}")["value"]
+            table = parse_toml(f"value = {value}")
+            parsed = table["value"] if len(table) == 1 else value
         except tomllib.TOMLDecodeError:
             parsed = value
+        except ValueError as error:
+            raise XaibenchError(f"{option[:80]}: {one_line(error)}; give a smaller value") from error
         if key in found and found[key] != parsed:
             raise XaibenchError(f"{key} is given twice: {key}={found[key]} and {key}={parsed}; leave one out")
         found[key] = parsed

@@ -21,8 +21,9 @@ Examples:
   # Segment Anything, as in ObEy
   xaibench masks make --dataset imagenet --data-root ILSVRC2012 \\
       --with sam --images 1000 --download
-    # superpixels: no download; they are not objects xaibench masks make --dataset critters --with slic --images 32
-  --out masks xaibench run obey --model resnet18 --masks masks --setting level=slic
+  # superpixels: no download; they are not objects
+  xaibench masks make --dataset critters --with slic --images 32 --out masks
+  xaibench run obey --model resnet18 --masks masks --setting level=slic
 """
 
 

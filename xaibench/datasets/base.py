@@ -12,7 +12,10 @@ import numpy as np
 
 from xaibench.errors import XaibenchError
 from xaibench.hashing import content_hash as content_hash  # plug-ins written before 0.2 import it from here
+from xaibench.parsing import is_text
 from xaibench.seeds import derive
+
+LONGEST_NAME = 1000  # characters of the name of a class or an image; records of runs hold four times as many
 
 
 @dataclass(frozen=True)
@@ -135,6 +138,18 @@ class Dataset(ABC):
         """
         shuffled = sorted(self.ids, key=lambda image_id: derive(0, "image list", image_id))
         return shuffled if count is None else shuffled[:count]
+
+
+def check_names(names: Iterable[str], what: str) -> None:
+    """Raises XaibenchError for a name that records, rows and keys cannot hold: bytes that are no text, or more than
+    LONGEST_NAME characters; what: such as `data set pets: the class`."""
+    for name in names:
+        if isinstance(name, str) and not is_text(name):
+            raise XaibenchError(f"{what} {ascii(name)[:80]} is no text in UTF-8; rename it")
+        if isinstance(name, str) and len(name) > LONGEST_NAME:
+            raise XaibenchError(
+                f"{what} {name[:40]!r}... has {len(name)} characters, more than {LONGEST_NAME}; give it a shorter name"
+            )
 
 
 def validate_sample(sample: object, side: int, classes: int, dataset: str) -> Sample:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections import defaultdict
 from dataclasses import dataclass
-from numbers import Real
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
 from xaibench.datasets.images import read_bytes
-from xaibench.errors import XaibenchError
+from xaibench.datasets.placement import is_position
+from xaibench.errors import XaibenchError, one_line
+from xaibench.parsing import parse_json
 
 Entry = dict[str, Any]
 FIELDS = {
@@ -70,7 +69,7 @@ def read_coco(path: Path, crowd: bool = True) -> CocoFile:
         if entry["category_id"] not in names:
             raise XaibenchError(f"{where} has category {entry['category_id']}, which is not listed; add it or mend it")
         box = entry["bbox"]
-        if len(box) != 4 or not all(isinstance(n, Real) and math.isfinite(n) for n in box) or min(box[2:]) < 0:
+        if len(box) != 4 or not all(map(is_position, box)) or min(box[2:]) < 0:
             raise XaibenchError(f"{where} has the box {box}, not x, y, width and height")
         if entry.get("iscrowd") and not crowd:
             continue
@@ -95,9 +94,9 @@ def _id(entry: Entry) -> int:
 def _lists(path: Path) -> dict[str, list[Entry]]:
     """The three lists of a file, with the fields that are needed and ids that differ."""
     try:
-        content = json.loads(read_bytes(path))
+        content = parse_json(read_bytes(path))
     except ValueError as error:
-        raise XaibenchError(f"{path} is no JSON: {error}; restore it") from error
+        raise XaibenchError(f"{path} is no JSON: {one_line(error)}; restore it") from error
     for name, fields in FIELDS.items():
         entries = content.get(name) if isinstance(content, dict) else None
         if not isinstance(entries, list) or not entries:

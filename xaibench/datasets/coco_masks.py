@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
-from numbers import Real
-
 import numpy as np
 
+from xaibench.datasets.placement import is_position
 from xaibench.errors import XaibenchError
 
 
@@ -21,7 +19,7 @@ def instance_mask(segmentation: object, size: tuple[int, int], where: str) -> np
     if not isinstance(segmentation, list):
         raise XaibenchError(f"{where}: its segmentation is neither polygons nor runs")
     for polygon in segmentation:
-        if not isinstance(polygon, list) or not all(isinstance(n, Real) and math.isfinite(n) for n in polygon):
+        if not isinstance(polygon, list) or not all(map(is_position, polygon)):
             raise XaibenchError(f"{where}: a polygon of its segmentation is no list of numbers")
         if len(polygon) < 6 or len(polygon) % 2:
             raise XaibenchError(f"{where}: a polygon of {len(polygon)} numbers, not x and y of at least 3 points")

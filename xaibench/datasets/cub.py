@@ -13,6 +13,7 @@ from xaibench.datasets.base import Annotation, Piece
 from xaibench.datasets.exif import read_header
 from xaibench.datasets.images import read_bytes
 from xaibench.datasets.photos import AUTO, Photos
+from xaibench.datasets.placement import is_position
 from xaibench.datasets.reading import (
     SPLITS,
     check_photos,
@@ -68,7 +69,7 @@ class Birds:
         except ValueError:
             x = y = width = height = np.nan
         box = np.array([x, y, x + width, y + height])
-        if not np.isfinite(box).all():
+        if not all(map(is_position, box)):
             raise XaibenchError(f"{self._where(name)} is {' '.join(self._boxes[name])}, not four numbers")
         return box[None]
 

@@ -5,7 +5,6 @@ Hesse, Schaub-Meyer, Roth, ICCV 2023.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -30,6 +29,7 @@ from xaibench.datasets.reading import (
 )
 from xaibench.datasets.walk import count_files
 from xaibench.errors import XaibenchError, one_line
+from xaibench.parsing import parse_json
 
 FOLDER = "FunnyBirds"
 COLOURS = {  # of a part map; both eyes, feet and wings are one part
@@ -150,7 +150,7 @@ class FunnyBirds(Photos):
 def _entries(path: Path, classes: int) -> list[dict[str, Any]]:
     """The entries of a JSON file, each with a `class_idx` below the number of classes."""
     try:
-        entries = json.loads(read_text(path))
+        entries = parse_json(read_text(path))
     except ValueError as error:
         raise XaibenchError(f"{path} is no JSON: {one_line(error)}; restore it from the archive") from error
     if not isinstance(entries, list) or not entries:

@@ -9,8 +9,8 @@ from typing import Any
 from xaibench import registry
 from xaibench.cards import DatasetCard
 from xaibench.datasets import red_dot
-from xaibench.datasets.base import Dataset
-from xaibench.errors import XaibenchError
+from xaibench.datasets.base import Dataset, check_names
+from xaibench.errors import XaibenchError, one_line
 from xaibench.files import make_folder
 
 
@@ -58,5 +58,16 @@ def open_dataset(card: DatasetCard, root: Path | None, options: dict[str, Any], 
     if card.needs_root and root is None:
         raise XaibenchError(f"data set {card.name} needs --data-root, the folder with its images")
     where = {"root": root, "geometry": card.geometry} if card.needs_root else {"size": card.geometry.crop}
-    dataset = make(**where, **parameters)
+    try:
+        dataset = make(**where, **parameters)
+        check_names(dataset.classes, f"data set {card.name}: the class")
+        check_names(dataset.ids, f"data set {card.name}: the image")
+    except (XaibenchError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        if not registry.source(card):
+            raise  # a defect of xaibench
+        raise XaibenchError(
+            f"data set {card.name} cannot be opened: {type(error).__name__}: {one_line(error)}"
+        ) from error
     return red_dot.mark(dataset, card.geometry, mark) if mark else dataset

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Real
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from xaibench.cards import Geometry
+
+FARTHEST = 10**9  # pixels; no photo is larger, and sums of such positions stay whole numbers
+
+
+def is_position(value: Any) -> bool:
+    """Whether a value of somebody's annotations can be a position in a photo, in pixels: a number within FARTHEST."""
+    return isinstance(value, Real) and abs(value) <= FARTHEST
 
 
 @dataclass(frozen=True)

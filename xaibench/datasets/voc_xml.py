@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
@@ -10,6 +9,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from xaibench.datasets.images import read_bytes
+from xaibench.datasets.placement import is_position
 from xaibench.datasets.reading import one_of
 from xaibench.errors import XaibenchError, one_line
 
@@ -69,7 +69,7 @@ def read_objects(data: bytes, path: Path) -> tuple[tuple[float, float] | None, l
     """
     try:
         root = ElementTree.fromstring(data)
-    except ElementTree.ParseError as error:
+    except (ElementTree.ParseError, LookupError, ValueError) as error:  # also of encodings that Python cannot read
         raise XaibenchError(f"{path} is no XML: {one_line(error)}; restore it") from error
     if root.tag != "annotation":
         raise XaibenchError(f"{path} is no annotation of PASCAL VOC: it begins with <{root.tag}>, not <annotation>")
@@ -103,6 +103,6 @@ def _numbers(entry: ElementTree.Element | None, names: tuple[str, ...], where: s
         except (TypeError, ValueError):
             found_text = "is missing" if text is None else f"is {text.strip()!r}"
             raise XaibenchError(f"{where}: <{name}> {found_text}, not a number; restore the file") from None
-        if not math.isfinite(found[-1]):
+        if not is_position(found[-1]):
             raise XaibenchError(f"{where}: <{name}> is {text.strip()!r}, not a number; restore the file")
     return tuple(found)

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor, bfloat16, nn
 
-from xaibench.datasets.base import Dataset, Sample
+from xaibench.datasets.base import Dataset, Sample, check_names
 from xaibench.errors import XaibenchError, one_line
 from xaibench.exclusive import exclusive
 from xaibench.hashing import content_hash
@@ -111,6 +111,7 @@ def class_names(data: Any, name: str, classes: Sequence[str] | None, model: Any)
     except (TypeError, ValueError, RuntimeError):
         names = []
     if names:
+        check_names(names, f"data set {name}: the class")
         return names
     if classes is not None:
         raise XaibenchError(f"classes are a list of names, one for each class, not {classes!r}")

@@ -7,20 +7,24 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import Field, TypeAdapter
 
 from xaibench.datasets.walk import is_hidden
 from xaibench.errors import XaibenchError
 from xaibench.files import plain, write_atomic
 from xaibench.hashing import digest
 from xaibench.masks.rle import decode, digest_of
+from xaibench.parsing import parse_json
 
 HEADER_KEY = b"xaibench.masks"
 VERSION = 1
+MOST_SIDE, MOST_PIXELS = 4096, 1 << 33  # of a mask; of all masks of an image, a byte each
+MOST_ROWS = 4_000_000  # of a file
 SCHEMA = pa.schema(
     [
         pa.field("image_id", pa.string(), nullable=False),
@@ -46,7 +50,7 @@ class Header:
     maker: str
     settings: dict[str, Any]
     dataset: dict[str, Any]
-    side: int
+    side: Annotated[int, Field(ge=1, le=MOST_SIDE)]
     weights: str = ""
     packages: dict[str, str] = field(default_factory=dict)
     label: str = ""
@@ -66,22 +70,27 @@ class Header:
     @classmethod
     def read(cls, path: Path) -> Header:
         """The header of a Parquet file; raises XaibenchError for a file that is not one of masks."""
+        if not path.is_file():
+            raise XaibenchError(f"{path} is no regular file; move it away")
         try:
-            schema = pq.read_schema(path)
+            with pq.ParquetFile(path) as file:
+                schema, rows = file.schema_arrow, file.metadata.num_rows
         except (pa.ArrowException, OSError) as error:
             raise XaibenchError(
                 f"{path} is not a whole Parquet file of masks; remove it and make them again by `xaibench masks make`"
             ) from error
         try:
-            content = json.loads((schema.metadata or {})[HEADER_KEY])
+            content = parse_json((schema.metadata or {})[HEADER_KEY])
             version = content.pop("version")
             if version > VERSION:
                 raise XaibenchError(f"{path} has masks of version {version}, newer than {VERSION}; update xaibench")
-            header = cls(**content)
+            header = TypeAdapter(cls).validate_json(json.dumps(content), strict=True)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise XaibenchError(f"{path} is Parquet, but not of masks; make some by `xaibench masks make`") from error
         if not schema.equals(SCHEMA, check_metadata=False):
             raise XaibenchError(f"{path} has other columns than masks: {', '.join(schema.names)}")
+        if rows > MOST_ROWS:
+            raise XaibenchError(f"{path} has masks of {rows} images, more than any data set has; make them again")
         return header
 
 
@@ -133,6 +142,8 @@ class Masks:
         counts = self._latest[1][image_id].as_py()
         if digest_of(counts) != entry.digest:
             raise XaibenchError(f"{entry.path} was changed: the masks of {image_id} have another digest; restore it")
+        if len(counts) * self.header.side**2 > MOST_PIXELS:
+            raise XaibenchError(f"{entry.path}: {image_id} has {len(counts)} masks, more than fit; make them again")
         try:
             return decode(counts, (self.header.side, self.header.side))
         except ValueError as error:

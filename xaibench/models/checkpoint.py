@@ -97,7 +97,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], list[str]]:
     for wrapper in WRAPPERS:
         if isinstance(loaded.get(wrapper), dict) and (tensors := _tensors(loaded[wrapper])):
             others = {name: _tensors(value) for name, value in loaded.items() if name != wrapper}
-            return tensors, [name for name, found in others.items() if any(t.ndim for t in found.values())]
+            return tensors, [str(name) for name, found in others.items() if any(t.ndim for t in found.values())]
     if tensors := _tensors(loaded):
         return tensors, []
     if any(isinstance(value, _Value) for value in loaded.values()):
@@ -114,7 +114,7 @@ def _tensors(mapping: Any, depth: int = 4) -> dict[str, Tensor]:
     for name, value in mapping.items() if isinstance(mapping, dict) else ():
         if not isinstance(name, str):  # the state of an optimizer, by number
             continue
-        if isinstance(value, Tensor):
+        if isinstance(value, Tensor) and not value.is_nested:  # which have no shape
             found[name] = value
         elif depth > 1:
             found |= {f"{name}.{rest}": tensor for rest, tensor in _tensors(value, depth - 1).items()}

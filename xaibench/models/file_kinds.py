@@ -3,9 +3,10 @@ run."""
 
 from __future__ import annotations
 
-import json
 import zipfile
 from pathlib import Path
+
+from xaibench.parsing import parse_json
 
 TORCH_LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # the first pickle of files that torch wrote before 1.6
 HEAD = 4096
@@ -144,7 +145,7 @@ def _with_message(kind: str, path: Path, size: int) -> str:
     text = path.read_text(encoding="utf-8", errors="replace")
     if kind.startswith("JSON"):
         try:
-            content = json.loads(text)
+            content = parse_json(text)
         except ValueError:
             content = None
         if isinstance(content, dict) and isinstance(content.get("weight_map"), dict):

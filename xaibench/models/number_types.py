@@ -19,8 +19,22 @@ def unfit_numbers(tensor: Tensor, expected: Tensor) -> str:
         return "without values"
     if tensor.layout != torch.strided:
         return "sparse"
-    same = (_is_float(tensor), tensor.is_complex()) == (_is_float(expected), expected.is_complex())
-    return "" if same else name_of(tensor.dtype)
+    return "" if _family(tensor) == _family(expected) else name_of(tensor.dtype)
+
+
+def not_finite(tensor: Tensor, expected: Tensor) -> str:
+    """How many numbers of a tensor are NaN or infinite once they are of the type that a network expects; "" for none.
+
+    Infinities that the network itself has at the same places, as masks of attention, are left out.
+    """
+    values = tensor.to(expected.dtype)
+    if not (values.is_floating_point() or values.is_complex()) or bool(torch.isfinite(values).all()):
+        return ""
+    wrong = ~torch.isfinite(values) & (values != expected.to(values.device))
+    nan, count = int(torch.isnan(values).sum()), int(wrong.sum())
+    if not count:
+        return ""
+    return f"{count} of {values.numel()} numbers that are {'NaN' if nan == count else 'NaN or infinite'}"
 
 
 def conversions(pairs: Iterable[tuple[Tensor, Tensor]]) -> Iterator[str]:
@@ -35,6 +49,11 @@ def conversions(pairs: Iterable[tuple[Tensor, Tensor]]) -> Iterator[str]:
 def name_of(dtype: torch.dtype) -> str:
     """The name of a type of numbers, such as float32."""
     return str(dtype).removeprefix("torch.")
+
+
+def _family(tensor: Tensor) -> str:
+    kinds = {"float": _is_float(tensor), "complex": tensor.is_complex(), "bool": tensor.dtype == torch.bool}
+    return next((kind for kind, holds in kinds.items() if holds), "other")
 
 
 def _is_float(tensor: Tensor) -> bool:

@@ -18,7 +18,8 @@ from xaibench.files import make_folder, write_atomic
 from xaibench.models.checkpoint import read_checkpoint
 from xaibench.models.file_kinds import foreign_kind, is_safetensors
 from xaibench.models.names import COUNTERS, Match, match_names
-from xaibench.models.number_types import conversions, name_of, unfit_numbers
+from xaibench.models.number_types import conversions, name_of, not_finite, unfit_numbers
+from xaibench.models.weights_header import parse_header
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def read_header(path: Path) -> dict:
     """The header that xaibench wrote into a safetensors file about training and alignment, without reading the tensors;
     empty for files from elsewhere. Raises SafetensorError or ValueError for a file that is no safetensors."""
     with safe_open(path, framework="pt") as file:
-        return json.loads((file.metadata() or {}).get("xaibench", "{}"))
+        return parse_header((file.metadata() or {}).get("xaibench", "{}"))
 
 
 def load_state(net: nn.Module, state: StateFile, model: str, head: Collection[str] = ()) -> Loaded:
@@ -128,6 +129,11 @@ def load_state(net: nn.Module, state: StateFile, model: str, head: Collection[st
             raise XaibenchError(
                 f"weights {state.path} do not fit {model}: {name} is {kind}, the network needs {needed}; name weights "
                 f"in {needed}, as they were before any quantisation"
+            )
+        if name not in fresh and (what := not_finite(tensor, expected[name])):
+            raise XaibenchError(
+                f"weights {state.path} do not fit {model}: {name} has {what}; name weights of a training that did not "
+                "diverge, and copy or download them again if they should be sound"
             )
     net.load_state_dict({k: v for k, v in given.items() if k not in fresh}, strict=False)
     return Loaded([k for k in expected if k in fresh], tuple(_remarks(state, match, expected)))

@@ -16,11 +16,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from xaibench.errors import XaibenchError
-from xaibench.files import write_atomic
+from xaibench.errors import XaibenchError, one_line
+from xaibench.files import check_regular, write_atomic
 from xaibench.hashing import content_hash
 from xaibench.results.store import Store
 
+FLOATS = {"F64", "F32", "F16", "BF16"}  # as safetensors calls them
+LARGEST = 1 << 14  # pixels of a side
 SEPARATOR = "#"  # between image id and target in the names of tensors
 
 
@@ -65,6 +67,10 @@ class MapStore:
         """The maps (H, W) of an image, by target; empty where none are kept."""
         return self.find(key, [image_id]).get(image_id, {})
 
+    def all_files(self) -> list[Path]:
+        """All files with maps, of every key."""
+        return sorted(self.root.glob("*/*.safetensors"))
+
     def find(self, key: str, image_ids: Iterable[str]) -> dict[str, dict[int, Tensor]]:
         """The maps (H, W) of several images, by image id and target, with each file opened once.
 
@@ -85,17 +91,48 @@ class MapStore:
 def contents(path: Path, damaged: list[Path]) -> Iterator[tuple[str, str]]:
     """The names of the maps in a file, each with the digests of its image and its values ("" where it has none).
 
-    A file that cannot be read has none, and is added to `damaged`.
+    A file that cannot be read, or in which anything is no map (see `faults`; values are not read), has none, and is
+    added to `damaged`.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            names, sums = list(file.keys()), file.metadata() or {}
-    except (SafetensorError, OSError):
+    found: list[tuple[str, str]] = []
+    if next(_look(path, found), None):
         damaged.append(path)
+    else:
+        yield from found
+
+
+def faults(path: Path) -> Iterator[str]:
+    """What is wrong with a file of maps, each in one line: it cannot be read, a name is none of a pair, something is no
+    map (H, W) of floating point, or its values are not those that were stored."""
+    found: list[tuple[str, str]] = []
+    yield from _look(path, found)
+    for name, sums in found:
+        if read_map(path, name, sums) is None:
+            yield f"the values of {name} are not those that were stored"
+
+
+def _look(path: Path, found: list[tuple[str, str]]) -> Iterator[str]:
+    """As `faults`, without reading values; names of maps and their digests are added to `found`."""
+    try:
+        check_regular(path)
+        with safe_open(path, framework="pt") as file:
+            sums = file.metadata() or {}
+            kinds = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118  (no mapping)
+            shapes = {name: (part.get_dtype(), part.get_shape()) for name, part in kinds.items()}
+    except (SafetensorError, OSError, XaibenchError) as error:
+        yield f"it cannot be read ({one_line(error)})"
         return
-    for name in names:
-        if name.rpartition(SEPARATOR)[2].isdecimal():
-            yield name, sums.get(name, "") if len(sums.get(name, "").split()) == 2 else ""
+    for name, (kind, shape) in shapes.items():
+        target = name.rpartition(SEPARATOR)[2]
+        words = sums.get(name, "").split()
+        if SEPARATOR not in name or not target.isascii() or not target.isdecimal() or len(target) > 9:
+            yield f"{name} names no image and class"
+        elif kind not in FLOATS or len(shape) != 2 or not all(0 < side <= LARGEST for side in shape):
+            yield f"{name} is no map: {kind} of {shape}"
+        elif len(words) not in (0, 2):
+            yield f"the digests of {name} are damaged"
+        else:
+            found.append((name, " ".join(words)))
 
 
 def read_map(path: Path, name: str, sums: str) -> Tensor | None:
@@ -124,6 +161,7 @@ class MapIndex:
     damaged: list[Path] = field(default_factory=list)
     _found: dict[str, dict[str, tuple[Path, str]]] = field(default_factory=dict)  # by folder and name of the map
     _seen: set[Path] = field(default_factory=set)
+    _whole: set[tuple[Path, str]] = field(default_factory=set)
 
     def refresh(self) -> None:
         """Reads the names in files that have appeared since the last time; each file is opened once."""
@@ -135,9 +173,24 @@ class MapIndex:
                     self._seen.add(path)
 
     def lacks(self, cell: str, names: Iterable[str]) -> list[str]:
-        """Those names of maps of which a cell has none."""
-        found = [self._found.get(key, {}) for key in (self.keys[cell], cell)]
-        return [name for name in names if not any(name in each for each in found)]
+        """Those names of maps of which a cell has none; values are compared with their digests, each once."""
+        keys = (self.keys[cell], cell)
+        return [name for name in names if not any(self._is_whole(key, name) for key in keys)]
+
+    def _is_whole(self, key: str, name: str) -> bool:
+        path, sums = self._found.get(key, {}).get(name, (None, ""))
+        if path is None or (path, name) in self._whole:
+            return path is not None
+        if read_map(path, name, sums) is None:
+            self._drop(key, name, path)
+            return False
+        self._whole.add((path, name))
+        return True
+
+    def _drop(self, key: str, name: str, path: Path) -> None:
+        del self._found[key][name]
+        if path not in self.damaged:
+            self.damaged.append(path)
 
     def load(self, key: str, digests: Mapping[str, str]) -> dict[str, Tensor]:
         """The maps (H, W) under a map key of those names that have one; digests: that of the image, by name.
@@ -158,13 +211,13 @@ class MapIndex:
             if values is not None:
                 maps[name] = values
                 continue
-            del self._found[key][name]
-            if path not in self.damaged:
-                self.damaged.append(path)
+            self._drop(key, name, path)
         return maps
 
     def save(self, key: str, image_ids: Sequence[str], targets: Tensor, maps: Tensor, digests: Sequence[str]) -> None:
         """Stores maps as `MapStore.save` does, and knows them from then on."""
         path = self.store.save(key, image_ids, targets, maps, digests)
         self._seen.add(path)
-        self._found.setdefault(key, {}).update((name, (path, sums)) for name, sums in contents(path, self.damaged))
+        stored = {name: (path, sums) for name, sums in contents(path, self.damaged)}
+        self._found.setdefault(key, {}).update(stored)
+        self._whole |= {(path, name) for name in stored}

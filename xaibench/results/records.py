@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, 
 
 from xaibench.errors import XaibenchError, one_line
 from xaibench.files import read_json
+from xaibench.parsing import is_text
 
 BYTES, LIST_BYTES = 16 << 20, 512 << 20  # of a cell or the record of a run, and of a list of images
 DEPTH, VALUES, TEXT = 12, 200_000, 4096  # of a record: nested parts, values in all, characters of a name
@@ -56,8 +57,8 @@ class Metric(_Strict):
 class _Part(_Strict):
     """A named part of a context."""
 
-    name: Name = "-"
-    version: Annotated[int, Field(ge=1, le=10**6)] | None = None
+    name: Name
+    version: Annotated[int, Field(ge=1, le=10**6)] = 1
     label: Text | None = None
     settings: dict[Text, Any] | None = None
 
@@ -65,14 +66,14 @@ class _Part(_Strict):
 class Protocol(_Part, Metric):
     """The protocol of a context."""
 
-    name: Name
     metric: Name | None = None
     further: dict[Name, Metric] | None = None
 
 
-class Weights(_Part):
+class Weights(_Strict):
     """The weights of a context."""
 
+    label: Text | None = None
     kind: Text | None = None
 
 
@@ -92,7 +93,6 @@ class Context(_Strict):
 class Method(_Part):
     """The method of a cell."""
 
-    name: Name
     kind: Text | None = None
     parameters: dict[Text, Any] = {}
 
@@ -204,16 +204,7 @@ def _excess(value: Any, depth: int = 0, seen: list[int] | None = None) -> Iterat
             yield from _excess(item, depth + 1, seen)
     elif isinstance(value, str) and len(value) > COMMAND:
         yield f"it has a text of {len(value)} characters"
-    elif isinstance(value, str) and not _is_text(value):
+    elif isinstance(value, str) and not is_text(value):
         yield f"it has a text that is no Unicode: {value[:40]!r}"
     elif isinstance(value, int) and abs(value) > WHOLE:
         yield "it has a number of more than 53 bits"
-
-
-def _is_text(value: str) -> bool:
-    """Whether a text can be written as UTF-8: it has no lone surrogates."""
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -16,6 +16,8 @@ from xaibench.results.cells import Cell, metric_declaration
 from xaibench.results.completion import missing_images
 from xaibench.results.equality import scores_equal
 from xaibench.results.manifest import RunManifest, safe_command
+from xaibench.results.maps import MapStore
+from xaibench.results.maps import faults as faults_of_maps
 from xaibench.results.schema import IDENTITY, faults, upgrade
 from xaibench.results.shard_files import BATCH, check_batch, is_damage, open_shard
 from xaibench.results.store import Store
@@ -47,7 +49,8 @@ class Validation:
 def validate(root: str | Path) -> list[Problem]:
     """The problems of the results folder at `root`, empty if there are none.
 
-    Kinds: unreadable, schema, row, duplicate, range, digest, orphan (rows without a cell file), cell, list, run. Raises
+    Kinds: unreadable, schema, row, duplicate, range, digest, orphan (rows without a cell file), cell, list, run,
+    map. Raises
     XaibenchError if `root` is not a results folder.
     """
     return inspect(root).problems
@@ -68,6 +71,7 @@ def inspect(root: str | Path) -> Validation:
         problems.extend(found)
     lists = _lists(store, problems)
     problems.extend(_run_problems(store, rows, lists))
+    problems.extend(_maps(store))
     return Validation(problems, len(rows.drop_duplicates([*IDENTITY])), rows["cell"].nunique())
 
 
@@ -202,6 +206,14 @@ def _run_problems(store: Store, rows: pd.DataFrame, lists: dict[str, list[str]])
                 f"marked complete, but {count} images in {len(missing)} of {len(run.cells)} cells lack rows; "
                 f"to compute them: {safe_command(run.command, store.root)}",
             )  # fmt: skip
+
+
+def _maps(store: Store) -> Iterator[Problem]:
+    for path in MapStore(store.root).all_files():
+        for text in faults_of_maps(path):
+            yield Problem(
+                _name(store, path), "map", f"{text}; remove the file, and the same run command makes its maps again"
+            )
 
 
 def _name(store: Store, path: Path) -> str:

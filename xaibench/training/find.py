@@ -54,7 +54,9 @@ def find_weights(
     fitting = [
         w
         for w in trained_weights(card.name, dataset.name, registry.source(card))
-        if request.fits(w.header["alignment"]) and w.header.get("geometry", size) == size and not w.header.get("task")
+        if request.fits(w.header.get("alignment"))
+        and w.header.get("geometry", size) == size
+        and not w.header.get("task")
     ]
     here = [w.path for w in _nearest(fitting, card, dataset, parameters_of(dataset, options or {}, "train"))]
     if len(here) > 1:
