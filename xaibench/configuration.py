@@ -189,7 +189,7 @@ def check_table(name: str, value: Any, depth: int = 0) -> None:
     elif isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"{name} is {value}; give a finite number")
     elif type(value) not in (bool, int, float, str):
-        shown = " ".join(repr(value).split())[:80]
+        shown = _shown(value)
         raise ValueError(f"{name} is a number, a text, true or false, or a list or table of these, not {shown}")
     else:
         _check_values(name, value)
@@ -267,7 +267,7 @@ def _problem(cls: type[Config], error: ValidationError, where: str) -> str:
     elif first["type"] == "missing":
         text = f"{name} is not given"
     else:
-        shown = " ".join(repr(first.get("input")).split())[:80]
+        shown = _shown(first.get("input"))
         own = first["msg"].removeprefix("Value error, ")
         kind = next((KINDS[key] for key in KINDS if first["type"].startswith(key)), None)
         if kind:
@@ -275,6 +275,14 @@ def _problem(cls: type[Config], error: ValidationError, where: str) -> str:
         else:
             text = own if own != first["msg"] else f"{name}: {own[0].lower()}{own[1:]}, not {shown}"
     return f"{where}: {text}" if where else text
+
+
+def _shown(value: Any) -> str:
+    """A value of somebody's for a message: the beginning of its repr, on one line."""
+    try:
+        return " ".join(repr(value).split())[:80]
+    except (RecursionError, ValueError):  # nested without end, or a number of thousands of digits
+        return "this value"
 
 
 def _unknown(cls: type[Config], name: str) -> str:

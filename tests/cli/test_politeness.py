@@ -564,7 +564,7 @@ def test_ctrl_c_while_it_starts(module, untouched):
 def test_a_closed_pipe_is_silence(home):
     process = start("ls", "methods")
     process.stdout.close()
-    assert process.stderr.read() == "" and process.wait() == 1
+    assert process.stderr.read() == "" and process.wait() == 141
     process.stderr.close()
 
 

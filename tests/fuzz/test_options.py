@@ -14,11 +14,12 @@ MANY = settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )  # fmt: skip
 NUMBERS = ("-1", "0", "1e400", "9" * 400, "0x10", "1_0", "nan", "inf", "-0", "1.5", "²")
+KEYS = ("grid", "baseline", "target", "sds.grid", "x", "", "..", ".".join("a" * 2000))
 # a command line has no null characters; what is printed goes to the test alone
 TEXTS = st.one_of(
     st.sampled_from([text for text in EVIL_TEXTS if "\x00" not in text]), st.sampled_from(NUMBERS),
     st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), max_size=30),
-    st.builds("{}={}".format, st.sampled_from(["grid", "baseline", "target", "sds.grid", "x", ""]), st.sampled_from(NUMBERS)),
+    st.builds("{}={}".format, st.sampled_from(KEYS), st.sampled_from(NUMBERS)),
 )  # fmt: skip
 RUN = ("run", "sds", "--model", "tiny", "--dataset", "mini", "--print-config")
 CASES = (

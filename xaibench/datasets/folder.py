@@ -10,6 +10,7 @@ from xaibench.datasets.base import Piece
 from xaibench.datasets.photos import AUTO, Photos
 from xaibench.datasets.walk import find_photos, readable_suffixes, skipped_lines
 from xaibench.errors import XaibenchError
+from xaibench.parsing import is_text
 
 SPLIT_NAMES = frozenset({"train", "training", "val", "valid", "validation", "trainval", "test", "testing"})
 
@@ -82,8 +83,6 @@ class ImageFolder(Photos):
 def _image_id(path: Path, root: Path) -> str:
     """The id of a photo; raises XaibenchError for a name that is not UTF-8, which rows cannot store."""
     name = path.relative_to(root).as_posix()
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        raise XaibenchError(f"{root} has a photo whose name is not UTF-8: {name!r}; rename it") from None
+    if not is_text(name):
+        raise XaibenchError(f"{root} has a photo whose name is not UTF-8: {name!r}; rename it")
     return name

@@ -22,7 +22,15 @@ def parameters_of(card: DatasetCard, options: dict[str, Any], part: str = "test"
 
 def drops_parts(card: DatasetCard) -> bool:
     """Whether a data set can draw its training images without some parts, by the option `drop_parts`."""
-    return "drop_parts" in inspect.signature(registry.load(card)).parameters
+    return "drop_parts" in _parameters(card, registry.load(card))
+
+
+def _parameters(card: DatasetCard, make: Any) -> set[str]:
+    """The names of what a constructor takes."""
+    try:
+        return set(inspect.signature(make).parameters)
+    except (TypeError, ValueError) as error:
+        raise XaibenchError(f"data set {card.name} cannot be opened: {card.target} makes no data set") from error
 
 
 def fetch_dataset(card: DatasetCard, root: Path | None, options: dict[str, Any]) -> None:
@@ -47,7 +55,7 @@ def open_dataset(card: DatasetCard, root: Path | None, options: dict[str, Any], 
     root and has none, and for options that it does not have.
     """
     make = registry.load(card)
-    known = set(inspect.signature(make).parameters) - {"root", "geometry", "size"}
+    known = _parameters(card, make) - {"root", "geometry", "size"}
     for name in options:
         if name not in known and name not in red_dot.OPTIONS:
             own = f"it has {', '.join(sorted(known))}, " if known else ""

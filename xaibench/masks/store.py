@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import Field, TypeAdapter
+from pydantic import ConfigDict, Field, TypeAdapter
 
 from xaibench.datasets.walk import is_hidden
 from xaibench.errors import XaibenchError
@@ -46,6 +46,8 @@ class Header:
     "" for none; packages: versions of the packages that it uses; dataset: name, version, source, settings and geometry;
     side: height and width of the masks, those of displayed images. label describes maker and network.
     """
+
+    __pydantic_config__ = ConfigDict(extra="forbid")  # of `read`
 
     maker: str
     settings: dict[str, Any]
