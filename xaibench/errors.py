@@ -15,6 +15,11 @@ class XaibenchError(Exception):
     Every other exception that reaches the user is a defect of xaibench and keeps its traceback.
     """
 
+    def __str__(self) -> str:
+        """The message on one line, whatever names of files and tensors are in it."""
+        text = super().__str__()
+        return text if len(text.splitlines()) == 1 else " ".join(text.split())
+
 
 def one_line(error: BaseException, most: int | None = None) -> str:
     """The message of an error of other code on one line, at most `most` characters of it."""

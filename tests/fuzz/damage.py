@@ -15,6 +15,7 @@ for _ in range(60):
 EVIL_TEXTS = (
     "", " ", "\x00", "\x1b[2J\x1b]0;x\x07", "../../../../etc/passwd", "x/../../../../NAME", "=cmd|'/c'!A1", "a" * 5000,
     "\u202e\u200b", "🦉" * 400, "[red]", "{0.__class__}", "%s%n", "con", "-rf", "--out", "\n\n", "NaN", "1e999", "null",
+    "\ud800", "a\udcff", "x" * 100_000, ".:x", "~nobody/x", "/dev/zero", "9" * 5000,
 )  # fmt: skip
 EVIL = (
     *EVIL_TEXTS, None, True, False, 0, -1, 1, 3, 2**31, 2**53, 2**64, -(2**63) - 1, 10**400, 0.5, -0.0, 1e308, 1e-320,
@@ -27,8 +28,15 @@ RAW = (
 )  # fmt: skip
 
 
+class Content(bytes):
+    """Bytes that a failing test shows the beginning of."""
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} bytes: {bytes(self[:60])!r}>"
+
+
 @st.composite
-def broken_bytes(draw, original: bytes) -> bytes:
+def broken_bytes(draw, original: bytes) -> Content:
     """The bytes of a file after one to three accidents."""
     data = bytearray(original)
     for _ in range(draw(st.integers(1, 3))):
@@ -50,7 +58,7 @@ def broken_bytes(draw, original: bytes) -> bytes:
             data[at:at] = data[at : at + length]
         elif kind == "replace":
             data = bytearray(draw(st.sampled_from(RAW)))
-    return bytes(data)
+    return Content(data)
 
 
 def places(value: Any, path: tuple = ()) -> list[tuple]:
@@ -85,18 +93,18 @@ def broken_value(draw, original: Any) -> Any:
     return value
 
 
-def as_json(value: Any) -> bytes:
+def as_json(value: Any) -> Content:
     """JSON of any such value, with lone surrogates as escapes."""
-    return json.dumps(value).encode()
+    return Content(json.dumps(value).encode())
 
 
-def broken_json(original: Any) -> st.SearchStrategy[bytes]:
+def broken_json(original: Any) -> st.SearchStrategy[Content]:
     """The bytes of a JSON file, damaged in its structure or in its bytes."""
     return st.one_of(broken_value(original).map(as_json), broken_bytes(as_json(original)))
 
 
 @st.composite
-def broken_toml(draw, original: str) -> bytes:
+def broken_toml(draw, original: str) -> Content:
     """The text of a TOML file in which values, names or lines are others."""
     lines = original.splitlines()
     for _ in range(draw(st.integers(1, 3))):
@@ -112,5 +120,5 @@ def broken_toml(draw, original: str) -> bytes:
             lines.insert(at, lines[at])
         elif kind == "raw":
             lines.insert(at, draw(st.sampled_from(EVIL_TEXTS)))
-    text = "\n".join(lines).encode("utf-8", "surrogatepass")
+    text = Content("\n".join(lines).encode("utf-8", "surrogatepass"))
     return draw(broken_bytes(text)) if draw(st.integers(0, 4)) == 0 else text

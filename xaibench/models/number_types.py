@@ -25,13 +25,14 @@ def unfit_numbers(tensor: Tensor, expected: Tensor) -> str:
 def not_finite(tensor: Tensor, expected: Tensor) -> str:
     """How many numbers of a tensor are NaN or infinite once they are of the type that a network expects; "" for none.
 
-    Infinities that the network itself has at the same places, as masks of attention, are left out.
+    Those that the network itself has at the same places, as the infinities of masks of attention, are left out.
     """
     values = tensor.to(expected.dtype)
     if not (values.is_floating_point() or values.is_complex()) or bool(torch.isfinite(values).all()):
         return ""
-    wrong = ~torch.isfinite(values) & (values != expected.to(values.device))
-    nan, count = int(torch.isnan(values).sum()), int(wrong.sum())
+    own = expected.to(values.device)
+    wrong = ~torch.isfinite(values) & (values != own) & ~(torch.isnan(values) & torch.isnan(own))
+    nan, count = int((torch.isnan(values) & wrong).sum()), int(wrong.sum())
     if not count:
         return ""
     return f"{count} of {values.numel()} numbers that are {'NaN' if nan == count else 'NaN or infinite'}"
