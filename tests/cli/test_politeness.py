@@ -241,9 +241,9 @@ def test_folders(files, message, untouched, weights, call):
     [
         ("other.safetensors", ("do not fit tiny: missing 2.weight, 2.bias",)),
         ("nine.safetensors", ("are for 9 classes, imagefolder has 2", "--target prediction")),
-        ("page.safetensors", ("not a readable safetensors file",)),
+        ("page.safetensors", ("are a web page, not weights: open its address in a browser",)),
         ("code.pth", ("cannot be loaded as weights only",)),
-        ("", ("neither plain, nor aligned, nor a file",)),
+        ("", ("is a folder: name one file in it, such as ",)),
     ],
     ids=["another architecture", "another class count", "a web page", "code", "a folder"],
 )  # fmt: skip
