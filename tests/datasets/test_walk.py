@@ -39,7 +39,7 @@ def root(tmp_path):
 IDS = ["ape/a.png", "ape/b.png", "bee/c.png"]
 FOLDERS = [
     ".ipynb_checkpoints", ".git", "__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found",
-    ".Trash-1000", "__pycache__", "__macosx",
+    ".Trash-1000", "__pycache__", "__macosx", "@Recently-Snapshot",
 ]  # fmt: skip
 FILES = ["Thumbs.db", "._a.png", ".DS_Store", "desktop.ini", ".hidden.jpg"]
 

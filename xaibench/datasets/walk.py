@@ -21,7 +21,7 @@ from xaibench.errors import XaibenchError
 SYSTEM = frozenset({
     "__macosx", "network trash folder", "temporary items",  # macOS
     "$recycle.bin", "recycler", "system volume information", "found.000", "thumbs.db", "ehthumbs.db", "desktop.ini",
-    "@eadir", "@tmp", "#recycle", "#snapshot", "@recycle",  # file servers
+    "@eadir", "@tmp", "#recycle", "#snapshot", "@recycle", "@recently-snapshot",  # file servers
     "lost+found", "__pycache__",
 })  # fmt: skip
 FORMATS = frozenset({"JPEG", "PNG", "BMP", "WEBP", "TIFF", "PPM", "GIF", "AVIF", "JPEG2000"})  # without a suffix
