@@ -1,0 +1,121 @@
+"""What is killed, at any change of the disk or at random, ends as if nothing had happened when it is given again."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from safetensors import safe_open
+
+sys.path.insert(0, str(Path(__file__).parent))  # test folders are no packages
+
+from harness import counted, in_a_child, killed_at, killed_at_random, leftovers
+
+from xaibench.cli import main
+from xaibench.results.store import Store
+from xaibench.results.validate import validate
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")]
+
+TINY = ("--model", "tiny", "--dataset", "mini", "--device", "cpu", "--quiet", "--workers", "0")
+LITTLE = (*TINY, "--epochs", "2", "--batch-size", "16", "--dataset-option", "count=64")
+RUN = ("run", "sds,epg", *TINY, "--methods", "ixg,grad-cam,random", "--images", "6", "--batch-size", "2", "--keep-maps")
+WORK: dict[str, tuple[str, ...]] = {
+    "run": RUN,
+    "classifier": ("train", "classifier", *LITTLE, "--seed", "3"),
+    "patch-deletion": ("train", "patch-deletion", *LITTLE, "--grid", "4", "--recipe", "start=scratch"),
+    "cgc": ("train", "cgc", *LITTLE),
+    "lico": ("train", "lico", *LITTLE, "--text-encoder", "words", "--contexts", "3"),
+    "adversarial": ("train", "adversarial", *LITTLE, "--epsilon", "8/255", "--steps", "2"),
+    "guided": ("train", "guided", *LITTLE, "--lambda", "1e-2,1e-1", "--choose", "score", "--test-images", "8"),
+    "masks": ("masks", "make", "--with", "slic", "--dataset", "mini", "--images", "40", "--out", "masks", "--quiet"),
+}
+RANDOM = 2  # kills at random of each
+MOST = 4  # kills at chosen places of each, before and after the change
+
+
+class Place(NamedTuple):
+    """Where a piece of work leaves its files: a folder for all, with a home in it."""
+
+    folder: Path
+    words: tuple[str, ...]
+
+    def run(self) -> None:
+        """Carries the work out in this process, in the folder."""
+        import torch
+
+        import xaibench.evaluation.executor as executor
+
+        torch.set_num_threads(1)
+        executor.FLUSH_SECONDS = 0.0  # rows are stored after every batch
+        os.chdir(self.folder)
+        os.environ["XAIBENCH_HOME"] = str(self.folder / "home")
+        sys.path.insert(0, str(self.folder / "home"))  # the module of the tiny network
+        sys.argv = ["xaibench", *self.words]
+        main()
+
+    def left(self) -> dict[str, Any]:
+        """What the work has left, without what differs between equal runs: dates, seconds, locks."""
+        found: dict[str, Any] = {}
+        for path in sorted(self.folder.rglob("*.safetensors")):
+            name = str(path.relative_to(self.folder))
+            if "maps" in path.parts:  # whose header has several entries, in a random order
+                with safe_open(path, "pt") as file:
+                    found[name] = file.metadata(), {key: file.get_tensor(key).tolist() for key in file.keys()}  # noqa: SIM118
+            elif "checkpoint" not in path.parts:
+                found[name] = path.read_bytes()
+        for path in sorted((self.folder / "masks").glob("*.parquet")):
+            found[path.name] = path.read_bytes()
+        if (self.folder / "results").is_dir():
+            rows = Store.open(self.folder / "results").rows().astype(str)
+            found["rows"] = sorted(rows.itertuples(index=False, name=None))
+            found["problems"] = validate(self.folder / "results")
+        return found
+
+
+@pytest.fixture(scope="module")
+def trained(small_home, tmp_path_factory) -> Path:
+    """A home with the weights that a run and the trainings begin with."""
+    folder = tmp_path_factory.mktemp("trained")
+    shutil.copytree(small_home, folder / "home", dirs_exist_ok=True)
+    for words in (RUN, ("train", "classifier", *TINY, "--dataset-option", "count=64")):
+        assert in_a_child(Place(folder, words).run) == 0
+    shutil.rmtree(folder / "results")
+    return folder / "home"
+
+
+@pytest.mark.parametrize("name", WORK)
+def test_nothing_is_lost_doubled_or_different(name, trained, tmp_path):
+    def place(folder: str) -> Place:
+        shutil.rmtree(tmp_path / folder, ignore_errors=True)
+        shutil.copytree(trained, tmp_path / folder / "home")
+        return Place(tmp_path / folder, WORK[name])
+
+    whole = place("whole")
+    began = time.monotonic()
+    assert in_a_child(whole.run) == 0
+    seconds, expected = time.monotonic() - began, whole.left()
+    assert expected and not leftovers(whole.folder)
+    changes = counted(place("killed").run, tmp_path / "changes")
+    dice = random.Random(name)
+    chosen = range(1, changes + 1) if changes <= MOST else sorted(dice.sample(range(1, changes + 1), MOST))
+    ways: list[Callable[[Place], bool]] = [
+        lambda here, n=n, after=after: killed_at(here.run, n, after) for n in chosen for after in (False, True)
+    ]
+    ways += [lambda here: killed_at_random(here.run, seconds, dice)] * RANDOM
+    killed = 0
+    for number, way in enumerate(ways):
+        here = place("killed")
+        killed += way(here)
+        assert in_a_child(here.run) == 0, (name, number)
+        assert here.left() == expected, (name, number)
+        assert leftovers(here.folder) == [], (name, number)
+    print(f"{name}: {killed} kills, {changes} changes of the disk, {seconds:.1f} s")
+    assert killed > len(ways) * 0.6
