@@ -90,3 +90,22 @@ def test_kill_9_in_the_second_epoch(way, home, command, monkeypatch, tmp_path):
     assert start(killed, way).wait(300) == 0
     expected, found = results(whole), results(killed)
     assert found == expected and f"models/{folder.name}/weights.safetensors" in found
+
+
+def test_what_a_process_left_that_was_killed_after_it_stored_the_weights_goes(home, monkeypatch, tmp_path):
+    """The next command finds the weights; the working files may be larger than they. Another process keeps its own."""
+    from xaibench.locks import claim
+    from xaibench.training.api import plan_training
+    from xaibench.training.config import TrainingConfig
+
+    monkeypatch.setenv("XAIBENCH_HOME", str(tmp_path / "own"))
+    shutil.copytree(home / "cards", tmp_path / "own" / "cards")
+    training = plan_training(TrainingConfig(model="tiny", dataset="mini"))
+    folder = training.path.parent
+    (folder / "checkpoint").mkdir(parents=True)
+    for path in (training.path, folder / "best.safetensors", folder / "checkpoint" / "model.safetensors"):
+        path.write_bytes(b"weights")
+    with claim(folder, ["training"], "xaibench train", ""):
+        assert training.run() == training.path and (folder / "checkpoint").is_dir()
+    assert training.run() == training.path
+    assert {path.name for path in folder.iterdir()} <= {"weights.safetensors", "training.lock"}

@@ -101,6 +101,7 @@ class Training:
         Raises XaibenchError where another process is training the same right now, and where nothing can be written.
         """
         if self.path.is_file():
+            self._tidy()
             return self.path
         from xaibench.datasets.lost_processes import end_if_being_started
         from xaibench.locks import claim
@@ -115,6 +116,16 @@ class Training:
                 with own_surroundings():
                     self._train(resources)
         return self.path
+
+    def _tidy(self) -> None:
+        """Removes what a process left that was killed after it had stored the weights."""
+        from xaibench.locks import try_lock
+        from xaibench.training.working import discard, working_files
+
+        folder = self.path.parent
+        if first_process() and working_files(folder) and (held := try_lock(folder, ["training"])):
+            with held:
+                discard(folder)
 
     @property
     def _is_described(self) -> bool:

@@ -15,6 +15,7 @@ from torch import nn
 from xaibench.errors import XaibenchError, one_line
 from xaibench.files import make_folder, obstacle, write_atomic
 from xaibench.models.state import save_state
+from xaibench.training.working import BEST
 
 
 def best_epoch(history: list[dict[str, float]], monitor: str) -> int:
@@ -36,7 +37,7 @@ def save_epoch(accelerator: Accelerator, net: nn.Module, history: list[dict], fo
 
     make_folder(folder)
     if best_epoch(history, monitor) == len(history):
-        save_state(net, folder / "best.safetensors", {})
+        save_state(net, folder / BEST, {})
     metrics = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(history), metrics)
     write_atomic(folder / "metrics.parquet", metrics.getvalue())

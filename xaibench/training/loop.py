@@ -8,7 +8,6 @@ processes (`torchrun`) share each batch of the recipe, and so take the steps tha
 from __future__ import annotations
 
 import math
-import shutil
 import time
 import warnings
 from collections.abc import Callable
@@ -32,6 +31,7 @@ from xaibench.training.resources import TrainingResources
 from xaibench.training.steps import Means, check_finite, ids_in, make_optimizer, validate_terms
 from xaibench.training.task import Objective
 from xaibench.training.times import TIMES
+from xaibench.training.working import BEST, discard
 
 
 @dataclass(frozen=True)
@@ -140,15 +140,13 @@ def fit(
             accelerator.wait_for_everyone()
     best = best_epoch(history, monitor)
     plain = accelerator.unwrap_model(net)
-    path = folder / "best.safetensors"
-    load_state(plain, read_state(path), "the network that was trained")
+    load_state(plain, read_state(folder / BEST), "the network that was trained")
     trained = Trained(history, best)
     if accelerator.is_main_process and keep:
         keep(plain, trained)
     accelerator.wait_for_everyone()  # the others have read the best weights, and find what was kept
     if accelerator.is_main_process:
-        shutil.rmtree(folder / "checkpoint", ignore_errors=True)
-        path.unlink()
+        discard(folder)
     return trained
 
 
