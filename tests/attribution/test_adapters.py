@@ -530,7 +530,9 @@ def test_networks_that_a_method_is_not_defined_for(name, activations, message, p
     model = model_of(net, "0")
     cards, skipped = choose_methods(["all"], "soft", "cnn", True, trial_of(model, 16))
     assert name in skipped and name not in {c.name for c in cards} and "occlusion" not in skipped
-    with pytest.raises(XaibenchError, match=rf"method {name} needs .*; soft is a CNN; leave it out of --methods"):
+    with pytest.raises(
+        XaibenchError, match=rf"method {name} needs .*; soft is of the family cnn; leave it out of --methods"
+    ):
         choose_methods([name], "soft", "cnn", True, trial_of(model, 16))
     assert not any(m._forward_hooks for m in net.modules())
 

@@ -69,8 +69,8 @@ def test_named_methods_run_once_and_in_the_order_asked_for():
 @pytest.mark.parametrize(
     ("wanted", "family", "layer", "message"),
     [
-        (["ig", "rollout"], "cnn", True, "method rollout needs a vision transformer; net is a CNN"),
-        (["b-cos"], "vit", False, "method b-cos needs a B-cos network; net is a vision transformer"),
+        (["ig", "rollout"], "cnn", True, "method rollout needs a vision transformer; net is of the family cnn"),
+        (["b-cos"], "vit", False, "method b-cos needs a B-cos network; net is of the family vit"),
         (["grad-cam"], "cnn", False, "method grad-cam needs a layer with a spatial map"),
         (["ixgg"], "cnn", True, "unknown method 'ixgg'; did you mean ixg"),
     ],

@@ -108,7 +108,10 @@ def test_status_ends_with_the_command_that_finishes_the_work(command, home, monk
         ("run idsds --model resnet5", "unknown model 'resnet5'; did you mean resnet50"),
         ("run idsds --model tiny --dataset criters", "unknown dataset 'criters'; did you mean critters"),
         ("run idsds --model tiny --methods gradcam", "unknown method 'gradcam'; did you mean grad-cam"),
-        ("run idsds --model tiny --methods rollout", "method rollout needs a vision transformer; tiny is a CNN"),
+        (
+            "run idsds --model tiny --methods rollout",
+            "method rollout needs a vision transformer; tiny is of the family cnn",
+        ),
         ("run idsds --model tiny --dataset mini --profile huge", "no profile 'huge'; it has paper, quick"),
         ("run idsds --model tiny --dataset mini --grid 5", "32x32 pixels do not divide into 5x5 equal cells"),
         ("run idsds --model tiny --dataset mini --baseline grey", "baseline is zero or random or blur, not 'grey'"),

@@ -165,7 +165,7 @@ def weights(small_home, tmp_path_factory) -> Path:
         ("run sds --model tinny --dataset mini", "unknown model 'tinny'; did you mean tiny"),
         ("run sds --model tiny --dataset mino", "unknown dataset 'mino'; did you mean mini"),
         ("run sds --model tiny --dataset mini --methods gradcam", "unknown method 'gradcam'; did you mean grad-cam"),
-        ("run sds --model tiny --dataset mini --methods rollout", "rollout needs a vision transformer; tiny is a CNN"),
+        ("run sds --model tiny --dataset mini --methods rollout", "rollout needs a vision transformer; tiny is of"),
         ("run sds --dataset mini", "missing --model; see `xaibench run --help`"),
         ("show method igu", "unknown method 'igu'; did you mean ig-u"),
         ("run sds --model tiny --dataset imagefolder", "data set imagefolder needs --data-root"),

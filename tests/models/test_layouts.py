@@ -282,3 +282,69 @@ def test_torchvisions_swin_has_channels_last(peer_cam):
     for layer in ("norm", "features.1", "features.3.1.norm2"):
         expected = peer_cam(net, layer, images, TARGETS, lambda x: x.permute(0, 3, 1, 2))
         assert close(xaibench.attribute(net, images, TARGETS, "grad-cam", cam_layer=layer), expected)
+
+
+class Branched(nn.Module):
+    """Convolutional blocks for images of one size, whose branches begin as zero and so tell nothing of places."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.head = nn.Conv2d(3, 10, 4, 4), nn.Linear(10, 5)
+        self.blocks = nn.Sequential(*(self.Block() for _ in range(2)))
+
+    class Block(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.branch = nn.Sequential(nn.Conv2d(10, 10, 1), nn.BatchNorm2d(10))
+            nn.init.zeros_(self.branch[1].weight)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x.mean((2, 3), keepdim=True) + self.branch(x)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if tuple(x.shape[2:]) != SIZE:
+            raise ValueError(f"takes images of {SIZE}")
+        return self.head(self.blocks(self.stem(x)).mean((2, 3)))
+
+
+def test_the_last_map_is_that_of_the_block_and_not_of_its_branch(images):
+    assert default_cam_layer(Branched().double().eval(), images[:1]) == "blocks"
+
+
+def passes(net: nn.Module, call) -> list[tuple[int, ...]]:
+    """The shapes of the inputs of each pass during a call."""
+    shapes = []
+    handle = net.register_forward_pre_hook(lambda module, args: shapes.append(tuple(args[0].shape)))
+    call()
+    handle.remove()
+    return shapes
+
+
+def test_finding_a_map_costs_few_passes():
+    convolutional = nn.Sequential(nn.Sequential(nn.Conv2d(3, 4, 8, 8), nn.ReLU()), Pooled(4)).eval()
+    image = torch.randn(1, 3, 64, 96)
+    assert passes(convolutional, lambda: default_cam_layer(convolutional, image)) == [(1, 3, 64, 96)]
+    blocks = nn.Sequential(nn.Conv2d(3, 10, 8, 8), Branched.Block(), Pooled(10)).eval()
+    assert passes(blocks, lambda: default_cam_layer(blocks, image)) == [(1, 3, 64, 96), (1, 3, 32, 24)]
+    deep = drawn(Last(fixed=True)).float()
+    deep.blocks = nn.Sequential(*(Block(10) for _ in range(20)))
+    finder = MapFinder(deep, torch.zeros(1, 3, *SIZE))
+    asked = passes(deep, lambda: [finder.layout_at(f"blocks.{k}") for k in range(19, -1, -1)])
+    assert asked.count((4, 3, *SIZE)) == 3  # nine changed parts of the image, three in a pass, once for all modules
+
+
+def test_a_gradient_method_costs_no_pass_to_see_its_classes(images):
+    net = drawn(Last())
+    xaibench.attribute(net, images, TARGETS, "saliency")  # warns once
+    assert passes(net, lambda: xaibench.attribute(net, images, TARGETS, "saliency")) == [tuple(images.shape)]
+
+
+class Pooled(nn.Module):
+    """The mean over positions, and a head."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.head = nn.Linear(width, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(x.mean((2, 3)))

@@ -250,22 +250,23 @@ class Evidence:
         return self._pick(logits[self.owner], self.targets, output or self.output)
 
     def _pick(self, logits: Tensor, targets: Tensor, output: str) -> Tensor:
-        low, high = self._range
-        if low < 0 or high >= logits.shape[-1]:
-            raise XaibenchError(f"target {low if low < 0 else high} is no class of {logits.shape[-1]}")
+        self._check_range(logits.shape[-1])
         if output == "probability":
             logits = probabilities(logits, self.probability)
         index = targets.view(-1, *[1] * (logits.ndim - 1)).expand(*logits.shape[:-1], 1)
         return logits.gather(-1, index)[..., 0]
 
     def check_range(self) -> None:
-        """Raises XaibenchError for targets that are no classes of the network, by one pass of one image where none of
-        its logits are known."""
-        if ("logits",) not in self._image_memo:
-            logits = self.runner.logits(1, lambda image: self.images[image])
-        else:
-            logits = self.logits()[:1]
-        self._pick(logits, self.targets[:1], self.output)
+        """Raises XaibenchError for targets that are no classes of the network, by a pass of one image where none has
+        shown how many it has."""
+        if self.runner.outputs is None:
+            self.runner.logits(1, lambda image: self.images[image])
+        self._check_range(max(self.runner.outputs, 2))
+
+    def _check_range(self, classes: int) -> None:
+        low, high = self._range
+        if low < 0 or high >= classes:
+            raise XaibenchError(f"target {low if low < 0 else high} is no class of {classes}")
 
     # Gradients ---------------------------------------------------------------------------------------------------
 

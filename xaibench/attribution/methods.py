@@ -63,9 +63,8 @@ def fitting_methods(
     reasons = {card.name: reason for card in cards if (reason := reason_against(card))}
     if reasons and not default:
         name, reason = next(iter(reasons.items()))
-        raise XaibenchError(
-            f"method {name} {reason}; {model} is {FAMILY_NAMES.get(family, family)}; leave it out of --methods"
-        )
+        # the family is that of the card: cnn is also that of networks of other kinds, such as mixers
+        raise XaibenchError(f"method {name} {reason}; {model} is of the family {family}; leave it out of --methods")
     return [card for card in cards if card.name not in reasons], reasons
 
 

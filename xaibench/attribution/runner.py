@@ -48,7 +48,7 @@ class ModelRunner:
         if chunk < 1:
             raise XaibenchError(f"chunk is {chunk}; a pass has at least one input")
         self.net, self.chunk, self.precision, self.output = net, chunk, precision, output
-        self.one_logit: bool | None = None  # whether the network has one output; known after the first pass
+        self.outputs: int | None = None  # of the network for an input; known after the first pass
         self.forwards = self.backwards = 0
         self.memo: dict[tuple, object] = {}
         self._handles: list[RemovableHandle] = []
@@ -85,6 +85,11 @@ class ModelRunner:
     def _count_backward(self, size: int) -> None:
         self.backwards += size
 
+    @property
+    def one_logit(self) -> bool | None:
+        """Whether the network has one output; None before the first pass."""
+        return None if self.outputs is None else self.outputs == 1
+
     def arithmetic(self) -> AbstractContextManager[None]:
         """While this block runs, float32 is computed as the precision says, whatever the process has allowed before."""
         return arithmetic("tf32" if self.precision == "tf32" else "ieee")
@@ -105,7 +110,7 @@ class ModelRunner:
         outputs = as_matrix(given, len(inputs))
         if outputs is None:
             raise XaibenchError(f"the model returns {described(given)}, not logits (N, K); pick them with output=")
-        self.one_logit = outputs.shape[1] == 1
+        self.outputs = outputs.shape[1]
         return two_sided(outputs.float() if low else outputs)
 
     def stream(self, count: int, step: Callable[[Tensor], object]) -> Iterator[tuple[slice, object]]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import permutations
 
 from torch import Tensor, nn
 
@@ -20,7 +21,7 @@ from xaibench.models.tokens import Layout, layout_of
 
 PREFIX = 8  # at most so many tokens before those of the patches: class tokens, registers
 RESPONSE = 0.8  # smallest correlation of where a change is seen with where it was made
-WINDOW = 16  # modules whose responses are recorded in the same passes
+WINDOW = 256  # modules whose responses are recorded in the same passes
 
 
 class Maps(nn.Identity):
@@ -107,6 +108,12 @@ class MapFinder:
             found.append(max(tries, key=len))
         return found[0], found[1]
 
+    @cached_property
+    def smaller(self) -> list[Seen]:
+        """The calls for images of half the height and a quarter of the width: one pass, of an eighth of the pixels."""
+        count, channels, height, width = self.inputs.shape
+        return look(self.net, self.inputs.new_zeros(count, channels, height // 2, width // 4), refused=True)
+
     def response(self, seen: Seen) -> Response | None:
         """How what a module gave changes where parts of the image change; None where that cannot be tried."""
         key = seen.path, seen.call
@@ -136,7 +143,7 @@ class MapFinder:
             return known if known is not None and shape[1] == known.count else self._tokens(seen)
         if _channels_first(seen.module):
             return CHANNELS_FIRST
-        return self._by_sizes(seen) or self._by_response(seen)
+        return self._by_sizes(seen) or self._by_response(seen) or self._by_parts(seen)
 
     def layout_at(self, layer: str | nn.Module) -> MapLayout | None:
         """The layout of what a layer gives, the first time; None for one that does not run, or gives no map."""
@@ -165,9 +172,11 @@ class MapFinder:
 
     def _by_sizes(self, seen: Seen) -> AxisOrder | None:
         """The axes that change with the height and with the width of the images."""
+        if (order := self._by_smaller(seen)) is not None:
+            return order
         changed = []
         for calls in self.resized:
-            other = next((s.given for s in calls if (s.path, s.call) == (seen.path, seen.call)), None)
+            other = _same_call(seen, calls)
             if other is None or len(other) != 4:
                 return None
             changed.append([axis for axis in (1, 2, 3) if other[axis] != seen.given[axis]])
@@ -175,6 +184,19 @@ class MapFinder:
             return None
         (rows,), (columns,) = changed
         return AxisOrder((6 - rows - columns, rows, columns))
+
+    def _by_smaller(self, seen: Seen) -> AxisOrder | None:
+        """The only axes of which one shrinks as the height of the smaller images and the other as their width."""
+        other = _same_call(seen, self.smaller)
+        if other is None or len(other) != 4:
+            return None
+        sides = [axis for axis in (1, 2, 3) if other[axis] != seen.given[axis]]
+        orders = [
+            (rows, columns)
+            for rows, columns in permutations(sides, 2)
+            if abs(other[rows] - seen.given[rows] / 2) < 1 and abs(other[columns] - seen.given[columns] / 4) < 1
+        ]
+        return AxisOrder((6 - sum(sides), *orders[0])) if len(sides) == 2 and len(orders) == 1 else None
 
     def _by_response(self, seen: Seen) -> AxisOrder | None:
         """The axes along which a change moves with the changed rows and columns of the image."""
@@ -185,6 +207,14 @@ class MapFinder:
         if rows == columns or min(response.rows[rows], response.columns[columns]) < RESPONSE:
             return None
         return AxisOrder((6 - rows - columns, rows, columns))
+
+    def _by_parts(self, seen: Seen) -> AxisOrder | None:
+        """Channels first, where the last convolution or the like inside of the module gave the same shape, in which
+        only the first axis can be that of channels."""
+        count, rows, columns = seen.given[1:]
+        inside = [s for s in self.seen[: self.seen.index(seen)] if s.path.startswith(seen.path + ".")]
+        last = next((s.given for s in reversed(inside) if _channels_first(s.module)), None)
+        return CHANNELS_FIRST if last == seen.given and count not in (rows, columns) else None
 
     def _tokens(self, seen: Seen) -> Layout | None:
         """The layout of tokens (1, T, K) or (1, K, T) in whose grid a change is where it was made."""
@@ -204,6 +234,11 @@ class MapFinder:
         for grid in sorted(grids):
             if grid[0] * grid[1] > 1 and 0 <= count - grid[0] * grid[1] <= PREFIX:
                 yield Layout(count - grid[0] * grid[1], grid, axis)
+
+
+def _same_call(seen: Seen, calls: Sequence[Seen]) -> tuple[int, ...] | None:
+    """The shape of what the same call of a module gave in another pass."""
+    return next((other.given for other in calls if (other.path, other.call) == (seen.path, seen.call)), None)
 
 
 def _is_norm(module: nn.Module) -> bool:
