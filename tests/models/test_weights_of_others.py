@@ -135,3 +135,19 @@ def test_headers_of_trainings_that_diverged_and_of_newer_versions_are_read(make_
     path = tmp_path / "w.safetensors"
     path.write_bytes(save(make_net().state_dict(), {"xaibench": json.dumps(header)}))
     assert repr(read_header(path)) == repr(header)
+
+
+@pytest.mark.parametrize("place", ["the directory", "its end"])
+def test_archives_whose_places_are_not_in_the_file(place, make_net, tmp_path):
+    """Any four bytes of the list of an archive, or of its end, may be others."""
+    path = tmp_path / "w.pth"
+    torch.save(make_net().state_dict(), path)
+    data = path.read_bytes()
+    start = data.index(b"PK\x01\x02") if place == "the directory" else data.rindex(b"PK\x05\x06") - 100
+    for at in range(start, min(start + 120, len(data) - 4), 3):
+        for value in (b"\xff\xff\xff\xff", b"\0\0\0\0", b"\x01\x80\0\0"):
+            path.write_bytes(data[:at] + value + data[at + 4 :])
+            try:
+                read_state(path)
+            except XaibenchError as error:
+                assert len(str(error).splitlines()) == 1

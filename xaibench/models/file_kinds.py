@@ -3,13 +3,21 @@ run."""
 
 from __future__ import annotations
 
+import errno
+import struct
 import zipfile
+import zlib
 from pathlib import Path
 
 from xaibench.parsing import parse_json
 
 TORCH_LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # the first pickle of files that torch wrote before 1.6
 HEAD = 4096
+BAD_ZIP = (
+    zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError, OverflowError, struct.error,
+    zlib.error,
+)  # fmt: skip
+"""What `zipfile` raises for damaged archives, besides OSError for places that are not in the file."""
 WEIGHTS = {".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".tar"}
 MOST_HEADER = 100_000_000  # bytes, of safetensors
 RESAVE = "save its weights by torch.save(net.state_dict(), FILE)"
@@ -125,7 +133,9 @@ def damaged_part(path: Path) -> str | None:
                 with archive.open(part) as file:
                     while part.CRC and file.read(1 << 20):
                         pass
-            except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError):
+            except (OSError, *BAD_ZIP) as error:
+                if isinstance(error, OSError) and error.errno != errno.EINVAL:  # of a place before the file
+                    raise
                 return part.filename.split("/", 1)[-1]
     return None
 
@@ -159,7 +169,7 @@ def _of_zip(path: Path) -> str | None:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except (zipfile.BadZipFile, EOFError):
+    except BAD_ZIP:
         return "cut short: the end of the file is missing; copy or download it again"
     inner = {name.split("/", 1)[-1] for name in names}
     if is_torchscript(path):
