@@ -161,6 +161,36 @@ def test_tokens_in_another_order_are_refused_and_never_the_stem_instead(changes,
     assert "\n" not in str(caught.value)
 
 
+class Classed(nn.Module):
+    """Tokens of patches and one that is their mean, first or last; or (T, N, K), those of all images in one axis."""
+
+    def __init__(self, order: str):
+        super().__init__()
+        self.order = order
+        self.stem, self.norm, self.head = nn.Conv2d(3, 10, 2, 2), nn.LayerNorm(10), nn.Linear(10, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x).flatten(2).mT
+        parts = [x.mean(1, keepdim=True), x]
+        x = torch.cat(parts if self.order == "first" else parts[::-1], 1)
+        x = self.norm(x.transpose(0, 1) if self.order == "sequence" else x).square()
+        return self.head(x.mean(0 if self.order == "sequence" else 1))
+
+
+def test_a_class_token_that_is_first_is_left_out(images, peer_cam):
+    net = drawn(Classed("first"))
+    expected = peer_cam(net, "norm", images, TARGETS, lambda x: x[:, 1:].mT.unflatten(2, (8, 12)))
+    assert close(xaibench.attribute(net, images, TARGETS, "grad-cam"), expected)
+
+
+@pytest.mark.parametrize("order", ["last", "sequence"])
+def test_tokens_of_another_arrangement_are_refused_and_never_shifted(order, images):
+    net = drawn(Classed(order))
+    assert default_cam_layer(net, images[:1]) == ""
+    with pytest.raises(XaibenchError, match="in which no map of channels, rows and columns can be found"):
+        xaibench.attribute(net, images, TARGETS, "grad-cam", cam_layer="norm")
+
+
 class Heads(nn.Module):
     """A layer that gives (N, heads, T, T), and one that gives windows as if they were images."""
 

@@ -167,8 +167,8 @@ class MapFinder:
             layout = self.layout(seen)
             if layout is not None and max(layout.size(seen.given)) > 1:
                 yield seen, layout
-            elif tokens and seen.given[0] == 1 and any(self._grids(seen.given[1], 1)):
-                return
+            elif tokens and 1 in seen.given[:2] and any(self._grids(max(seen.given[:2]), 1)):
+                return  # also where those of all images are one axis: (T, 1, K)
 
     def _by_sizes(self, seen: Seen) -> AxisOrder | None:
         """The axes that change with the height and with the width of the images."""
@@ -223,7 +223,8 @@ class MapFinder:
         if response is None:
             return None
         best = max(options, key=lambda option: (round(response.agreement(option), 2), -option.prefix))
-        return best if response.agreement(best) >= RESPONSE else None
+        found = response.agreement(best) >= RESPONSE and response.others_are_first(best)
+        return best if found else None
 
     def _grids(self, count: int, axis: int) -> Iterator[Layout]:
         """The layouts of so many tokens: grids like the image, or like a map on the way."""

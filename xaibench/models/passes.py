@@ -59,6 +59,14 @@ class Response:
         either = [_correlation(rows, _cells()[0])] if layout.grid[0] > 1 else []
         return min(either + ([_correlation(columns, _cells()[1])] if layout.grid[1] > 1 else []))
 
+    def others_are_first(self, layout: Layout) -> bool:
+        """Whether the tokens that are no patches come first, not last: they see all cells, patches one cell most."""
+        if not layout.prefix:
+            return True
+        change = self.along[layout.axis - 1]
+        most = change.amax(0) / change.sum(0)  # NaN for tokens that do not change, as before the first attention
+        return not most[: layout.prefix].nan_to_num(0).mean() >= most[-layout.prefix :].nan_to_num(0).mean()
+
 
 def look(net: nn.Module, inputs: Tensor, refused: bool = False) -> list[Seen]:
     """Every call of a network's modules in the order in which they finish, in one pass in evaluation mode without
