@@ -217,6 +217,17 @@ def test_cards_open_their_data_sets(folder):
         open_dataset(registry.card("dataset", "imagefolder"), root, {"rule": "background"})
 
 
+@pytest.mark.parametrize("name", ["critters", "critters-spurious", "red-dot"])
+def test_a_root_is_taken_by_data_sets_of_files_alone(name, tmp_path):
+    """Who forgets --dataset would otherwise evaluate drawn images in place of the photos."""
+    card = registry.card("dataset", name)
+    assert open_dataset(card, None, {}).ids
+    with pytest.raises(
+        XaibenchError, match=f"data set {name} reads no folder; leave out --data-root, or name the data"
+    ):
+        open_dataset(card, tmp_path, {})
+
+
 @pytest.mark.process
 def test_the_trained_squeezenet_gets_183_of_300_real_photos_right(real):
     from xaibench.cards import DatasetCard

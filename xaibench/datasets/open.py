@@ -52,7 +52,7 @@ def open_dataset(card: DatasetCard, root: Path | None, options: dict[str, Any], 
     """The data set of a card; options override the card's parameters (such as `rule` of `critters`).
 
     Every data set has the options of `red_dot`, which mark one class. Raises XaibenchError where the data set needs a
-    root and has none, and for options that it does not have.
+    root and has none, where it reads no folder and has a root, and for options that it does not have.
     """
     make = registry.load(card)
     known = _parameters(card, make) - {"root", "geometry", "size"}
@@ -65,6 +65,11 @@ def open_dataset(card: DatasetCard, root: Path | None, options: dict[str, Any], 
     mark = {name: parameters.pop(name) for name in red_dot.OPTIONS if name in parameters}
     if card.needs_root and root is None:
         raise XaibenchError(f"data set {card.name} needs --data-root, the folder with its images")
+    if root is not None and not card.needs_root:
+        raise XaibenchError(
+            f"data set {card.name} reads no folder; leave out --data-root, or name the data set of the photos in "
+            f"{root} by --dataset, such as imagefolder"
+        )
     where = {"root": root, "geometry": card.geometry} if card.needs_root else {"size": card.geometry.crop}
     try:
         dataset = make(**where, **parameters)
