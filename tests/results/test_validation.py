@@ -120,6 +120,17 @@ def test_copies_of_two_honest_computations(sound, cell, row, metric, stored, aga
     assert kinds(sound) == found
 
 
+@pytest.mark.parametrize(("again", "found"), [(0.0007783593, []), (0.00077, ["duplicate"])])
+def test_small_differences_of_probabilities_have_the_rounding_of_probabilities(store, new_cell, row, again, found):
+    """Scores of srg on a real photo in batches of 5 and of 1, where no score of the method is above 0.003."""
+    cell = new_cell(range=[-1, 1])
+    store.register([cell])
+    for image, score in {"a": 0.002985071, "b": 0.0007789181}.items():
+        store.append(row_table([row(cell, image, score) | {"metric": "srg"}]))
+    store.append(row_table([row(cell, "b", again) | {"metric": "srg"}]))
+    assert kinds(store) == found
+
+
 def test_a_row_twice_in_one_shard(sound, cell, row):
     force(sound, [row(cell, "d"), row(cell, "d")])
     assert kinds(sound) == ["duplicate"]

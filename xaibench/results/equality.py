@@ -7,11 +7,27 @@ are orders in which two pixels changed places.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike
 
 TOLERANCE = 1e-4  # of the largest score of the same metric
+OF_RANGE = 0.01  # of the limits of a metric's range: scores of any size are differences of numbers of that size
 TIED, TIED_TOLERANCE = "tied", 0.01  # the share of pixels with equal values: pairs meet by chance, to the last bit
+
+
+def scale_of(largest: float, bounds: Sequence[float | None]) -> float:
+    """The scale of a metric's scores under a result key: the largest absolute score, and at least 0.01 of the larger
+    limit where its range is bounded on both sides.
+
+    A difference of probabilities has their rounding, also where all such differences are small.
+
+    >>> scale_of(0.003, [-1, 1]), scale_of(0.5, [-1, 1]), scale_of(0.003, [0, None])
+    (0.01, 0.5, 0.003)
+    """
+    low, high = bounds
+    return largest if low is None or high is None else max(largest, OF_RANGE * max(abs(low), abs(high)))
 
 
 def scores_equal(first: ArrayLike, second: ArrayLike, *, metric: ArrayLike = "", scale: ArrayLike = 0.0) -> np.ndarray:
@@ -24,8 +40,8 @@ def scores_equal(first: ArrayLike, second: ArrayLike, *, metric: ArrayLike = "",
         first: scores, NaN where undefined; any shape.
         second: scores of the same rows in another computation.
         metric: the name of each row's metric.
-        scale: the largest absolute score of each row's metric under the same result key, where it is known: a score
-            near 0 does not have to be equal in all its digits.
+        scale: `scale_of` each row's metric under the same result key, where it is known: a score near 0 does not have
+            to be equal in all its digits.
 
     Returns:
         bool, of the shape of the arguments together.

@@ -14,7 +14,7 @@ from xaibench.errors import XaibenchError, one_line
 from xaibench.hashing import digest
 from xaibench.results.cells import Cell, metric_declaration
 from xaibench.results.completion import missing_images
-from xaibench.results.equality import scores_equal
+from xaibench.results.equality import scale_of, scores_equal
 from xaibench.results.manifest import RunManifest, safe_command
 from xaibench.results.maps import MapStore
 from xaibench.results.maps import faults as faults_of_maps
@@ -67,7 +67,7 @@ def inspect(root: str | Path) -> Validation:
             tables.append(table.append_column("shard", pa.array([_name(store, path)] * table.num_rows, pa.string())))
     cells = _cells(store, problems)
     rows = pa.concat_tables(tables).to_pandas() if tables else pd.DataFrame(columns=[*_COLUMNS, "shard"])
-    for found in (_scores(rows, cells), _copies(rows), _contents(rows, cells)):
+    for found in (_scores(rows, cells), _copies(rows, cells), _contents(rows, cells)):
         problems.extend(found)
     lists = _lists(store, problems)
     problems.extend(_run_problems(store, rows, lists))
@@ -120,9 +120,14 @@ def _scores(rows: pd.DataFrame, cells: dict[str, Cell]) -> Iterator[Problem]:
         if key not in cells:
             yield Problem(shard, "orphan", f"{len(group)} rows of cell {key}, which has no readable file in cells/")
             continue
-        protocol = cells[key].context.get("protocol", {})
         for metric, scored in group.groupby("metric"):
-            yield from _outside(key, scored, metric_declaration(protocol, metric).get("range") or (None, None))
+            yield from _outside(key, scored, _range(cells, key, metric))
+
+
+def _range(cells: dict[str, Cell], key: str, metric: str) -> Sequence[float | None]:
+    """The range of a metric as its cell declares it; (None, None) where nothing does."""
+    protocol = cells[key].context.get("protocol", {}) if key in cells else {}
+    return metric_declaration(protocol, metric).get("range") or (None, None)
 
 
 def _outside(key: str, rows: pd.DataFrame, bounds: Sequence[float | None]) -> Iterator[Problem]:
@@ -141,7 +146,7 @@ def _outside(key: str, rows: pd.DataFrame, bounds: Sequence[float | None]) -> It
         )  # fmt: skip
 
 
-def _copies(rows: pd.DataFrame) -> Iterator[Problem]:
+def _copies(rows: pd.DataFrame, cells: dict[str, Cell]) -> Iterator[Problem]:
     shared = rows[rows.duplicated([*IDENTITY], keep=False)]
     # Instances of one class in an image share an identity: there the n-th of one shard is the n-th of another.
     position = shared.groupby(["shard", *IDENTITY], dropna=False, sort=False).cumcount()
@@ -151,6 +156,8 @@ def _copies(rows: pd.DataFrame) -> Iterator[Problem]:
                         rows=("status", "size"), shards=("shard", "nunique"), shard=("shard", "last"))  # fmt: skip
     copies = copies.reset_index()
     largest = rows["score"].abs().groupby([rows["cell"], rows["metric"]]).max().rename("scale")
+    for key, metric in largest.index:
+        largest[key, metric] = scale_of(largest[key, metric], _range(cells, key, metric))
     scale = copies.join(largest, on=["cell", "metric"])["scale"]
     equal = scores_equal(copies["low"], copies["high"], metric=copies["metric"], scale=scale)
     bad = copies[~equal | (copies["statuses"] > 1) | (copies["rows"] > copies["shards"])]
