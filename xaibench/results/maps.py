@@ -47,7 +47,8 @@ class MapStore:
         """
         names = [map_name(i, t) for i, t in zip(image_ids, targets.tolist(), strict=True)]
         tensors = {name: m[0].detach().cpu().contiguous() for name, m in zip(names, maps, strict=True)}
-        sums = {name: f"{image} {_digest(tensors[name])}" for name, image in zip(names, digests or [], strict=False)}
+        images = zip(names, digests or [], strict=False)
+        sums = {name: f"{image} {_digest(key, name, image, tensors[name])}" for name, image in images}
         batch = hashlib.blake2b("\n".join(names).encode(), digest_size=8).hexdigest()
         folder = self.root / key
         folder.mkdir(parents=True, exist_ok=True)
@@ -142,11 +143,15 @@ def read_map(path: Path, name: str, sums: str) -> Tensor | None:
             values = file.get_tensor(name)
     except (SafetensorError, OSError):
         return None
-    return values if not sums or _digest(values) == sums.split()[1] else None
+    image, found = sums.split() if sums else ("", "")
+    return values if not sums or _digest(path.parent.name, name, image, values) == found else None
 
 
-def _digest(values: Tensor) -> str:
-    return content_hash(values.view(torch.uint8).numpy().tobytes())
+def _digest(key: str, name: str, image: str, values: Tensor) -> str:
+    """Of the values and of what they belong to: a map that lies under the key of another method, or has the name of
+    another pair, or another shape, is none that was stored there."""
+    what = f"{key} {name} {image} {values.dtype} {tuple(values.shape)}\n"
+    return content_hash(what.encode() + values.contiguous().view(torch.uint8).numpy().tobytes())
 
 
 @dataclass
@@ -202,16 +207,16 @@ class MapIndex:
             path, sums = self._found.get(key, {}).get(name, (None, ""))
             if not sums:
                 continue
+            values = read_map(path, name, sums)
+            if values is None:
+                self._drop(key, name, path)
+                continue
             if sums.split()[0] != image:
                 raise XaibenchError(
                     f"image {name.rpartition(SEPARATOR)[0]} has changed since its maps were kept in {path.parent}; "
                     "restore it, or use another --out"
                 )
-            values = read_map(path, name, sums)
-            if values is not None:
-                maps[name] = values
-                continue
-            self._drop(key, name, path)
+            maps[name] = values
         return maps
 
     def save(self, key: str, image_ids: Sequence[str], targets: Tensor, maps: Tensor, digests: Sequence[str]) -> None:
