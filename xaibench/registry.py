@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import warnings
 from fnmatch import fnmatchcase
 from functools import cache, lru_cache
 from importlib.metadata import EntryPoint, entry_points
@@ -186,12 +187,22 @@ def source(card: Card) -> str:
     if card.target.startswith("xaibench."):
         if _has_card(shipped(), card):
             return ""
-        version = _shipped_versions(card.kind).get(card.target, 1)
+        version = _shipped_version_of(card)
         return card.target if version == 1 else f"{card.target} {version}"
     from xaibench.sources import file_source, source_of
 
     module, _, attribute = card.target.rpartition(":")
     return f"{attribute} {file_source(Path(module)) if module.endswith('.py') else source_of(load(card))}"
+
+
+def _shipped_version_of(card: Card) -> int:
+    """The highest version of the cards of xaibench with a card's target, which may be named by its place before 0.2."""
+    versions = _shipped_versions(card.kind)
+    if card.target not in versions:
+        with warnings.catch_warnings(action="ignore"):  # of its old place, which whoever loads the card is told
+            thing = load(card)
+        return versions.get(f"{getattr(thing, '__module__', '')}:{getattr(thing, '__qualname__', '')}", 1)
+    return versions[card.target]
 
 
 @cache

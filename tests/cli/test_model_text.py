@@ -33,7 +33,7 @@ def test_resnet_50_in_words():
         "layer4 7 x 7"
     )
     assert "grad-cam" in said["cam methods"] and "rise" in said["perturbation methods"]
-    assert "bagnet (needs a BagNet)" in said["left out"]
+    assert "bagnet, bagnet-own (needs a BagNet)" in said["left out"]
 
 
 def test_every_ranked_method_is_named_once():
@@ -41,7 +41,7 @@ def test_every_ranked_method_is_named_once():
     parts = [part for key in said if "methods" in key or key == "left out" for part in said[key].split("; ")]
     named = [name for part in parts for name in part.split(" (")[0].split(", ")]
     ranked = [n for n in registry.names("method") if registry.card("method", n).role in ("method", "variant")]
-    assert sorted(named) == sorted(ranked) and said["intrinsic methods"] == "bagnet"
+    assert sorted(named) == sorted(ranked) and said["intrinsic methods"] == "bagnet, bagnet-own"
     assert said["maps"].startswith("Input 40 x 40, Mid1 layer1 18 x 18")
     assert "shorter side 46 px, centre crop 40 px" in said["preprocessing"]
 

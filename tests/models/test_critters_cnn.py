@@ -13,7 +13,7 @@ from xaibench.cards import Geometry
 from xaibench.errors import XaibenchError
 from xaibench.models import critters_cnn
 from xaibench.models.open import build_model
-from xaibench.models.probe import look
+from xaibench.models.passes import look
 
 NAMES = ("critters_cnn", "x_critters_cnn", "bcos_critters_cnn")
 
@@ -42,7 +42,7 @@ def test_stages_halve_the_map_to_eight_by_eight_and_weights_are_few(name):
         "Mid3",
         "Final",
     ]
-    assert [s.given for s in seen] == [(32, 32), (16, 16), (8, 8), (8, 8)]
+    assert [s.given[2:] for s in seen] == [(32, 32), (16, 16), (8, 8), (8, 8)]
     assert model.cam_grid == (8, 8) and model.cam_layer == model.stages["Final"] and not model.notes
     assert sum(p.numel() for p in model.net.parameters()) < 400_000
     assert sum(isinstance(m, nn.Conv2d) for m in model.net.features.modules()) == 7

@@ -11,7 +11,7 @@ from xaibench.cards import Geometry
 from xaibench.errors import XaibenchError
 from xaibench.models.build import build_network
 from xaibench.models.open import build_model
-from xaibench.models.probe import look
+from xaibench.models.passes import look
 
 SIDES = {"mnist_cnn": 28, "mnist_ml_cnn": 56}
 CARDS = [card for name in registry.names("model") if (card := registry.card("model", name)).family in ("cnn", "bagnet")]
@@ -38,7 +38,7 @@ def test_stages_are_ever_smaller_maps_and_the_last_is_the_cam_layer(card):
         net, image = build_network(card, 10), torch.zeros(1, 3, side, side)
     seen = [s for s in look(net, image) if s.path in card.stages.values()]
     assert [s.path for s in seen] == list(card.stages.values()), "each runs once, from shallow to deep"
-    sides = [s.given[0] for s in seen]
+    sides = [s.given[2] for s in seen]
     assert sides == sorted(sides, reverse=True) and card.stages["Final"] == card.cam_layer
     assert list(card.stages) == [name for name in ("Mid1", "Mid2", "Mid3", "Final") if name in card.stages]
     if card.family == "cnn" and not card.name.startswith(("squeezenet", "mnist_", "critters_", "x_critters_")):

@@ -29,7 +29,7 @@ OLD_TARGETS = {
 
 
 def test_the_list_is_complete():
-    assert set(OLD_TARGETS) == set(registry.names("protocol"))
+    assert set(OLD_TARGETS) == set(registry.names("protocol")) - {"insertion-gaussian"}  # which is of 0.2
 
 
 @pytest.mark.parametrize("name", OLD_TARGETS)
@@ -39,7 +39,8 @@ def test_cards_with_an_old_target_load_the_same_class(name):
     with pytest.warns(DeprecationWarning, match=f"is now {card.target.replace(':', '.')}"):
         found = registry.load(old)
     assert found is registry.load(card)
-    assert registry.source(old) == old.target, "the key of a user's card still holds the target that the card names"
+    held = old.target if card.version == 1 else f"{old.target} {card.version}"
+    assert registry.source(old) == held, "the key of a user's card still holds the target that the card names"
 
 
 @pytest.mark.parametrize(

@@ -131,6 +131,8 @@ def _is_flat(runner: Runner, images: Tensor, layer: nn.Module | None) -> bool:
             return True
         random = normal(generator(0, "directions for slopes"), *logits.shape).to(logits)
         found = torch.autograd.grad((logits * random).sum(), given or [at], allow_unused=True)
+    if not logits.isfinite().all():
+        return False  # such logits say nothing about slopes
     return all(part is None or not part.any() for part in found) and not torch.equal(logits[0], logits[1])
 
 

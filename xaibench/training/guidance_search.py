@@ -88,8 +88,6 @@ def guide(subject: Subject, search: Search, resources: TrainingResources, report
         for subset in range(search.subsets):
             trainings = [_plan(config, task, seed, weights) for task in search.tasks(subset)]
             if exported is None:
-                if (start := trainings[0].recipe.start) != "plain":
-                    raise XaibenchError(f"guidance starts from the weights of the baseline; leave out start={start}")
                 exported = replace(trainings[0], config=config, task=search)
                 evaluator = WeightsEvaluator(trainings[0], search.test_images, resources)
                 if config.name:
@@ -121,6 +119,8 @@ def _plan(config: TrainingConfig, task: Guided, seed: int, weights: str) -> Trai
 
 def _check(config: TrainingConfig, task: Guided) -> None:
     """Raises XaibenchError where the model or the data set cannot be guided so, before anything is trained."""
+    if (start := config.recipe.get("start", "plain")) != "plain":
+        raise XaibenchError(f"guidance starts from the weights of the baseline; leave out start={start}")
     card, data = model_card(config.model), registry.card("dataset", config.dataset).at_size(config.image_size)
     dataset = open_dataset(data, config.data_root, config.dataset_options, "train")
     task.annotations.check(dataset)
