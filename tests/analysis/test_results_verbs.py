@@ -111,7 +111,7 @@ def test_leaderboard_table(run, whole):
     rows = [line.split() for line in result.stdout.splitlines()]
     header = next(row for row in rows if row[:1] == ["rank"])
     assert header[:7] == ["rank", "method", "mean", "ci_low", "ci_high", "n_images", "n_undefined"]
-    assert next(row for row in rows if "rise" in row)[:3] == ["1", "rise", "0.4000"]
+    assert next(row for row in rows if row[1:2] == ["rise"])[:3] == ["1", "rise", "0.4000"]
     assert next(row for row in rows if "random" in row)[:2] == ["random", "0.0000"]
     assert "board " in result.stdout
     assert result.stderr == ""

@@ -103,9 +103,10 @@ def test_two_layers_by_hand(evidence):
     # x = (3, 4) has length 5: the first layer gives (3 * 3 / 5, 4 * 4 / 5); of it the second (0.6, 0.8) times a cosine
     product = 0.6 * 1.8 + 0.8 * 3.2
     cosine = product / np.hypot(1.8, 3.2)
-    e = evidence(net, torch.tensor([3.0, 4.0]).double().view(1, 2, 1, 1), [0])
+    e = evidence(net, torch.tensor([3.0, 4.0]).double().view(1, 2, 1, 1), [1])
     np.testing.assert_allclose(contributions(e).flatten(), [cosine * 0.6 * 1.8, cosine * 0.8 * 3.2], rtol=1e-6)
-    np.testing.assert_allclose(e.logits(), [[cosine * product - 2]], rtol=1e-6)
+    one = cosine * product - 2  # the one output, of class 1 against class 0
+    np.testing.assert_allclose(e.logits(), [[-one, one]], rtol=1e-6)
 
 
 def test_patches_of_a_4x4_image_by_loops(evidence):

@@ -37,7 +37,7 @@ def make_evidence(evidence):
 
         owner = torch.arange(len(annotations)) if owner is None else torch.tensor(owner)
         images = torch.arange(len(annotations) * 48.0).view(-1, 3, 4, 4)
-        return evidence(net or nn.Identity(), images, targets, owner=owner, annotations=annotations, **settings)
+        return evidence(net or nn.Flatten(), images, targets, owner=owner, annotations=annotations, **settings)
 
     return make
 
@@ -142,7 +142,7 @@ def creatures(evidence):
     data = Critters("test", 20, 64)
     annotations = ImageAnnotations([data.load(image_id) for image_id in data.ids], data, lambda images: None)
     images, targets = torch.zeros(20, 3, 64, 64), torch.zeros(20, dtype=torch.long)
-    return evidence(nn.Identity(), images, targets, list(data.ids), annotations=annotations)
+    return evidence(nn.Flatten(), images, targets, list(data.ids), annotations=annotations)
 
 
 @pytest.mark.parametrize("level", ["all", "creatures", "parts"])

@@ -13,10 +13,10 @@ from xaibench import registry
 from xaibench.attribution.evidence import Evidence
 from xaibench.attribution.methods import NETWORK_NEEDS, method_maps
 from xaibench.attribution.reach import check_input_gradient
-from xaibench.attribution.runner import ModelRunner
+from xaibench.attribution.runner import ModelRunner, out_of_memory
 from xaibench.attribution.stages import at_stage
 from xaibench.cards import MethodCard
-from xaibench.errors import XaibenchError
+from xaibench.errors import XaibenchError, one_line
 from xaibench.models.base import Model
 from xaibench.models.outputs import usable
 from xaibench.seeds import generator, normal
@@ -60,8 +60,13 @@ def trial_of(
                     return "needs a layer with a spatial map, and finds none in what the CAM layer gives"
                 if need == "the layer's gradient":
                     whole.activations_and_gradients()
-        except XaibenchError as error:
-            return f"cannot explain this network: {error}"
+        except Exception as error:  # of the network, which may raise anything
+            if out_of_memory(error):
+                raise
+            reason = (
+                str(error) if isinstance(error, XaibenchError) else f"{type(error).__name__}: {one_line(error, 300)}"
+            )
+            return f"cannot explain this network: {reason}"
         return None
 
     def trial(card: MethodCard) -> str | None:
