@@ -402,9 +402,10 @@ import pathlib, time, xaibench
 
 @xaibench.method("slow")
 def slow(e):
-    if pathlib.Path("wait").exists():
+    until = time.monotonic() + 60
+    while pathlib.Path("wait").exists() and time.monotonic() < until:
         pathlib.Path("waiting").touch()
-        time.sleep(60)
+        time.sleep(0.05)
     return e.gradient()
 """
 SECOND = SLOW.replace('"wait"', '"first"').replace("    return", '    pathlib.Path("first").touch()\n    return')

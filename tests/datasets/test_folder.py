@@ -228,7 +228,7 @@ def test_a_root_is_taken_by_data_sets_of_files_alone(name, tmp_path):
         open_dataset(card, tmp_path, {})
 
 
-@pytest.mark.process
+@pytest.mark.slow
 def test_the_trained_squeezenet_gets_183_of_300_real_photos_right(real):
     from xaibench.cards import DatasetCard
     from xaibench.models.open import build_model, load_weights, model_card

@@ -65,7 +65,7 @@ def test_a_dry_run_compares_all_that_is_registered(tmp_path):
     assert speed["ratio_to_bare"] > 0 and len(speed["bare_images_per_second"]) == 8
 
 
-@pytest.mark.process
+@pytest.mark.slow
 def test_a_planted_disagreement_is_found(tmp_path):
     status, report, lines = check(tmp_path, "--fresh", "--only", "maps", "--plant", "ixg")
     assert status == 1 and not report["passed"] and lines[-1].startswith("FAIL, ")

@@ -24,7 +24,7 @@ from xaibench.errors import XaibenchError, one_line
 
 MOST_A_CORE = 4  # loading processes
 ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
-SECONDS_TO_END = 20  # of a loading process, for the one that started it to store what is done
+SECONDS_TO_END = 3  # of a loading process, for the one that started it to store what is done
 _END = object()
 
 
@@ -127,11 +127,14 @@ def batches(loader: DataLoader) -> Iterator[Any]:
         with _lost_processes_named():
             iterator = iter(loader)
         batch = _next(iterator)  # loaders of Accelerate start their processes only here
-    while batch is not _END:
-        if isinstance(batch, XaibenchError):
-            raise batch
-        yield batch
-        batch = _next(iterator)
+    try:
+        while batch is not _END:
+            if isinstance(batch, XaibenchError):
+                raise batch
+            yield batch
+            batch = _next(iterator)
+    finally:
+        del iterator  # ends its processes now: as a part of an error's traceback it would be collected too late
 
 
 @contextmanager
