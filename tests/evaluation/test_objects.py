@@ -322,7 +322,7 @@ class Reversed(Multiplier):
     pass
 
 
-@pytest.mark.process
+@pytest.mark.slow
 def test_bound_methods_are_named_by_their_object_and_its_class():
     sources = {function_source(each.method) for each in (Multiplier(2), Multiplier(3), Reversed(2))}
     assert len(sources) == 3 and function_source(Multiplier(2).method) in sources
