@@ -21,9 +21,9 @@ from torch.utils.data import Dataset as TorchDataset
 from xaibench.datasets.base import Dataset, Sample
 from xaibench.datasets.lost_processes import end_if_being_started, lost_process
 from xaibench.errors import XaibenchError, one_line
+from xaibench.signals import ENDING
 
 MOST_A_CORE = 4  # loading processes
-ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 SECONDS_TO_END = 3  # of a loading process, for the one that started it to store what is done
 _END = object()
 
