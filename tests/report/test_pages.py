@@ -11,7 +11,17 @@ import pandas as pd
 import pytest
 
 from xaibench import presentation
-from xaibench.analysis import accuracy, across_models, breakdown, comparison, correlation, leaderboard, ranking, study
+from xaibench.analysis import (
+    accuracy,
+    across_models,
+    breakdown,
+    comparison,
+    correlation,
+    leaderboard,
+    pairwise,
+    ranking,
+    study,
+)  # fmt: skip
 from xaibench.analysis.leaderboard import Leaderboard
 from xaibench.report import columns
 from xaibench.report.page import Bullets, Heading, Page
@@ -76,7 +86,8 @@ def test_a_result_is_printed_by_its_page(board, monkeypatch):
     for name in ("to_markdown", "to_csv", "to_json", "to_html"):
         assert getattr(board, name)() == getattr(page, name)()
     assert board.to_text(80, colour=True) == page.to_text(80, colour=True) != page.to_text(80)
-    kinds = (Leaderboard, breakdown.Breakdown, correlation.Correlation, across_models.AcrossModels, study.Study)
+    kinds = (Leaderboard, breakdown.Breakdown, correlation.Correlation, across_models.AcrossModels, study.Study,
+             pairwise.Pairs)  # fmt: skip
     assert {kind.layout for kind in kinds} | {"overview"} == set(LAYOUTS)
     monkeypatch.setattr(presentation, "_page_of", lambda result: SimpleNamespace(to_csv=lambda: result.board))
     assert board.to_csv() == "ab"

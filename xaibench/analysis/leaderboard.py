@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,9 +13,11 @@ import pandas as pd
 from xaibench.analysis.boards import Board, choose, short_key
 from xaibench.analysis.breakdown import Breakdown, breakdown
 from xaibench.analysis.correlation import Correlation, correlation
+from xaibench.analysis.pairwise import Pairs, pairwise
 from xaibench.analysis.ranking import RANKED, statistics_of
 from xaibench.analysis.scored_board import RecordedRun, ScoredBoard, Source, image_scores
 from xaibench.analysis.scores import of_metric
+from xaibench.analysis.winner import Winner, winner
 from xaibench.results.cells import Cell, metric_declaration
 from xaibench.results.store import Store
 
@@ -50,6 +53,16 @@ class Leaderboard(ScoredBoard):
     def correlation(self, metric: str, **bootstrap: int) -> Correlation:
         """Pearson's r of the board's metric with another one, per method; see `analysis.correlation.correlation`."""
         return correlation(self, metric, **bootstrap)
+
+    def pairwise(self, seed: int = 0) -> Pairs:
+        """The ranked methods two by two, with tests and effect sizes; see `analysis.pairwise.pairwise`."""
+        return pairwise(self, seed=seed)
+
+    @cached_property
+    def winner(self) -> Winner | None:
+        """The best method with its mean on images that it was not chosen on; None without rows, with fewer than two
+        ranked methods, or fewer than 8 images."""
+        return None if self.source is None else winner(self.table, self.image_scores(), self.higher_is_better)
 
 
 def open_leaderboard(

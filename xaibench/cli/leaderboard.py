@@ -1,4 +1,4 @@
-"""`xaibench leaderboard`: the ranked table of one board, in groups or across models, or how two scores go together."""
+"""`xaibench leaderboard`: the ranked table of one board, in groups, in pairs or across models, or two scores."""
 
 from __future__ import annotations
 
@@ -24,6 +24,9 @@ Examples:
   xaibench leaderboard epg --by class --class 'bird*' --sort count
   # every method of every model in one
   xaibench leaderboard idsds --by model --figure models.png
+  # who beats whom: each pair of methods with its test, and a picture of all
+  xaibench leaderboard idsds --pairs
+  xaibench leaderboard idsds --pairs --figure pairs.svg --format csv > pairs.csv
   # how much EPG depends on the sizes of the boxes
   xaibench leaderboard epg --correlate box-pixels
 """
@@ -77,6 +80,9 @@ def command(
         str | None,
         typer.Option("--correlate", metavar="METRIC", help="Pearson's r of the score with another one, per method."),
     ] = None,
+    pairs: Annotated[
+        bool, typer.Option("--pairs", help="Every pair of ranked methods: difference, effect size and Holm's p.")
+    ] = False,
     format_: Annotated[Format, typer.Option("--format", help="table, md, csv, json or html.")] = Format.table,
     figure: Annotated[
         Path | None, typer.Option("--figure", help="Also draw the board to this .png or .svg file.", metavar="PATH")
@@ -95,8 +101,9 @@ def command(
     from xaibench.report.pages import page_of
     from xaibench.report.style import figure_kind
 
-    if by and correlate:
-        raise XaibenchError("--by and --correlate make different tables; give one of them")
+    tables = [option for option, given in (("--by", by), ("--correlate", correlate), ("--pairs", pairs)) if given]
+    if len(tables) > 1:
+        raise XaibenchError(f"{' and '.join(tables)} make different tables; give one of them")
     if by is not By.class_ and (class_, sort) != ("*", Sort.name):
         raise XaibenchError("--class and --sort choose among classes; they need --by class")
     if correlate and figure:
@@ -114,6 +121,8 @@ def command(
         found = found.breakdown(by.value, class_, sort.value)
     elif correlate:
         found = found.correlation(correlate)
+    elif pairs:
+        found = found.pairwise()
     page = page_of(found)
     if format_ is Format.table:
         terminal = sys.stdout.isatty()
@@ -130,7 +139,8 @@ def command(
     if figure is not None:
         from xaibench.report.across_figure import across_figure
         from xaibench.report.board_figure import board_figure, breakdown_figure
+        from xaibench.report.pairs_figure import pairs_figure
 
-        draw = {None: board_figure, By.model: across_figure}.get(by, breakdown_figure)
+        draw = pairs_figure if pairs else {None: board_figure, By.model: across_figure}.get(by, breakdown_figure)
         drawn = draw(found, figure)
         echo(f"figure: {clean(drawn)}", err=format_ is not Format.table)

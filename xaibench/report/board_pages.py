@@ -19,7 +19,8 @@ def leaderboard_page(board: Board) -> Page:
     table = Table(columns.LEADERBOARD, board.table, quiet=board.table["rank"].isna().tolist())
     caption = leaderboard_caption(board)
     value = board_header(board) | {
-        "caption": caption, "notes": list(board.notes), "rows": table.records(), "context": board.context,
+        "caption": caption, "notes": list(board.notes), "winner": board.winner and vars(board.winner),
+        "rows": table.records(), "context": board.context,
     }  # fmt: skip
     return Page(board.title, caption, [table], [table, caption], table, value)
 
@@ -46,6 +47,12 @@ def leaderboard_caption(board: Board) -> str:
         parts.append("Controls and oracles are not ranked.")
     if board.table["rank"].notna().any():
         parts.append("Ranks: by mean, with the 95 % bootstrap interval of the rank.")
+    if board.winner:
+        parts.append(
+            f"{clean(board.winner.method)} was chosen as the best on these images; on images that it was not chosen "
+            f"on, the best method's mean is {board.winner.held_out:.4f} (one half chooses, the other half is quoted, "
+            f"over {board.winner.splits} splits)."
+        )
     return " ".join(parts)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from xaibench.report.table import FOR_PEOPLE, FOR_PROGRAMS, ON_SCREEN, Column
-from xaibench.report.text import format_share, format_short
+from xaibench.report.text import format_p, format_share, format_short
 
 
 def _name(name: str, explanation: str, **more: Any) -> Column:
@@ -71,6 +71,28 @@ CORRELATION = (
     METHOD, Column("r", "Pearson's correlation of the two scores"), CI_LOW, CI_HIGH,
     Column("n_rows", "rows with both scores"), replace(N_IMAGES, explanation="images that these rows are of"),
     Column("n_undefined", "rows left out, as one of the two scores is undefined"), KIND,
+)  # fmt: skip
+
+
+def pair_verdict(row: Mapping[str, Any]) -> str:
+    """Whether a board tells the first method of a pair from the second."""
+    if row["n_tied"] == row["n_images"]:
+        return "identical"
+    return "surely better" if row.get("surely_better") else "not told apart"
+
+
+P = Column("p", "p-value of this test alone, two-sided", format=format_p)
+PAIRS = (
+    _name("first", "the method with the better mean"), _name("second", "the method that it is compared with"),
+    Column("difference", "mean of the first - mean of the second"),
+    replace(CI_LOW, explanation="lower end of the 95 % interval of the difference, of this pair alone"),
+    replace(CI_HIGH, explanation="upper end of the 95 % interval of the difference, of this pair alone"),
+    Column("d_z", "mean of the images' differences over their standard deviation", dropped=2),
+    Column("superiority", "share of images on which the first is better, ties counted half", format=format_share),
+    Column("n_tied", "images on which both score the same", dropped=1, hidden_if=lambda values: not any(values)),
+    replace(N_IMAGES, outputs=FOR_PROGRAMS), replace(P, dropped=3),
+    Column("p_holm", "p-value after Holm's step over all pairs", format=format_p),
+    Column("surely_better", "whether the board tells the first from the second", outputs=FOR_PROGRAMS),
 )  # fmt: skip
 
 ACROSS_MODELS = (

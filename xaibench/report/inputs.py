@@ -11,6 +11,16 @@ from typing import Any, Protocol
 import pandas as pd
 
 
+class Winner(Protocol):
+    """The best method of a board: its mean, and that of the best on images that it was not chosen on."""
+
+    method: str
+    mean: float
+    held_out: float
+    chosen: float
+    splits: int
+
+
 class Board(Protocol):
     """A leaderboard: one row per method, with the columns of `columns.LEADERBOARD`."""
 
@@ -29,6 +39,8 @@ class Board(Protocol):
     def title(self) -> str: ...
     @property
     def has_direction(self) -> bool: ...
+    @property
+    def winner(self) -> Winner | None: ...
 
 
 class Breakdown(Protocol):
@@ -54,6 +66,22 @@ class Correlation(Protocol):
 
     @property
     def title(self) -> str: ...
+
+
+class Pairs(Protocol):
+    """The ranked methods of a board two by two: a row per pair (`columns.PAIRS`), and its columns as matrices."""
+
+    table: pd.DataFrame
+    draws: int
+    exact: bool
+    board: Board
+    notes: tuple[str, ...]
+
+    @property
+    def title(self) -> str: ...
+    @property
+    def methods(self) -> list[str]: ...
+    def matrix(self, column: str) -> pd.DataFrame: ...
 
 
 class AcrossModels(Protocol):

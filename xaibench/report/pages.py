@@ -9,12 +9,14 @@ from xaibench.report.across_page import across_models_page
 from xaibench.report.board_pages import breakdown_page, correlation_page, leaderboard_page
 from xaibench.report.overview_page import overview_page
 from xaibench.report.page import Page
+from xaibench.report.pairs_page import pairs_page
 from xaibench.report.study_page import study_page
 
 LAYOUTS: dict[str, Callable[[Any], Page]] = {
     "leaderboard": leaderboard_page,
     "breakdown": breakdown_page,
     "correlation": correlation_page,
+    "pairs": pairs_page,
     "across-models": across_models_page,
     "study": study_page,
     "overview": overview_page,

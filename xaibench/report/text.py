@@ -61,6 +61,15 @@ def format_share(value: Any) -> str:
     return "" if pd.isna(value) else share(value)
 
 
+def format_p(value: Any) -> str:
+    """A p-value in [0, 1] with four decimals, or two digits where it is below 0.001; empty where there is none.
+
+    >>> [format_p(p) for p in (1.0, 0.0312, 4.36e-10)]
+    ['1.0000', '0.0312', '4.4e-10']
+    """
+    return "" if pd.isna(value) else f"{value:.4f}" if value >= 0.001 else f"{value:.2g}"
+
+
 def format_short(value: Any) -> str:
     """A number without trailing zeros, such as `1` and `0.5`; empty where there is no value."""
     return "" if pd.isna(value) else f"{value:g}"
