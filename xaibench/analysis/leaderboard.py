@@ -13,6 +13,7 @@ import pandas as pd
 from xaibench.analysis.boards import Board, choose, short_key
 from xaibench.analysis.breakdown import Breakdown, breakdown
 from xaibench.analysis.correlation import Correlation, correlation
+from xaibench.analysis.costs import with_costs
 from xaibench.analysis.pairwise import Pairs, pairwise
 from xaibench.analysis.ranking import RANKED, statistics_of
 from xaibench.analysis.scored_board import RecordedRun, ScoredBoard, Source, image_scores
@@ -34,6 +35,8 @@ class Leaderboard(ScoredBoard):
     table: one row per method, best first, with `COLUMNS`: rank, rank_low, rank_high (Int64, null for controls, oracles
     and incomplete methods); mean, ci_low, ci_high (float64, in the protocol's unit, NaN without an image); n_images in
     the mean, n_undefined of them at the cost of an undefined map; coverage of the image list, 0 to 1.
+    Where runs recorded what methods cost, also passes, passes_shared, seconds, seconds_shared (float64, per image) and
+    cost_images (`analysis.costs`).
     n_list: images on the list; n_reference: those of them excluded for all methods, as the reference is undefined.
     accuracy: {"correct", "images"} of the model, or None. notes: which board this is, what else there is. source:
     what it was made from, for `breakdown` and `correlation`. age: with which versions of cards it was made, where there
@@ -106,6 +109,8 @@ def open_leaderboard(
     found = leaderboard(
         rows, taken.cells, images, metric=metric, run=_recorded(taken), notes=notes, resamples=resamples, seed=seed
     )
+    table, of_costs = with_costs(found.table, taken)
+    found = replace(found, table=table, notes=(*found.notes, *of_costs))
     return replace(found, context=taken.context, age=taken.age or (f"made with {'; '.join(old)}" if old else ""))
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from xaibench.attribution.costs import Part
 from xaibench.attribution.deprecated import with_old_names
 from xaibench.attribution.reach import apart, gradient_of, layer_layout, leaf
 from xaibench.attribution.runner import ModelRunner
@@ -91,6 +92,7 @@ class Evidence:
         )  # fmt: skip
         self.zero = torch.zeros(images.shape[1]) if view.zero is None else view.zero
         self._image_memo: dict[tuple, object] = {}
+        self._image_parts: dict[tuple, Part] = {}
         self._explain(targets, None, "logit")
 
     def _explain(self, targets: Tensor, owner: Tensor | None, output: str) -> None:
@@ -104,6 +106,7 @@ class Evidence:
             raise XaibenchError(f"{len(self.targets)} targets but {len(self.owner)} owners; one image each")
         self._range = (int(self.targets.min()), int(self.targets.max())) if len(self.targets) else (0, 0)
         self._pair_memo: dict[tuple, object] = {}
+        self._pair_parts: dict[tuple, Part] = {}
 
     @property
     def view(self) -> ModelView:
@@ -148,14 +151,21 @@ class Evidence:
     def with_model(self, runner: ModelRunner, cam_layer: nn.Module | None) -> Evidence:
         """Evidence about the same pairs of another network, whose CAM layer is given; nothing is shared."""
         other = copy.copy(self)
-        other.runner, other.cam_layer, other.reference, other._image_memo = runner, cam_layer, None, {}
+        other.runner, other.cam_layer, other.reference = runner, cam_layer, None
+        other._image_memo, other._image_parts = {}, {}
         other._explain(self.targets, self.owner, self.output)
         return other
 
     def once(self, key: tuple, compute: Callable[[], object], *, per_image: bool = False):
         """The result of `compute`, computed at the first call with this key."""
-        memo = self._image_memo if per_image else self._pair_memo
-        if key not in memo:
+        memo, parts = (self._image_memo, self._image_parts) if per_image else (self._pair_memo, self._pair_parts)
+        ledger = self.runner.ledger
+        if key in memo:
+            if ledger is not None:
+                ledger.use(parts.get(key))
+        elif ledger is not None:
+            memo[key], parts[key] = ledger.shared(compute)
+        else:
             memo[key] = compute()
         return memo[key]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from torch.autograd.graph import register_multi_grad_hook
 from torch.utils.hooks import RemovableHandle
 
 from xaibench.attribution.arithmetic import arithmetic, check_arithmetic
+from xaibench.attribution.costs import CostLedger, MethodCost, clock_of
 from xaibench.attribution.reach import gradient_of
 from xaibench.errors import XaibenchError
 from xaibench.models.outputs import as_matrix, described, two_sided
@@ -50,6 +51,7 @@ class ModelRunner:
         self.net, self.chunk, self.precision, self.output = net, chunk, precision, output
         self.outputs: int | None = None  # of the network for an input; known after the first pass
         self.forwards = self.backwards = 0
+        self.ledger: CostLedger | None = None  # of the batch, where the costs of methods are counted
         self.memo: dict[tuple, object] = {}
         self._handles: list[RemovableHandle] = []
         self.adopt(net)
@@ -74,6 +76,20 @@ class ModelRunner:
     def forward_equivalents(self) -> int:
         """Forward passes of one input, a backward pass counted as two."""
         return self.forwards + 2 * self.backwards
+
+    @contextmanager
+    def counting_costs(self, costs: dict[str, MethodCost], device: str) -> Iterator[None]:
+        """Adds what methods cost in this block, which is about one batch, to `costs` by their names."""
+        self.ledger = CostLedger(lambda: self.forward_equivalents, clock_of(device))
+        try:
+            yield
+            self.ledger.add_to(costs)
+        finally:
+            self.ledger = None
+
+    def preparing(self) -> AbstractContextManager[None]:
+        """In this block the network is prepared for all that follows, which is the cost of no method."""
+        return self.ledger.preparing() if self.ledger is not None else contextlib.nullcontext()
 
     def _count(self, module: nn.Module, inputs: tuple, output: object) -> None:
         size = len(inputs[0]) if inputs and isinstance(inputs[0], Tensor) else 1

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from xaibench.attribution.costs import MethodCost
 from xaibench.attribution.evidence import Evidence
 from xaibench.attribution.methods import method_maps
 from xaibench.attribution.runner import PRECISIONS, ModelRunner
@@ -32,13 +33,14 @@ Missing = Mapping[str, Set[str]]  # image ids by result key
 
 @dataclass
 class Tally:
-    """What was counted: computed images, undefined maps by (protocol, method), methods that failed and why, and the
-    forward-equivalents of all passes."""
+    """What was counted: computed images, undefined maps by (protocol, method), methods that failed and why, the
+    forward-equivalents of all passes, and what each method cost, by its name on boards."""
 
     images: int = 0
     undefined: dict[tuple[str, str], int] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     forward_equivalents: int = 0
+    costs: dict[str, MethodCost] = field(default_factory=dict)
 
     def count(self, protocol: str, method: str, scores: Scores) -> None:
         """Adds the undefined maps among some scores."""
@@ -94,7 +96,8 @@ class Computer:
         missing: the images that lack rows; maps: those that lack a map alone. kept: maps that are there already and
         are not made again. keep: whether the result is to hold those that are made.
         """
-        with self.runner.arithmetic():  # protocols multiply and convolve, too
+        costs = self.runner.counting_costs(self.tally.costs, self.device)
+        with self.runner.arithmetic(), costs:  # protocols multiply and convolve, too
             base = self.evidence(samples, self.plan.dataset)
             make = RowMaker(samples, Predictions.of(self.plan, base, samples))
             reference = None

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from xaibench.attribution.evidence import Evidence
 from xaibench.attribution.methods import method_maps
-from xaibench.evaluation.plan import Job, MethodRun
+from xaibench.evaluation.plan import Job
 from xaibench.evaluation.plugin_errors import left_as_it_is, raised_by_method
 from xaibench.evaluation.targets import TargetBatch
 from xaibench.results.maps import MapIndex, map_name
@@ -80,7 +80,7 @@ class BatchMaps:
         if not lacking:
             return torch.stack([kept[name] for name in names])[:, None].to(e.images.device)
         part = e if len(lacking) == len(names) else self._part(e, tuple(lacking))
-        made = _made(job.method, part)
+        made = _made(job, part)
         self._add(job.maps, part, made)
         if part is e:
             return made
@@ -105,7 +105,12 @@ class BatchMaps:
             self.made.append(MadeMaps(key, e.pair_ids, e.targets, maps, digests))
 
 
-def _made(method: MethodRun, e: Evidence) -> Tensor:
-    """The maps (P, 1, H, W) that a method makes, in memory as kept ones are; evidence must stay as it is."""
-    with raised_by_method(), left_as_it_is(e, method.name) if method.card.source else nullcontext():
-        return method_maps(method.card, e, method.parameters).contiguous()
+def _made(job: Job, e: Evidence) -> Tensor:
+    """The maps (P, 1, H, W) that a job's method makes, in memory as kept ones are; evidence must stay as it is."""
+    card, ledger = job.method.card, e.runner.ledger
+    with raised_by_method(), left_as_it_is(e, card.name) if card.source else nullcontext():
+        counted = (
+            ledger.drawing(job.cell.method_name, len(set(e.pair_ids)), len(e.targets)) if ledger else nullcontext()
+        )
+        with counted:
+            return method_maps(card, e, job.method.parameters).contiguous()

@@ -97,8 +97,11 @@ class Evaluator:
                     manifest.fitted = executor.fitted
                     if manifest.fitted:
                         manifest.save(self.store)  # other parts of the same run need not choose again
-                    self._execute(executor, completion, shards, keys)
                     tally = executor.tally
+                    try:
+                        self._execute(executor, completion, shards, keys)
+                    finally:  # an interrupted run has costs, too
+                        manifest.costs = {name: cost.per_image() for name, cost in tally.costs.items()}
         except BaseException as error:
             manifest.finish("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
             manifest.save(self.store)

@@ -53,6 +53,11 @@ def leaderboard_caption(board: Board) -> str:
             f"on, the best method's mean is {board.winner.held_out:.4f} (one half chooses, the other half is quoted, "
             f"over {board.winner.splits} splits)."
         )
+    if "passes" in board.table:
+        parts.append(
+            "passes and seconds: what a method's maps need for an image when it is run alone, a backward pass counted "
+            "as two forward passes."
+        )
     return " ".join(parts)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from xaibench.report.table import FOR_PEOPLE, FOR_PROGRAMS, ON_SCREEN, Column
-from xaibench.report.text import format_p, format_share, format_short
+from xaibench.report.text import format_cost, format_p, format_share, format_short
 
 
 def _name(name: str, explanation: str, **more: Any) -> Column:
@@ -45,6 +45,23 @@ COVERAGE = Column(
     "coverage", "share of the image list that is stored", format=format_share, format_markdown=format_short,
     hidden_if=lambda values: all(value == 1 for value in values),
 )  # fmt: skip
+PASSES = Column(
+    "passes", "forward passes an image that its maps need when it is run alone; a backward pass counts as two",
+    format=format_cost,
+)  # fmt: skip
+PASSES_SHARED = Column(
+    "passes_shared", "the same, with each shared pass divided equally among the methods of the run that use it",
+    format=format_cost, outputs=FOR_PROGRAMS,
+)  # fmt: skip
+SECONDS = Column(
+    "seconds", "seconds an image that its maps take when it is run alone", format=format_cost, dropped=3
+)  # fmt: skip
+SECONDS_SHARED = Column(
+    "seconds_shared", "the same, with shared work divided equally among the methods of the run that use it",
+    format=format_cost, outputs=FOR_PROGRAMS,
+)  # fmt: skip
+COST_IMAGES = Column("cost_images", "images on which passes and seconds were measured", outputs=FOR_PROGRAMS)
+COSTS = (PASSES, SECONDS, PASSES_SHARED, SECONDS_SHARED, COST_IMAGES)
 ACCURACY = Column("accuracy", "accuracy of the model", format=format_share)
 ACCURACY_ON = _name("accuracy_on", "the images on which the accuracy was measured")
 BEST_METHOD = _name("best_method", "the ranked method with the best mean on these images")
@@ -53,7 +70,7 @@ MEAN_OF_METHODS = Column("mean", "mean score over the ranked methods")
 N_METHODS = Column("n_methods", "number of ranked methods")
 
 LEADERBOARD = (
-    RANK, METHOD, MEAN, CI_LOW, CI_HIGH, N_IMAGES, N_UNDEFINED, RANKS, RANK_LOW, RANK_HIGH, COVERAGE, KIND,
+    RANK, METHOD, MEAN, CI_LOW, CI_HIGH, N_IMAGES, N_UNDEFINED, RANKS, RANK_LOW, RANK_HIGH, COVERAGE, *COSTS, KIND,
 )  # fmt: skip
 
 GROUP = _name("group", "group of images; all: every image")

@@ -75,6 +75,17 @@ def format_short(value: Any) -> str:
     return "" if pd.isna(value) else f"{value:g}"
 
 
+def format_cost(value: Any) -> str:
+    """A number of passes or seconds with three digits, whole from 100 on; empty where there is no value.
+
+    >>> [format_cost(value) for value in (0.0, 0.012345, 3.0, 65.25, 24000.0)]
+    ['0', '0.0123', '3', '65.2', '24000']
+    """
+    if pd.isna(value):
+        return ""
+    return f"{value:.0f}" if value >= 99.95 else f"{value:.3g}"
+
+
 def direction(board: Board) -> str:
     """Which end of the scores is the better one, if either is."""
     if not board.has_direction:

@@ -50,6 +50,7 @@ class RunManifest:
         arithmetic: how float32 was computed, `ieee` or `tf32`; None in records made before this was under control.
         accuracy: {"correct": int, "images": int} of the model over the evaluated images.
         forward_equivalents: passes per image, all methods together.
+        costs: what the maps of each method cost per image (`records.MethodCosts`), where this run made any.
         training: the record of the model's training by xaibench, or None.
         fitted: settings that protocols chose on held-out images, such as a threshold, by cell.
         masks: how the masks of --masks were made, or None.
@@ -80,6 +81,7 @@ class RunManifest:
     workers: int | None = None
     accuracy: dict[str, int] | None = None
     forward_equivalents: float | None = None
+    costs: dict[str, dict[str, float]] = field(default_factory=dict)
     training: dict[str, Any] | None = None
     fitted: dict[str, dict[str, float]] = field(default_factory=dict)
     masks: dict[str, Any] | None = None

@@ -36,6 +36,7 @@ Text = Annotated[str, Field(max_length=TEXT)]
 Words = Annotated[str, Field(max_length=COMMAND)]
 Time = Annotated[str, Field(max_length=64), AfterValidator(_is_time)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0, le=WHOLE)]
 Names = Annotated[list[Text], Field(max_length=VALUES)]
 
@@ -120,6 +121,19 @@ class Accuracy(_Strict):
     images: Count
 
 
+class MethodCosts(_Strict):
+    """What the maps of a method cost in a run: on how many images with how many maps (a map for each explained class)
+    it was measured, and means per image of forward-equivalents and seconds, alone and as its share of what methods
+    share (`xaibench.attribution.costs`)."""
+
+    images: Annotated[int, Field(ge=1, le=WHOLE)]
+    maps: Annotated[int, Field(ge=1, le=WHOLE)]
+    forward_equivalents_alone: Amount
+    forward_equivalents_shared: Amount
+    seconds_alone: Amount
+    seconds_shared: Amount
+
+
 class RunRecord(_Strict):
     """The record of a run, `runs/<run>.json`; what it says of the request and of accuracy may be that of a newer
     xaibench, which readers then leave out."""
@@ -148,6 +162,7 @@ class RunRecord(_Strict):
     workers: Count | None = None
     accuracy: Any = None
     forward_equivalents: Number | None = None
+    costs: Annotated[dict[Text, MethodCosts], Field(max_length=VALUES)] = {}
     training: dict[Text, Any] | None = None
     fitted: dict[Key, dict[Text, Number]] = {}
     masks: dict[Text, Any] | None = None

@@ -259,7 +259,8 @@ def prepared(e: Evidence, routed: bool = True) -> Prepared:
 
     memo, key = e.runner.memo, ("prepared", routed)
     if key not in memo or memo[key].outdated:
-        memo[key] = make()
+        with e.runner.preparing():
+            memo[key] = make()
     e.check_range()  # libraries take -1 for the last class
     memo[key].explains = "logit" if e.output == "logit" else e.probability
     return memo[key]
