@@ -62,13 +62,21 @@ def sweep(folder: Path) -> None:
             Path(entry.path).unlink()
 
 
-def _abandoned_in(folder: Path) -> list[os.DirEntry]:
-    """The temporary files in a folder that belong to no running process; none where the folder cannot be read."""
+def abandoned_folders(path: Path) -> list[Path]:
+    """The temporary folders that ended processes left beside a path."""
+    found = [Path(entry.path) for entry in _abandoned_in(path.parent, folders=True)]
+    return sorted(folder for folder in found if folder.name.startswith(f".{path.name}."))
+
+
+def _abandoned_in(folder: Path, folders: bool = False) -> list[os.DirEntry]:
+    """The temporary files, or folders, in a folder that belong to no running process; none where the folder cannot be
+    read."""
     found = []
     with contextlib.suppress(OSError):
         for entry in os.scandir(folder):
             name = NAMES.fullmatch(entry.name) if entry.name.startswith(".") else None
-            if name and entry.is_file(follow_symlinks=False) and _abandoned(entry, name):
+            kind = entry.is_dir if folders else entry.is_file
+            if name and kind(follow_symlinks=False) and _abandoned(entry, name):
                 found.append(entry)
     return found
 

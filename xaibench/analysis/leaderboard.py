@@ -79,6 +79,7 @@ def open_leaderboard(
     resamples: int = 2000,
     seed: int = 0,
     newest: Callable[[str, str], int | None] = lambda kind, name: None,
+    others: bool = True,
 ) -> Leaderboard:
     """The leaderboard of a results folder: the selected board, or the one that was computed last.
 
@@ -86,12 +87,13 @@ def open_leaderboard(
         protocol, model, dataset, board: as for `xaibench.analysis.boards.boards`.
         metric: which one, where a protocol stores several (default: the one its card names).
         newest: the installed version of a card, see `Board.outdated`.
+        others: whether the notes list the other boards of the protocol.
 
     Raises XaibenchError when no board fits, several begin with `board`, or the folder cannot be read.
     """
     store = store if isinstance(store, Store) else Store.open(store)
-    taken, others = choose(store, protocol, model=model, dataset=dataset, board=board)
-    every = [taken, *others]
+    taken, rest = choose(store, protocol, model=model, dataset=dataset, board=board)
+    every = [taken, *rest]
     images = taken.image_list(store)
     notes = [f"board {short_key(taken, every)}: {taken.title}"]
     if taken.run and taken.run.status != "complete":
@@ -103,7 +105,7 @@ def open_leaderboard(
         notes.append(f"made with {'; '.join(old)}; the same run command computes the newer version")
     for cell in taken.older:
         notes.append(f"{cell.method_name}: an older version is stored too (cell {cell.key}); the newest is shown")
-    for other in others:
+    for other in rest if others else ():
         notes.append(f"also stored: {other.title} (--board {short_key(other, every)})")
     rows = store.rows([cell.key for cell in taken.cells], columns=READ)
     found = leaderboard(

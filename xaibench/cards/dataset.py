@@ -64,6 +64,8 @@ class DatasetCard(Card):
     """The target of training: the `single` label of an image, or all of its classes (`several`)."""
     recipe: dict[str, Any] = {}
     """The recipe by which models are trained on first use; empty: they are not trained."""
+    redistributable: bool = False
+    """Whether its images may be published: the gallery of `xaibench publish` has them, and else their ids alone."""
     default_profile: str = "paper"
     """The profile of a run without --profile."""
     profiles: dict[str, Profile] = {}

@@ -19,6 +19,7 @@ VERBS = {
     "leaderboard": "Rank the methods of one board, with 95 % intervals.",
     "status": "Show the boards and runs of a results folder.",
     "validate": "Check a results folder for damage.",
+    "publish": "Write a folder of boards and rows for others.",
     "ls": "List the names of methods, models, data sets and others.",
     "show": "Show one card in full, a data set's images, or a run.",
     "train": "Train or fine-tune a model.",

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from xaibench.errors import XaibenchError, one_line
 from xaibench.files import check_regular, write_atomic
 from xaibench.hashing import content_hash
+from xaibench.results.map_bytes import map_bytes
 from xaibench.results.store import Store
 
 FLOATS = {"F64", "F32", "F16", "BF16"}  # as safetensors calls them
@@ -52,7 +52,7 @@ class MapStore:
         batch = hashlib.blake2b("\n".join(names).encode(), digest_size=8).hexdigest()
         folder = self.root / key
         folder.mkdir(parents=True, exist_ok=True)
-        write_atomic(folder / f"{batch}.safetensors", save(tensors, sums or None))
+        write_atomic(folder / f"{batch}.safetensors", map_bytes(tensors, sums))
         return folder / f"{batch}.safetensors"
 
     def files(self, key: str) -> list[Path]:

@@ -126,8 +126,10 @@ class Store:
         return path
 
     def shards(self) -> list[Path]:
-        """The shards in the order in which they were written, without temporary files of killed runs."""
-        return sorted((self.root / "rows").glob("*.parquet"))
+        """The shards in the order in which they were written, without temporary files of killed runs; after them those
+        that `xaibench publish` writes, `rows/<protocol>/<model>/<cell>.parquet`."""
+        rows = self.root / "rows"
+        return [*sorted(rows.glob("*.parquet")), *sorted(rows.glob("*/*/*.parquet"))]
 
     def done(self, keys: Iterable[str], shards: Sequence[Path] | None = None) -> dict[str, set[str]]:
         """For each cell key the ids of the images whose rows are stored, in all shards or in these."""

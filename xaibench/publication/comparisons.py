@@ -1,0 +1,49 @@
+"""Comparisons of designs in a board folder: what `xaibench compare --format json` printed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from xaibench.errors import XaibenchError
+from xaibench.files import file_name, read_json, write_json
+from xaibench.publication.index import ComparisonEntry, Index
+from xaibench.publication.scrub import Scrubber
+
+LIMIT = 64 << 20  # bytes
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One comparison: its name and title, and the JSON that the command printed."""
+
+    name: str
+    title: str
+    content: dict[str, Any]
+
+
+def read_comparison(path: Path) -> Comparison:
+    """The comparison in a file; raises XaibenchError where it is none."""
+    content = read_json(path, LIMIT)
+    names = [content.get(name) for name in ("comparison", "title")] if isinstance(content, dict) else []
+    if len(names) < 2 or not all(isinstance(name, str) and name for name in names):
+        raise XaibenchError(f"{path} is no comparison; make it with `xaibench compare NAME --format json > FILE.json`")
+    return Comparison(names[0], names[1], content)
+
+
+def published_comparisons(root: Path, index: Index) -> list[Comparison]:
+    """The comparisons of a board folder."""
+    return [Comparison(one.name, one.title, read_json(root / one.json_, LIMIT)) for one in index.comparisons]
+
+
+def write_comparisons(comparisons: Sequence[Comparison], root: Path, scrubber: Scrubber) -> list[ComparisonEntry]:
+    """Writes comparisons, without what is private in them; their entries, ordered by title."""
+    entries = []
+    for one in sorted(comparisons, key=lambda one: (one.title, one.name)):
+        path = f"comparisons/{file_name(one.title)}.json"
+        (root / "comparisons").mkdir(exist_ok=True)
+        write_json(root / path, scrubber.value(one.content))
+        entries.append(ComparisonEntry(name=scrubber.text(one.name), title=scrubber.text(one.title), json=path))
+    return entries

@@ -1,0 +1,142 @@
+"""Rows of a board folder: one Parquet file per result, in plain folders, and a table that says what each result is."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from xaibench.errors import XaibenchError
+from xaibench.files import file_name, plain, write_atomic
+from xaibench.publication.collect import Taken
+from xaibench.results.cells import Cell
+from xaibench.results.schema import MEANINGS, SCHEMA, row_table
+from xaibench.results.shard_files import ROWS
+
+CELLS = "cells.parquet"
+DESCRIPTION = b"description"  # of a column, in the metadata of its field
+SORTED_BY = ("image_id", "metric", "target", "unit")
+CELL_COLUMNS: dict[str, tuple[pa.DataType, str]] = {
+    "cell": (pa.string(), "key of the result; joins this table with the rows"),
+    "board": (pa.string(), "key of the board: methods with the same one may be compared"),
+    "protocol": (pa.string(), "name of the protocol"),
+    "protocol_version": (pa.int32(), "version of its card"),
+    "protocol_settings": (pa.string(), "its settings, as JSON"),
+    "metric": (pa.string(), "the metric of the board; rows may have further ones"),
+    "higher_is_better": (pa.bool_(), "whether a higher score is better; null where neither end is"),
+    "undefined_cost": (pa.float64(), "the score at which an undefined map enters the mean"),
+    "dataset": (pa.string(), "name of the data set"),
+    "dataset_settings": (pa.string(), "its settings and sizes, as JSON"),
+    "model": (pa.string(), "name of the model"),
+    "weights": (pa.string(), "kind of its weights"),
+    "weights_digest": (pa.string(), "hash of its weights"),
+    "reference_model": (pa.string(), "name of the second model, where a protocol compares two"),
+    "method": (pa.string(), "name of the method as on the board; null for a protocol without methods"),
+    "kind": (pa.string(), "method, variant, control or oracle; the last two are not ranked"),
+    "method_version": (pa.int32(), "version of its card"),
+    "parameters": (pa.string(), "its parameters, as JSON"),
+    "profile": (pa.string(), "how much computation the run used"),
+    "seed": (pa.int64(), "the seed"),
+    "precision": (pa.string(), "the precision of the passes"),
+    "n_images": (pa.int64(), "length of the image list"),
+    "n_rows": (pa.int64(), "number of rows"),
+    "title": (pa.string(), "all of this in a line"),
+    "rows": (pa.string(), "the file of its rows"),
+}
+
+
+def rows_folder(context: Mapping[str, Any]) -> str:
+    """The folder of the rows of a board: `rows/<protocol>/<model>`."""
+    names = [(context.get(part) or {}).get("name") or "none" for part in ("protocol", "model")]
+    return "/".join(["rows", *map(file_name, names)])
+
+
+def write_rows(taken: Taken, root: Path) -> dict[str, int]:
+    """Writes the rows of a board, a file per result, sorted, with the meanings of their columns as metadata; how many
+    each result has.
+
+    Raises XaibenchError for a result with more rows than a file of rows may have.
+    """
+    images = set(taken.images)
+    keys = [cell.key for cell in taken.board.cells]
+    rows = taken.store.rows(keys)
+    rows = rows[rows["image_id"].isin(images)]
+    counts = {}
+    for key in keys:
+        own = rows[rows["cell"] == key]
+        if len(own) > ROWS:
+            raise XaibenchError(f"cell {key} has {len(own)} rows, more than the {ROWS} of a file; use fewer images")
+        # The sort is stable: instances of one class in an image keep the order that they are stored in.
+        own = own.sort_values(list(SORTED_BY), kind="stable", na_position="first")
+        table = row_table({name: own[name] for name in SCHEMA.names}) if len(own) else SCHEMA.empty_table()
+        described = pa.schema([_described(f, MEANINGS[f.name]) for f in SCHEMA], SCHEMA.metadata)
+        path = root / rows_folder(taken.board.context) / f"{key}.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write(table.cast(described), path)
+        counts[key] = len(own)
+    return counts
+
+
+def write_cells(taken: Iterable[Taken], counts: Mapping[str, int], root: Path) -> None:
+    """Writes `cells.parquet`: a line for each result, in plain columns."""
+    lines = [_line(cell, one, counts[cell.key]) for one in taken for cell in one.board.cells]
+    lines.sort(key=lambda line: (line["rows"], line["cell"]))
+    schema = pa.schema([_described(pa.field(name, kind), text) for name, (kind, text) in CELL_COLUMNS.items()])
+    _write(pa.Table.from_pylist(lines, schema), root / CELLS)
+
+
+def texts_of_rows(rows: pd.DataFrame) -> Iterable[str]:
+    """Every distinct text in the columns of rows."""
+    for name in SCHEMA.names:
+        if pa.types.is_string(SCHEMA.field(name).type):
+            yield from rows[name].dropna().unique()
+
+
+def _line(cell: Cell, taken: Taken, count: int) -> dict[str, Any]:
+    context, method = cell.context, cell.method or {}
+    part = {
+        name: context.get(name) or {} for name in ("protocol", "dataset", "model", "weights", "reference", "profile")
+    }
+    protocol, weights = part["protocol"], part["weights"]
+    return {
+        "cell": cell.key, "board": cell.board,
+        "protocol": protocol.get("name"), "protocol_version": protocol.get("version"),
+        "protocol_settings": _json(protocol.get("settings") or {}), "metric": protocol.get("metric"),
+        "higher_is_better": protocol.get("higher_is_better"), "undefined_cost": protocol.get("undefined_cost"),
+        "dataset": part["dataset"].get("name"),
+        "dataset_settings": _json({name: part["dataset"].get(name) for name in ("settings", "geometry", "masks")
+                                   if part["dataset"].get(name)}),
+        "model": part["model"].get("name"), "weights": weights.get("label") or weights.get("kind"),
+        "weights_digest": weights.get("digest"), "reference_model": part["reference"].get("name"),
+        "method": cell.method_name if cell.method else None, "kind": cell.kind if cell.method else None,
+        "method_version": method.get("version"), "parameters": _json(method.get("parameters") or {}),
+        "profile": part["profile"].get("name"), "seed": context.get("seed"), "precision": context.get("precision"),
+        "n_images": len(taken.images), "n_rows": count, "title": cell.title,
+        "rows": f"{rows_folder(context)}/{cell.key}.parquet",
+    }  # fmt: skip
+
+
+def _json(value: Any) -> str:
+    return json.dumps(plain(value), sort_keys=True, ensure_ascii=False)
+
+
+def _described(field: pa.Field, text: str) -> pa.Field:
+    return field.with_metadata({DESCRIPTION: text.encode()})
+
+
+def _write(table: pa.Table, path: Path) -> None:
+    """Writes a table with fixed settings, so that the same rows give the same bytes, and with its columns' descriptions
+    in the metadata of the file too, where readers that know nothing of Arrow find them."""
+    described = {f"description of {f.name}".encode(): f.metadata[DESCRIPTION] for f in table.schema}
+    table = table.replace_schema_metadata((table.schema.metadata or {}) | described)
+    buffer = io.BytesIO()
+    pq.write_table(
+        table.combine_chunks(), buffer, version="2.6", compression="zstd", compression_level=3, row_group_size=1 << 17
+    )
+    write_atomic(path, buffer.getvalue())

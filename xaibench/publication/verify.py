@@ -1,0 +1,44 @@
+"""The last look at a folder before it is published: nothing private in any text, name or header of any file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from safetensors import safe_open
+
+from xaibench.errors import XaibenchError
+from xaibench.publication.scrub import Scrubber
+
+TEXTS = frozenset({".json", ".csv", ".md", ".svg"})
+
+
+def verify(root: Path, scrubber: Scrubber) -> None:
+    """Raises XaibenchError, which names the file, where anything private is left in a folder."""
+    for path in sorted(path for path in root.rglob("*") if path.is_file()):
+        name = path.relative_to(root).as_posix()
+        for text in (name, *_texts(path)):
+            for found in scrubber.leaks(text):
+                raise XaibenchError(
+                    f"{name} would hold {found!r}, a path or a name of yours, so nothing is published; say "
+                    "--allow-name NAME if that name may be, or else report this as a defect of xaibench"
+                )
+
+
+def _texts(path: Path) -> Iterator[str]:
+    """The texts of a file: all of a text, the columns and metadata of Parquet, the header of maps. Photos are pixels
+    that were written anew, without any text."""
+    if path.suffix in TEXTS:
+        yield path.read_text("utf-8")
+    elif path.suffix == ".parquet":
+        table = pq.read_table(path, partitioning=None)
+        for name, value in (table.schema.metadata or {}).items():
+            yield f"{name.decode()} {value.decode(errors='replace')}"
+        for field in table.schema:
+            if pa.types.is_string(field.type):
+                yield "\n".join(table[field.name].drop_null().unique().to_pylist())
+    elif path.suffix == ".safetensors":
+        with safe_open(path, framework="pt") as file:
+            yield "\n".join([*file.keys(), *(file.metadata() or {}).values()])
