@@ -45,6 +45,7 @@ CASES = {
         "--model", "--dataset", "--board", "--metric", "--by", "--class", "--sort", "--correlate", "--format",
     ),
     ("leaderboard", "--out", "FOLDER"): ("",), ("leaderboard", "sds"): ("--out",),
+    ("survey",): ("", "--counts", "--t"), ("survey", "--counts", "1,2"): ("--t", "--format"),
     ("status",): ("--out",), ("validate",): ("",), ("ls",): ("",), ("show", "method"): ("",),
     ("show", "model"): ("", "--plugin", "--cards"), ("show", "dataset"): ("",), ("show", "protocol"): ("",),
     ("show", "run", "FOLDER"): ("--protocol", "--model", "--board", "--run", "--methods", "--images"),

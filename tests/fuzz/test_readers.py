@@ -24,6 +24,7 @@ from PIL import Image
 from safetensors.torch import save
 from weights_of_others import HEADER, network, safetensors_with_headers, saved_by_torch
 
+from xaibench.analysis.survey_file import read_answers
 from xaibench.cards import ModelCard
 from xaibench.cards.read import read_card
 from xaibench.datasets.coco_json import read_coco
@@ -188,6 +189,7 @@ BIRDS = b"""img_id,img_filename,y,split,place,place_filename
 1,001.Albatross/a.jpg,1,0,1,/o/ocean/1.jpg
 2,002.Wren/b.jpg,0,1,0,/b/bamboo/2.jpg
 """
+ANSWERS = b"respondent,image,before,after\nanna,car-1,0,1\nanna,car-2,1,\nbob,car-1,0.5,0\n"
 BOXES = b"1 60.0 27.0 325.0 304.0\n2 139.0 30.0 153.0 264.0\n"
 DIGITS = struct.pack(">4BIII", 0, 0, 8, 3, 2, 3, 3) + bytes(18)
 RUN = """protocols = ["sds", "epg"]
@@ -232,6 +234,7 @@ READERS = [
     Reader("a.xml", VOC, words_of_xml(VOC), 250, lambda path: read_objects(path.read_bytes(), path)),
     Reader("coco.json", as_json(COCO), broken_json(COCO), 300, read_coco),
     Reader("metadata.csv", BIRDS, broken_bytes(BIRDS), 120, read_metadata),
+    Reader("answers.csv", ANSWERS, broken_bytes(ANSWERS), 120, read_answers),
     Reader("boxes.txt", BOXES, broken_bytes(BOXES), 80, lambda path: read_table(path, ["id", *"xywh"])),
     Reader("digits", DIGITS, broken_bytes(DIGITS), 80, lambda path: read_idx(path, 3)),
     Reader("digits.gz", gzip.compress(DIGITS, mtime=0), broken_bytes(gzip.compress(DIGITS, mtime=0)), 80,

@@ -21,6 +21,7 @@ from xaibench.analysis import (
     pairwise,
     ranking,
     study,
+    survey,
 )  # fmt: skip
 from xaibench.analysis.leaderboard import Leaderboard
 from xaibench.report import columns
@@ -65,6 +66,7 @@ def test_a_column_is_one_entry(board, monkeypatch):
         (breakdown.GROUP_COLUMNS, columns.GROUPS), (correlation.COLUMNS, columns.CORRELATION),
         (across_models.COLUMNS, columns.ACROSS_MODELS), (across_models.MODEL_COLUMNS, columns.MODELS),
         (comparison.COLUMNS, columns.CHANGES), (accuracy.COLUMNS, columns.ACCURACY_CHANGES),
+        (pairwise.COLUMNS[:11], columns.PAIRS), (survey.COLUMNS, columns.SURVEY),
         ((*study.ARM_COLUMNS, *study.SOMETIMES), columns.TRAININGS),
     ],
 )  # fmt: skip
@@ -87,7 +89,7 @@ def test_a_result_is_printed_by_its_page(board, monkeypatch):
         assert getattr(board, name)() == getattr(page, name)()
     assert board.to_text(80, colour=True) == page.to_text(80, colour=True) != page.to_text(80)
     kinds = (Leaderboard, breakdown.Breakdown, correlation.Correlation, across_models.AcrossModels, study.Study,
-             pairwise.Pairs)  # fmt: skip
+             pairwise.Pairs, survey.Survey)  # fmt: skip
     assert {kind.layout for kind in kinds} | {"overview"} == set(LAYOUTS)
     monkeypatch.setattr(presentation, "_page_of", lambda result: SimpleNamespace(to_csv=lambda: result.board))
     assert board.to_csv() == "ab"

@@ -17,6 +17,7 @@ VERBS = {
     "compare": "Compare designs of models by how they can be explained.",
     "explain": "Draw explanations of photos.",
     "leaderboard": "Rank the methods of one board, with 95 % intervals.",
+    "survey": "Test the answers of a survey, before and after.",
     "status": "Show the boards and runs of a results folder.",
     "validate": "Check a results folder for damage.",
     "publish": "Write a folder of boards and rows for others.",

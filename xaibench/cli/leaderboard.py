@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +9,7 @@ from typing import Annotated
 import typer
 
 from xaibench.cli.output import echo
+from xaibench.cli.page_output import Format, FormatOption, print_page
 
 EPILOG = """
 \b
@@ -30,16 +29,6 @@ Examples:
   # how much EPG depends on the sizes of the boxes
   xaibench leaderboard epg --correlate box-pixels
 """
-
-
-class Format(StrEnum):
-    """How the board is printed."""
-
-    table = "table"
-    md = "md"
-    csv = "csv"
-    json = "json"
-    html = "html"
 
 
 class By(StrEnum):
@@ -83,7 +72,7 @@ def command(
     pairs: Annotated[
         bool, typer.Option("--pairs", help="Every pair of ranked methods: difference, effect size and Holm's p.")
     ] = False,
-    format_: Annotated[Format, typer.Option("--format", help="table, md, csv, json or html.")] = Format.table,
+    format_: FormatOption = Format.table,
     figure: Annotated[
         Path | None, typer.Option("--figure", help="Also draw the board to this .png or .svg file.", metavar="PATH")
     ] = None,
@@ -123,17 +112,7 @@ def command(
         found = found.correlation(correlate)
     elif pairs:
         found = found.pairwise()
-    page = page_of(found)
-    if format_ is Format.table:
-        terminal = sys.stdout.isatty()
-        width = shutil.get_terminal_size().columns if terminal else None
-        echo(page.to_text(width, colour=terminal), coloured=True)
-        echo()
-    else:
-        write = {
-            Format.md: page.to_markdown, Format.csv: page.to_csv, Format.json: page.to_json, Format.html: page.to_html,
-        }[format_]  # fmt: skip
-        echo(write().rstrip("\n"))
+    print_page(page_of(found), format_)
     for note in found.notes:
         echo(clean(note), err=format_ is not Format.table)
     if figure is not None:

@@ -112,6 +112,17 @@ PAIRS = (
     Column("surely_better", "whether the board tells the first from the second", outputs=FOR_PROGRAMS),
 )  # fmt: skip
 
+SURVEY = (
+    _name("test", "the statistical test"), Column("unit", "what the test takes as independent", align="left"),
+    Column("n", "number of units; for McNemar, answers that changed"),
+    Column("quantity", "what is estimated", align="left", dropped=2),
+    Column("estimate", "mean change, after - before; or answers corrected per answer lost"),
+    replace(CI_LOW, explanation="lower end of the 95 % interval of the estimate"),
+    replace(CI_HIGH, explanation="upper end of the 95 % interval of the estimate"),
+    Column("statistic", "t, chi-square, or the smaller of the two counts of changes for the exact test"),
+    Column("df", "degrees of freedom", format=format_short, dropped=1), P,
+)  # fmt: skip
+
 ACROSS_MODELS = (
     replace(RANK, explanation="rank by the mean among all ranked pairs of model and method"), MODEL, METHOD, MEAN,
     CI_LOW, CI_HIGH, replace(N_IMAGES, outputs=FOR_PROGRAMS), RANKS, replace(RANK_LOW, outputs=FOR_PROGRAMS),

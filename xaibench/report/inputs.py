@@ -84,6 +84,24 @@ class Pairs(Protocol):
     def matrix(self, column: str) -> pd.DataFrame: ...
 
 
+class Survey(Protocol):
+    """Tests of a survey: a row per test (`columns.SURVEY`), and what was answered."""
+
+    table: pd.DataFrame
+    means: tuple[float, float] | None
+    counts: Any
+    n_pairs: int | None
+    n_missing: int
+    respondents: int | None
+    images: int | None
+    notes: tuple[str, ...]
+
+    @property
+    def title(self) -> str: ...
+    @property
+    def clustered(self) -> bool: ...
+
+
 class AcrossModels(Protocol):
     """Boards of several models as one: rows per model and method, rows per model, means per method and model."""
 

@@ -11,6 +11,7 @@ from xaibench.report.overview_page import overview_page
 from xaibench.report.page import Page
 from xaibench.report.pairs_page import pairs_page
 from xaibench.report.study_page import study_page
+from xaibench.report.survey_page import survey_page
 
 LAYOUTS: dict[str, Callable[[Any], Page]] = {
     "leaderboard": leaderboard_page,
@@ -20,6 +21,7 @@ LAYOUTS: dict[str, Callable[[Any], Page]] = {
     "across-models": across_models_page,
     "study": study_page,
     "overview": overview_page,
+    "survey": survey_page,
 }
 
 
