@@ -12,15 +12,17 @@ import pandas as pd
 from xaibench.analysis.boards import Board, accuracy_of, boards, choose
 from xaibench.analysis.leaderboard import Leaderboard, open_leaderboard
 from xaibench.analysis.ranking import RANKED, statistics_of
+from xaibench.analysis.scores import bounds_of
 from xaibench.errors import XaibenchError
 from xaibench.hashing import digest
 from xaibench.presentation import Presentable
+from xaibench.results.cells import metric_declaration
 from xaibench.results.store import Store
 
-COLUMNS = ("rank", "model", "method", "mean", "ci_low", "ci_high", "n_images", "rank_low", "rank_high", "kind")
+COLUMNS = ("rank", "model", "method", "mean", "ci_low", "ci_high", "n_images", "rank_low", "rank_high", "group",
+           "kind")  # fmt: skip
 MODEL_COLUMNS = ("model", "accuracy", "accuracy_on", "best_method", "best", "ci_low", "ci_high", "mean", "n_methods")
 OF_A_MODEL = ("model", "weights", "reference")  # parts of a context that differ between models
-RESAMPLES = 2000
 
 
 @dataclass(frozen=True)
@@ -143,12 +145,13 @@ def _joined(
     kind = pd.concat(dict(zip(found, kinds, strict=True))).loc[scores.columns].to_numpy()
     ranked = pd.Series(kind).isin(RANKED).to_numpy()
     complete = scores.notna().all().to_numpy()
-    numbers, _ = statistics_of(scores, complete, ranked & comparable, first.higher_is_better, RESAMPLES, seed=0)
+    declared = context["protocol"] | metric_declaration(context["protocol"], first.metric)
+    numbers = statistics_of(scores, complete, ranked & comparable, first.higher_is_better, bounds_of(declared))
     table = pd.DataFrame({
         "model": scores.columns.get_level_values(0), "method": scores.columns.get_level_values(1),
         "n_images": scores.notna().sum().to_numpy(), "kind": kind,
     })  # fmt: skip
-    table = pd.concat([table, numbers], axis=1)
+    table = pd.concat([table, numbers.table], axis=1)
     order = table.assign(by=-table["mean"] if first.higher_is_better else table["mean"])
     table = table.loc[order.sort_values(["by", "model", "method"]).index, list(COLUMNS)].reset_index(drop=True)
     notes = []

@@ -1,57 +1,53 @@
-"""Percentile bootstrap over images, paired: every method sees the same resampled images, so ranks can be compared.
+"""Bootstrap over images, paired: every method sees the same resampled images, so ranks can be compared.
 
 The intervals speak of other images from the same source for the model at hand, not of other models or trainings.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterator
 
 import numpy as np
+
+from xaibench.seeds import derive
 
 LEVEL = 0.95  # of the intervals
 BLOCK = 1 << 22  # counts held at a time (32 MiB)
 TIE = 1e-12  # relative; sums of the same scores in another order differ by less
 
 
-class Difference(NamedTuple):
-    """A mean difference with its percentile interval."""
-
-    mean: float
-    low: float
-    high: float
-
-    @property
-    def clear(self) -> bool:
-        """Whether the interval leaves out zero."""
-        return self.low > 0 or self.high < 0
-
-
-def bootstrap_means(scores: np.ndarray, resamples: int = 2000, seed: int = 0) -> np.ndarray:
-    """Means of the methods over resampled images.
-
-    Args:
-        scores: (images, methods), finite.
-        resamples: how many times as many images as there are get drawn with replacement.
-        seed: the drawn images depend on it and on the number of images only, so another method changes no interval.
-
-    Returns (resamples, methods) float64. Raises ValueError for no images, or scores that are not finite.
-    """
+def require_scores(scores: np.ndarray) -> np.ndarray:
+    """Scores (images, methods) as float64; ValueError where there is no image, or one that is not finite."""
     scores = np.asarray(scores, dtype=np.float64)
     if scores.ndim != 2 or not len(scores):
         raise ValueError(f"scores have the shape (images, methods) with at least one image, not {scores.shape}")
     if not np.isfinite(scores).all():
         raise ValueError("scores are not finite")
-    images = len(scores)
-    rng = np.random.default_rng(seed)
+    return scores
+
+
+def resampled_counts(images: int, resamples: int = 2000, seed: int = 0) -> Iterator[np.ndarray]:
+    """How often each image is drawn in each resample, (block, images) int64, block by block.
+
+    resamples: how many times as many images as there are get drawn with replacement. seed: the draws depend on it and
+    on the number of images only.
+    """
+    rng = np.random.default_rng(derive(seed, "resampled images"))
     block = max(1, BLOCK // images)
-    means = np.empty((resamples, scores.shape[1]))
     for start in range(0, resamples, block):
         size = min(block, resamples - start)
         drawn = rng.integers(images, size=(size, images)) + images * np.arange(size)[:, None]
-        counts = np.bincount(drawn.ravel(), minlength=size * images).reshape(size, images)
-        means[start : start + size] = counts @ scores / images
-    return means
+        yield np.bincount(drawn.ravel(), minlength=size * images).reshape(size, images)
+
+
+def bootstrap_means(scores: np.ndarray, resamples: int = 2000, seed: int = 0) -> np.ndarray:
+    """Means of the methods over resampled images, (resamples, methods) float64.
+
+    scores: (images, methods), finite. resamples, seed: as for `resampled_counts`, so another method changes nothing.
+    Raises ValueError for no images, or scores that are not finite.
+    """
+    scores = require_scores(scores)
+    return np.concatenate([counts @ scores for counts in resampled_counts(len(scores), resamples, seed)]) / len(scores)
 
 
 def percentile_interval(means: np.ndarray, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray]:
@@ -69,24 +65,6 @@ def ranks(means: np.ndarray, higher_is_better: bool = True) -> np.ndarray:
     for method in range(values.shape[-1]):
         result[..., method] += (values > values[..., method : method + 1] + margin).sum(axis=-1)
     return result
-
-
-def rank_intervals(
-    means: np.ndarray, higher_is_better: bool = True, level: float = LEVEL
-) -> tuple[np.ndarray, np.ndarray]:
-    """Best and worst rank, (methods,) int64 each, of the central `level` of the resamples (resamples, methods)."""
-    tail = (1 - level) / 2
-    low, high = np.quantile(ranks(means, higher_is_better), [tail, 1 - tail], axis=0, method="inverted_cdf")
-    return low.astype(np.int64), high.astype(np.int64)
-
-
-def paired_difference(
-    first: np.ndarray, second: np.ndarray, resamples: int = 2000, seed: int = 0, level: float = LEVEL
-) -> Difference:
-    """Mean of first - second, both (images,) for the same images in the same order, with its interval."""
-    difference = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)
-    low, high = percentile_interval(bootstrap_means(difference[:, None], resamples, seed), level)
-    return Difference(float(difference.mean()), float(low[0]), float(high[0]))
 
 
 def nested_differences(first: np.ndarray, second: np.ndarray, resamples: int, seed: int) -> np.ndarray:

@@ -13,10 +13,10 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 
-from xaibench.analysis.bootstrap import LEVEL, bootstrap_means, percentile_interval
 from xaibench.analysis.groups import ALL, by_class, by_correctness, known_pairs, no_class, ordered, reasons
+from xaibench.analysis.intervals import Bounds, mean_intervals
 from xaibench.analysis.scored_board import ScoredBoard, Source
-from xaibench.analysis.scores import pair_index, scored
+from xaibench.analysis.scores import bounds_of, pair_index, scored
 from xaibench.errors import XaibenchError
 from xaibench.presentation import Presentable
 from xaibench.results.cells import metric_declaration
@@ -34,7 +34,7 @@ class Breakdown(Presentable):
     groups: one row per group, the first is `all`, with `GROUP_COLUMNS`: n_images and n_pairs (images, and explained
     classes of images) with a defined reference, n_reference pairs left out for all methods, accuracy of the model on
     the pairs (NaN where nothing is right or wrong). table: one row per group and method, in the order of groups and of
-    the board, with `COLUMNS`: mean over pairs, ci_low and ci_high over images (NaN without a pair), n_images in the
+    the board, with `COLUMNS`: mean over pairs, ci_low and ci_high over images (NaN where there is none), n_images in the
     mean, n_undefined of them with a map that counts at the undefined cost. notes: the board's, how images fall into
     groups, and which are in none.
     """
@@ -84,13 +84,13 @@ def breakdown(
     if not shown:
         raise no_class(classes, names)
     members = {ALL: pairs.index, **{name: every.index[every == name] for name in shown}}
-    table, groups = _tables(board, source, pairs, rows, members, resamples, seed)
+    table, groups = _tables(board, source, pairs, rows, members, bounds_of(protocol), resamples, seed)
     return Breakdown(by, groups, table, board, (*board.notes, *_counts(by, pairs, groups, names, missing, source)))
 
 
 def _tables(
     board: ScoredBoard, source: Source, pairs: pd.DataFrame, rows: pd.DataFrame, members: dict[str, pd.MultiIndex],
-    resamples: int, seed: int,
+    bounds: Bounds | None, resamples: int, seed: int,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:  # fmt: skip
     """One row per group and method, and one per group."""
     by_name = {cell.method_name: cell for cell in source.cells}
@@ -104,7 +104,7 @@ def _tables(
     table, groups = [], []
     for name, index in members.items():
         part = scores[scores.index.isin(index)]
-        mean, low, high = _means(part, complete, resamples, seed)
+        mean, low, high = _means(part, complete, bounds, resamples, seed)
         bad = broken[broken.index.isin(index)].reset_index().groupby("cell")["image_id"].nunique()
         images = part.notna().groupby(level=0).any().sum()
         table.append(pd.DataFrame({
@@ -122,7 +122,7 @@ def _tables(
 
 
 def _means(
-    scores: pd.DataFrame, complete: np.ndarray, resamples: int, seed: int
+    scores: pd.DataFrame, complete: np.ndarray, bounds: Bounds | None, resamples: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Means over pairs and ends of their intervals over images, (methods,) each, of scores (pairs, methods).
 
@@ -134,9 +134,8 @@ def _means(
         if not len(group) or not len(values):
             continue
         sums = values.assign(pairs=1.0).groupby(level=0).sum().to_numpy()
-        drawn = bootstrap_means(sums, resamples, seed)
         mean[group] = values.to_numpy().mean(axis=0)
-        low[group], high[group] = percentile_interval(drawn[:, :-1] / drawn[:, -1:], LEVEL)
+        low[group], high[group] = mean_intervals(sums[:, :-1], sums[:, -1], bounds, resamples, seed)
     return mean, low, high
 
 

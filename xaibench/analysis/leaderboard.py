@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise as neighbours
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 import pandas as pd
 
 from xaibench.analysis.boards import Board, choose, short_key
@@ -17,13 +19,13 @@ from xaibench.analysis.costs import with_costs
 from xaibench.analysis.pairwise import Pairs, pairwise
 from xaibench.analysis.ranking import RANKED, statistics_of
 from xaibench.analysis.scored_board import RecordedRun, ScoredBoard, Source, image_scores
-from xaibench.analysis.scores import of_metric
+from xaibench.analysis.scores import bounds_of, of_metric
 from xaibench.analysis.winner import Winner, winner
 from xaibench.results.cells import Cell, metric_declaration
 from xaibench.results.store import Store
 
 COLUMNS = ("rank", "method", "mean", "ci_low", "ci_high", "n_images", "n_undefined",
-           "rank_low", "rank_high", "coverage", "kind")  # fmt: skip
+           "rank_low", "rank_high", "group", "coverage", "kind")  # fmt: skip
 UNRECORDED = RecordedRun()
 READ = ("cell", "image_id", "target", "unit", "metric", "score", "status", "label", "correct")
 
@@ -33,14 +35,16 @@ class Leaderboard(ScoredBoard):
     """One board's table, its context, and notes on it.
 
     table: one row per method, best first, with `COLUMNS`: rank, rank_low, rank_high (Int64, null for controls, oracles
-    and incomplete methods); mean, ci_low, ci_high (float64, in the protocol's unit, NaN without an image); n_images in
-    the mean, n_undefined of them at the cost of an undefined map; coverage of the image list, 0 to 1.
+    and incomplete methods); mean, ci_low, ci_high (float64, in the protocol's unit, NaN where there is none); n_images
+    in the mean, n_undefined of them at the cost of an undefined map; group, letters that methods share which cannot be
+    told apart, "" without a rank; coverage of the image list, 0 to 1.
     Where runs recorded what methods cost, also passes, passes_shared, seconds, seconds_shared (float64, per image) and
     cost_images (`analysis.costs`).
     n_list: images on the list; n_reference: those of them excluded for all methods, as the reference is undefined.
     accuracy: {"correct", "images"} of the model, or None. notes: which board this is, what else there is. source:
     what it was made from, for `breakdown` and `correlation`. age: with which versions of cards it was made, where there
-    are newer ones.
+    are newer ones. surely_better: bool, ranked methods in the table's order by themselves, whether that of the row
+    is surely better than that of the column (`rank_sets.surely_better`); rank sets, groups and notes are read off it.
 
     `title` is the context in one line and `caption` what the numbers mean. `to_text(width, colour)`, `to_markdown()`,
     `to_csv()`, `to_json()` and `to_html()` give the board as text; `image_scores()` the scores behind the means, one
@@ -59,7 +63,7 @@ class Leaderboard(ScoredBoard):
 
     def pairwise(self, seed: int = 0) -> Pairs:
         """The ranked methods two by two, with tests and effect sizes; see `analysis.pairwise.pairwise`."""
-        return pairwise(self, seed=seed)
+        return pairwise(self, self.surely_better, seed)
 
     @cached_property
     def winner(self) -> Winner | None:
@@ -170,25 +174,43 @@ def leaderboard(
         "kind": [cell.kind for cell in cells],
     })  # fmt: skip
     complete = (stored == len(listed)).to_numpy() & bool(len(scores))
-    numbers, ties = statistics_of(
-        scores, complete, table["kind"].isin(RANKED).to_numpy() & directed, higher, resamples, seed
+    found = statistics_of(
+        scores, complete, table["kind"].isin(RANKED).to_numpy() & directed, higher, bounds_of(protocol), resamples, seed
     )
-    table = pd.concat([table, numbers], axis=1)
+    table = pd.concat([table, found.table], axis=1)
     order = table.assign(by=-table["mean"] if higher else table["mean"]).sort_values(["by", "method"]).index
     table = table.loc[order, list(COLUMNS)].reset_index(drop=True)
     notes = list(notes)
     if not directed:
         notes.append(f"{metric} describes and has no better end, so nothing is ranked by it")
-    close = [table["method"][i] for i in range(len(table)) if order[i] in ties]
-    if close:
-        notes.append("not told apart from the method ranked just above (the 95 % interval of the paired difference "
-                     f"has 0 in it): {', '.join(close)}")  # fmt: skip
+    ranked = table["rank"].notna().to_numpy()
+    names, places = table["method"][ranked].tolist(), order[ranked]
+    better = pd.DataFrame(found.better[np.ix_(places, places)], index=names, columns=names)
+    notes += _ties(better)
+    notes += _without_interval(table)
     return Leaderboard(
         table, cells[0].board, cells[0].context, metric, higher, len(listed),
         len(set(rows["image_id"]) - set(scores.index)),
         protocol.get("undefined_cost"), run.accuracy, tuple(notes),
-        Source(every, tuple(cells), tuple(listed), run.classes, run.command),
+        Source(every, tuple(cells), tuple(listed), run.classes, run.command), surely_better=better,
     )  # fmt: skip
+
+
+def _ties(better: pd.DataFrame) -> Iterator[str]:
+    """Which methods the test of all pairs does not tell apart from the one ranked just above."""
+    names = better.index.tolist()
+    close = [low for high, low in neighbours(names) if not better.loc[high, low]]
+    if close:
+        yield ("not told apart from the method ranked just above (a test of all pairs at once, at 95 %): "
+               f"{', '.join(close)}")  # fmt: skip
+
+
+def _without_interval(table: pd.DataFrame) -> Iterator[str]:
+    """Which methods have a mean and no interval."""
+    without = table.loc[table["mean"].notna() & table["ci_low"].isna(), "method"].tolist()
+    if without:
+        yield ("without an interval, as there is one image, or the scores are (nearly) all the same and no range is "
+               f"known: {', '.join(without)}")  # fmt: skip
 
 
 def _recorded(board: Board) -> RecordedRun:

@@ -1,44 +1,62 @@
-"""Means with intervals and ranks with theirs, of methods that share their images and of those that lack some."""
+"""Means with intervals, ranks with rank sets, and groups, of methods that share images and of those that lack some."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from xaibench.analysis.bootstrap import LEVEL, bootstrap_means, percentile_interval, rank_intervals, ranks
+from xaibench.analysis.bootstrap import ranks
+from xaibench.analysis.intervals import Bounds, mean_intervals
+from xaibench.analysis.letters import letters
+from xaibench.analysis.rank_sets import rank_sets, surely_better
 
 RANKED = ("method", "variant")  # kinds of cells; controls and oracles have no rank
 
 
+class Statistics(NamedTuple):
+    """What a table says of its methods, in their order.
+
+    table: mean, ci_low, ci_high (float64), rank, rank_low, rank_high (Int64) and group (str). better: whether the
+    method of a row is surely better than that of a column, (methods, methods) bool; False without a rank.
+    """
+
+    table: pd.DataFrame
+    better: np.ndarray
+
+
 def statistics_of(
-    scores: pd.DataFrame, complete: np.ndarray, ranked: np.ndarray, higher: bool, resamples: int, seed: int
-) -> tuple[pd.DataFrame, set[int]]:
-    """Columns mean to rank_high per method, and the positions of methods not told apart from the one ranked above."""
+    scores: pd.DataFrame, complete: np.ndarray, ranked: np.ndarray, higher: bool, bounds: Bounds | None = None,
+    resamples: int = 2000, seed: int = 0,
+) -> Statistics:  # fmt: skip
+    """Means, intervals, ranks, rank sets and groups of methods.
+
+    Args:
+        scores: (images, methods), NaN where nothing is stored.
+        complete, ranked: (methods,) bool; which methods have every image, and which may have a rank at all.
+        higher: whether higher scores are better.
+        bounds: the least and the largest possible score, if known.
+        resamples, seed: as for `bootstrap.resampled_counts`.
+    """
     count = scores.shape[1]
     columns = {name: np.full(count, np.nan) for name in ("mean", "ci_low", "ci_high")}
     places = {name: pd.array([pd.NA] * count, dtype="Int64") for name in ("rank", "rank_low", "rank_high")}
-    groups = [np.flatnonzero(complete), *np.flatnonzero(~complete)[:, None]]
-    ties: set[int] = set()
-    for group in groups:
-        values = scores.iloc[:, group].dropna().to_numpy()
-        if not len(group) or not len(values):
+    groups, better = np.full(count, "", dtype=object), np.zeros((count, count), bool)
+    for together in [np.flatnonzero(complete), *np.flatnonzero(~complete)[:, None]]:
+        values = scores.iloc[:, together].dropna().to_numpy()
+        if not len(together) or not len(values):
             continue
-        means = bootstrap_means(values, resamples, seed)
-        columns["mean"][group] = values.mean(axis=0)
-        columns["ci_low"][group], columns["ci_high"][group] = percentile_interval(means, LEVEL)
-        inside = complete[group] & ranked[group]
+        columns["mean"][together] = values.mean(axis=0)
+        ends = mean_intervals(values, bounds=bounds, resamples=resamples, seed=seed)
+        columns["ci_low"][together], columns["ci_high"][together] = ends
+        inside = complete[together] & ranked[together]
         if inside.any():
-            place = ranks(columns["mean"][group][inside], higher)
-            low, high = rank_intervals(means[:, inside], higher, LEVEL)
-            for name, found in (("rank", place), ("rank_low", low), ("rank_high", high)):
-                places[name][group[inside]] = found
-            ties = _ties(means[:, inside], place, group[inside])
-    return pd.DataFrame(columns | places), ties
-
-
-def _ties(means: np.ndarray, place: np.ndarray, positions: np.ndarray) -> set[int]:
-    order = np.argsort(place, kind="stable")
-    if len(order) < 2:
-        return set()
-    low, high = percentile_interval(means[:, order[:-1]] - means[:, order[1:]], LEVEL)
-    return {int(positions[below]) for below, near in zip(order[1:], (low <= 0) & (high >= 0), strict=True) if near}
+            who = together[inside]
+            place = ranks(columns["mean"][who], higher)
+            found = surely_better(values[:, inside], higher, bounds, resamples, seed)
+            better[np.ix_(who, who)] = found
+            for name, of_methods in zip(places, (place, *rank_sets(found)), strict=True):
+                places[name][who] = of_methods
+            groups[who] = letters(found, np.argsort(place, kind="stable"))
+    return Statistics(pd.DataFrame(columns | places | {"group": groups}), better)

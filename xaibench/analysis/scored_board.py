@@ -50,6 +50,7 @@ class ScoredBoard(Presentable):
     notes: tuple[str, ...] = field(default=())
     source: Source | None = field(default=None, repr=False, compare=False)
     age: str = ""
+    surely_better: pd.DataFrame | None = field(default=None, repr=False, compare=False)
 
     @property
     def title(self) -> str:

@@ -20,6 +20,12 @@ def of_metric(rows: pd.DataFrame, protocol: dict[str, Any], metric: str | None) 
     return metric
 
 
+def bounds_of(protocol: dict[str, Any]) -> tuple[float, float] | None:
+    """The least and the largest score that a protocol, or its declaration of a metric, allows; None where unknown."""
+    low, high = protocol.get("range") or (None, None)
+    return None if low is None or high is None else (float(low), float(high))
+
+
 def pair_index(rows: pd.DataFrame) -> pd.MultiIndex:
     """The (image, explained class) of each row, `NO_CLASS` where it explains none."""
     return pd.MultiIndex.from_arrays([rows["image_id"], rows["target"].fillna(NO_CLASS).astype("int64")])

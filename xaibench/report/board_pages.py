@@ -31,7 +31,7 @@ def leaderboard_caption(board: Board) -> str:
     over = count(wanted, "image") if most == wanted else f"up to {most} of {count(wanted, 'image')}"
     parts = [
         f"Mean {clean(board.metric)} over {over} ({direction(board)}), "
-        "with 95 % bootstrap intervals over images, for this fixed model."
+        "with 95 % intervals by the studentised bootstrap over images, for this fixed model."
     ]
     if board.accuracy and board.accuracy.get("images"):
         correct, images = board.accuracy["correct"], board.accuracy["images"]
@@ -46,7 +46,10 @@ def leaderboard_caption(board: Board) -> str:
     if board.table["kind"].isin(UNRANKED_KINDS).any():
         parts.append("Controls and oracles are not ranked.")
     if board.table["rank"].notna().any():
-        parts.append("Ranks: by mean, with the 95 % bootstrap interval of the rank.")
+        parts.append(
+            "Rank: by mean. ranks: rank sets, and group: methods that share a letter cannot be told apart; both by one "
+            "test of all pairs, at 95 % for all methods at once, for the population that the images come from."
+        )
     if board.winner:
         parts.append(
             f"{clean(board.winner.method)} was chosen as the best on these images; on images that it was not chosen "

@@ -33,12 +33,19 @@ METHOD = _name("method", "attribution method")
 MODEL = _name("model", "the explained model")
 KIND = Column("kind", "method, variant, control or oracle; the last two are not ranked", align="left", dropped=1)
 MEAN = Column("mean", "mean score over images")
-CI_LOW = Column("ci_low", "lower end of the 95 % bootstrap interval")
-CI_HIGH = Column("ci_high", "upper end of the 95 % bootstrap interval")
+CI_LOW = Column("ci_low", "lower end of the 95 % interval")
+CI_HIGH = Column("ci_high", "upper end of the 95 % interval")
 RANK = Column("rank", "rank by the mean among methods and variants that have every image")
-RANKS = Column("ranks", "95 % bootstrap interval of the rank", value=rank_interval, outputs=ON_SCREEN, dropped=2)
-RANK_LOW = Column("rank_low", "best rank of the 95 % bootstrap interval", outputs=FOR_PROGRAMS | {"markdown"})
-RANK_HIGH = Column("rank_high", "worst rank of the 95 % bootstrap interval", outputs=FOR_PROGRAMS | {"markdown"})
+RANKS = Column(
+    "ranks",
+    "rank set: best and worst rank, for all methods at once at 95 %",
+    value=rank_interval,
+    outputs=ON_SCREEN,
+    dropped=2,
+)
+RANK_LOW = Column("rank_low", "best rank of the 95 % rank set", outputs=FOR_PROGRAMS | {"markdown"})
+RANK_HIGH = Column("rank_high", "worst rank of the 95 % rank set", outputs=FOR_PROGRAMS | {"markdown"})
+LETTERS = Column("group", "methods that share a letter cannot be told apart", align="left", dropped=3)
 N_IMAGES = Column("n_images", "images in the mean")
 N_UNDEFINED = Column("n_undefined", "images with an undefined map, which count at the protocol's cost")
 COVERAGE = Column(
@@ -70,7 +77,8 @@ MEAN_OF_METHODS = Column("mean", "mean score over the ranked methods")
 N_METHODS = Column("n_methods", "number of ranked methods")
 
 LEADERBOARD = (
-    RANK, METHOD, MEAN, CI_LOW, CI_HIGH, N_IMAGES, N_UNDEFINED, RANKS, RANK_LOW, RANK_HIGH, COVERAGE, *COSTS, KIND,
+    RANK, METHOD, MEAN, CI_LOW, CI_HIGH, N_IMAGES, N_UNDEFINED, RANKS, RANK_LOW, RANK_HIGH, LETTERS, COVERAGE, *COSTS,
+    KIND,
 )  # fmt: skip
 
 GROUP = _name("group", "group of images; all: every image")
@@ -126,7 +134,7 @@ SURVEY = (
 ACROSS_MODELS = (
     replace(RANK, explanation="rank by the mean among all ranked pairs of model and method"), MODEL, METHOD, MEAN,
     CI_LOW, CI_HIGH, replace(N_IMAGES, outputs=FOR_PROGRAMS), RANKS, replace(RANK_LOW, outputs=FOR_PROGRAMS),
-    replace(RANK_HIGH, outputs=FOR_PROGRAMS), KIND,
+    replace(RANK_HIGH, outputs=FOR_PROGRAMS), replace(LETTERS, outputs=FOR_PROGRAMS), KIND,
 )  # fmt: skip
 MODELS = (
     MODEL, ACCURACY, replace(ACCURACY_ON, dropped=2), BEST_METHOD, BEST, CI_LOW, CI_HIGH, MEAN_OF_METHODS,
