@@ -10,9 +10,7 @@ from scipy import stats
 from xaibench.analysis import bootstrap
 from xaibench.analysis.bootstrap import (
     bootstrap_means,
-    paired_difference,
     percentile_interval,
-    rank_intervals,
     ranks,
 )
 
@@ -35,26 +33,6 @@ def test_intervals_agree_with_scipy(random_scores):
 def test_variance_is_that_of_the_bootstrap(random_scores):
     got = bootstrap_means(random_scores, 20_000).var(axis=0)
     np.testing.assert_allclose(got, random_scores.var(axis=0) / len(random_scores), rtol=0.06)
-
-
-def test_paired_difference_agrees_with_scipy(random_scores):
-    first, second = random_scores[:, 0], random_scores[:, 4]
-    found = paired_difference(first, second, resamples=20_000, seed=3)
-    oracle = stats.bootstrap((first, second), lambda a, b, axis: (a - b).mean(axis), paired=True, n_resamples=20_000,
-                             method="percentile", vectorized=True, rng=np.random.default_rng(0))  # fmt: skip
-    spread = np.std(first - second) / np.sqrt(len(first))
-    assert found.mean == pytest.approx((first - second).mean())
-    assert abs(found.low - oracle.confidence_interval.low) < 0.12 * spread
-    assert abs(found.high - oracle.confidence_interval.high) < 0.12 * spread
-
-
-def test_pairing_sees_what_separate_intervals_hide():
-    """A constant advantage is certain, however much images differ from each other."""
-    image = np.random.default_rng(0).normal(size=50)
-    found = paired_difference(image + 0.01, image)
-    assert (found.low, found.high) == pytest.approx((0.01, 0.01))
-    assert found.clear
-    assert not paired_difference(image, image).clear
 
 
 def test_two_images_by_hand():
@@ -88,13 +66,3 @@ def test_ranks_are_those_of_scipy(values, higher):
 
 def test_sums_in_another_order_are_still_a_tie():
     assert ranks(np.array([0.1 + 0.2 + 0.3, 0.3 + 0.2 + 0.1, 0.5])).tolist() == [1, 1, 3]
-
-
-def test_rank_intervals_by_hand():
-    means = np.array([[3.0, 2.0, 1.0]] * 90 + [[2.0, 3.0, 1.0]] * 10)
-    low, high = rank_intervals(means)
-    assert (low.tolist(), high.tolist()) == ([1, 1, 3], [2, 2, 3])
-    low, high = rank_intervals(means, higher_is_better=False)
-    assert (low.tolist(), high.tolist()) == ([2, 2, 1], [3, 3, 1])
-    low, high = rank_intervals(means, level=0.5)
-    assert (low.tolist(), high.tolist()) == ([1, 2, 3], [1, 2, 3])

@@ -23,7 +23,7 @@ def board() -> Leaderboard:
     table = pd.DataFrame({
         "rank": pd.array([*range(1, count), None], dtype="Int64"), "method": names, "mean": mean, "ci_low": mean - 0.04,
         "ci_high": mean + 0.04, "n_images": 50, "n_undefined": 0, "rank_low": pd.array([1] * count, dtype="Int64"),
-        "rank_high": pd.array([2] * count, dtype="Int64"), "coverage": 1.0,
+        "rank_high": pd.array([2] * count, dtype="Int64"), "group": ["ab"] * (count - 1) + [""], "coverage": 1.0,
         "kind": ["method"] * (count - 1) + ["control"],
     })  # fmt: skip
     context = {"protocol": {"name": "idsds"}, "model": {"label": "a model of many words " * 5}}
@@ -37,6 +37,7 @@ def test_svg_names_every_method_and_says_n_and_accuracy(board, tmp_path):
     assert any(text.startswith("a $b$ _c^ very") and text.endswith("(control)") for text in texts)
     assert any("n = 50 images" in text and "accuracy 96.0%" in text for text in texts)
     assert any("higher is better" in text for text in texts)
+    assert texts.count("ab") == 23 and any("share a letter" in text for text in texts)
     assert sum("a model of many words" in text for text in texts) >= 2, "a long title is wrapped"
 
 

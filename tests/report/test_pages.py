@@ -36,7 +36,7 @@ def board() -> Leaderboard:
     ranks = {name: pd.array([1, None], "Int64") for name in ("rank", "rank_low", "rank_high")}
     table = pd.DataFrame({
         "method": ["ig", "random"], "mean": [0.5, 0.125], "ci_low": 0.0, "ci_high": 1.0, "n_images": 4,
-        "n_undefined": 0, "coverage": 1.0, "kind": ["method", "control"], **ranks,
+        "n_undefined": 0, "group": ["a", ""], "coverage": 1.0, "kind": ["method", "control"], **ranks,
     })  # fmt: skip
     context = {"protocol": {"name": "sds"}, "model": {"name": "<b>vgg16</b>"}}
     return Leaderboard(table[list(leaderboard.COLUMNS)], "ab", context, "sds", True, 4, 0, notes=("a note",))

@@ -34,8 +34,8 @@ class Breakdown(Presentable):
     groups: one row per group, the first is `all`, with `GROUP_COLUMNS`: n_images and n_pairs (images, and explained
     classes of images) with a defined reference, n_reference pairs left out for all methods, accuracy of the model on
     the pairs (NaN where nothing is right or wrong). table: one row per group and method, in the order of groups and of
-    the board, with `COLUMNS`: mean over pairs, ci_low and ci_high over images (NaN where there is none), n_images in the
-    mean, n_undefined of them with a map that counts at the undefined cost. notes: the board's, how images fall into
+    the board, with `COLUMNS`: mean over pairs, ci_low and ci_high over images (NaN where there is none), n_images in
+    the mean, n_undefined of them with a map that counts at the undefined cost. notes: the board's, how images fall into
     groups, and which are in none.
     """
 

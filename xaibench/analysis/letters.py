@@ -36,7 +36,7 @@ def letters(better: np.ndarray, order: Sequence[int]) -> list[str]:
 
 
 def _group(alike: np.ndarray, missing: np.ndarray, first: int) -> list[int]:
-    """A group of methods that are all alike, to which none can be added, with `first` and one it shares no group with."""
+    """A largest group of methods that are all alike, with `first` and one that it shares no group with yet."""
     last = first + int(missing[first, first:].argmax())
     group = sorted({first, last})
     # Those that need the group come before those that only fit, the next in order first.

@@ -29,8 +29,9 @@ GROUP_COLOURS = (INK, "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#5
 def board_figure(board: Board, path: str | Path) -> Path:
     """Draw a leaderboard to a .png or .svg file, whose path is returned.
 
-    Methods stand best first, each with its mean and 95 % interval over images; controls, oracles and methods without
-    a rank are hollow and grey. Methods without a stored image are left out.
+    Methods stand best first, each with its mean and 95 % interval over images, and on the right with the letters of its
+    groups; controls, oracles and methods without a rank are hollow and grey. Methods without a stored image are left
+    out.
 
     Raises XaibenchError for another suffix, a board without any stored score, or a file that cannot be written.
     """
@@ -43,8 +44,12 @@ def board_figure(board: Board, path: str | Path) -> Path:
         raise XaibenchError(f"nothing to draw: no score is stored for {board.title}")
     with matplotlib.rc_context(STYLE):
         labels = [_label(row) for row in table.to_dict("records")]
-        figure, axes = _framed(board.title, _subtitle(board), ROW * len(table), labels)
+        groups = [_short(text, 12) for text in table["group"]] if table["rank"].notna().sum() > 1 else []
+        figure, axes = _framed(board.title, _subtitle(board), ROW * len(table), labels, groups=groups)
         _dots(axes, table, labels)
+        for height, text in enumerate(reversed(groups)):
+            axes.annotate(text, (1, height), xytext=(6, 0), xycoords=("axes fraction", "data"), va="center", size=8,
+                          textcoords="offset points", color=SOFT, parse_math=False)  # fmt: skip
         axes.set_xlabel(f"{clean(board.metric)} ({direction(board)})", parse_math=False)
         return save_figure(figure, path)
 
@@ -73,7 +78,7 @@ def breakdown_figure(found: Breakdown, path: str | Path) -> Path:
     names, tall = rows["method"].tolist(), STEP * (len(groups) + 1)
     with matplotlib.rc_context(STYLE):
         labels = [_label(row) for row in rows.to_dict("records")]
-        parts = ["mean and 95 % bootstrap interval over images, this fixed model"]
+        parts = ["mean and 95 % interval over images, this fixed model"]
         parts += ["each explained class counts once"] if groups[0]["n_pairs"] > groups[0]["n_images"] else []
         legend = [f"{_short(group['group'], 28)} (n = {group['n_images']})" for group in groups]
         figure, axes = _framed(found.title, " · ".join(parts), tall * len(names), labels, legend)
@@ -83,15 +88,16 @@ def breakdown_figure(found: Breakdown, path: str | Path) -> Path:
             height = centre + ((len(groups) - 1) / 2 - number) / (len(groups) + 1)
             axes.hlines(height, own["ci_low"], own["ci_high"], color=GROUP_COLOURS[number], linewidth=1.2, zorder=2)
             axes.plot(own["mean"], height, "o", color=GROUP_COLOURS[number], markersize=4, zorder=3)
-        _axis(axes, labels, (~rows["kind"].isin(UNRANKED_KINDS)).to_numpy(), table["ci_low"], table["ci_high"])
+        _axis(axes, labels, (~rows["kind"].isin(UNRANKED_KINDS)).to_numpy(), table)
         axes.set_xlabel(f"{clean(found.board.metric)} ({direction(found.board)})", parse_math=False)
         return save_figure(figure, path)
 
 
 def _framed(
-    title: str, subtitle: str, tall: float, labels: list[str], legend: Sequence[str] = ()
+    title: str, subtitle: str, tall: float, labels: list[str], legend: Sequence[str] = (), groups: Sequence[str] = ()
 ) -> tuple[Figure, Axes]:
-    """A figure with title, subtitle and legend, and axes of `tall` inches with room for labels on their left."""
+    """A figure with title, subtitle and legend, and axes of `tall` inches with room for labels on their left, and for
+    groups on their right."""
     from matplotlib.figure import Figure
 
     # A hard space keeps the dot at the end of a line, never at the beginning of the next.
@@ -102,7 +108,8 @@ def _framed(
     height = heading + tall + 0.62
     figure = Figure(figsize=(WIDTH, height), facecolor="white")
     left = 0.05 + 0.077 * max(map(len, labels)) / WIDTH
-    axes = figure.add_axes((left, 0.5 / height, 0.975 - left, tall / height))
+    right = 0.975 - (max((text_width(text, 8) for text in groups), default=-0.1) + 0.1) / WIDTH
+    axes = figure.add_axes((left, 0.5 / height, right - left, tall / height))
     figure.text(0.02, 1 - 0.12 / height, "\n".join(top), va="top", weight="bold", linespacing=1.35, parse_math=False)
     figure.text(0.02, 1 - (0.19 + 0.19 * len(top)) / height, "\n".join(below), va="top", size=8, color=SOFT,
                 linespacing=1.35, parse_math=False)  # fmt: skip
@@ -129,7 +136,9 @@ def _subtitle(board: Board) -> str:
     parts = [f"n = {count(board.n_list - board.n_reference, 'image')}"]
     if board.accuracy and board.accuracy.get("images"):
         parts.append(f"accuracy {board.accuracy['correct'] / board.accuracy['images']:.1%}")
-    parts.append("mean and 95 % bootstrap interval over images, this fixed model")
+    parts.append("mean and 95 % interval over images, this fixed model")
+    if board.table["rank"].notna().sum() > 1:
+        parts.append("methods that share a letter cannot be told apart")
     if board.table["rank"].isna().any():
         parts.append("hollow: not ranked")
     return " · ".join(parts)
@@ -145,20 +154,22 @@ def _dots(axes: Axes, table: pd.DataFrame, names: list[str]) -> None:
         axes.hlines(height[rows], low[rows], high[rows], color=colour, linewidth=1.0 if quiet else 1.6, zorder=2)
         axes.plot(mean[rows], height[rows], "o", color=colour, markersize=5 if quiet else 5.5, markeredgewidth=1.1,
                   markerfacecolor="white" if quiet else colour, zorder=3)  # fmt: skip
-    _axis(axes, names, ranked, low, high)
+    _axis(axes, names, ranked, table)
 
 
-def _axis(axes: Axes, names: list[str], dark: np.ndarray, low: np.ndarray, high: np.ndarray) -> None:
-    """Names of methods from top to bottom, grey where not dark, and limits around the intervals from low to high."""
+def _axis(axes: Axes, names: list[str], dark: np.ndarray, table: pd.DataFrame) -> None:
+    """Names of methods from top to bottom, grey where not dark, and limits around the intervals of the table."""
+    ends = table[["mean", "ci_low", "ci_high"]].to_numpy(float)
     axes.set_yticks(np.arange(len(names))[::-1])
     labels = axes.set_yticklabels(names, parse_math=False)
     for label, good in zip(labels, dark, strict=True):
         label.set_color(INK if good else QUIET)
     axes.set_ylim(-0.6, len(names) - 0.4)
     # A board far from zero shows its differences; the zero line is drawn where it falls inside.
-    spread = max(high.max() - low.min(), 1e-9)
-    near_zero = low.min() < spread and high.max() > -spread
-    limits = (min(low.min(), 0.0), max(high.max(), 0.0)) if near_zero else (low.min(), high.max())
+    low, high = np.nanmin(ends), np.nanmax(ends)  # a mean may have no interval
+    spread = max(high - low, 1e-9)
+    near_zero = low < spread and high > -spread
+    limits = (min(low, 0.0), max(high, 0.0)) if near_zero else (low, high)
     margin = 0.04 * max(limits[1] - limits[0], 1e-9)
     axes.set_xlim(limits[0] - margin, limits[1] + margin)
     if near_zero:
