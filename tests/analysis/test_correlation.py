@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from scipy.stats import pearsonr
 
+from xaibench.analysis.bootstrap import resampled_counts
 from xaibench.analysis.correlation import COLUMNS, pearson
 from xaibench.analysis.leaderboard import leaderboard
 from xaibench.errors import XaibenchError
@@ -52,8 +53,8 @@ def test_the_interval_is_that_of_resampled_images(kit, scores):
     cell = kit.cell("ig")
     board = leaderboard(frame(kit, cell, images, x.tolist(), y.tolist()), [cell])
     (row,) = board.correlation("size", resamples=300, seed=5).table.to_dict("records")
-    drawn = np.random.default_rng(5).integers(20, size=(300, 20))
-    rows = (np.stack([2 * drawn, 2 * drawn + 1], -1)).reshape(300, 40)
+    drawn = [np.repeat(range(20), counts) for counts in np.concatenate(list(resampled_counts(20, 300, 5)))]
+    rows = [np.concatenate([2 * one, 2 * one + 1]) for one in drawn]
     each = [pearsonr(x[take], y[take]).statistic for take in rows]
     assert (row["ci_low"], row["ci_high"]) == pytest.approx(tuple(np.quantile(each, [0.025, 0.975])), abs=1e-9)
     low, high = board.correlation("size").table[["ci_low", "ci_high"]].iloc[0]
@@ -67,7 +68,7 @@ def test_images_without_rows_are_drawn_too_so_that_all_methods_see_the_same_resa
     rows = frame(kit, cell, images[:few], x[:few].tolist(), y[:few].tolist())
     board = leaderboard(rows, [cell], sorted(set(images)))
     (row,) = board.correlation("size", resamples=300, seed=5).table.to_dict("records")
-    drawn = np.random.default_rng(5).integers(20, size=(300, 20))
+    drawn = [np.repeat(range(20), counts) for counts in np.concatenate(list(resampled_counts(20, 300, 5)))]
     taken = [np.concatenate([[2 * i, 2 * i + 1] for i in one if i < 15]) for one in drawn]
     each = [pearsonr(x[take], y[take]).statistic for take in taken]
     assert (row["ci_low"], row["ci_high"]) == pytest.approx(tuple(np.quantile(each, [0.025, 0.975])), abs=1e-9)
