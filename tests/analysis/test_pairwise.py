@@ -101,7 +101,7 @@ def test_few_images_are_said_to_be_too_few(kit):
 
 
 def test_one_method_has_no_pair(kit):
-    with pytest.raises(XaibenchError, match="1 of the board's methods has a rank; a pair needs two"):
+    with pytest.raises(XaibenchError, match="a pair needs two ranked methods; this board has 1"):
         made(kit, {"a": SCORES["a"], "chance": SCORES["chance"]}).pairwise()
 
 

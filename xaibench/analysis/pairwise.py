@@ -71,7 +71,7 @@ def pairwise(board: ScoredBoard, surely_better: pd.DataFrame | None = None, seed
     """
     names = board.table.loc[board.table["rank"].notna(), "method"].tolist()
     if len(names) < 2:
-        raise XaibenchError(f"{len(names)} of the board's methods has a rank; a pair needs two")
+        raise XaibenchError(f"a pair needs two ranked methods; this board has {len(names)}")
     scores = board.image_scores()[names].to_numpy()
     subsets = subsets_of(scores, seed)
     rows = []
