@@ -12,7 +12,7 @@ import pytest
 from scipy.stats import permutation_test
 
 from xaibench.analysis.leaderboard import leaderboard
-from xaibench.analysis.pairwise import COLUMNS, effect_sizes
+from xaibench.analysis.pairwise import COLUMNS, effect_sizes, pairwise
 from xaibench.errors import XaibenchError
 
 SCORES = {
@@ -80,7 +80,21 @@ def test_effect_sizes_by_hand():
 def test_identical_methods_are_tied(board):
     row = board.pairwise().table.set_index(["first", "second"]).loc[("b", "twin")]
     assert (row["p"], row["p_holm"], row["superiority"], row["n_tied"], row["difference"]) == (1, 1, 0.5, 10, 0)
-    assert np.isnan(row["d_z"])
+    assert not row["surely_better"] and np.isnan(row["d_z"])
+
+
+def test_the_verdict_is_the_boards(board):
+    """Whatever p says: no table contradicts the board."""
+    found = board.pairwise()
+    for row in found.table.to_dict("records"):
+        assert row["surely_better"] == board.surely_better.loc[row["first"], row["second"]]
+    none = pd.DataFrame(False, index=found.methods, columns=found.methods)
+    every = pairwise(board, ~none).table
+    assert every["surely_better"].all() and not pairwise(board, none).table["surely_better"].any()
+    told, holm = pairwise(board, none), int((every["p_holm"] <= 0.05).sum())
+    assert holm and f"{holm} pairs with p_holm <= 0.05 cannot be told apart by the board" in told.caption
+    lines = [line for line in told.to_text().splitlines() if line.endswith(("not told apart", "identical"))]
+    assert len(lines) == 6 and "surely better\n" not in told.to_text()
 
 
 def test_lower_is_better_turns_the_pairs_round(kit, board):
@@ -89,7 +103,7 @@ def test_lower_is_better_turns_the_pairs_round(kit, board):
     before = board.pairwise().table
     assert table["difference"].tolist() == pytest.approx((-before["difference"]).tolist(), abs=1e-12)
     assert table["ci_low"].tolist() == pytest.approx((-before["ci_high"]).tolist(), abs=1e-12)
-    columns = ["first", "second", "superiority", "n_tied", "p", "p_holm"]
+    columns = ["first", "second", "superiority", "n_tied", "p", "p_holm", "surely_better"]
     assert table[columns].equals(before[columns])
 
 
@@ -116,7 +130,12 @@ def folder(kit, store):
 def test_every_format_and_the_figure(folder, command, tmp_path):
     words = ("leaderboard", "idsds", "--out", folder, "--pairs")
     status, text, _ = command(*words)
-    assert status == 0 and "6 pairs of 4 ranked methods on 10 images" in text and "all 1024 flips" in text
+    assert (
+        status == 0
+        and "identical" in text
+        and "6 pairs of 4 ranked methods on 10 images" in text
+        and "all 1024 flips" in text
+    )
     assert "n_tied" in text
     rows = list(csv.DictReader(io.StringIO(command(*words, "--format", "csv")[1])))
     assert [tuple(row) for row in rows[:1]] == [COLUMNS] and len(rows) == 6

@@ -66,7 +66,7 @@ def test_a_column_is_one_entry(board, monkeypatch):
         (breakdown.GROUP_COLUMNS, columns.GROUPS), (correlation.COLUMNS, columns.CORRELATION),
         (across_models.COLUMNS, columns.ACROSS_MODELS), (across_models.MODEL_COLUMNS, columns.MODELS),
         (comparison.COLUMNS, columns.CHANGES), (accuracy.COLUMNS, columns.ACCURACY_CHANGES),
-        (pairwise.COLUMNS[:11], columns.PAIRS), (survey.COLUMNS, columns.SURVEY),
+        (pairwise.COLUMNS, columns.PAIRS), (survey.COLUMNS, columns.SURVEY),
         ((*study.ARM_COLUMNS, *study.SOMETIMES), columns.TRAININGS),
     ],
 )  # fmt: skip

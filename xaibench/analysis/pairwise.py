@@ -60,7 +60,7 @@ class Pairs(Presentable):
         return wide.reindex(index=self.methods, columns=self.methods)
 
 
-def pairwise(board: ScoredBoard, surely_better: pd.DataFrame | None = None, seed: int = 0) -> Pairs:
+def pairwise(board: ScoredBoard, surely_better: pd.DataFrame, seed: int = 0) -> Pairs:
     """Every pair of the board's ranked methods.
 
     Args:
@@ -81,8 +81,7 @@ def pairwise(board: ScoredBoard, surely_better: pd.DataFrame | None = None, seed
         rows.append((names[first], names[second], sizes[0], test.low, test.high, *sizes[1:], len(scores), test.p))
     table = pd.DataFrame(rows, columns=list(COLUMNS[:10]))
     table["p_holm"] = holm(table["p"].to_numpy())
-    if surely_better is not None:
-        table["surely_better"] = [surely_better.at[row.first, row.second] for row in table.itertuples()]
+    table["surely_better"] = [bool(surely_better.at[row.first, row.second]) for row in table.itertuples()]
     lowest = 1 / subsets.sums.shape[1]
     notes = list(board.notes)
     if lowest * len(table) > 1 - LEVEL:

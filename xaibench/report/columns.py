@@ -103,7 +103,7 @@ def pair_verdict(row: Mapping[str, Any]) -> str:
     """Whether a board tells the first method of a pair from the second."""
     if row["n_tied"] == row["n_images"]:
         return "identical"
-    return "surely better" if row.get("surely_better") else "not told apart"
+    return "surely better" if row["surely_better"] else "not told apart"
 
 
 P = Column("p", "p-value of this test alone, two-sided", format=format_p)
@@ -118,6 +118,8 @@ PAIRS = (
     replace(N_IMAGES, outputs=FOR_PROGRAMS), replace(P, dropped=3),
     Column("p_holm", "p-value after Holm's step over all pairs", format=format_p),
     Column("surely_better", "whether the board tells the first from the second", outputs=FOR_PROGRAMS),
+    _name("verdict", "whether the first is surely better, all pairs judged at once", value=pair_verdict,
+          outputs=FOR_PEOPLE),
 )  # fmt: skip
 
 SURVEY = (

@@ -23,7 +23,7 @@ def pairs_figure(found: Pairs, path: str | Path) -> Path:
     """Draw who beats whom to a .png or .svg file, whose path is returned.
 
     A square's number and colour are the share of images on which the method of its row scores better than that of its
-    column, ties counted half, in per cent; a frame marks p <= 0.05 after Holm's step. Raises XaibenchError for
+    column, ties counted half, in per cent; a frame marks methods that are surely better. Raises XaibenchError for
     another suffix, or a file that cannot be written.
     """
     import matplotlib
@@ -32,7 +32,7 @@ def pairs_figure(found: Pairs, path: str | Path) -> Path:
     figure_kind(path, ("png", "svg"))
     share = found.matrix("superiority").to_numpy(float)
     share = np.where(np.isnan(share), 1 - share.T, share)
-    sure = found.matrix("p_holm").le(0.05).to_numpy()
+    sure = found.matrix("surely_better").eq(True).to_numpy()
     with matplotlib.rc_context(STYLE):
         from matplotlib.figure import Figure
 
@@ -41,7 +41,7 @@ def pairs_figure(found: Pairs, path: str | Path) -> Path:
         side = min(0.42, (WIDTH - left - 0.1) / len(labels))
         images = int(found.table["n_images"].iloc[0])
         said = (f"share of {images} images on which the row's method is better than the column's, in %",
-                "framed: p <= 0.05 after Holm's step over all pairs")  # fmt: skip
+                "framed: surely better, all pairs judged at once")  # fmt: skip
         title = wrap(found.title.split(" · "), WIDTH - 0.2, 9, "bold")
         below = wrap(said, WIDTH - 0.2, 8)
         top = 0.15 + 0.17 * len(title) + 0.16 * len(below)

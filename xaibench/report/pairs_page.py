@@ -13,7 +13,7 @@ from xaibench.report.text import count, direction
 
 def pairs_page(found: Pairs) -> Page:
     """Every pair, the better method first; pairs that are not told apart are dim in a terminal."""
-    table = Table(columns.PAIRS, found.table, quiet=(found.table["p_holm"] > 0.05).tolist())
+    table = Table(columns.PAIRS, found.table, quiet=(~found.table["surely_better"]).tolist())
     caption = pairs_caption(found)
     value = board_header(found.board) | {
         "title": found.title, "caption": caption, "notes": list(found.notes),
@@ -32,5 +32,15 @@ def pairs_caption(found: Pairs) -> str:
         f"p: paired sign-flip test of the mean difference, two-sided, over {flips} flips; its 95 % interval is of one "
         "pair alone.",
         "p_holm: adjusted over all pairs.",
+        "Surely better: by the board's own simultaneous test, which also makes its ranks and groups.",
+        "Either way 5 % is the chance of one wrong claim or more among all pairs; the two use the same differences "
+        "in two ways, so a pair near the limit may pass one and not the other, and the board's word is the verdict.",
     ]
+    holm = table["p_holm"] <= 0.05
+    apart = int((holm & ~table["surely_better"]).sum()), int((~holm & table["surely_better"]).sum())
+    if any(apart):
+        parts.append(
+            f"Here {count(apart[0], 'pair')} with p_holm <= 0.05 cannot be told apart by the board, and "
+            f"{count(apart[1], 'pair')} with a larger p_holm can."
+        )
     return " ".join(parts)
