@@ -17,6 +17,7 @@ from xaibench.analysis.bootstrap import BLOCK, TIE
 
 FEWEST = 8  # images; a choice on fewer than four says little
 SPLITS = 1000
+DRAWS = 5_000_000  # of images; lists of more than 5000 images are split less often for it, which they bear
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,9 @@ def winner(table: pd.DataFrame, scores: pd.DataFrame, higher: bool = True) -> Wi
     ranked = table[table["rank"].notna()]
     if len(ranked) < 2 or len(scores) < FEWEST:
         return None
-    held_out, chosen = held_out_mean(scores[ranked["method"].tolist()].to_numpy(), higher)
-    return Winner(ranked["method"].iloc[0], float(ranked["mean"].iloc[0]), held_out, chosen, SPLITS)
+    splits = min(SPLITS, max(SPLITS // 10, DRAWS // len(scores)))
+    held_out, chosen = held_out_mean(scores[ranked["method"].tolist()].to_numpy(), higher, splits)
+    return Winner(ranked["method"].iloc[0], float(ranked["mean"].iloc[0]), held_out, chosen, splits)
 
 
 def held_out_mean(scores: np.ndarray, higher: bool = True, splits: int = SPLITS, seed: int = 0) -> tuple[float, float]:

@@ -113,7 +113,9 @@ PAIRS = (
     replace(CI_LOW, explanation="lower end of the 95 % interval of the difference, of this pair alone"),
     replace(CI_HIGH, explanation="upper end of the 95 % interval of the difference, of this pair alone"),
     Column("d_z", "mean of the images' differences over their standard deviation", dropped=2),
-    Column("superiority", "share of images on which the first is better, ties counted half", format=format_share),
+    Column(
+        "superiority", "share of images on which the first is better, ties counted half", format=format_share, dropped=4
+    ),
     Column("n_tied", "images on which both score the same", dropped=1, hidden_if=lambda values: not any(values)),
     replace(N_IMAGES, outputs=FOR_PROGRAMS), replace(P, dropped=3),
     Column("p_holm", "p-value after Holm's step over all pairs", format=format_p),
