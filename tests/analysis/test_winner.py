@@ -39,9 +39,9 @@ def test_identical_methods_count_as_one():
     assert held_out_mean(np.hstack([scores, scores + 0.1 - 0.1]))[1] == 1
 
 
-@pytest.mark.parametrize("wrong", [np.zeros((1, 3)), np.zeros((4, 0)), np.zeros(4)])
+@pytest.mark.parametrize("wrong", [np.zeros((1, 3)), np.zeros((4, 0)), np.zeros(4), np.full((4, 2), np.nan)])
 def test_what_has_no_halves(wrong):
-    with pytest.raises(ValueError, match="two images and a method"):
+    with pytest.raises(ValueError, match="scores"):
         held_out_mean(wrong)
 
 

@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from xaibench.analysis.bootstrap import BLOCK, LEVEL, TIE
+from xaibench.analysis.bootstrap import BLOCK, LEVEL, TIE, require_scores
+from xaibench.seeds import derive
 
 EXACT = 16  # images up to which every subset is taken
 DRAWN = 49_999  # subsets otherwise; after Holm's step p can get below .02 with 45 methods
@@ -51,11 +52,7 @@ def subsets_of(scores: np.ndarray, seed: int = 0) -> Subsets:
     Which are drawn depends on the seed and on the number of images only, so another method changes no p. Raises
     ValueError for no images, or scores that are not finite.
     """
-    scores = np.asarray(scores, dtype=np.float64)
-    if scores.ndim != 2 or not len(scores):
-        raise ValueError(f"scores have the shape (images, methods) with at least one image, not {scores.shape}")
-    if not np.isfinite(scores).all():
-        raise ValueError("scores are not finite")
+    scores = require_scores(scores)
     parts = [(taken @ scores, taken.sum(axis=1)) for taken in _members(len(scores), seed)]
     sums, sizes = (np.concatenate(part) for part in zip(*parts, strict=True))
     margin = TIE * len(scores) * max(1.0, np.abs(scores).max(initial=0.0))
@@ -103,7 +100,7 @@ def _members(images: int, seed: int) -> Iterator[np.ndarray]:
             number = np.arange(start, min(start + rows, 1 << (images - 1)))
             yield (number[:, None] >> np.append(np.arange(images - 1), 62) & 1).astype(np.float64)
         return
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(derive(seed, "sign flips"))
     yield np.zeros((1, images))
     drawn = min(DRAWN, max(FEWEST, DRAWS // images))
     for start in range(0, drawn, rows):

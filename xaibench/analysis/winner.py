@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from xaibench.analysis.bootstrap import BLOCK, TIE
+from xaibench.analysis.bootstrap import BLOCK, TIE, require_scores
+from xaibench.seeds import derive
 
 FEWEST = 8  # images; a choice on fewer than four says little
 SPLITS = 1000
@@ -57,16 +58,16 @@ def held_out_mean(scores: np.ndarray, higher: bool = True, splits: int = SPLITS,
         splits, seed: into two halves at random (of an odd number of images one half has one more); either half
             chooses once. Which splits these are depends on the seed and the number of images only.
 
-    Raises ValueError for fewer than two images or no method.
+    Raises ValueError for fewer than two images, no method, or scores that are not finite.
     """
-    scores = np.asarray(scores, dtype=np.float64)
-    if scores.ndim != 2 or len(scores) < 2 or not scores.shape[1]:
-        raise ValueError(f"scores have the shape (images, methods) with two images and a method, not {scores.shape}")
+    scores = require_scores(scores)
+    if len(scores) < 2 or not scores.shape[1]:
+        raise ValueError(f"two halves need two images and a method, not scores of the shape {scores.shape}")
     images, half = len(scores), len(scores) // 2
     signed, total = (scores if higher else -scores), scores.sum(axis=0)
     best = scores[:, [signed.sum(axis=0).argmax()]]
     same_as_best = (np.abs(scores - best) <= TIE * np.maximum(1.0, np.abs(best))).all(axis=0)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(derive(seed, "halves of the images"))
     quoted, same = [], []
     for start in range(0, splits, rows := max(1, BLOCK // images)):
         order = rng.permuted(np.tile(np.arange(images), (min(rows, splits - start), 1)), axis=1)

@@ -49,6 +49,6 @@ def across_models_caption(found: AcrossModels) -> str:
     text = (
         f"Mean {clean(found.metric)} ({end} is better) over the same {count(found.n_images, 'image')} for every model, "
         "with 95 % bootstrap intervals over images, for these fixed models. best: of the ranked method that is best on "
-        "these images; mean: over the model's ranked methods."
+        "these images, which is too high where several are close; mean: over the model's ranked methods."
     )
     return f"{text} Ranks are among all ranked pairs of model and method." if found.comparable else text

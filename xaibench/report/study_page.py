@@ -58,7 +58,8 @@ def study_caption(study: Study) -> str:
     return (
         f"Mean {clean(study.metric)} ({end} is better) over the same images; change = second - first, with 95 % "
         "intervals of a nested bootstrap over trainings of each arm and over images. Controls and oracles are in no "
-        "mean and no count. best: of the ranked method that is best for that training, chosen on these images."
+        "mean and no count. best: of the ranked method that is best for that training, chosen on these images, so it "
+        "is too high where several are close."
     )
 
 
