@@ -78,11 +78,11 @@ def add_run(
             maps = torch.arange(keep * 16, dtype=torch.float32).reshape(keep, 1, 4, 4) / 7
             targets = torch.ones(keep, dtype=torch.int64)
             MapStore(root).save(cell.key, images[:keep], targets, maps, [about[image] for image in images[:keep]])
-    fields = {"command": f"xaibench run idsds --images {len(images)} --out {root}"} | fields
+    fields = {"command": f"xaibench run idsds --images {len(images)} --out {root}", "device": "cpu",
+              "arithmetic": "ieee"} | fields  # fmt: skip
     run = RunManifest(
         protocols=["idsds"], cells=[cell.key for cell in cells], boards=sorted({cell.board for cell in cells}),
-        images={"list": store.save_list(images), "count": len(images)}, device="cpu", precision="float32",
-        arithmetic="ieee", **fields,
+        images={"list": store.save_list(images), "count": len(images)}, precision="float32", **fields,
     )  # fmt: skip
     run.finish(status)
     run.save(store)

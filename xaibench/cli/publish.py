@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from xaibench.cli.output import echo
+from xaibench.errors import XaibenchError
 
 EPILOG = """
 \b
@@ -20,6 +21,9 @@ Examples:
   xaibench validate board && xaibench leaderboard idsds --out board
   # later results make a new version; the old one stays in board/versions
   xaibench publish more-results --to board
+  # to the Hub, as a data set with a viewer; the token is that of the environment
+  HF_TOKEN=... xaibench publish results --to board --hub my-name/my-boards --private
+  HF_TOKEN=... xaibench publish board --hub my-name/my-boards          # as it is
   # what turned out to be wrong is listed as withdrawn
   xaibench publish board --withdraw resnet18 --reason "trained on the test images"
 """
@@ -58,6 +62,12 @@ def command(
         typer.Option("--withdraw", metavar="NAME", help="A model, a method or a board's key to list as withdrawn."),
     ] = None,
     reason: Annotated[str | None, typer.Option("--reason", help="Why it is withdrawn.")] = None,
+    hub: Annotated[
+        str | None, typer.Option("--hub", metavar="NAME/REPO", help="Also push it to this data set of the Hub.")
+    ] = None,
+    private: Annotated[
+        bool | None, typer.Option("--private/--public", help="What a new repository of the Hub is.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be published, and write nothing.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
 ) -> None:
@@ -66,29 +76,44 @@ def command(
     Nothing incomplete, mixed or damaged is published, and no path, name or address of yours. What is in the folder
     already stays, as a version; the same results give the same bytes.
     """
-    from xaibench.errors import XaibenchError
     from xaibench.publication import api
     from xaibench.publication.collect import Selection
 
-    if bool(withdraw) != bool(reason):
-        raise XaibenchError("--withdraw NAME needs --reason TEXT, and the other way round")
-    if to is None and not withdraw:
-        raise XaibenchError("name the folder to publish to by --to DIR")
+    _check(to, withdraw, reason, hub, private)
     request = api.Request(
         Selection(protocol, model, dataset, board), title, license_, gallery, data_root, tuple(allow_name or ()),
         tuple(comparison or ()), dry_run,
     )  # fmt: skip
     report = lambda step: None if quiet else echo(step, err=True)  # noqa: E731
     target = to or results
+    found = None
     if withdraw:
-        if to is not None:
-            raise XaibenchError("--withdraw takes the board folder as its argument, without --to")
         found = api.withdraw(target, withdraw, reason or "", request, report)
-    else:
+    elif to is not None:
         found = api.publish(results, target, request, report)
-    for note in found.notes:
-        echo(note, err=True)
-    _summary(found, target, dry_run)
+    if found:
+        for note in found.notes:
+            echo(note, err=True)
+        _summary(found, target, dry_run)
+    if hub and not dry_run:
+        from xaibench.publication.hub import push
+
+        report(f"pushing {target} to {hub}")
+        echo(f"pushed: {push(target, hub, private)}")
+
+
+def _check(
+    to: Path | None, withdraw: list[str] | None, reason: str | None, hub: str | None, private: bool | None
+) -> None:
+    """Raises XaibenchError for options that do not go together."""
+    if bool(withdraw) != bool(reason):
+        raise XaibenchError("--withdraw NAME needs --reason TEXT, and the other way round")
+    if withdraw and to is not None:
+        raise XaibenchError("--withdraw takes the board folder as its argument, without --to")
+    if to is None and not withdraw and hub is None:
+        raise XaibenchError("name the folder to publish to by --to DIR")
+    if private is not None and hub is None:
+        raise XaibenchError("--private and --public are about --hub NAME/REPO")
 
 
 def _summary(found, target: Path, dry_run: bool) -> None:

@@ -20,6 +20,7 @@ from xaibench.publication.comparisons import Comparison, published_comparisons, 
 from xaibench.publication.folder import OWN, own_files, put_in_place, recover, written_beside
 from xaibench.publication.index import Index, is_board_folder, read_index
 from xaibench.publication.versions import keep_old, merged, same_version, withdrawals, without_withdrawn
+from xaibench.report.text import count
 from xaibench.results.store import Store
 
 TITLE, LICENSE, GALLERY = "Boards of attribution methods", "unknown", 8
@@ -187,5 +188,5 @@ def _refuse(reasons: Sequence[str], request: Request, report: Callable[[str], No
     if reasons:
         for reason in reasons if request.dry_run else ():
             report(f"not yet: {reason}")
-        others = f" (and {len(reasons) - 1} more reasons)" if len(reasons) > 1 else ""
+        others = f" (and {count(len(reasons) - 1, 'more reason')})" if len(reasons) > 1 else ""
         raise XaibenchError(f"not published: {reasons[0]}{others}")

@@ -21,6 +21,7 @@ from xaibench.publication.records import check_names, scrubber_for, write_cell, 
 from xaibench.publication.rows import rows_folder, texts_of_rows, write_cells, write_rows
 from xaibench.publication.verify import verify
 from xaibench.report.board_figure import board_figure
+from xaibench.report.page import Bullets
 from xaibench.report.pages import page_of
 from xaibench.report.text import csv_value
 from xaibench.results.store import FOLDERS, Store
@@ -57,8 +58,9 @@ def build(taken: Sequence[Taken], about: Contents, root: Path, newest: Newest) -
     for one in taken:
         for cell in one.board.cells:
             write_cell(cell, root, scrubber)
-        check_names(texts_of_rows(one.store.rows([cell.key for cell in one.board.cells])), scrubber)
-        counts |= write_rows(one, root)
+        rows = one.store.rows([cell.key for cell in one.board.cells])
+        check_names([*texts_of_rows(rows), *one.images], scrubber)
+        counts |= write_rows(one, rows, root)
     write_runs(taken, root, scrubber)
     lists = {one.board.key: Store(root).save_list(list(one.images)) for one in taken}
     shown = write_gallery(taken, about.gallery, root, about.data_root)
@@ -98,6 +100,7 @@ def _write_board(
     found = open_leaderboard(Store(root), names["protocol"], board=key, newest=newest, others=False)
     found = replace(found, notes=(*found.notes, *_withdrawn_from(key, about.withdrawn)))
     page = page_of(found)
+    page = replace(page, document=(*page.document, Bullets(found.notes)))
     name = "-".join([*(file_name(text) for text in names.values()), key])
     paths = {kind: f"boards/{name}.{suffix}" for kind, suffix in (("csv", "csv"), ("json", "json"), ("markdown", "md"))}
     for path, text in ((paths["csv"], page.to_csv()), (paths["json"], page.to_json()),

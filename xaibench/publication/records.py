@@ -11,11 +11,12 @@ from typing import Any
 from xaibench.errors import XaibenchError
 from xaibench.files import write_json
 from xaibench.publication.collect import Taken
-from xaibench.publication.scrub import Scrubber, texts_of
+from xaibench.publication.scrub import Scrubber, is_path, mapped, texts_of
 from xaibench.results.cells import Cell
 from xaibench.results.manifest import RunManifest
 from xaibench.results.store import Store
 
+RUNNING_TEXT = ("warnings", "skipped")  # fields of a record
 PLACES = ("out",)  # fields of a request that name the author's own results folder, and say nothing to others
 
 
@@ -23,9 +24,10 @@ def scrubber_for(taken: Iterable[Taken], allowed: Sequence[str] = ()) -> Scrubbe
     """A scrubber that knows this machine and user, and those whose paths stand in the records of the runs."""
     runs = [run for one in taken for run in one.board.runs]
     texts = [text for run in runs for text in texts_of(dataclasses.asdict(run))]
-    texts += [word.partition("=")[2] for run in runs for word in _words(run.command) if "=" in word]
-    texts += [word for run in runs for word in _words(run.command)]
-    return Scrubber.of_this_machine(allowed).knowing_texts(texts, allowed)
+    words = [word for run in runs for word in [*_words(run.command), *texts_of(run.config)]]
+    words += [word.partition("=")[2] for word in words]
+    known = Scrubber.of_this_machine(allowed).knowing_texts([*texts, *words], allowed)
+    return known.knowing([], [word for word in words if is_path(word)], allowed)
 
 
 def write_cell(cell: Cell, root: Path, scrubber: Scrubber) -> None:
@@ -37,7 +39,7 @@ def write_cell(cell: Cell, root: Path, scrubber: Scrubber) -> None:
         cell, context=scrubber.value(cell.context), method=scrubber.value(cell.method) if cell.method else None
     )
     if clean.key != cell.key:
-        hashed = next(text for text in texts_of([cell.context, cell.method]) if scrubber.text(text) != text)
+        hashed = next(text for text in texts_of([cell.context, cell.method]) if scrubber.word(text) != text)
         raise XaibenchError(
             f"cell {cell.key} ({scrubber.text(cell.title)}) cannot be published: its key hashes {hashed[:200]!r}, a "
             "path or a name of yours; run it again with a relative path or another name, or say --allow-name NAME"
@@ -50,18 +52,16 @@ def write_cell(cell: Cell, root: Path, scrubber: Scrubber) -> None:
 def write_runs(taken: Sequence[Taken], root: Path, scrubber: Scrubber) -> None:
     """Writes the records of all runs of the boards, and their image lists; of their results those that are published.
 
-    Of a run that several folders have, the record is taken from the first board's folder.
+    Of a run that several folders have, the record with the most results is taken: a board folder has those alone that
+    it published.
     """
     cells = {cell.key for one in taken for cell in one.board.cells}
     boards = {one.board.key for one in taken}
-    store = Store(root)
-    seen: set[str] = set()
-    for one in taken:
-        for run in one.board.runs:
-            if run.run not in seen:
-                seen.add(run.run)
-                _save_run(run, cells, boards, store, scrubber)
-                _save_list(run, one.store, store)
+    found = [(run, one.store) for one in taken for run in one.board.runs]
+    fullest = {run.run: (run, store) for run, store in sorted(found, key=lambda pair: len(pair[0].cells))}
+    for run, origin in fullest.values():
+        _save_run(run, cells, boards, Store(root), scrubber)
+        _save_list(run, origin, Store(root))
 
 
 def _save_run(run: RunManifest, cells: set[str], boards: set[str], store: Store, scrubber: Scrubber) -> None:
@@ -70,7 +70,7 @@ def _save_run(run: RunManifest, cells: set[str], boards: set[str], store: Store,
     content["boards"] = [key for key in run.boards if key in boards]
     content["fitted"] = {key: values for key, values in run.fitted.items() if key in cells}
     content["config"] = {k: v for k, v in run.config.items() if k not in PLACES} if run.config is not None else None
-    content = scrubber.value(content)
+    content = scrubber.value(content) | {name: mapped(content[name], scrubber.text) for name in RUNNING_TEXT}
     content["command"] = public_command(run.command, scrubber)
     content["whole"] = public_command(run.whole, scrubber) if run.whole else None
     RunManifest(**content).save(store)
@@ -101,7 +101,7 @@ def public_command(command: str, scrubber: Scrubber) -> str:
 
 def _public_word(word: str, scrubber: Scrubber) -> str:
     option, equals, value = word.partition("=")
-    return f"{scrubber.text(option)}={scrubber.text(value)}" if equals else scrubber.text(word)
+    return f"{scrubber.text(option)}={scrubber.word(value)}" if equals else scrubber.word(word)
 
 
 def _words(command: str) -> list[str]:
@@ -114,7 +114,7 @@ def _words(command: str) -> list[str]:
 def check_names(texts: Iterable[Any], scrubber: Scrubber) -> None:
     """Raises XaibenchError where a text of the rows, such as the id of an image, is private: rows are never changed."""
     for text in texts:
-        if scrubber.text(text) != text:
+        if scrubber.word(text) != text:
             raise XaibenchError(
                 f"the rows hold {text[:200]!r}, a path or a name of yours, which their keys and lists rest on; name "
                 "images by paths relative to the folder of the data, or say --allow-name NAME"

@@ -57,18 +57,15 @@ def rows_folder(context: Mapping[str, Any]) -> str:
     return "/".join(["rows", *map(file_name, names)])
 
 
-def write_rows(taken: Taken, root: Path) -> dict[str, int]:
+def write_rows(taken: Taken, rows: pd.DataFrame, root: Path) -> dict[str, int]:
     """Writes the rows of a board, a file per result, sorted, with the meanings of their columns as metadata; how many
-    each result has.
+    each result has. rows: those of the board's results; of other images than the list's none is written.
 
     Raises XaibenchError for a result with more rows than a file of rows may have.
     """
-    images = set(taken.images)
-    keys = [cell.key for cell in taken.board.cells]
-    rows = taken.store.rows(keys)
-    rows = rows[rows["image_id"].isin(images)]
+    rows = rows[rows["image_id"].isin(set(taken.images))]
     counts = {}
-    for key in keys:
+    for key in (cell.key for cell in taken.board.cells):
         own = rows[rows["cell"] == key]
         if len(own) > ROWS:
             raise XaibenchError(f"cell {key} has {len(own)} rows, more than the {ROWS} of a file; use fewer images")

@@ -33,15 +33,17 @@ COMMON = frozenset(_COMMON.split())
 KEPT = re.compile(r"[\w.-]{1,80}\.(py|toml|json|csv|md|txt|ya?ml|safetensors|pt|pth|ckpt|bin|parquet|np[yz]|png|jpe?g)")
 """Names of files that may stay, since they say what was used: `PATH/resnet50.safetensors`."""
 END = r"[^\s'\"`<>|,;)\]}]"  # of a path in running text
+REST = r"[^\s'\"`<>|,;:)\]}]"  # of one after which a colon ends it: `net.py:Net`
+MORE = rf"{REST}*(?: [\w.()-]+[\\/]{REST}*)*"  # with spaces, where a slash still follows
 FOUND = re.compile(
-    rf"(?P<file>\bfile:/+{END}*)"
-    r"|(?P<url>\b[a-zA-Z][a-zA-Z0-9+.-]+://[^\s'\"<>]+)"
-    rf"|(?P<windows>(?<![A-Za-z0-9])[A-Za-z]:[\\/]+{END}*|\\\\+[\w.$-]+\\+{END}*)"
-    rf"|(?P<path>(?<![\w/<)\]}}.~*\\-])(?:/(?!/)|~[\w.-]*/)[^\s'\"`<>|,;:)\]}}]+)"
+    r"(?P<url>\b[a-zA-Z][a-zA-Z0-9+.-]+://[^\s'\"<>]*)"
+    rf"|(?P<path>(?:\bfile:/+|(?<![A-Za-z0-9])[A-Za-z]:[\\/]+|\\\\+[\w.$-]+\\+){END}*(?: [\w.()-]+\\{END}*)*"
+    rf"|(?<![\w/<)\]}}.~*\\-])(?:/(?!/)|~[\w.-]*/){REST}{MORE})"
     r"|(?P<email>[\w.+-]+@[\w-]+(?:\.[\w-]+)*\.[A-Za-z]{2,}(?![\w]))"
 )
+PUBLIC = ("http", "https", "s3", "gs", "hf")  # kinds of addresses that may stay, without a name and a password
 WHOLE = re.compile(r"(/(?!/)|~[\w.-]*/|[A-Za-z]:[\\/]|\\\\\w|file:/).", re.DOTALL)  # how a text that is a path begins
-HOMES = re.compile(r"(?:/home/|/Users/|[A-Za-z]:[\\/]+(?:Users|Documents and Settings)[\\/]+)([^\s/\\'\":,;]+)")
+HOMES = re.compile(r"(?:.*/home/|.*/Users/|[A-Za-z]:[\\/]+(?:Users|Documents and Settings)[\\/]+|~)([^\s/\\'\":,;]+)")
 
 
 @dataclass(frozen=True)
@@ -69,29 +71,36 @@ class Scrubber:
         return Scrubber(_by_length(found), _by_length(long))
 
     def knowing_texts(self, texts: Iterable[str], allowed: Iterable[str] = ()) -> Scrubber:
-        """The same, with the names of users in the paths of some texts, and the texts that are paths as a whole."""
-        texts = list(texts)
-        names = [name for text in texts for name in HOMES.findall(text)]
-        return self.knowing(names, [text for text in texts if WHOLE.match(text)], allowed)
+        """The same, with the names of users in the paths of some texts."""
+        homes = [HOMES.match(found) for text in texts for found in _paths(text)]
+        return self.knowing([found[1] for found in homes if found], [], allowed)
 
     def text(self, text: str) -> str:
-        """A text without what is private."""
-        if WHOLE.match(text) and "\n" not in text:
-            return self._without_names(_placeholder(text))
-        for path in self.paths:
-            text = text.replace(path, _placeholder(path))
+        """Running text without what is private."""
+        for path in self._known:
+            text = path.sub(lambda found: _placeholder(found.group()), text)
         return self._without_names(FOUND.sub(_replacement, text))
 
+    def word(self, word: str) -> str:
+        """A text that is one thing, such as a value of an option, without what is private: a path is one as a whole,
+        spaces included."""
+        return self._without_names(_placeholder(word)) if WHOLE.match(word) else self.text(word)
+
     def value(self, value: Any) -> Any:
-        """A plain value (JSON) in which every text, names of fields included, is without what is private."""
-        return mapped(value, self.text)
+        """A plain value (JSON) in which every text, names of fields included, is without what is private; see
+        `word`."""
+        return mapped(value, self.word)
 
     def leaks(self, text: str) -> Iterator[str]:
         """What is private in a text that was scrubbed, if anything is: for the last look at all that is published."""
         yield from (path for path in self.paths if path in text)
-        yield from (found.group() for found in HOMES.finditer(text))
+        yield from (found for found in _paths(text) if HOMES.match(found))
         if self.names:
             yield from (found.group() for found in self._named.finditer(text))
+
+    @cached_property
+    def _known(self) -> list[re.Pattern[str]]:
+        return [re.compile(rf"{re.escape(path)}(?![\w-])(?:[\\/]{MORE})?") for path in self.paths]
 
     def _without_names(self, text: str) -> str:
         return self._named.sub(NAME, text) if self.names else text
@@ -118,8 +127,17 @@ def texts_of(value: Any) -> Iterator[str]:
         yield from texts_of(item)
 
 
+def is_path(text: str) -> bool:
+    """Whether a text is an absolute path as a whole."""
+    return bool(WHOLE.match(text))
+
+
+def _paths(text: str) -> Iterator[str]:
+    return (found["path"] for found in FOUND.finditer(text) if found["path"])
+
+
 def _replacement(found: re.Match[str]) -> str:
-    if found["url"]:
+    if found["url"] and found["url"].split(":")[0].lower() in PUBLIC:
         return re.sub(r"//[^/@\s]+@", "//", found["url"])  # a name and a password
     return EMAIL if found["email"] else _placeholder(found.group())
 

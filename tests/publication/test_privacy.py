@@ -1,0 +1,149 @@
+"""Planted secrets: after publishing, no byte of the folder has any of them, and what cannot be replaced is refused."""
+
+from __future__ import annotations
+
+import getpass
+import io
+import socket
+import subprocess
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from xaibench import registry
+from xaibench.errors import XaibenchError
+from xaibench.publication.api import Request, publish
+from xaibench.results.store import Store
+
+USER, HOST, MAIL, FULL = "zaphodb", "heartofgold42", "zaphod@betelgeuse.example", "Zaphod Beeblebrox"
+OTHER = "trillian"  # who ran the runs, on another machine
+
+
+@pytest.fixture
+def secrets(tmp_path, monkeypatch):
+    """A user, a machine, folders and a git configuration with names that stand nowhere else."""
+    folder = tmp_path / USER / "my secret project"
+    folder.mkdir(parents=True)
+    monkeypatch.setattr(getpass, "getuser", lambda: USER)
+    monkeypatch.setattr(socket, "gethostname", lambda: HOST)
+    monkeypatch.setattr(socket, "getfqdn", lambda: f"{HOST}.lan.example")
+    monkeypatch.setenv("HOME", str(folder))
+    monkeypatch.setenv("XAIBENCH_HOME", str(folder / "cache of mine"))
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(folder / "gitconfig"))
+    for name, value in (("user.email", MAIL), ("user.name", FULL)):
+        subprocess.run(["git", "config", "--global", name, value], check=True)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def planted(folder) -> dict:
+    """Fields of a record with private text in every place that can hold any."""
+    return {
+        "command": f"xaibench run idsds --data-root '{folder}/photos of {USER}' --weights=/home/{OTHER}/w.safetensors "
+        f"--plugin 'C:\\Users\\{OTHER}\\net.py' --out {folder}/results",
+        "whole": f"xaibench run idsds --out /home/{OTHER}/results --shard 1/2",
+        "config": {"data_root": f"{folder}/photos of {USER}", "out": f"{folder}/results", "protocols": ["idsds"],
+                   "weights": f"/home/{OTHER}/w.safetensors", "dataset_options": {f"/home/{OTHER}/k": "~/x"}},
+        "objects": [f"model Net of /home/{OTHER}/net.py"],
+        "classes": ["cat", "dog"],
+        "training": {"start": f"{folder}/start.safetensors", "by": {"host": HOST, "user": [USER, MAIL]}},
+        "masks": {"made": f"on {HOST}.lan.example by {FULL}"},
+        "warnings": [f"{folder}/photos of {USER}/a b.png has no label", f"\\\\{HOST}\\share\\x", f"seen by {OTHER}",
+                     f"/mnt/{OTHER}s disk/x.png"],
+        "skipped": {"b-cos": f"needs /opt/{OTHER}/bcos.py"},
+        "device": f"cuda:0 ({HOST.upper()})",
+    }  # fmt: skip
+
+
+def test_no_byte_of_the_folder_is_private(kit, secrets, tmp_path):
+    results = secrets / "results"
+    context = kit.context()
+    context["model"] |= {"label": f"resnet18 (weights /home/{OTHER}/w.safetensors)"}
+    context["weights"] |= {"label": f"{USER}'s weights"}
+    kit.run(results, kit.cells(context), kit.ids(4), keep=2, **planted(secrets))
+    publish(results, tmp_path / "board", Request(title="Boards"))
+    words = [USER, HOST, MAIL, FULL, OTHER, "my secret project", "cache of mine", "photos of", "betelgeuse", "/home/",
+             "Users", str(tmp_path)]  # fmt: skip
+    found = [path for path in (tmp_path / "board").rglob("*") if path.is_file()]
+    assert len(found) > 15
+    for path in found:
+        held = path.read_bytes() + str(path.relative_to(tmp_path / "board")).encode()
+        if path.suffix == ".parquet":  # compressed: values and metadata in full
+            table = pq.read_table(path, partitioning=None)
+            held += repr((table.schema.metadata, table.to_pydict())).encode()
+        for word in words:
+            assert word.lower().encode() not in held.lower(), (path, word)
+    run = next((tmp_path / "board" / "runs").iterdir()).read_text()
+    assert "--data-root PATH --weights=PATH/w.safetensors --plugin PATH/net.py" in run
+    assert '"dataset_options": {\n   "PATH": "PATH"' in run
+    assert "PATH b.png has no label" in run
+
+
+@pytest.mark.parametrize("value", ["/home/trillian/boxes", "C:\\data", "~/x", "trillian@example.org", USER])
+def test_what_a_key_hashes_is_refused_where_it_is_private(kit, secrets, tmp_path, value):
+    """The key would be another one without it, so nobody could check it."""
+    context = kit.context()
+    context["dataset"]["settings"] |= {"annotations": value}
+    kit.run(tmp_path / "results", kit.cells(context), kit.ids(4))
+    with pytest.raises(XaibenchError, match="its key hashes") as error:
+        publish(tmp_path / "results", tmp_path / "board")
+    assert len(str(error.value).splitlines()) == 1
+    assert [path.name for path in tmp_path.iterdir() if "board" in path.name] == []
+    if value == USER:
+        publish(tmp_path / "results", tmp_path / "board", Request(allowed=(USER,)))
+        assert Store.open(tmp_path / "board").rows().shape[0] == 16
+
+
+def test_ids_of_images_are_refused_where_they_are_private(kit, secrets, tmp_path):
+    kit.run(tmp_path / "results", kit.cells(kit.context()), ["a.png", f"/home/{OTHER}/b.png"])
+    with pytest.raises(XaibenchError, match="the rows hold"):
+        publish(tmp_path / "results", tmp_path / "board")
+
+
+def test_ids_and_names_of_others_never_become_paths(kit, tmp_path):
+    context = kit.context(model="../../../../tmp/evil\n")
+    context["dataset"]["label"] = "../x"
+    images = ["../../up.png", "a\x00b", "con/../.."]
+    kit.run(tmp_path / "results", kit.cells(context), images, keep=3)
+    publish(tmp_path / "results", tmp_path / "deep" / "er" / "board")
+    inside = {path for path in (tmp_path / "deep" / "er").rglob("*") if path.is_file()}
+    assert {path for path in (tmp_path / "deep").rglob("*") if path.is_file()} == inside
+    assert all(path.is_relative_to(tmp_path / "deep" / "er" / "board") for path in inside)
+    assert {path.parent.name for path in inside if path.parent.parent.name == "idsds"} == {"tmp-evil"}
+
+
+def test_photos_have_neither_exif_nor_gps(kit, secrets, tmp_path, monkeypatch):
+    """A folder of photos with a place in them, published with a card that allows it."""
+    from xaibench.datasets.open import open_dataset
+    from xaibench.publication import gallery
+
+    root = secrets / "photos"
+    pixels = np.random.default_rng(0).integers(0, 255, (70, 90, 3), dtype=np.uint8)
+    exif = Image.Exif()
+    exif[0x013B] = FULL  # the artist
+    exif.get_ifd(0x8825)[1] = "N"
+    for number in range(3):
+        (root / f"class{number % 2}").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(root / f"class{number % 2}" / f"{number}.jpg", exif=exif)
+    assert FULL.encode() in (root / "class0" / "0.jpg").read_bytes()
+    card = registry.card("dataset", "imagefolder")
+    monkeypatch.setattr(gallery, "_card", lambda taken: card.model_copy(update={"redistributable": True}))
+    dataset = open_dataset(card, root, {})
+    context = kit.context()
+    context["dataset"] = {"name": "imagefolder", "version": card.version, "settings": {"classes": "x"},
+                          "geometry": card.geometry.key_fields, "label": "imagefolder (224 px)"}  # fmt: skip
+    images = list(dataset.ids)
+    kit.run(tmp_path / "results", kit.cells(context), images, keep=3, digests=[dataset.digest(i) for i in images],
+            config={"protocols": ["idsds"], "model": "resnet18", "data_root": str(root)})  # fmt: skip
+    found = publish(tmp_path / "results", tmp_path / "board")
+    assert found.notes == []
+    paths = found.index.images["imagefolder (224 px)"]
+    assert list(paths) == images
+    for image, path in paths.items():
+        data = (tmp_path / "board" / path).read_bytes()
+        with Image.open(io.BytesIO(data)) as opened:
+            assert not opened.getexif()
+            assert opened.info == {}
+            assert np.array_equal(np.asarray(opened), dataset.load(image).image)

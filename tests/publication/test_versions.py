@@ -1,0 +1,177 @@
+"""Old versions stay, nothing disappears in silence, and a folder is replaced as a whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+from xaibench.errors import XaibenchError
+from xaibench.publication import folder
+from xaibench.publication.api import Request, publish, withdraw
+from xaibench.publication.collect import Selection
+from xaibench.publication.index import Index, read_index
+from xaibench.results.validate import inspect
+
+
+def files(root) -> dict[str, bytes]:
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def mine(board, tmp_path):
+    """A copy of the published folder, to be changed."""
+    return shutil.copytree(board, tmp_path / "board")
+
+
+def test_boards_are_added_to_those_that_are_there(results, board, tmp_path):
+    """One after the other they make the same boards as both at once, and a second version."""
+    publish(results, tmp_path / "board", Request(Selection(model="resnet18")))
+    first = files(tmp_path / "board")
+    found = publish(results, tmp_path / "board", Request(Selection(model="vgg16")))
+    assert (found.changed, found.index.version) == (True, 2)
+    now, both = files(tmp_path / "board"), files(board)
+    different = {name for name in both if now.get(name) != both[name]}
+    assert different == {"README.md", "board.json"}
+    kept = {name for name in first if name.split("/")[0] in ("board.json", "boards", "figures")}
+    assert {name for name in now if name not in both} == {f"versions/1/{name}" for name in kept}
+    assert now["versions/1/board.json"] == first["board.json"]
+    assert [(one.version, one.boards, one.results) for one in found.index.versions] == [(1, 1, 4)]
+    assert not inspect(tmp_path / "board").problems
+
+
+def test_rows_that_are_no_longer_current_are_in_their_version(kit, tmp_path):
+    cells = kit.cells(kit.context())
+    kit.run(tmp_path / "results", cells, kit.ids(4))
+    publish(tmp_path / "results", tmp_path / "board")
+    before = files(tmp_path / "board")
+    kit.run(tmp_path / "results", cells, kit.ids(8), rows=kit.ids(8)[4:])
+    found = publish(tmp_path / "results", tmp_path / "board")
+    assert (found.index.version, found.index.boards[0].images) == (2, 8)
+    for name, data in before.items():
+        if name.split("/")[0] in ("rows", "board.json", "boards", "figures"):
+            assert (tmp_path / "board" / "versions" / "1" / name).read_bytes() == data
+    assert (tmp_path / "board" / "lists").is_dir() and not (tmp_path / "board" / "versions" / "1" / "cells").exists()
+    Index.model_validate(json.loads((tmp_path / "board" / "versions" / "1" / "board.json").read_text()))
+
+
+def test_a_newer_version_of_a_card_replaces_the_board(kit, tmp_path, monkeypatch):
+    from xaibench import registry
+
+    context = kit.context()
+    old = context | {"protocol": context["protocol"] | {"version": 1}}
+    kit.run(tmp_path / "old", kit.cells(old), kit.ids(4))
+    with monkeypatch.context() as patch:
+        patch.setattr(registry, "shipped_version", lambda kind, name: 1)
+        publish(tmp_path / "old", tmp_path / "board")
+    kit.run(tmp_path / "new", kit.cells(context), kit.ids(4))
+    found = publish(tmp_path / "new", tmp_path / "board")
+    assert [one.key for one in found.index.boards] == [kit.cells(context)[0].board]
+    assert any(note.startswith("replaced: ") for note in found.notes)
+    assert len(list((tmp_path / "board" / "versions" / "1" / "rows").rglob("*.parquet"))) == 4
+    with monkeypatch.context() as patch, pytest.raises(XaibenchError, match="older than the published"):
+        patch.setattr(registry, "shipped_version", lambda kind, name: 1)
+        publish(tmp_path / "old", tmp_path / "board")
+
+
+def test_a_method_does_not_disappear_in_silence(kit, mine, tmp_path):
+    cells = kit.cells(kit.context())
+    kit.run(tmp_path / "fewer", cells[1:], kit.ids(12))
+    with pytest.raises(XaibenchError, match=r"ig is published and not in these results.*withdraw it first"):
+        publish(tmp_path / "fewer", mine)
+    withdraw(mine, ["ig"], "it had a defect")
+    assert publish(tmp_path / "fewer", mine).index.version == 3
+
+
+def test_what_is_withdrawn_is_listed_with_its_reason(results, mine, command):
+    before = files(mine)
+    status, _, _ = command("publish", mine, "--withdraw", "resnet18", "--reason", "trained on <test> images")
+    index = read_index(mine)
+    assert status == 0
+    assert [one.model for one in index.boards] == ["vgg16"]
+    assert [(one.model, one.method, one.reason, one.last) for one in index.withdrawn] == [
+        ("resnet18", None, "trained on <test> images", 1)
+    ]
+    card = (mine / "README.md").read_text()
+    assert "## Withdrawn" in card and r"trained on \<test\> images" in card
+    for name in before:
+        if name.startswith("rows/idsds/resnet18/"):
+            assert not (mine / name).exists()
+            assert (mine / "versions" / "1" / name).read_bytes() == before[name]
+    found = publish(results, mine)  # it does not come back
+    assert [one.model for one in found.index.boards] == ["vgg16"] and not found.changed
+    assert any("which was withdrawn" in note for note in found.notes)
+    with pytest.raises(XaibenchError, match="nothing to publish"):
+        publish(results, mine, Request(Selection(model="resnet18")))
+
+
+def test_a_withdrawn_method_is_named_on_its_boards(mine):
+    index = withdraw(mine, ["rise"], "masks of the wrong size").index
+    assert len(index.boards) == 2 and all(len(one.cells) == 3 for one in index.boards)
+    for entry in index.boards:
+        assert "withdrawn: rise: masks of the wrong size" in (mine / entry.markdown).read_text()
+        assert "rise" not in (mine / entry.csv).read_text()
+    assert not inspect(mine).problems
+
+
+def test_withdrawing_takes_one_published_thing(mine, command, kit):
+    key = read_index(mine).boards[0].key
+    for name, words in [("alexnet", "no board, model or method"), (key[:3], "no board, model or method")]:
+        with pytest.raises(XaibenchError, match=words):
+            withdraw(mine, [name], "x")
+    assert command("publish", mine, "--withdraw", "ig")[0] == 2
+    assert command("publish", mine, "--reason", "x")[0] == 2
+    assert command("publish", mine)[0] == 2
+    assert withdraw(mine, [key[:6]], "x").index.withdrawn[0].board == key
+
+
+def test_title_licence_and_comparisons_stay_until_they_are_given_anew(results, mine, tmp_path):
+    given = tmp_path / "depth.json"
+    given.write_text(json.dumps({"comparison": "depth", "title": "Depth · idsds", "pairs": [], "notes": ["/home/x/y"]}))
+    publish(results, mine, Request(title='Mine & yours: a "title"', license="mit", comparisons=(given,)))
+    found = publish(results, mine)
+    assert (found.changed, found.index.title, found.index.license) == (False, 'Mine & yours: a "title"', "mit")
+    assert [one.name for one in found.index.comparisons] == ["depth"]
+    content = json.loads((mine / found.index.comparisons[0].json_).read_text())
+    assert (content["title"], content["notes"]) == ("Depth · idsds", ["PATH"])
+    given.write_text("[]")
+    with pytest.raises(XaibenchError, match="is no comparison"):
+        publish(results, mine, Request(comparisons=(given,)))
+
+
+def test_what_others_have_in_the_folder_stays(results, mine):
+    (mine / ".git").mkdir()
+    (mine / ".git" / "HEAD").write_text("ref")
+    (mine / "site").mkdir()
+    (mine / "site" / "index.html").write_text("page")
+    publish(results, mine, Request(title="another"))
+    assert (mine / ".git" / "HEAD").read_text() == "ref"
+    assert (mine / "site" / "index.html").read_text() == "page"
+    assert (mine.parent / "board").exists() and not list(mine.parent.glob(".board*"))
+
+
+def test_rows_that_a_run_added_are_not_removed(kit, results, mine):
+    kit.run(mine, kit.cells(kit.context("alexnet")), kit.ids(12))
+    before = files(mine)
+    with pytest.raises(XaibenchError, match="rows that were not published"):
+        publish(results, mine, Request(title="another"))
+    assert files(mine) == before
+
+
+def test_without_an_exchange_in_one_step_the_folder_is_replaced_too(results, mine, monkeypatch):
+    monkeypatch.setattr(folder, "_exchange", lambda first, second: False)
+    assert publish(results, mine, Request(title="another")).index.version == 2
+    assert read_index(mine).title == "another"
+    assert not list(mine.parent.glob(".board*"))
+
+
+def test_what_a_killed_process_left_is_ended(results, mine, monkeypatch):
+    """Between two renames there is no folder: the next call puts the old one back first."""
+    before = files(mine)
+    left = mine.with_name(".board.000000-999999999-00000000.tmp")
+    monkeypatch.setattr("xaibench.leftovers.DAY", -1)
+    mine.rename(left)
+    assert not publish(results, mine).changed
+    assert files(mine) == before
+    assert not list(mine.parent.glob(".board*"))
