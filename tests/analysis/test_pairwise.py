@@ -107,6 +107,19 @@ def test_lower_is_better_turns_the_pairs_round(kit, board):
     assert table[columns].equals(before[columns])
 
 
+def test_images_that_a_method_has_no_score_of_are_left_out_as_on_the_board(kit):
+    """One of two methods has an instance whose reference is undefined, and no other row of that image."""
+    cells, names = [kit.cell("a"), kit.cell("b")], kit.ids(9)
+    scores = [dict(zip(names, SCORES[name], strict=False)) for name in ("a", "c")]
+    scores[1] |= {names[1]: "undefined-reference"}
+    rows = [kit.rows(cell, values, unit="instance") for cell, values in zip(cells, scores, strict=True)]
+    board = leaderboard(pd.concat(map(pd.DataFrame, rows)).assign(label=1, correct=True), cells, names)
+    assert board.table["rank"].notna().all()
+    row = board.pairwise().table.iloc[0]
+    assert row["n_images"] == 8 and board.winner.splits
+    assert row["difference"] == pytest.approx(board.table["mean"][0] - board.table["mean"][1], abs=1e-12)
+
+
 def test_few_images_are_said_to_be_too_few(kit):
     found = made(kit, {name: values[:5] for name, values in SCORES.items()}).pairwise()
     assert "p is at least 0.062 with 5 images, which is 0.38 after Holm's step over 6 pairs" in found.notes[-1]

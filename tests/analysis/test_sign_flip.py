@@ -16,9 +16,11 @@ def flip_test(difference: np.ndarray, seed: int = 0):
     return sign_flip(subsets_of(np.stack([other + difference, other], axis=1), seed), 0, 1)
 
 
-@pytest.mark.parametrize("images", [2, 5, 8, 12, 16])
-@pytest.mark.parametrize("kind", ["normal", "skewed", "few values"])
-def test_p_is_that_of_all_flips(images, kind):
+@pytest.mark.parametrize(
+    ("kind", "images"),
+    [(kind, n) for kind in ("normal", "skewed", "few values") for n in (2, 5, 8, 11)] + [("normal", 16)],
+)
+def test_p_is_that_of_all_flips(kind, images):
     draws = np.random.default_rng(images)
     values = {
         "normal": draws.normal(0.4, 1, images), "skewed": draws.exponential(size=images) - 0.4,
@@ -53,7 +55,7 @@ def test_the_interval_has_the_shifts_that_are_not_rejected(images):
 def test_the_interval_leaves_out_zero_exactly_where_p_is_small(images):
     draws = np.random.default_rng(images)
     seen = set()
-    for _ in range(60):
+    for _ in range(30):
         p, low, high = flip_test(draws.choice([-0.2, 0.0, 0.1, 0.3], images) + draws.choice([0.0, 0.1]))
         assert (low > 0 or high < 0) == (p <= 0.05)
         seen.add(p <= 0.05)
@@ -117,7 +119,7 @@ def test_how_often_it_errs(images):
 
 @pytest.mark.slow
 def test_how_often_holm_errs_anywhere():
-    """Twelve equally good methods of 16 images each: one wrong claim or more in at most 5 % of boards."""
+    """Six equally good methods on 16 images: one wrong claim or more in at most 5 % of boards."""
     draws, wrong = np.random.default_rng(0), 0
     for _ in range(200):
         subsets = subsets_of(draws.normal(size=(16, 1)) + draws.normal(size=(16, 6)))

@@ -127,6 +127,7 @@ def test_both_forms_are_the_same_answers(tmp_path):
         ("image,before,after\na,0,1\nb,1,1\na,0,1\n", "a.csv:4: an answer of image a that came before"),
         ("image,condition,answer\na,before,0\na,before,1\n", "a.csv:3: an answer of image a that came before"),
         ("image,condition,answer\na,between,0\n", "a.csv:2: the condition is 'between'; it is before or after"),
+        ("image,before,after\na,0.5,1\n", "a.csv has no test: scores need two respondents or two images"),
         ("image,before,after\na,,1\n", "a.csv has no pair of answers, before and after"),
         ('image,before,after\n"a,0,1\n', "no CSV"),
         ("image,before,after\n\u00e9,0,1\n".encode("latin-1"), "it is not UTF-8"),

@@ -116,6 +116,12 @@ def test_scores_of_maps_that_were_computed_elsewhere(follow):
     assert "share on the object: 0.25" in printed and re.search(r"maxima on the object: \d of 8", printed)
 
 
+def test_a_survey_is_tested_and_published_numbers_are_checked(follow):
+    single, published = [text for _, text in follow("survey.md")]
+    assert "5 pairs of answers of 3 respondents and 2 images" in single and "1 pair left out" in single
+    assert "0.0069" in published and "4.4e-10" in published and "37.5859" in published
+
+
 def test_a_new_data_set_is_shown_and_judged(follow, tmp_path):
     card, sheet, run = [text for _, text in follow("new-dataset.md")]
     assert "at 64 pixels" in card and "no contact sheet" in card

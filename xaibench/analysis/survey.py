@@ -86,6 +86,8 @@ def survey_of_answers(answers: pd.DataFrame, source: str, seed: int = 0) -> Surv
         rows += _mcnemar(counts)
     else:
         notes.append("answers are scores, not 0 and 1, so there is no McNemar test")
+    if not rows:
+        raise XaibenchError(f"{source} has no test: scores need two respondents or two images")
     units = {f"{unit}s": int(whole[unit].nunique()) if unit in whole else None for unit in ("respondent", "image")}
     means = (float(whole["before"].mean()), float(whole["after"].mean()))
     return Survey(

@@ -37,14 +37,15 @@ class Winner:
 def winner(table: pd.DataFrame, scores: pd.DataFrame, higher: bool = True) -> Winner | None:
     """The best ranked method of a board; None with fewer than two ranked methods, or fewer than 8 images.
 
-    table: the board's, best first, with `method`, `mean` and `rank`; scores: (images, methods) by name, complete for
-    ranked methods.
+    table: the board's, best first, with `method`, `mean` and `rank`; scores: (images, methods) by name, NaN where there
+    is none; images without one of a ranked method are left out.
     """
     ranked = table[table["rank"].notna()]
+    scores = scores[ranked["method"].tolist()].dropna()
     if len(ranked) < 2 or len(scores) < FEWEST:
         return None
     splits = min(SPLITS, max(SPLITS // 10, DRAWS // len(scores)))
-    held_out, chosen = held_out_mean(scores[ranked["method"].tolist()].to_numpy(), higher, splits)
+    held_out, chosen = held_out_mean(scores.to_numpy(), higher, splits)
     return Winner(ranked["method"].iloc[0], float(ranked["mean"].iloc[0]), held_out, chosen, splits)
 
 
