@@ -24,6 +24,8 @@ class MethodCard(Card):
     needs: tuple[Literal["cam-layer", "gradients", "relu", "completeness", "attention"], ...] = ()
     """Requirements on a model. `relu` (no other activation functions), `completeness` and `attention` (of a kind that
     the method has rules for) are tested before a run."""
+    formula: str = ""
+    """What it computes, in one line of plain text."""
     family_parameters: dict[str, dict[str, Any]] = {}
     """Parameters that have other values for models of a family, by the name of the family."""
 

@@ -21,6 +21,7 @@ VERBS = {
     "status": "Show the boards and runs of a results folder.",
     "validate": "Check a results folder for damage.",
     "publish": "Write a folder of boards and rows for others.",
+    "site": "Make a static site of boards.",
     "ls": "List the names of methods, models, data sets and others.",
     "show": "Show one card in full, a data set's images, or a run.",
     "train": "Train or fine-tune a model.",

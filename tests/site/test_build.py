@@ -1,0 +1,125 @@
+"""What is built: every link leads somewhere, everything foreign is text, the same folder gives the same bytes."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pandas as pd
+import pytest
+from site_folder import HOSTILE_COMMAND, HOSTILE_IMAGE, METHODS, QUOTED, SCRIPT, Reader
+
+from xaibench.errors import XaibenchError
+from xaibench.site.build import MARK, build_site
+
+pytestmark = pytest.mark.process
+
+
+@pytest.fixture(scope="module")
+def read(site) -> dict[str, Reader]:
+    """All pages by their address."""
+    return {p.relative_to(site).as_posix(): Reader(p.read_text("utf-8")) for p in sorted(site.rglob("*.html"))}
+
+
+def test_every_address_leads_to_a_file_of_the_site_and_every_anchor_to_an_id(site, read):
+    seen = 0
+    for name, page in read.items():
+        for tag, attributes in page.tags:
+            address = attributes.get("href" if tag in ("a", "link") else "src")
+            if address is None or address.startswith(("https://arxiv.org/", "https://openreview.net/", "data:,")):
+                continue
+            parts = urlsplit(address)
+            assert not parts.scheme and not parts.netloc, (name, address)
+            target = (site / name).parent / unquote(parts.path) if parts.path else site / name
+            assert target.resolve().is_file(), (name, address)
+            if parts.fragment:
+                other = read[target.resolve().relative_to(site.resolve()).as_posix()]
+                assert unquote(parts.fragment) in {attrs.get("id") for _, attrs in other.tags}, (name, address)
+            seen += 1
+    assert seen > 500
+
+
+def test_ids_are_unique(read):
+    for name, page in read.items():
+        ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+        assert len(ids) == len(set(ids)), name
+
+
+def test_what_is_foreign_is_text_and_nothing_else(read):
+    scripts = [attributes for page in read.values() for tag, attributes in page.tags if tag == "script"]
+    assert {attributes["src"].replace("../", "") for attributes in scripts} == {"assets/site.js"}
+    for page in read.values():
+        assert not [
+            tag for tag, _ in page.tags if tag in ("iframe", "object", "embed", "base", "form") and tag != "form"
+        ]
+        assert not [a for _, attributes in page.tags for a in attributes if a.startswith("on")]
+        assert all(attributes.get("src") != "x" for _, attributes in page.tags)
+    board = next(page for name, page in read.items() if name.startswith("boards/idsds-resnet18"))
+    assert SCRIPT in board.text and QUOTED in board.text
+    assert any(HOSTILE_IMAGE in page.text for name, page in read.items() if name.startswith("images/"))
+
+
+def test_names_of_files_are_plain_whatever_methods_are_called(site):
+    names = [path.relative_to(site).as_posix() for path in site.rglob("*") if path.is_file()]
+    assert all(re.fullmatch(r"[A-Za-z0-9_./-]+", name) for name in names)
+    assert len({name.lower() for name in names}) == len(names)
+
+
+def test_a_recorded_command_is_shown_as_one_that_a_shell_takes_as_words(read):
+    page = next(page for name, page in read.items() if name.startswith("runs/"))
+    assert HOSTILE_COMMAND not in page.text
+    assert "xaibench run idsds --model '<b>bold</b>' --methods 'javascript:alert(5);' rm -rf '~'\n" in page.text
+
+
+def test_the_command_replaces_a_site_by_one_with_the_same_bytes(folder, site, command, tmp_path):
+    (tmp_path / "again" / "boards").mkdir(parents=True)
+    (tmp_path / "again" / MARK).write_text("of an earlier call")
+    (tmp_path / "again" / "boards" / "old.html").write_text("old")
+    status, out, _ = command("site", "build", folder, "--to", tmp_path / "again")
+    assert status == 0 and f"open {tmp_path / 'again' / 'index.html'}" in out
+    files = {path.relative_to(site): path.read_bytes() for path in site.rglob("*") if path.is_file()}
+    again = {path.relative_to(tmp_path / "again"): path for path in (tmp_path / "again").rglob("*") if path.is_file()}
+    assert {name: path.read_bytes() for name, path in again.items()} == files
+    assert [path.name for path in tmp_path.iterdir()] == ["again"]  # nothing is left of the making
+
+
+def test_downloads_have_the_boards_numbers_and_all_rows(folder, site):
+    from xaibench.analysis.leaderboard import open_leaderboard
+    from xaibench.results.store import Store
+
+    store = Store.open(folder)
+    for path in sorted((site / "data").glob("*-rows.parquet")):
+        rows, name = pd.read_parquet(path), path.name.removesuffix("-rows.parquet")
+        assert len(rows) == len(METHODS) * 12 and rows["cell"].nunique() == len(METHODS)
+        board = store.cell(rows["cell"].iloc[0]).board
+        found = open_leaderboard(store, rows["protocol"].iloc[0], board=board)
+        assert (site / "data" / f"{name}.csv").read_text("utf-8") == found.to_csv()
+        images = pd.read_csv(site / "data" / f"{name}-images.csv")
+        means = rows.groupby("method")["score"].mean()
+        assert images["grad-cam"].mean() == pytest.approx(means["grad-cam"], abs=1e-12)
+        assert len(images) == 12
+
+
+def test_another_folder_with_files_is_refused(folder, tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(XaibenchError, match="holds other files than a site"):
+        build_site(folder, tmp_path)
+    with pytest.raises(XaibenchError, match="is no folder"):
+        build_site(folder, tmp_path / "thesis.tex")
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("thesis.tex", "years of work")]
+
+
+def test_a_folder_without_rows_is_one_line(tmp_path):
+    from xaibench.results.store import Store
+
+    Store.create(tmp_path / "empty")
+    with pytest.raises(XaibenchError, match="no row is stored"):
+        build_site(tmp_path / "empty")
+    assert not (tmp_path / "empty" / "site").exists()
+
+
+def test_nothing_of_the_machine_is_in_a_page(folder, site):
+    for path in site.rglob("*.html"):
+        text = path.read_text("utf-8")
+        assert str(folder) not in text and str(Path.home()) + "/" not in text, path

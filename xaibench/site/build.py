@@ -1,0 +1,93 @@
+"""Builds the site of a board folder: all pages and files into a folder beside, which then takes its place at once."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from importlib.resources import files
+from itertools import chain
+from pathlib import Path
+
+from xaibench.errors import XaibenchError
+from xaibench.files import make_folder, obstacle
+from xaibench.leftovers import temporary
+from xaibench.site.content import Content
+from xaibench.site.gallery import Galleries, photos_of
+from xaibench.site.page import File, Page
+from xaibench.site.pages import across, boards, gallery, images, methods, runs, start
+from xaibench.site.render import render
+
+MARK = "xaibench-site.txt"
+MARKED = "This folder was made by `xaibench site build`, which may make it anew.\n"
+SECTIONS = {
+    "start": ("Start", "index.html"), "boards": ("Boards", "boards.html"), "models": ("Models", "models.html"),
+    "designs": ("Designs", "designs.html"), "methods": ("Methods", "methods.html"),
+    "agreement": ("Agreement", "agreement.html"), "gallery": ("Gallery", "gallery.html"),
+    "runs": ("Runs", "runs.html"),
+}  # fmt: skip
+
+
+def build_site(folder: str | Path, to: str | Path | None = None) -> tuple[Path, int]:
+    """Builds the site of a board folder (or of a plain results folder) and returns its folder and its number of pages.
+
+    to: the folder of the site, by default `site` inside the board folder; one that an earlier call made is replaced.
+    The site needs nothing outside of it, so it can be copied anywhere. The same board folder gives the same bytes.
+    Raises XaibenchError where there is nothing to show, or `to` holds other files.
+    """
+    root = Path(folder)
+    to = root / "site" if to is None else Path(to)
+    check_target(to)
+    made = list(_everything(root))
+    pages = [one for one in made if isinstance(one, Page)]
+    there = {page.section for page in pages}
+    sections = {key: value for key, value in SECTIONS.items() if key in there}
+    make_folder(to.parent)
+    staged = temporary(to)
+    try:
+        for one in made:
+            _write(staged / one.address, one.data if isinstance(one, File) else _html(one, sections))
+        if to.is_dir():
+            shutil.rmtree(to)
+        staged.rename(to)
+    except OSError as error:
+        raise obstacle(error, to) from error
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+    return to, len(pages)
+
+
+def check_target(to: Path) -> None:
+    """Raises XaibenchError where a folder holds something else than a site that was built."""
+    if to.is_dir() and any(to.iterdir()) and not (to / MARK).is_file():
+        raise XaibenchError(f"{to} holds other files than a site; name an empty or a new folder with --to")
+    if to.exists() and not to.is_dir():
+        raise XaibenchError(f"{to} is no folder; name another with --to")
+
+
+def _everything(root: Path) -> Iterator[Page | File]:
+    content = Content(root)
+    drawer = Galleries(content, dict(photos_of(root, {})))
+    galleries = drawer.make()
+    yield from chain(
+        start.pages(content),
+        boards.pages(content, galleries),
+        across.pages(content),
+        methods.pages(content, galleries),
+        gallery.pages(content, galleries),
+        images.pages(content, galleries),
+        runs.pages(content),
+        drawer.files.values(),
+    )
+    for asset in ("site.css", "site.js"):
+        yield File(f"assets/{asset}", (files("xaibench.site") / "assets" / asset).read_bytes())
+    yield File(MARK, MARKED.encode())
+
+
+def _html(page: Page, sections: dict[str, tuple[str, str]]) -> bytes:
+    values = page.values | {"title": page.title, "root": page.root, "sections": sections, "section": page.section}
+    return render(page.template, values).encode()
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)

@@ -1,0 +1,177 @@
+"""What a site shows, read once from a board folder: boards (also across models), runs, methods, addresses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from xaibench import registry
+from xaibench.analysis.across_models import AcrossModels, across_models
+from xaibench.analysis.boards import Board, boards, short_key
+from xaibench.analysis.leaderboard import Leaderboard, open_leaderboard
+from xaibench.errors import XaibenchError
+from xaibench.files import file_name
+from xaibench.results.cells import Cell
+from xaibench.results.manifest import RunManifest, load_runs
+from xaibench.results.store import Store
+from xaibench.site.links import slugs
+
+
+@dataclass(frozen=True)
+class SiteBoard:
+    """A board with its leaderboard, and the part of addresses that is its own."""
+
+    slug: str
+    board: Board
+    found: Leaderboard
+
+    @property
+    def protocol(self) -> str:
+        """The name of its protocol."""
+        return self._name("protocol")
+
+    @property
+    def model(self) -> str:
+        """The name of the explained model."""
+        return self._name("model")
+
+    @property
+    def dataset(self) -> str:
+        """The name of its data set."""
+        return self._name("dataset")
+
+    @property
+    def address(self) -> str:
+        """Of its page, from the site's folder."""
+        return f"boards/{self.slug}.html"
+
+    def _name(self, part: str) -> str:
+        return str((self.board.context.get(part) or {}).get("name", ""))
+
+
+@dataclass(frozen=True)
+class SiteAcross:
+    """Boards of several models as one; members: the board of each model, by the name that it has there."""
+
+    slug: str
+    found: AcrossModels
+    members: dict[str, SiteBoard]
+
+    @property
+    def protocol(self) -> str:
+        """The name of its protocol."""
+        return self.found.context["protocol"]["name"]
+
+    @property
+    def address(self) -> str:
+        """Of its page, from the site's folder."""
+        return f"across/{self.slug}.html"
+
+
+class Content:
+    """What the folder holds, each thing read once."""
+
+    def __init__(self, root: Path):
+        self.root, self.store = root, Store.open(root)
+
+    @cached_property
+    def boards(self) -> list[SiteBoard]:
+        """Current boards first, the newest before older ones. Raises XaibenchError where there is none."""
+        every = [board for board in boards(self.store) if self._has_rows(board)]
+        if not every:
+            raise XaibenchError(f"no row is stored in {self.root}, so there is nothing to show; see `xaibench run`")
+        return [SiteBoard(_slug(board, every), board, self._leaderboard(board)) for board in every]
+
+    @cached_property
+    def current(self) -> list[SiteBoard]:
+        """Boards that no newer one replaced."""
+        return [one for one in self.boards if one.board.successor is None and not one.board.is_tf32_as_float32]
+
+    @cached_property
+    def across(self) -> list[SiteAcross]:
+        """One for each set of current boards that differ in the model alone, the largest first."""
+        found: list[SiteAcross] = []
+        covered: set[str] = set()
+        for one in self.current:
+            if one.slug in covered or self._alone(one):
+                continue
+            joined = across_models(
+                self.store, one.protocol, board=one.board.key, comparable=is_comparable(one.protocol),
+                newest=registry.shipped_version,
+            )  # fmt: skip
+            by_title = {each.found.title: each for each in self.boards}
+            members = {name: by_title[title] for name, title in joined.titles.items()}
+            covered |= {each.slug for each in members.values()}
+            found.append(SiteAcross(one.slug, joined, members))
+        return sorted(found, key=lambda one: -len(one.members))
+
+    @cached_property
+    def runs(self) -> list[RunManifest]:
+        """All runs, oldest first."""
+        return load_runs(self.store)
+
+    @cached_property
+    def cells(self) -> dict[str, Cell]:
+        """A cell of each method of a board, by the method's name there; the first of the newest board."""
+        found: dict[str, Cell] = {}
+        for one in self.boards:
+            for cell in one.board.cells:
+                found.setdefault(cell.method_name, cell)
+        return dict(sorted(found.items()))
+
+    @cached_property
+    def method_slugs(self) -> dict[str, str]:
+        """The part of addresses of each method."""
+        return slugs(self.cells)
+
+    def method_address(self, method: str) -> str:
+        """Of the page of a method, from the site's folder."""
+        return f"methods/{self.method_slugs[method]}.html"
+
+    def method_id(self, method: str) -> str:
+        """The id of a method's row."""
+        return f"method-{self.method_slugs[method]}"
+
+    def _has_rows(self, board: Board) -> bool:
+        return any(self.store.done(cell.key for cell in board.cells).values())
+
+    def _leaderboard(self, board: Board) -> Leaderboard:
+        protocol = board.context["protocol"]["name"]
+        return open_leaderboard(self.store, protocol, board=board.key, newest=registry.shipped_version)
+
+    def _alone(self, one: SiteBoard) -> bool:
+        """Whether no other model was evaluated under the same protocol on the same data."""
+        alike = {each.model for each in self.current if (each.protocol, each.dataset) == (one.protocol, one.dataset)}
+        return len(alike) < 2
+
+
+def is_comparable(protocol: str) -> bool:
+    """Whether scores of a protocol may be compared across models: what the card that ships says, and else not."""
+    if registry.shipped_version("protocol", protocol) is None:
+        return False
+    return registry.card("protocol", protocol).comparable_across_models
+
+
+def shipped_card(kind: str, name: str) -> Any:
+    """The card of a name where it ships with xaibench, else None: nothing of one's own installation is published."""
+    return None if registry.shipped_version(kind, name) is None else registry.card(kind, name)
+
+
+def title_of(kind: str, name: str) -> str:
+    """What a name stands for, by its card; the name itself without one."""
+    found = shipped_card(kind, name)
+    return found.title if found else name
+
+
+def _slug(board: Board, every: list[Board]) -> str:
+    parts = [str((board.context.get(part) or {}).get("name", "")) for part in ("protocol", "model")]
+    return "-".join([*(file_name(part)[:40] for part in parts if part), short_key(board, every)])
+
+
+def leading(table: Any) -> Iterator[dict[str, Any]]:
+    """The rows of ranked methods that may be the best: their rank set has rank 1 in it; the best mean first."""
+    ranked = table[table["rank_low"].eq(1).fillna(False).astype(bool)].sort_values("rank", kind="stable")
+    yield from ranked.to_dict("records")

@@ -1,0 +1,1 @@
+"""The pages of a site by kind: each module yields its pages from the content."""

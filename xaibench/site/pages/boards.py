@@ -1,0 +1,123 @@
+"""The list of all boards, and a page for each with its table, its pairs and where every row comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+
+from xaibench.report import columns
+from xaibench.report.board_pages import leaderboard_page
+from xaibench.report.table import Column, Table
+from xaibench.report.text import UNRANKED_KINDS
+from xaibench.site.content import Content, SiteBoard, leading, title_of
+from xaibench.site.gallery import Gallery
+from xaibench.site.page import Page
+from xaibench.site.svg import BAR, Axis, bar, scale
+from xaibench.site.tables import DataTable, Drawing, Head, Row, data_table
+from xaibench.site.words import best_method, limits
+
+INDEX = (
+    Column("protocol", "what is measured", align="left"), Column("model", "the explained model", align="left"),
+    Column("dataset", "the data set", align="left"),
+    Column("best", "the ranked method with the best mean", align="left"),
+    Column("leading", "methods that may be the best: rank 1 is in their rank set"),
+    Column("methods", "methods that are ranked"), Column("images", "images of the list"),
+    Column("state", "older: a newer board took its place", align="left"),
+)  # fmt: skip
+PROVENANCE = (
+    columns.METHOD, Column("version", "version of the method's card", title="version"),
+    Column("parameters", "what the method was given", align="left"),
+    Column("run", "the run that computed it, or used it last", align="left"),
+    Column("cell", "key of these rows: everything that can change a number, except which image", align="left"),
+    Column("registered", "when the key was first seen, UTC", align="left"),
+)  # fmt: skip
+
+
+def pages(content: Content, galleries: list[Gallery]) -> Iterator[Page]:
+    """The list of boards and the page of each."""
+    shown = {gallery.one.slug for gallery in galleries}
+    yield Page("boards.html", "boards.html", "Boards", "boards", {"table": index_table(content, "")})
+    for one in content.boards:
+        yield _page(content, one, one.slug in shown)
+
+
+def index_table(content: Content, root: str, shown: list[SiteBoard] | None = None) -> DataTable:
+    """One row for each board."""
+    boards = {one.slug: one for one in (content.boards if shown is None else shown)}
+    rows = pd.DataFrame([_index_row(content, one) | {"slug": slug} for slug, one in boards.items()])
+    return data_table(
+        "boards", Table(INDEX, rows), "All boards of this folder", thing="boards",
+        links={"protocol": lambda row: root + boards[row["slug"]].address,
+               "model": lambda row: root + boards[row["slug"]].address,
+               "best": lambda row: root + content.method_address(row["best"]) if row["best"] else ""},
+        selects=("protocol", "model", "dataset", "state"),
+    )  # fmt: skip
+
+
+def _index_row(content: Content, one: SiteBoard) -> dict[str, Any]:
+    first = list(leading(one.found.table))
+    return {
+        "protocol": one.protocol, "model": one.model, "dataset": one.dataset,
+        "best": first[0]["method"] if first else "", "leading": len(first),
+        "methods": int(one.found.table["rank"].notna().sum()), "images": one.found.n_list,
+        "state": "current" if one in content.current else "older",
+    }  # fmt: skip
+
+
+def _page(content: Content, one: SiteBoard, has_gallery: bool) -> Page:
+    page = leaderboard_page(one.found)
+    values = {
+        "one": one, "protocol_title": title_of("protocol", one.protocol), "model_title": title_of("model", one.model),
+        "answer": best_method(one), "caption": page.caption, "table": board_table(content, one, "../"),
+        "notes": [note for note in one.found.notes if not note.startswith(("board ", "also stored: "))],
+        "provenance": _provenance(content, one), "runs": list(reversed(one.board.runs)), "limits": limits(one),
+        "across": next((each for each in content.across if one.slug in {m.slug for m in each.members.values()}), None),
+        "current": one in content.current, "has_gallery": has_gallery,
+    }  # fmt: skip
+    return Page(one.address, "board.html", f"{one.protocol} on {one.model}", "boards", values)
+
+
+def board_table(content: Content, one: SiteBoard, root: str) -> DataTable:
+    """The ranked table of a board, each row with its interval drawn on one axis."""
+    table = one.found.table
+    return data_table(
+        "board", Table(columns.LEADERBOARD, table), f"Methods ranked by {one.protocol} on {one.model}", thing="methods",
+        links={"method": lambda row: root + content.method_address(row["method"])},
+        drawings=[interval_column(table, "method")], selects=("kind",),
+        row_id=lambda row: content.method_id(row["method"]), style=row_style,
+    )  # fmt: skip
+
+
+def interval_column(table: pd.DataFrame, after: str) -> Drawing:
+    """A column with the mean and the interval of each row, all on one axis, which stands in the head."""
+    axis = Axis.of([*table["ci_low"], *table["mean"], *table["ci_high"]], 6, BAR - 6)
+    head = Head("interval", "95 % interval", "mean and 95 % interval over images, on one axis for all rows",
+                numeric=False, drawing=scale(axis))  # fmt: skip
+    return Drawing(head, lambda row: bar(axis, row["ci_low"], row["mean"], row["ci_high"], row_style(row)), after)
+
+
+def row_style(row: Row) -> str:
+    """`lead` for what may be the best, `quiet` for what is not ranked by its kind, `rest` for all else."""
+    if row["kind"] in UNRANKED_KINDS:
+        return "quiet"
+    return "lead" if not pd.isna(row["rank_low"]) and row["rank_low"] == 1 else "rest"
+
+
+def _provenance(content: Content, one: SiteBoard) -> DataTable:
+    last = {key: run.run for run in one.board.runs for key in run.cells}
+    by_name = {cell.method_name: cell for cell in one.board.cells}
+    rows = []
+    for name in one.found.table["method"]:
+        cell = by_name[name]
+        method = cell.method or {}
+        parameters = ", ".join(f"{key} {value}" for key, value in (method.get("parameters") or {}).items())
+        rows.append({
+            "method": name, "version": method.get("version", 1), "parameters": parameters,
+            "run": last.get(cell.key, ""), "cell": cell.key, "registered": (cell.registered or "")[:19],
+        })  # fmt: skip
+    return data_table(
+        "provenance", Table(PROVENANCE, pd.DataFrame(rows)), "Version, parameters and run of every method",
+        links={"run": lambda row: f"../runs/{row['run']}.html" if row["run"] else ""}, thing="methods", tools=False,
+    )  # fmt: skip

@@ -1,0 +1,78 @@
+"""The start page: the two questions, each answered in a sentence and a picture, and what the answers cannot say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+
+from xaibench.report.text import UNRANKED_KINDS
+from xaibench.site.content import Content, SiteAcross, SiteBoard, leading, title_of
+from xaibench.site.page import Page
+from xaibench.site.pages.across import accuracy_plot
+from xaibench.site.pages.boards import index_table, row_style
+from xaibench.site.svg import Item, panel, panel_axis
+from xaibench.site.words import best_across, best_method, best_models, limits
+
+SHOWN, PANELS = 6, 12  # methods of a panel where there are several, and models
+
+
+def pages(content: Content) -> Iterator[Page]:
+    """The one start page."""
+    main: SiteAcross | SiteBoard = content.across[0] if content.across else (content.current or content.boards)[0]
+    several = isinstance(main, SiteAcross)
+    values = {
+        "main": main, "several": several, "protocol_title": title_of("protocol", main.protocol),
+        "methods_answer": best_across(main) if several else best_method(main),
+        "models_answer": best_models(main) if several else "",
+        "panels": _panels(content, main), "models_panel": _models_panel(main) if several else "",
+        "plot": accuracy_plot(main, "") if several else "", "limits": limits(main),
+        "images": main.found.n_images if several else main.found.n_list,
+        "counts": {"boards": len(content.boards), "models": len({one.model for one in content.boards}),
+                   "methods": len(content.cells), "protocols": len({one.protocol for one in content.boards})},
+        "table": index_table(content, "", content.current),
+    }  # fmt: skip
+    yield Page("index.html", "start.html", "Start", "start", values)
+
+
+def _panels(content: Content, main: SiteAcross | SiteBoard) -> list[dict[str, Any]]:
+    """A panel for each model, its best methods on one axis that all panels share."""
+    if isinstance(main, SiteBoard):
+        boards, most = [main], len(main.found.table)
+    else:
+        order = main.found.models["model"].tolist()
+        boards, most = [main.members[name] for name in order][:PANELS], SHOWN
+    tables = {one.slug: _first(one.found.table, most) for one in boards}
+    every = pd.concat(tables.values())
+    axis = panel_axis([*every["ci_low"], *every["mean"], *every["ci_high"]])
+    return [
+        {
+            "model": one.model, "title": title_of("model", one.model), "address": one.address,
+            "drawing": panel(
+                [Item(row["method"], row["mean"], row["ci_low"], row["ci_high"], row_style(row),
+                      content.method_address(row["method"])) for row in tables[one.slug].to_dict("records")],
+                axis, f"Mean and 95 % interval of the first methods on {one.model}"),
+            "leading": sum(1 for _ in leading(one.found.table)), "ranked": int(one.found.table["rank"].notna().sum()),
+        }
+        for one in boards
+    ]  # fmt: skip
+
+
+def _first(table: pd.DataFrame, most: int) -> pd.DataFrame:
+    if len(table) <= most:
+        return table
+    return table[~table["kind"].isin(UNRANKED_KINDS)].head(most)
+
+
+def _models_panel(main: SiteAcross) -> Any:
+    """The best method of each model with its interval."""
+    best = {row["model"] for row in leading(main.found.table)}
+    rows = main.found.models.dropna(subset=["best"]).to_dict("records")
+    axis = panel_axis([value for row in rows for value in (row["ci_low"], row["best"], row["ci_high"])])
+    items = [
+        Item(row["model"], row["best"], row["ci_low"], row["ci_high"], "lead" if row["model"] in best else "rest",
+             main.members[row["model"]].address)
+        for row in rows
+    ]  # fmt: skip
+    return panel(items, axis, f"Mean and 95 % interval of the best method of each of {len(items)} models")

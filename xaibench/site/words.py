@@ -1,0 +1,103 @@
+"""The two questions of the start page, answered in a sentence each from the numbers of the boards."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from xaibench.report.heatmap import number
+from xaibench.report.text import count
+from xaibench.site.content import SiteAcross, SiteBoard, leading, title_of
+
+NAMED = 4  # methods that a sentence names before it says how many more there are
+
+
+def listed(names: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`; of many the first, and how many more.
+
+    >>> listed(["a", "b", "c"]), listed(list("abcdefg"))
+    ('a, b and c', 'a, b, c, d and 3 more')
+    """
+    names = list(names)
+    if len(names) > NAMED + 1:
+        names = [*names[:NAMED], f"{len(names) - NAMED} more"]
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def interval(row: dict[str, Any]) -> str:
+    """Such as `0.91 (95 % interval 0.86 to 0.94)`."""
+    return f"{number(row['mean'])} (95 % interval {number(row['ci_low'])} to {number(row['ci_high'])})"
+
+
+def best_method(one: SiteBoard) -> str:
+    """Which method leads a board, and from which others it cannot be told apart."""
+    first = list(leading(one.found.table))
+    if not first:
+        return f"No method is ranked on {one.model} under {one.protocol}."
+    best, others = first[0], [row["method"] for row in first[1:]]
+    text = f"On {one.model}, {best['method']} has the best mean, {interval(best)}"
+    ranked = int(one.found.table["rank"].notna().sum())
+    if others:
+        verb = "is" if len(others) == 1 else "are"
+        return f"{text}; {listed(others)} {verb} not told apart from the best."
+    if ranked == 1:
+        return f"{text}; it is the only method that is ranked."
+    return f"{text}, and is told apart from the {count(ranked - 1, 'other method')}."
+
+
+def best_across(one: SiteAcross) -> str:
+    """Which method leads on most models, and how many methods may be the best on each."""
+    boards = list(one.members.values())
+    if len(boards) == 1:
+        return best_method(boards[0])
+    times = Counter(row["method"] for board in boards for row in leading(board.found.table))
+    if not times:
+        return f"No method is ranked under {one.protocol}."
+    most = max(times.values())
+    names = sorted(name for name, number_ in times.items() if number_ == most)
+    alone = sum(sum(1 for _ in leading(board.found.table)) == 1 for board in boards)
+    text = f"{listed(names)} may be the best on {most} of {len(boards)} models"
+    text += ", more than any other" if len(names) == 1 else ", as many as each other and more than the rest"
+    settled = "no model" if not alone else "every model" if alone == len(boards) else f"only {count(alone, 'model')}"
+    return f"{text}; on {settled} a single method is surely the best."
+
+
+def best_models(one: SiteAcross) -> str:
+    """Which models have a pair of model and method that may be the best."""
+    if not one.found.comparable:
+        return f"Scores of {one.protocol} may not be compared across models, so no model is ranked by them."
+    first = list(leading(one.found.table))
+    if not first:
+        return "No pair of model and method is ranked."
+    models = list(dict.fromkeys(row["model"] for row in first))
+    best = first[0]
+    text = f"{best['model']}, explained by {best['method']}, has the highest mean" if one.found.higher_is_better else (
+        f"{best['model']}, explained by {best['method']}, has the lowest and best mean")  # fmt: skip
+    text = f"{text}, {interval(best)}"
+    others = [name for name in models if name != best["model"]]
+    if not others:
+        return f"{text}; every other model is told apart from it."
+    return f"{text}; {listed(others)} {'is' if len(others) == 1 else 'are'} not told apart from it."
+
+
+def limits(one: SiteAcross | SiteBoard) -> list[str]:
+    """What the numbers of a board cannot say."""
+    boards = list(one.members.values()) if isinstance(one, SiteAcross) else [one]
+    images = one.found.n_images if isinstance(one, SiteAcross) else one.found.n_list
+    several = len(boards) > 1
+    dataset = title_of("dataset", boards[0].dataset).partition(":")[0]
+    texts = [
+        f"All numbers are over {count(images, 'image')} of {dataset}. Intervals are about other images of this kind, "
+        f"for {'these trained models' if several else 'this trained model'}: with few images most methods cannot be "
+        "told apart, and other data may give another order.",
+        f"{title_of('protocol', boards[0].protocol)} ({boards[0].protocol}) measures one property of an explanation. "
+        "A method that leads here need not lead under another protocol, or help a person.",
+        "The best method was chosen on the images that its mean is over, so that mean is a little too high.",
+    ]
+    if several:
+        texts.append(
+            "Models that differ in design differ in their training run too. A claim about a design needs several "
+            "trainings of each; these boards compare single networks."
+        )
+    return texts
