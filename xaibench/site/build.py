@@ -12,7 +12,7 @@ from xaibench.errors import XaibenchError
 from xaibench.files import make_folder, obstacle
 from xaibench.leftovers import temporary
 from xaibench.site.content import Content
-from xaibench.site.gallery import Galleries, photos_of
+from xaibench.site.gallery import Galleries
 from xaibench.site.page import File, Page
 from xaibench.site.pages import across, boards, gallery, images, methods, runs, start
 from xaibench.site.render import render
@@ -66,7 +66,7 @@ def check_target(to: Path) -> None:
 
 def _everything(root: Path) -> Iterator[Page | File]:
     content = Content(root)
-    drawer = Galleries(content, dict(photos_of(root, {})))
+    drawer = Galleries(content)
     galleries = drawer.make()
     yield from chain(
         start.pages(content),

@@ -14,6 +14,7 @@ from xaibench.analysis.boards import Board, boards, short_key
 from xaibench.analysis.leaderboard import Leaderboard, open_leaderboard
 from xaibench.errors import XaibenchError
 from xaibench.files import file_name
+from xaibench.publication.index import is_board_folder, read_index
 from xaibench.results.cells import Cell
 from xaibench.results.manifest import RunManifest, load_runs
 from xaibench.results.store import Store
@@ -72,10 +73,11 @@ class SiteAcross:
 
 
 class Content:
-    """What the folder holds, each thing read once."""
+    """What the folder holds, each thing read once; index: that of a board folder, None for a plain results folder."""
 
     def __init__(self, root: Path):
         self.root, self.store = root, Store.open(root)
+        self.index = read_index(root) if is_board_folder(root) else None
 
     @cached_property
     def boards(self) -> list[SiteBoard]:
@@ -107,6 +109,16 @@ class Content:
             covered |= {each.slug for each in members.values()}
             found.append(SiteAcross(one.slug, joined, members))
         return sorted(found, key=lambda one: -len(one.members))
+
+    @cached_property
+    def photos(self) -> dict[str, dict[str, Path]]:
+        """By the key of a board and the id of an image the photo, where the board folder says that it may be shown."""
+        if self.index is None:
+            return {}
+        return {
+            one.key: {name: self.root / path for name, path in self.index.images.get(one.dataset, {}).items()}
+            for one in self.index.boards
+        }
 
     @cached_property
     def runs(self) -> list[RunManifest]:

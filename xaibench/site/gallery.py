@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -77,7 +76,6 @@ class Galleries:
     """Draws pictures, each once, however many boards show it."""
 
     content: Content
-    photos: dict[tuple[str, str], Path]
     files: dict[str, File] = field(default_factory=dict)
 
     def make(self) -> list[Gallery]:
@@ -122,7 +120,8 @@ class Galleries:
         own = rows.loc[image_id].to_dict("index")
         first = next(iter(own.values()))
         classes = one.found.require_source().classes
-        photo = self._photo(one.dataset, image_id)
+        path = self.content.photos.get(one.board.key, {}).get(image_id)
+        photo = None if path is None else read_photo(path)
         styles = dict(zip(one.found.table["method"], one.found.table["kind"], strict=True))
         pictures = []
         for cell in cells:
@@ -143,15 +142,11 @@ class Galleries:
         right = None if pd.isna(first["correct"]) else bool(first["correct"])
         return GalleryImage(
             image_id, group, _class(classes, first["label"]), _class(classes, first["prediction"]), right,
-            "" if photo is None else self._photo_file(one.dataset, image_id, photo), tuple(pictures),
+            "" if photo is None else self._photo_file(path, photo), tuple(pictures),
         )  # fmt: skip
 
-    def _photo(self, dataset: str, image_id: str) -> np.ndarray | None:
-        path = self.photos.get((dataset, image_id))
-        return None if path is None else read_photo(path)
-
-    def _photo_file(self, dataset: str, image_id: str, photo: np.ndarray) -> str:
-        address = f"pictures/photos/{digest([dataset, image_id])[:12]}.webp"
+    def _photo_file(self, path: Path, photo: np.ndarray) -> str:
+        address = f"pictures/photos/{digest(path.relative_to(self.content.root).as_posix())[:12]}.webp"
         self.files.setdefault(address, File(address, _webp(_small(photo))))
         return address
 
@@ -200,13 +195,3 @@ def _webp(pixels: np.ndarray) -> bytes:
     lossless = max(pixels.shape[:2]) <= SMALL
     Image.fromarray(pixels).save(buffer, format="WEBP", lossless=lossless, quality=QUALITY, method=6, exif=b"")
     return buffer.getvalue()
-
-
-def photos_of(root: Path, listed: dict[str, dict[str, str]]) -> Iterator[tuple[tuple[str, str], Path]]:
-    """The photos that a board folder says may be shown, by data set and image id, for those inside the folder."""
-    for dataset, images in listed.items():
-        for image_id, relative in images.items():
-            path = root / relative
-            if not path.resolve().is_relative_to(root.resolve()):
-                raise XaibenchError(f"{root}/board.json names a photo outside of the folder: {relative[:80]!r}")
-            yield (dataset, image_id), path
