@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import t
 
 from xaibench.analysis.accuracy import ALL, compare_accuracies, worst_groups
 from xaibench.analysis.arm import Arm
@@ -20,17 +21,27 @@ def arm(name, correct, images=IMAGES, groups=GROUPS):
 
 def test_accuracies_by_group_by_hand():
     before = arm("x", [[1, 0, 0, 1], [1, 1, 0, 0]])
-    after = arm("y", [[1, 1, 1, 0]], images=("d", "c", "b", "a"), groups=("", "other", "other", "own"))
+    after = arm("y", [[1, 1, 1, 0]] * 2, images=("d", "c", "b", "a"), groups=("", "other", "other", "own"))
     table = compare(before, after).accuracy_changes.set_index("images")
     assert table.index.tolist() == [ALL, "other", "own"] and table["count"].tolist() == [4, 2, 1]
     assert table["before"].tolist() == pytest.approx([0.5, 0.25, 1.0])
     assert table["after"].tolist() == pytest.approx([0.75, 1.0, 0.0])
     assert table["change"].tolist() == pytest.approx([0.25, 0.75, -1.0])
     assert table["better"].tolist() == [True, True, False]
-    assert table.loc["own", ["ci_low", "ci_high"]].tolist() == [-1, -1] and table.loc["own", "clear"]
-    # One training of two is right about one image of "other": resamples change it by .5, .75 or 1.
-    assert table.loc["other", ["ci_low", "ci_high"]].tolist() == pytest.approx([0.0, 1.0])
+    assert table.loc["own", ["ci_low", "ci_high"]].isna().all() and not table.loc["own", "clear"], "one image"
+    # Trainings of 0 and .5 against 1 and 1: variance .125 / 2; changes .5 and 1 of two images: .125 / 2; df = 2.
+    half = t.ppf(0.975, 2) * np.sqrt(0.125)
+    assert table.loc["other", "ci_low"] == pytest.approx(0.75 - half) and table.loc["other", "ci_high"] == 1
     assert not table.loc["other", "clear"]
+
+
+def test_one_training_each_has_the_exact_interval_where_all_images_change():
+    """Eight images of eight are right only after: at least .025^(1/8) of all change, the rest may change back."""
+    images = tuple("abcdefgh")
+    before, after = (arm(name, [[value] * 8], images, ("",) * 8) for name, value in (("x", 0), ("y", 1)))
+    (row,) = compare_accuracies(before, after, resamples=20_000).to_dict("records")
+    assert row["ci_low"] == pytest.approx(2 * 0.025 ** (1 / 8) - 1, abs=0.02) and row["clear"]
+    assert row["ci_high"] == pytest.approx(1)
 
 
 def test_only_images_of_both_count():

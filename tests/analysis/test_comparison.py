@@ -1,4 +1,4 @@
-"""What a design choice changes, against means by hand and another nested bootstrap."""
+"""What a design choice changes, against means by hand, SciPy's tests and a hand-computed Satterthwaite interval."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import pytest
 from scipy import stats
 
 from xaibench.analysis.arm import Arm
-from xaibench.analysis.bootstrap import nested_differences
+from xaibench.analysis.changes import change_intervals
 from xaibench.analysis.comparison import compare, spread
+from xaibench.analysis.intervals import mean_intervals
 
 METHODS, KINDS = ("a", "b", "noise"), ("method", "variant", "control")
 
@@ -33,10 +34,13 @@ def test_changes_by_hand():
 
 
 def test_lower_is_better_turns_what_improves():
-    before, after = arm("x", np.full((3, 4, 3), 0.5)), arm("y", np.full((3, 4, 3), 0.4))
+    noise = 0.01 * np.random.default_rng(0).normal(size=(2, 5, 4, 3))
+    before, after = arm("x", 0.5 + noise[0]), arm("y", 0.4 + noise[1])
     assert compare(before, after).improved == 0 and compare(before, after, higher=False).improved == 2
     assert compare(before, after, higher=False).clearly == 2 and compare(before, after).enough
     assert (compare(before, after).worsened, compare(before, after, higher=False).worsened) == (2, 0)
+    few = compare(arm("x", before.scores[:4]), after)
+    assert not few.enough and few.trainings == (4, 5)
 
 
 def test_images_are_paired_by_name_and_missing_methods_are_said():
@@ -45,42 +49,59 @@ def test_images_are_paired_by_name_and_missing_methods_are_said():
     found = compare(before, after)
     assert found.images == 2 and found.missing == ("b", "new", "noise")
     assert found.table[["method", "change"]].to_numpy().tolist() == [["a", pytest.approx(1.0)]]
-    assert (found.low, found.high) == (1.0, 1.0)  # both images change by one, so does every resample
+    assert np.isnan(found.low) and not found.table["clear"].any(), "both images change by one, which has no spread"
     with pytest.raises(ValueError, match="no image"):
         compare(before, arm("z", [[[1.0, 1.0, 1.0]]], images=("k",)))
 
 
-def test_trainings_widen_the_interval_and_a_shared_image_effect_does_not():
-    rng = np.random.default_rng(0)
-    hard = rng.normal(size=(1, 200, 1))  # what an image is worth to every network
-    same = [arm(name, hard + shift + np.zeros((3, 1, 3))) for name, shift in (("x", 0.0), ("y", 0.1))]
-    found = compare(*same)
-    assert found.table["ci_low"].to_numpy() == pytest.approx(0.1) and found.table["clear"].all()
-    luck = np.array([-0.3, 0.0, 0.3])[:, None, None]  # of a training
-    apart = [arm(a.name, a.scores + luck) for a in same]
-    wide = compare(*apart)
-    assert wide.change == pytest.approx(0.1) and not wide.table["clear"].any()
-    # Means of three draws with replacement from (-.3, 0, .3), twice: the variance of their difference is 2 * .06 / 3.
-    drawn = nested_differences(apart[0].scores, apart[1].scores, 4000, 1)[:, 0]
-    assert drawn.std() == pytest.approx(np.sqrt(2 * 0.06 / 3), rel=0.05)
-
-
-def test_one_training_is_the_paired_bootstrap_over_images():
+def test_one_training_is_the_studentised_bootstrap_of_paired_images():
     rng = np.random.default_rng(3)
     first, second = rng.normal(size=(2, 1, 40, 2))
-    drawn = nested_differences(first, second, 20_000, 0)
-    difference = (second - first)[0]
-    oracle = stats.bootstrap((difference,), np.mean, axis=0, n_resamples=20_000, method="percentile",
-                             rng=np.random.default_rng(5)).confidence_interval  # fmt: skip
-    low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
-    assert low == pytest.approx(oracle.low, abs=0.02) and high == pytest.approx(oracle.high, abs=0.02)
+    expected = mean_intervals((second - first)[0], seed=4)
+    assert np.array_equal(change_intervals(first, second, seed=4), expected)
+    several = np.concatenate([second, second + 1])
+    assert np.array_equal(change_intervals(first, several), mean_intervals(several.mean(axis=0) - first[0]))
 
 
-def test_draws_do_not_depend_on_the_other_methods():
+def test_without_variation_between_images_it_is_welchs_interval():
+    rng = np.random.default_rng(0)
+    hard = rng.normal(size=(1, 30, 1))  # what an image is worth to every network
+    first, second = rng.normal(size=(3, 1, 2)) + hard, 0.5 * rng.normal(size=(6, 1, 2)) + hard
+    oracle = stats.ttest_ind(second.mean(axis=1), first.mean(axis=1), equal_var=False).confidence_interval()
+    np.testing.assert_allclose(change_intervals(first, second), (oracle.low, oracle.high), rtol=1e-9)
+
+
+def test_without_variation_between_trainings_it_is_the_paired_interval_of_student():
+    rng = np.random.default_rng(0)
+    first, second = np.tile(rng.normal(size=(2, 1, 12, 3)), (1, 4, 1, 1))
+    oracle = stats.ttest_rel(second[0], first[0]).confidence_interval()
+    np.testing.assert_allclose(change_intervals(first, second), (oracle.low, oracle.high), rtol=1e-9)
+
+
+def test_both_parts_by_hand():
+    """Trainings of 0 and 2 against 3 and 3: variance 2 / 2; changes 1, 3 of two images: variance 2 / 2; df = 4 / 2."""
+    first = np.array([[0.5, -0.5], [2.5, 1.5]])[..., None]
+    second = np.array([[2.5, 3.5], [2.5, 3.5]])[..., None]
+    half = stats.t.ppf(0.975, 2) * np.sqrt(2)
+    low, high = change_intervals(first, second)
+    assert (low[0], high[0]) == (pytest.approx(2 - half), pytest.approx(2 + half))
+    assert change_intervals(first / 4, second / 4, (0, 1))[1][0] == 1, "no change is larger than the range"
+
+
+def test_no_interval_where_nothing_varies():
+    flat = np.full((3, 4, 1), 0.5)
+    assert np.isnan(change_intervals(flat, flat)).all() and np.isnan(change_intervals(flat, flat + 1)).all()
+    one = flat[:1]
+    assert np.isnan(change_intervals(one, one, (0, 1))).all(), "equal on all images is a tie, whatever the range"
+
+
+def test_another_method_changes_no_interval():
     rng = np.random.default_rng(1)
     first, second = rng.normal(size=(2, 3, 10, 4))
-    whole = nested_differences(first, second, 50, 7)
-    assert nested_differences(first[..., 2:], second[..., 2:], 50, 7) == pytest.approx(whole[:, 2:])
+    for trainings in (1, 3):
+        whole = change_intervals(first[:trainings], second[:trainings])
+        part = change_intervals(first[:trainings, :, 2:], second[:trainings, :, 2:])
+        np.testing.assert_allclose(part, np.array(whole)[:, 2:])
 
 
 def test_the_best_method_of_each_training_is_a_ranked_one():

@@ -119,7 +119,7 @@ def test_a_comparison_runs_what_is_missing_and_agrees_with_the_boards(two_models
     assert status == 0 and "own 4/4: wide, training 1" in err
     found = json.loads(out)
     assert [row["training"] for row in found["trainings"]] == [0, 1, 0, 1]
-    assert any("2 trainings an arm" in note and "--trainings 3" in note for note in found["notes"])
+    assert any("2 trainings an arm" in note and "--trainings 5" in note for note in found["notes"])
     means: dict[str, list[float]] = {"tiny": [], "wide": []}
     for row in boards(command):
         name = "tiny" if "tiny" in row["title"] else "wide"

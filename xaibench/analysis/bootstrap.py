@@ -50,13 +50,6 @@ def bootstrap_means(scores: np.ndarray, resamples: int = 2000, seed: int = 0) ->
     return np.concatenate([counts @ scores for counts in resampled_counts(len(scores), resamples, seed)]) / len(scores)
 
 
-def percentile_interval(means: np.ndarray, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray]:
-    """Lower and upper ends, (methods,) each, of the central `level` of (resamples, methods)."""
-    tail = (1 - level) / 2
-    low, high = np.quantile(means, [tail, 1 - tail], axis=0)
-    return low, high
-
-
 def ranks(means: np.ndarray, higher_is_better: bool = True) -> np.ndarray:
     """Rank 1 for the best along the last axis; equal means share the better rank. int64, shaped as `means`."""
     values = np.asarray(means, dtype=np.float64) * (1 if higher_is_better else -1)
@@ -65,20 +58,3 @@ def ranks(means: np.ndarray, higher_is_better: bool = True) -> np.ndarray:
     for method in range(values.shape[-1]):
         result[..., method] += (values > values[..., method : method + 1] + margin).sum(axis=-1)
     return result
-
-
-def nested_differences(first: np.ndarray, second: np.ndarray, resamples: int, seed: int) -> np.ndarray:
-    """Resampled mean differences second - first, (resamples, methods) float64.
-
-    Args:
-        first, second: (trainings, images, methods), the same images and methods; trainings may differ in number.
-        resamples, seed: how many, and what they are drawn from; neither methods nor their number change the draws.
-    """
-    rng = np.random.default_rng(seed)
-    images = first.shape[1]
-    differences = np.empty((resamples, first.shape[2]))
-    for number in range(resamples):
-        weights = np.bincount(rng.integers(images, size=images), minlength=images) / images
-        drawn = [arm[rng.integers(len(arm), size=len(arm))].mean(axis=0) for arm in (first, second)]
-        differences[number] = weights @ (drawn[1] - drawn[0])
-    return differences

@@ -1,8 +1,8 @@
 """What a design choice changes: two arms, each of one or several trainings, evaluated on the same images.
 
-Images are paired; trainings are not, since a seed means nothing to a network of another design. The interval is a
-nested bootstrap: of each arm trainings are drawn with replacement, and images for both together. With one training an
-arm it speaks of other images for these two networks alone.
+Images are paired; trainings are not, since a seed means nothing to a network of another design. Intervals are those of
+`changes.change_intervals`. With few trainings nobody can see whether their means are normal, and an exact permutation
+of three against three has no p below .1, so a claim about a design needs `ENOUGH` trainings of each arm.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ import pandas as pd
 
 from xaibench.analysis.accuracy import compare_accuracies
 from xaibench.analysis.arm import Arm
-from xaibench.analysis.bootstrap import LEVEL, nested_differences, percentile_interval
+from xaibench.analysis.changes import change_intervals
+from xaibench.analysis.intervals import Bounds
 from xaibench.analysis.ranking import RANKED
 
 COLUMNS = ("method", "before", "after", "change", "ci_low", "ci_high", "better", "clear", "kind")
-ENOUGH = 3  # trainings an arm, for a claim about a design
+ENOUGH = 5  # trainings an arm, for a claim about a design
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,9 @@ class Comparison:
     """Two arms by method, and over all methods that are ranked.
 
     table: one row per method that both arms have, by change, with `COLUMNS`: means over trainings and images, change =
-    after - before with its 95 % interval, better (whether the change is in the better direction), clear (whether the
-    interval leaves out 0). change, low, high: of the mean over ranked methods, with the interval of the same bootstrap.
+    after - before with its 95 % interval (NaN where there is none), better (whether the change is in the better
+    direction), clear (whether the interval leaves out 0). change, low, high: of the mean over ranked methods, with the
+    interval of that mean.
     improved: how many of the `count` ranked methods get better; clearly, worsened: how many get better, or worse, with
     an interval that leaves out 0. agreement: Kendall's tau-b of the two arms' orders of ranked methods, NaN for fewer
     than two. missing: methods that only one arm has. images: the number of images that both arms have. trainings: the
@@ -54,14 +56,17 @@ class Comparison:
 
     @property
     def enough(self) -> bool:
-        """Whether there are enough trainings for a claim about the design: three an arm."""
+        """Whether there are enough trainings for a claim about the design: five an arm."""
         return min(self.trainings) >= ENOUGH
 
 
-def compare(before: Arm, after: Arm, higher: bool = True, resamples: int = 2000, seed: int = 0) -> Comparison:
+def compare(
+    before: Arm, after: Arm, higher: bool = True, bounds: Bounds | None = None, resamples: int = 2000, seed: int = 0
+) -> Comparison:
     """The paired comparison of two arms over the images and methods that both have.
 
-    higher: whether higher scores are better. Raises ValueError for arms without an image or a method in common.
+    higher: whether higher scores are better. bounds: the least and the largest possible score, if known. Raises
+    ValueError for arms without an image or a method in common.
     """
     from scipy.stats import kendalltau
 
@@ -72,8 +77,7 @@ def compare(before: Arm, after: Arm, higher: bool = True, resamples: int = 2000,
     first, second = (_part(arm, images, methods) for arm in (before, after))
     kinds = [before.kinds[before.methods.index(name)] for name in methods]
     ranked = np.array([kind in RANKED for kind in kinds])
-    drawn = nested_differences(first, second, resamples, seed)
-    low, high = percentile_interval(drawn)
+    low, high = change_intervals(first, second, bounds, resamples, seed)
     means = first.mean(axis=(0, 1)), second.mean(axis=(0, 1))
     change = means[1] - means[0]
     better = change > 0 if higher else change < 0
@@ -83,8 +87,10 @@ def compare(before: Arm, after: Arm, higher: bool = True, resamples: int = 2000,
         "better": better, "clear": clear, "kind": kinds,
     })  # fmt: skip
     table = table.sort_values(["change", "method"], ascending=[not higher, True])[list(COLUMNS)].reset_index(drop=True)
-    overall = drawn[:, ranked].mean(axis=1) if ranked.any() else np.full(len(drawn), np.nan)
-    ends = np.quantile(overall, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    ends = (np.nan, np.nan)
+    if ranked.any():
+        overall = [arm[..., ranked].mean(axis=-1, keepdims=True) for arm in (first, second)]
+        ends = np.concatenate(change_intervals(*overall, bounds, resamples, seed))
     tau = kendalltau(means[0][ranked], means[1][ranked]).statistic if ranked.sum() > 1 else np.nan
     return Comparison(
         before.name, after.name, table, float(change[ranked].mean()) if ranked.any() else float("nan"),

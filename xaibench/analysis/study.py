@@ -13,6 +13,7 @@ from xaibench.analysis.arm import Arm
 from xaibench.analysis.comparison import ENOUGH, Comparison, compare, spread
 from xaibench.analysis.ranking import RANKED
 from xaibench.analysis.scored_board import ScoredBoard
+from xaibench.analysis.scores import bounds_of
 from xaibench.presentation import Presentable
 from xaibench.results.cells import metric_declaration
 
@@ -89,7 +90,10 @@ class Study(Presentable):
     def table(self) -> pd.DataFrame:
         """One row per pair and method."""
         return pd.concat([
-            pair.table.assign(pair=f"{pair.before} -> {pair.after}", judge=self.protocol_label) for pair in self.pairs
+            pair.table.assign(
+                pair=f"{pair.before} -> {pair.after}", judge=self.protocol_label, enough_trainings=pair.enough
+            )
+            for pair in self.pairs
         ], ignore_index=True)  # fmt: skip
 
 
@@ -110,7 +114,8 @@ def make_study(
     """
     first = next(iter(boards.values()))[0]
     higher = first.higher_is_better
-    found = tuple(compare(arms[before], arms[after], higher) for before, after in pairs)
+    bounds = bounds_of(first.context["protocol"] | metric_declaration(first.context["protocol"], first.metric))
+    found = tuple(compare(arms[before], arms[after], higher, bounds) for before, after in pairs)
     notes = [*notes, *_warnings(card, found, first, arms, comparable)]
     single = [arm for name, arm in arms.items() if card.arms.get(name) and card.arms[name].training is not None]
     return Study(

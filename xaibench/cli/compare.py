@@ -25,8 +25,9 @@ Examples:
   xaibench ls comparisons
   # one training a network, few images, some methods: a first look
   xaibench compare depth --trainings 1 --images 16 --methods ig,ixg,grad-cam
-  # what claims rest on: three trainings each
+  # three trainings each show how much trainings vary; a claim about the design needs five
   xaibench compare depth
+  xaibench compare depth --trainings 5
   # the arms of some comparisons are settings, for any models
   xaibench compare softmax --model resnet18,vit_tiny_patch8_64
   xaibench compare patches --format md > patches.md

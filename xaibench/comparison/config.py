@@ -19,7 +19,7 @@ class ComparisonConfig(Config):
     models: Annotated[tuple[str, ...], Argument("--model", default="the card's")] = ()
     """The models, where the comparison names none."""
     trainings: int = Field(3, ge=1)
-    """Of each arm, with the seeds 0, 1, ...; claims need 3."""
+    """Of each arm, with the seeds 0, 1, ...; claims about a design need 5."""
     protocols: Annotated[tuple[str, ...], Argument("--protocol", default="the card's")] = ()
     """Of `xaibench ls protocols`; a table each."""
     dataset: Annotated[str | None, Argument(default="the card's")] = None

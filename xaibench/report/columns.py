@@ -23,10 +23,10 @@ def rank_interval(row: Mapping[str, Any]) -> str:
 
 
 def verdict(row: Mapping[str, Any]) -> str:
-    """Whether a change is better or worse, or its interval has 0 in it."""
+    """Whether a change is better or worse, or its interval has 0 in it; `here` where trainings are too few for more."""
     if not row["clear"]:
         return "not told apart"
-    return "better" if row["better"] else "worse"
+    return ("better" if row["better"] else "worse") + ("" if row.get("enough_trainings", True) else " here")
 
 
 METHOD = _name("method", "attribution method")
@@ -151,10 +151,16 @@ CHANGE = Column("change", "second arm - first arm")
 BETTER = Column("better", "whether the change is in the better direction", outputs=FOR_PROGRAMS)
 CLEAR = Column("clear", "whether the interval leaves out 0", outputs=FOR_PROGRAMS)
 VERDICT = _name(
-    "verdict", "better or worse where the interval leaves out 0", value=verdict, outputs=FOR_PEOPLE
+    "verdict", "better or worse where the interval leaves out 0; here: no claim about the design", value=verdict,
+    outputs=FOR_PEOPLE,
 )  # fmt: skip
 CHANGES = (METHOD, BEFORE, AFTER, CHANGE, CI_LOW, CI_HIGH, BETTER, CLEAR, VERDICT, KIND)
-CHANGES_OF_PAIRS = (*CHANGES, Column("pair", "the two arms"), Column("judge", "the protocol with its settings"))
+CHANGES_OF_PAIRS = (
+    *CHANGES,
+    Column("pair", "the two arms"),
+    Column("judge", "the protocol with its settings"),
+    Column("enough_trainings", "whether there are enough trainings of both arms for a claim about the design"),
+)
 ACCURACY_CHANGES = (
     Column("images", "group of images"), Column("count", "number of images"), BEFORE, AFTER, CHANGE, CI_LOW, CI_HIGH,
     BETTER, CLEAR, VERDICT,

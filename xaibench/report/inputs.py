@@ -148,6 +148,9 @@ class Pair(Protocol):
     trainings: tuple[int, int]
     accuracy_changes: pd.DataFrame | None
 
+    @property
+    def enough(self) -> bool: ...
+
 
 class Arm(Protocol):
     """One side of a comparison; figures read only on which images its accuracy is."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from xaibench.printing import clean
 from xaibench.report.inputs import Study
+from xaibench.report.study_page import interval_kinds
 from xaibench.report.style import ACCENT, INK, QUIET, SOFT, STYLE, WIDTH, save_figure
 from xaibench.report.text import UNRANKED_KINDS, count
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 ROW = 0.2  # inches per method
 ACROSS = 3  # pairs beside each other
+BELOW = 108  # characters of a line below the title
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#1a1a1a", "#8c8c8c")
 MARKERS = "osD^vP*X"
 
@@ -42,16 +44,20 @@ def changes_figure(study: Study, path: Path) -> Path:
     tall = ROW * len(methods)
     with matplotlib.rc_context(STYLE):
         top = textwrap.wrap(f"{clean(study.title)} · {clean(study.card.question)}", 88)
-        heading = 0.42 + 0.19 * len(top)
+        over = " or ".join(kind.partition(" (")[0] for kind in interval_kinds(study))
+        below = f"change of each method (second - first), 95 % interval {over}; grey: 0 is inside"
+        if not all(pair.enough for pair in study.pairs):
+            below += "; too few trainings for a claim about the design"
+        heading = 0.42 + 0.19 * len(top) + 0.14 * (len(textwrap.wrap(below, BELOW)) - 1)
         height = heading + rows * (tall + 0.85)
         figure = Figure(figsize=(WIDTH, height), facecolor="white")
-        _headings(figure, height, top, "change of each method (second - first), 95 % nested bootstrap over trainings "
-                  "and images; grey: 0 is inside")  # fmt: skip
+        _headings(figure, height, top, below)
         left, gap = 0.09 + 0.066 * max(map(len, methods)) / WIDTH, 0.03
         each = (0.98 - left - gap * (wide - 1)) / wide
-        ends = np.concatenate([pair.table[["ci_low", "ci_high"]].to_numpy().ravel() for pair in study.pairs])
-        margin = 0.04 * max(np.ptp(ends), 1e-9)
-        limits = min(ends.min(), 0) - margin, max(ends.max(), 0) + margin
+        ends = np.concatenate([pair.table[["change", "ci_low", "ci_high"]].to_numpy().ravel() for pair in study.pairs])
+        low, high = min(np.nanmin(ends), 0), max(np.nanmax(ends), 0)
+        margin = 0.04 * max(high - low, 1e-9)
+        limits = low - margin, high + margin
         for number, pair in enumerate(study.pairs):
             line, column = divmod(number, wide)
             bottom = height - heading - line * (tall + 0.85) - tall - 0.3
@@ -126,8 +132,8 @@ def accuracy_figure(study: Study, path: Path) -> Path:
 
 def _headings(figure: Figure, height: float, top: list[str], below: str) -> None:
     figure.text(0.02, 1 - 0.12 / height, "\n".join(top), va="top", weight="bold", linespacing=1.35, parse_math=False)
-    figure.text(0.02, 1 - (0.17 + 0.19 * len(top)) / height, textwrap.fill(below, 108), va="top", size=7.5, color=SOFT,
-                parse_math=False)  # fmt: skip
+    figure.text(0.02, 1 - (0.17 + 0.19 * len(top)) / height, textwrap.fill(below, BELOW), va="top", size=7.5,
+                color=SOFT, parse_math=False)  # fmt: skip
 
 
 def _short(name: str) -> str:

@@ -49,7 +49,8 @@ def headline(pair: Pair) -> str:
         text += f"; Kendall's tau of the two orders {pair.agreement:.2f}"
     first, second = pair.trainings
     trainings = f"{count(first, 'training')} each" if first == second else f"{first} against {second} trainings"
-    return f"{text}; {count(pair.images, 'image')}, {trainings}"
+    claim = "" if pair.enough else ": no claim about the design"
+    return f"{text}; {count(pair.images, 'image')}, {trainings}{claim}"
 
 
 def study_caption(study: Study) -> str:
@@ -57,21 +58,36 @@ def study_caption(study: Study) -> str:
     end = "higher" if study.higher_is_better else "lower"
     return (
         f"Mean {clean(study.metric)} ({end} is better) over the same images; change = second - first, with 95 % "
-        "intervals of a nested bootstrap over trainings of each arm and over images. Controls and oracles are in no "
-        "mean and no count. best: of the ranked method that is best for that training, chosen on these images, so it "
-        "is too high where several are close."
+        f"intervals {' or '.join(interval_kinds(study))}. Controls and oracles are in no mean and no count. best: of "
+        "the ranked method that is best for that training, chosen on these images, so it is too high where several are "
+        "close."
     )
 
 
+def interval_kinds(study: Study) -> list[str]:
+    """Over what the intervals of the changes are."""
+    single = {min(pair.trainings) == 1 for pair in study.pairs}
+    words = {False: "over trainings and images (Student's t, degrees of freedom by Satterthwaite)",
+             True: "over images for these networks alone (studentised bootstrap)"}  # fmt: skip
+    return [words[kind] for kind in sorted(single)]
+
+
 def _changes(pair: Pair) -> Table:
-    return Table(columns.CHANGES, pair.table, quiet=pair.table["kind"].isin(UNRANKED_KINDS).tolist())
+    return Table(
+        columns.CHANGES, _with_trainings(pair.table, pair), quiet=pair.table["kind"].isin(UNRANKED_KINDS).tolist()
+    )
 
 
 def _accuracy_changes(pair: Pair, study: Study) -> Table | None:
     """Changes in accuracy, where images are in groups or arms are trained in ways of their own."""
     if pair.accuracy_changes is None or not (study.trained or len(pair.accuracy_changes) > 1):
         return None
-    return Table(columns.ACCURACY_CHANGES, pair.accuracy_changes)
+    return Table(columns.ACCURACY_CHANGES, _with_trainings(pair.accuracy_changes, pair))
+
+
+def _with_trainings(changes: pd.DataFrame, pair: Pair) -> pd.DataFrame:
+    """Changes with what `columns.verdict` needs to know of the pair."""
+    return changes.assign(enough_trainings=pair.enough)
 
 
 def _value(study: Study, caption: str) -> dict[str, Any]:
@@ -81,7 +97,8 @@ def _value(study: Study, caption: str) -> dict[str, Any]:
             "before": pair.before, "after": pair.after, "change": pair.change, "interval": [pair.low, pair.high],
             "improved": pair.improved, "clearly": pair.clearly, "clearly_worse": pair.worsened,
             "methods": pair.count, "kendall_tau": pair.agreement,
-            "images": pair.images, "trainings": list(pair.trainings), "only_in_one": list(pair.missing),
+            "images": pair.images, "trainings": list(pair.trainings), "enough_trainings": pair.enough,
+            "only_in_one": list(pair.missing),
             "rows": _changes(pair).records(), "answers": _records(columns.ACCURACY_CHANGES, pair.accuracy_changes),
         }
         for pair in study.pairs
