@@ -47,16 +47,33 @@ def test_r_is_pearsons_over_rows(kit, scores):
     assert pearson(np.append(x, [np.nan, 1]), np.append(y, [1, np.nan])) == pytest.approx(row["r"], abs=1e-12)
 
 
-def test_the_interval_is_that_of_resampled_images(kit, scores):
-    """Each resample written out: its images with all their rows, r of these by SciPy."""
+def z_and_deviation(x, y, counts):
+    """Fisher's z of rows whose images are drawn so often, and by differences the deviation of what each image adds."""
+
+    def z(weights):
+        n, a, b = weights.sum(), weights @ x / weights.sum(), weights @ y / weights.sum()
+        spread = [weights @ (u * v) / n for u, v in ((x - a, y - b), (x - a, x - a), (y - b, y - b))]
+        return np.arctanh(spread[0] / np.sqrt(spread[1] * spread[2]))
+
+    images, step = len(counts), 1e-5
+    per_row = np.repeat(counts.astype(float), 2)
+    one = [np.repeat(np.eye(images)[image], 2) * step for image in range(images)]
+    slopes = np.array([(z(per_row + d) - z(per_row - d)) / (2 * step) for d in one]) * counts.sum()
+    return z(per_row), np.sqrt(counts @ slopes**2 / counts.sum())
+
+
+def test_the_interval_is_the_studentised_one_of_fishers_z(kit, scores):
+    """Each resample written out: its images with all their rows; slopes by finite differences."""
     images, x, y = scores
     cell = kit.cell("ig")
     board = leaderboard(frame(kit, cell, images, x.tolist(), y.tolist()), [cell])
-    (row,) = board.correlation("size", resamples=300, seed=5).table.to_dict("records")
-    drawn = [np.repeat(range(20), counts) for counts in np.concatenate(list(resampled_counts(20, 300, 5)))]
-    rows = [np.concatenate([2 * one, 2 * one + 1]) for one in drawn]
-    each = [pearsonr(x[take], y[take]).statistic for take in rows]
-    assert (row["ci_low"], row["ci_high"]) == pytest.approx(tuple(np.quantile(each, [0.025, 0.975])), abs=1e-9)
+    (row,) = board.correlation("size", resamples=200, seed=5).table.to_dict("records")
+    z, deviation = z_and_deviation(x, y, np.ones(20))
+    assert z == pytest.approx(np.arctanh(pearsonr(x, y).statistic))
+    drawn = [z_and_deviation(x, y, counts) for counts in np.concatenate(list(resampled_counts(20, 200, 5)))]
+    t = np.sort([(each - z) / spread for each, spread in drawn])
+    expected = np.tanh(z - t[-1 - 4] * deviation), np.tanh(z - t[4] * deviation)
+    assert (row["ci_low"], row["ci_high"]) == pytest.approx(expected, abs=1e-6)
     low, high = board.correlation("size").table[["ci_low", "ci_high"]].iloc[0]
     assert low < row["r"] < high
 
@@ -67,11 +84,16 @@ def test_images_without_rows_are_drawn_too_so_that_all_methods_see_the_same_resa
     cell, few = kit.cell("ig"), 30
     rows = frame(kit, cell, images[:few], x[:few].tolist(), y[:few].tolist())
     board = leaderboard(rows, [cell], sorted(set(images)))
-    (row,) = board.correlation("size", resamples=300, seed=5).table.to_dict("records")
-    drawn = [np.repeat(range(20), counts) for counts in np.concatenate(list(resampled_counts(20, 300, 5)))]
-    taken = [np.concatenate([[2 * i, 2 * i + 1] for i in one if i < 15]) for one in drawn]
-    each = [pearsonr(x[take], y[take]).statistic for take in taken]
-    assert (row["ci_low"], row["ci_high"]) == pytest.approx(tuple(np.quantile(each, [0.025, 0.975])), abs=1e-9)
+    (row,) = board.correlation("size", resamples=200, seed=5).table.to_dict("records")
+    present = np.repeat([1.0, 0.0], [15, 5])
+    z, deviation = z_and_deviation(x, y, present)
+    counts = np.concatenate(list(resampled_counts(20, 200, 5))) * present
+    drawn = [z_and_deviation(x, y, one) for one in counts]
+    # the deviation is between all twenty images, of which those without a row add nothing
+    scale = [np.sqrt(20 / one.sum()) for one in [present, *counts]]
+    t = np.sort([(each - z) / (spread * s) for (each, spread), s in zip(drawn, scale[1:], strict=True)])
+    ends = np.tanh(z - t[-1 - 4] * deviation * scale[0]), np.tanh(z - t[4] * deviation * scale[0])
+    assert (row["ci_low"], row["ci_high"]) == pytest.approx(ends, abs=1e-6)
 
 
 def test_undefined_rows_are_left_out_and_counted(kit, scores):

@@ -25,9 +25,10 @@ PAIRED = ("cell", "image_id", "target", "unit", "instance")
 class Correlation(Presentable):
     """Pearson's r of the board's metric with another, per method.
 
-    table: one row per method, in the order of the board, with `COLUMNS`: r in [-1, 1] with ci_low and ci_high (NaN
-    where either score is constant, or fewer than two rows have both), n_rows with both scores, n_images that they are
-    of, n_undefined rows left out as either score is undefined. notes: the board's, and resamples without an r.
+    table: one row per method, in the order of the board, with `COLUMNS`: r in [-1, 1] (NaN where either score is
+    constant, or fewer than two rows have both) with ci_low and ci_high (NaN also where r is 1 or -1), n_rows with both
+    scores, n_images that they are of, n_undefined rows left out as either score is undefined. notes: the board's, and
+    resamples without an r.
     """
 
     layout: ClassVar[str] = "correlation"
@@ -95,21 +96,48 @@ def _both(rows: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
 
 
 def _interval(rows: pd.DataFrame, images: tuple[str, ...], resamples: int, seed: int) -> tuple[float, float, int]:
-    """Ends of the percentile interval of r over images, and how many resamples have none; rows have an r."""
+    """Ends of the interval of r over images, NaN where r is 1 or -1, and how many resamples have no r; rows have one.
+
+    The studentised bootstrap of Fisher's z = artanh(r), whose variance is that of its linear part.
+    """
     x, y = (rows[name].to_numpy() - rows[name].mean() for name in "xy")  # r does not change, rounding hurts less
     parts = np.stack([np.ones_like(x), x, y, x * x, y * y, x * y], axis=1)  # r is made of sums of these
-    sums = pd.DataFrame(parts).groupby(rows["image_id"].to_numpy()).sum().reindex(images, fill_value=0.0)
-    drawn = _r(*bootstrap_means(sums.to_numpy(), resamples, seed).T)
-    found = drawn[np.isfinite(drawn)]
-    tail = (1 - LEVEL) / 2
-    low, high = np.quantile(found, [tail, 1 - tail]) if len(found) else (np.nan, np.nan)
-    return float(low), float(high), resamples - len(found)
-
-
-def _r(n: np.ndarray, x: np.ndarray, y: np.ndarray, xx: np.ndarray, yy: np.ndarray, xy: np.ndarray) -> np.ndarray:
-    """Pearson's r from sums, or means, of 1, x, y, x², y² and xy, of any one shape; NaN where there is none."""
+    sums = pd.DataFrame(parts).groupby(rows["image_id"].to_numpy()).sum().reindex(images, fill_value=0.0).to_numpy()
+    z, deviation = _fisher(sums.mean(axis=0)[None], _products(sums).mean(axis=0)[None])
+    drawn = bootstrap_means(np.hstack([sums, _products(sums)]), resamples, seed)
+    z_drawn, deviation_drawn = _fisher(drawn[:, :6], drawn[:, 6:])
+    without = np.flatnonzero(np.isnan(z_drawn))
     with np.errstate(divide="ignore", invalid="ignore"):
-        spread_x, spread_y = xx - x * x / n, yy - y * y / n
+        t = (z_drawn - z) / deviation_drawn
+        t[np.isinf(z_drawn)] = z_drawn[np.isinf(z_drawn)]
+        t[without] = np.where(np.arange(len(without)) % 2, np.inf, -np.inf)  # either end, as nothing is known of them
+        tail = (1 - LEVEL) / 2
+        ends = np.quantile(t, 1 - tail, method="higher"), np.quantile(t, tail, method="lower")
+        low, high = (float(np.tanh(z[0] - end * deviation[0])) for end in ends)
+    return low, high, len(without)
+
+
+def _products(sums: np.ndarray) -> np.ndarray:
+    """Products of the six sums of each image, two by two, (images, 36)."""
+    return (sums[:, :, None] * sums[:, None]).reshape(len(sums), -1)
+
+
+def _fisher(means: np.ndarray, products: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Fisher's z of r, and the standard deviation of its linear part between images, (resamples,) each.
+
+    means: of 1, x, y, x², y² and xy, (resamples, 6). products: means of their products, (resamples, 36). NaN where
+    there is no r.
+    """
+    n, x, y, xx, yy, xy = means.T
+    with np.errstate(divide="ignore", invalid="ignore"):
+        spread_x, spread_y, both = xx - x * x / n, yy - y * y / n, xy - x * y / n
         # what rounding leaves of a constant is no spread
         flat = ~((spread_x > 1e-12 * xx) & (spread_y > 1e-12 * yy))
-        return np.where(flat, np.nan, ((xy - x * y / n) / np.sqrt(spread_x * spread_y)).clip(-1, 1))
+        scale = np.where(flat, np.nan, np.sqrt(spread_x * spread_y))
+        r = (both / scale).clip(-1, 1)
+        of_both = np.stack([x * y / n**2, -y / n, -x / n, 0 * n, 0 * n, 1 + 0 * n], axis=1) / scale[:, None]
+        of_x = np.stack([x * x / n**2, -2 * x / n, 0 * n, 1 + 0 * n, 0 * n, 0 * n], axis=1) / spread_x[:, None]
+        of_y = np.stack([y * y / n**2, 0 * n, -2 * y / n, 0 * n, 1 + 0 * n, 0 * n], axis=1) / spread_y[:, None]
+        gradient = (of_both - r[:, None] / 2 * (of_x + of_y)) / (1 - r[:, None] ** 2)
+        variance = np.einsum("ra,rab,rb->r", gradient, products.reshape(-1, 6, 6), gradient)
+        return np.arctanh(r), np.sqrt(variance.clip(0))

@@ -48,7 +48,13 @@ def across_models_caption(found: AcrossModels) -> str:
     end = "higher" if found.higher_is_better else "lower"
     text = (
         f"Mean {clean(found.metric)} ({end} is better) over the same {count(found.n_images, 'image')} for every model, "
-        "with 95 % bootstrap intervals over images, for these fixed models. best: of the ranked method that is best on "
-        "these images, which is too high where several are close; mean: over the model's ranked methods."
+        "with 95 % intervals by the studentised bootstrap over images, for these fixed models. best: of the ranked "
+        "method that is best on these images, which is too high where several are close; mean: over the model's ranked "
+        "methods."
     )
-    return f"{text} Ranks are among all ranked pairs of model and method." if found.comparable else text
+    if not found.comparable:
+        return text
+    return (
+        f"{text} Ranks are among all ranked pairs of model and method; ranks: rank sets by one test of all such pairs, "
+        "at 95 % for all at once, for the population that the images come from."
+    )

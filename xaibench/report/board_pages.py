@@ -110,7 +110,7 @@ def breakdown_caption(found: Breakdown) -> str:
     kind = "whether the prediction is correct" if found.by == "correctness" else "the class"
     parts = [
         f"Mean {clean(board.metric)} ({direction(board)}) by {kind}, over {over}; each explained class of an image "
-        "counts once, with 95 % bootstrap intervals over images, for this fixed model."
+        "counts once, with 95 % intervals by the studentised bootstrap over images, for this fixed model."
     ]
     undefined = int(found.table.loc[found.table["group"] == every["group"], "n_undefined"].sum())
     if undefined:
@@ -135,7 +135,8 @@ def correlation_caption(found: Correlation) -> str:
     over = f"{rows.min()}" if rows.min() == rows.max() else f"{rows.min()} to {rows.max()}"
     parts = [
         f"Pearson's r of {clean(found.board.metric)} with {clean(found.metric)} over {over} rows a method, with 95 % "
-        "bootstrap intervals over images (each with all its rows), for this fixed model. Methods in the board's order."
+        "intervals by the studentised bootstrap over images (each with all its rows), for this fixed model. Methods in "
+        "the board's order."
     ]
     undefined = int(found.table["n_undefined"].sum())
     if undefined:
