@@ -14,7 +14,7 @@ from typing import Any
 
 from xaibench.errors import XaibenchError, one_line
 from xaibench.leftovers import sweep, temporary
-from xaibench.parsing import parse_json
+from xaibench.parsing import is_text, parse_json
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
 CLOSED = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -119,11 +119,24 @@ def read_bounded(path: Path, limit: int) -> bytes:
 
 
 def check_regular(path: Path) -> None:
-    """Raises OSError where there is no file, and XaibenchError for what is no regular file, or a link to one that lies
-    outside of the folder above the file's own: a link may lead anywhere."""
+    """Raises OSError where there is no file, and XaibenchError for what is no regular file, has a name that is no text,
+    or lies outside of the folder above the file's own: a link, of the file or of its folder, may lead anywhere."""
+    if not is_text(path.name):
+        raise XaibenchError(f"{str(path)!a} has a name that is no text in UTF-8; move it away")
     _check_file(path)
-    if path.is_symlink() and not path.resolve().is_relative_to(path.parent.parent.resolve()):
+    if not path.resolve().is_relative_to(path.parent.parent.resolve()):
         raise XaibenchError(f"{path} is a link to a file outside of {path.parent.parent}; put the file itself there")
+
+
+def check_folder(folder: Path) -> None:
+    """Raises XaibenchError for what is there and no folder, or is a link out of the folder above, in which others would
+    read and write."""
+    if not (folder.is_symlink() or folder.exists()):
+        return
+    if not folder.is_dir():
+        raise XaibenchError(f"{folder} is no folder; move it away")
+    if not folder.resolve().is_relative_to(folder.parent.resolve()):
+        raise XaibenchError(f"{folder} is a link to a folder outside of {folder.parent}; put the folder itself there")
 
 
 def _check_file(path: Path) -> None:

@@ -137,6 +137,8 @@ def _acquire(path: Path, held: ExitStack) -> bool:
     """Takes a lock, to be released with `held`; False where another process, or another run of this one, holds it."""
     from filelock import FileLock, Timeout
 
+    if path.is_symlink():  # some versions of filelock empty the file that a link leads to
+        raise XaibenchError(f"{path} is a link; remove it")
     lock = FileLock(path, timeout=0)
     try:
         with warnings.catch_warnings(action="ignore"):  # filelock warns where it uses a weaker kind of lock

@@ -5,8 +5,11 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 import xaibench
 from xaibench.errors import XaibenchError
@@ -68,6 +71,43 @@ def test_only_what_is_missing_is_made(home):
     shutil.rmtree(f"a/maps/{gone.maps}")
     found = again("a")
     assert not found.kept and len(found.maps[gone.key]) == 5
+
+
+def test_one_damaged_map_of_an_image_with_several_is_made_again(home):
+    """Its other maps are kept, so the image has some, but not the one of its row."""
+    run_of("a", keep_maps=True, methods=["ixg", "grad-cam"])
+    kept, store = again("a"), Store.open("a")
+    cell = next(cell for cell in store.cells().values() if cell.method_name == "grad-cam")
+    for path in store.root.glob(f"maps/{cell.maps}/*.safetensors"):
+        tensors = load_file(path)
+        other = {f"{name.rpartition('#')[0]}#9": values for name, values in tensors.items()}  # of another class
+        save_file(other, path)
+    made = again("a")
+    assert not made.kept
+    for image_id, targets in kept.maps[cell.key].items():
+        for target, values in targets.items():
+            assert torch.allclose(made.maps[cell.key][image_id][target], values, atol=1e-5 * values.abs().max())
+
+
+def test_rows_of_a_class_that_nothing_explains_are_one_line(home, command):
+    run_of("a", keep_maps=True, methods=["ixg", "grad-cam"])
+    (path,) = Store.open("a").shards()
+    table = pq.read_table(path)
+    far = pa.array([2**31 - 1] * table.num_rows, pa.int32())
+    pq.write_table(table.set_column(table.schema.get_field_index("target"), table.schema.field("target"), far), path)
+    status, _, err = command("show", "run", "a", "--images", "1", "--out", "g.png")
+    assert (status, "there is no map of" in err, "class 2147483647" in err) == (2, True, True)
+    assert not Path("g.png").exists()
+
+
+@pytest.mark.process
+def test_an_image_without_a_prediction_is_drawn(home, command):
+    run_of("a", keep_maps=True, methods=["ixg", "grad-cam"])
+    for path in Store.open("a").shards():
+        table = pq.read_table(path)
+        place, none = table.schema.get_field_index("prediction"), pa.nulls(table.num_rows, pa.int32())
+        pq.write_table(table.set_column(place, table.schema.field("prediction"), none), path)
+    assert command("show", "run", "a", "--images", "1", "--out", "g.png")[0] == 0 and Path("g.png").exists()
 
 
 @pytest.mark.process

@@ -6,7 +6,7 @@ import hashlib
 import os
 import socket
 import threading
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -22,6 +22,29 @@ from xaibench.training.find import WeightsRequest, find_weights
 
 GOOD = bytes(range(256)) * (CHUNK // 128)  # two blocks
 SHA = hashlib.sha256(GOOD).hexdigest()
+HALF, SIZE = len(GOOD) // 2, len(GOOD)
+PART = {"Accept-Ranges": "bytes", "ETag": '"v1"'}
+REST = PART | {"Content-Length": str(HALF)}
+LIES = {  # what is sent with the first half, and with the second
+    "length-below-0": ({"Content-Length": "-5"}, None),
+    "length-that-is-none": ({"Content-Length": "abc"}, None),
+    "length-of-other-digits": ({"Content-Length": "\u00b2"}, None),
+    "length-of-5000-digits": ({"Content-Length": "9" * 5000}, None),
+    "two-lengths": ({"Content-Length": f"{HALF} and {SIZE}"}, None),
+    "coding-that-is-not-chunked": ({"Transfer-Encoding": "xchunked"}, None),
+    "part-not-asked-for": ({"Content-Length": str(HALF), "Content-Range": f"bytes 0-{HALF - 1}/{SIZE}"}, None),
+    "part-without-a-place": (PART | {"Content-Length": str(SIZE)}, REST),
+    "part-of-another-place": (
+        PART | {"Content-Length": str(SIZE)}, REST | {"Content-Range": f"bytes 5-{HALF + 4}/{SIZE}"},
+    ),
+    "part-of-another-size": (
+        PART | {"Content-Length": str(SIZE)}, REST | {"Content-Range": f"bytes {HALF}-{SIZE}/{SIZE + 1}"},
+    ),
+    "part-of-another-version": (
+        PART | {"Content-Length": str(SIZE)},
+        REST | {"Content-Range": f"bytes {HALF}-{SIZE - 1}/{SIZE}", "ETag": '"v2"'},
+    ),
+}  # fmt: skip
 
 
 class Replies(BaseHTTPRequestHandler):
@@ -31,6 +54,8 @@ class Replies(BaseHTTPRequestHandler):
         self.asked.append(self.path)
         if self.path.startswith("/breaks"):
             return self.send_parts()
+        if self.path.startswith("/lies/"):
+            return self.lie(*LIES[self.path.removeprefix("/lies/")])
         if self.path.startswith("/leads-to/"):
             self.send_response(302)
             self.send_header("Location", self.path.removeprefix("/leads-to/"))
@@ -62,9 +87,22 @@ class Replies(BaseHTTPRequestHandler):
         self.send_response(206 if first else 200)
         self.send_header("Accept-Ranges", "bytes")
         self.send_header("ETag", tag)
+        if first:
+            self.send_header("Content-Range", f"bytes {first}-{size - 1}/{size}")
         self.send_header("Content-Length", str(size - first))
         self.end_headers()
         self.wfile.write(GOOD[first : first + 100_000] if "forever" not in self.path else GOOD[first : first + 10])
+
+    def lie(self, first: dict[str, str], then: dict[str, str] | None) -> None:
+        """Half of the file under some headers; when it is asked for the rest, more under others."""
+        more = then is not None and "Range" in self.headers
+        self.send_response(206 if more or "Content-Range" in first else 200)
+        for name, value in (then if more else first).items():
+            for one in value.split(" and "):
+                self.send_header(name, one)
+        self.end_headers()
+        with suppress(ConnectionError):  # a refused reply is not read
+            self.wfile.write(GOOD[HALF:] if more else GOOD[:HALF])
 
     def log_message(self, *_: object) -> None:
         pass
@@ -119,6 +157,18 @@ def test_bad_replies_are_errors_and_leave_nothing_behind(name, sha256, message, 
     with pytest.raises(XaibenchError, match=message):
         fetch(f"{server[0]}/{name}", tmp_path / "downloads" / "weights.pth", sha256)
     assert not list((tmp_path / "downloads").iterdir())
+
+
+@pytest.mark.parametrize("sha256", ["", SHA], ids=["no hash", "a hash"])
+@pytest.mark.parametrize("lie", LIES)
+def test_replies_that_contradict_themselves_are_refused(lie, sha256, server, tmp_path, monkeypatch):
+    monkeypatch.setattr("xaibench.models.http_file.WAIT_SECONDS", 0.01)
+    path = tmp_path / "downloads" / "weights.pth"
+    with pytest.raises(XaibenchError):
+        fetch(f"{server[0]}/lies/{lie}", path, sha256)
+    assert not path.exists() and not any(name.name.endswith(".sha256") for name in path.parent.iterdir())
+    if not sha256:
+        assert not list(path.parent.iterdir())
 
 
 def test_files_of_one_name_are_kept_apart(server, empty_home):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from xaibench.analysis.gallery import Selection
+from xaibench.errors import XaibenchError
 from xaibench.evaluation.replay import Replay
 from xaibench.report.gallery import Entry, Gallery
 
@@ -22,11 +25,17 @@ def gallery_of(selection: Selection, replay: Replay) -> Gallery:
     for group, images in selection.groups:
         for image_id in images:
             rows = selection.rows[selection.rows["image_id"] == image_id].drop_duplicates("cell").set_index("cell")
-            sample, predicted = replay.samples[image_id], int(rows["prediction"].iloc[0])
+            sample, predicted = replay.samples[image_id], _class(rows["prediction"].iloc[0])
             maps, scores = {}, {}
             for cell in selection.cells:
                 row, found = rows.loc[cell.key], replay.maps[cell.key][image_id]
-                maps[cell.method_name] = np.asarray(found[int(row["target"])], dtype=np.float64)
+                target = _class(row["target"])
+                if target not in found:
+                    raise XaibenchError(
+                        f"there is no map of {cell.method_name} for image {image_id} and class {target}, of which a "
+                        "row is stored: that row is damaged"
+                    )
+                maps[cell.method_name] = np.asarray(found[target], dtype=np.float64)
                 scores[cell.method_name] = float(row["score"]) if row["status"] == "ok" else None
             groups.setdefault(group, []).append(
                 Entry(
@@ -50,5 +59,11 @@ def gallery_of(selection: Selection, replay: Replay) -> Gallery:
     )
 
 
-def _name(names: Sequence[str], index: int) -> str:
+def _class(index: Any) -> int | None:
+    return None if pd.isna(index) else int(index)
+
+
+def _name(names: Sequence[str], index: int | None) -> str:
+    if index is None:
+        return "no class"
     return names[index] if 0 <= index < len(names) else f"class {index}"

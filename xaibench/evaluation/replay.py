@@ -108,7 +108,11 @@ def replay(
             raise XaibenchError(f"image {image_id} is another than when its rows were stored in {store.root}{since}")
     kept = MapStore(store.root)
     maps = {cell.key: kept.find(cell.key, images) for cell in cells}
-    missing = {cell.key: set(images) - set(maps[cell.key]) for cell in cells}
+    explained = store.explained(maps)
+    missing = {  # of some rows of an image the maps may be damaged
+        key: {i for i in images if i not in found or explained[key].get(i, frozenset()) - found[i].keys()}
+        for key, found in maps.items()
+    }
     lacking = [cell for cell in cells if missing[cell.key]]
     fitted = {key: chosen for each in load_runs(store) for key, chosen in each.fitted.items()} if lacking else {}
     for layer in dict.fromkeys(_layer(cell) for cell in lacking):

@@ -9,6 +9,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from dataclasses import dataclass
+from email.message import Message
 from pathlib import Path
 from typing import Any
 
@@ -75,12 +76,15 @@ def _go_on(url: str, part: Path, title: str, known: Known, hashed: bool) -> None
         part.unlink()  # longer than the file is now
         return _go_on(url, part, title, known, hashed)
     with reply:
-        there = there if reply.status == http.client.PARTIAL_CONTENT else 0
-        length = int(reply.headers.get("Content-Length") or 0)
-        known.total = there + length if length else 0
+        tag = tag if (tag := reply.headers.get("ETag", "")).startswith('"') else ""
+        known.total, there = (
+            (_whole_of_part(url, known, reply.headers, there, tag), there)
+            if reply.status == http.client.PARTIAL_CONTENT
+            else (_length(url, reply.headers), 0)
+        )
         known.sha256 = redirects.sha256 or known.sha256
         known.parts = bool(there) or reply.headers.get("Accept-Ranges", "").strip().lower() == "bytes"
-        known.etag = tag if (tag := reply.headers.get("ETag", "")).startswith('"') else ""
+        known.etag = tag
         _check_length(url, known, reply, hashed)
         with part.open("ab" if there else "wb") as file:
             done = there
@@ -103,12 +107,34 @@ def _check_length(url: str, known: Known, reply: Any, hashed: bool) -> None:
         raise XaibenchError(
             f"{url} announces {known.total} bytes, more than {MOST >> 30} GiB; no such file is expected"
         )
-    chunked = "chunked" in (reply.headers.get("Transfer-Encoding") or "").lower()
-    if not (known.total or chunked or hashed or known.sha256):
+    if not (known.total or reply.chunked or hashed or known.sha256):
         raise XaibenchError(
             f"{url} does not say how long the file is, and no hash of it is known, so it cannot be told whether all of "
             "it came; fetch it in another way, and pass it by --weights"
         )
+
+
+def _length(url: str, headers: Message) -> int:
+    """The length in bytes that a reply announces, 0 for none; XaibenchError for several lengths, or what is none."""
+    lengths = set(headers.get_all("Content-Length", ["0"]))
+    length = lengths.pop().strip()
+    if lengths or not (length.isascii() and length.isdecimal()) or len(length) > 18:
+        raise XaibenchError(
+            f"{url} does not say rightly how long the file is (Content-Length); fetch it in another way"
+        )
+    return int(length)
+
+
+def _whole_of_part(url: str, known: Known, headers: Message, there: int, tag: str) -> int:
+    """The length in bytes of the whole file of which a reply is a part; raises XaibenchError where the part is not the
+    one that was asked for, or of another version."""
+    sent = re.fullmatch(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})", headers.get("Content-Range", "").strip(), re.ASCII)
+    first, last, total = map(int, sent.groups()) if sent else (-1, -1, -1)
+    if not there or first != there or last >= total or known.total not in (0, total):
+        raise XaibenchError(f"{url} sent another part of the file than was asked for; try again")
+    if known.etag and tag != known.etag:
+        raise XaibenchError(f"{url} has changed while it was fetched; try again")
+    return total
 
 
 def _check_scheme(url: str, before: str = "") -> None:

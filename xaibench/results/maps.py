@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from xaibench.errors import XaibenchError, one_line
-from xaibench.files import check_regular, write_atomic
+from xaibench.files import check_folder, check_regular, write_atomic
 from xaibench.hashing import content_hash
 from xaibench.results.map_bytes import map_bytes
 from xaibench.results.store import Store
@@ -51,6 +51,7 @@ class MapStore:
         sums = {name: f"{image} {_digest(key, name, image, tensors[name])}" for name, image in images}
         batch = hashlib.blake2b("\n".join(names).encode(), digest_size=8).hexdigest()
         folder = self.root / key
+        check_folder(folder)
         folder.mkdir(parents=True, exist_ok=True)
         write_atomic(folder / f"{batch}.safetensors", map_bytes(tensors, sums))
         return folder / f"{batch}.safetensors"

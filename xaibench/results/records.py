@@ -38,6 +38,7 @@ Time = Annotated[str, Field(max_length=64), AfterValidator(_is_time)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0, le=WHOLE)]
+ImageIds = Annotated[list[Name], Field(min_length=1)]
 Names = Annotated[list[Text], Field(max_length=VALUES)]
 
 

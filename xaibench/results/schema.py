@@ -114,6 +114,7 @@ def faults(table: pa.Table) -> list[tuple[str, pa.ChunkedArray]]:
         ("score is null although the status is ok", pc.and_(ok, pc.is_null(score))),
         ("score is given although the status is undefined", pc.and_(pc.invert(ok), pc.is_valid(score))),
         ("score is not finite", infinite),
+        *((f"{name} is below 0", pc.fill_null(pc.less(table[name], 0), False)) for name in ("target", "prediction")),
     ]
 
 

@@ -7,15 +7,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from xaibench.errors import XaibenchError, one_line
 from xaibench.files import check_regular
-from xaibench.results.schema import check_schema
+from xaibench.results.schema import check_schema, upgrade
 
 ROWS = 4_000_000  # of a shard; xaibench writes one at least every 15 seconds
 ROW_BYTES = 2048  # of a row in memory, on average over a batch; usual are 300
 EXHAUSTED = ("alloc", "memory", "thread", "temporarily unavailable", "too many open files")
+SHARD_BYTES = 1 << 30  # of texts in memory
+UNFOLDED = 1 << 28  # bytes of a shard that need no look at its dictionaries
 BATCH = 1 << 16  # rows that are read together
 
 
@@ -31,15 +34,54 @@ def open_shard(path: Path) -> tuple[pq.ParquetFile, int]:
         raise XaibenchError(
             f"{path} has {file.metadata.num_rows} rows, more than the {ROWS} of any shard; move it away"
         )
-    return file, check_schema(file.schema_arrow, str(path))
+    version = check_schema(file.schema_arrow, str(path))
+    _check_unfolded(path, file)
+    return file, version
+
+
+def shard_batches(path: Path) -> Iterator[pa.RecordBatch]:
+    """The rows of a shard in the schema of today, batch by batch, each checked; raises as `open_shard`."""
+    file, version = open_shard(path)
+    with file:
+        for batch in file.iter_batches(BATCH):
+            yield from upgrade(pa.Table.from_batches([check_batch(batch)]), version).to_batches()
 
 
 def check_batch(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """The batch; raises XaibenchError where its rows are far larger in memory than rows can be."""
-    if batch.nbytes > ROW_BYTES * batch.num_rows + (1 << 20):
-        size = batch.nbytes // max(batch.num_rows, 1)
+    """The batch; raises XaibenchError where its rows are far larger in memory than rows can be, and pa.ArrowInvalid for
+    texts that are not UTF-8."""
+    size = sum(map(_unfolded, batch.columns))
+    if size > ROW_BYTES * batch.num_rows + (1 << 20):
+        size //= max(batch.num_rows, 1)
         raise XaibenchError(f"a file of rows has {size} bytes in a row; `xaibench validate` names it, move it away")
+    batch.validate(full=True)
     return batch
+
+
+def _check_unfolded(path: Path, file: pq.ParquetFile) -> None:
+    """Raises XaibenchError where rows would be far larger in memory than rows can be: a dictionary may hold one text of
+    gigabytes for all of them. It is told without unfolding dictionaries."""
+    metadata, schema = file.metadata, file.metadata.schema
+    texts = [n for n in range(metadata.num_columns) if schema.column(n).physical_type == "BYTE_ARRAY"]
+    groups = [metadata.row_group(n) for n in range(metadata.num_row_groups)]
+    longest = sum(group.column(n).total_uncompressed_size for group in groups for n in texts)
+    if longest * metadata.num_rows <= UNFOLDED:  # were each text as long as all of them together
+        return
+    size = 0
+    names = [schema.column(n).path for n in texts]
+    with pq.ParquetFile(path, read_dictionary=names) as folded:
+        for batch in folded.iter_batches(BATCH, columns=names):
+            size += sum(map(_unfolded, check_batch(batch).columns))
+            if size > SHARD_BYTES:
+                raise XaibenchError(f"{path} has more than {SHARD_BYTES >> 20} MiB of texts; move it away")
+
+
+def _unfolded(column: pa.Array) -> int:
+    """The bytes of a column in memory, those of a dictionary once for each row that has them."""
+    if not isinstance(column, pa.DictionaryArray):
+        return column.nbytes
+    lengths = pc.binary_length(column.dictionary)
+    return pc.sum(pc.take(lengths, column.indices).cast(pa.int64())).as_py() or 0
 
 
 @contextmanager

@@ -15,15 +15,16 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from xaibench.errors import XaibenchError
-from xaibench.files import make_folder, plain, read_json, write_atomic, write_json
+from xaibench.files import check_folder, make_folder, plain, read_json, write_atomic, write_json
 from xaibench.hashing import digest
 from xaibench.leftovers import temporary
 from xaibench.results.cells import Cell
-from xaibench.results.records import LIST_BYTES, CellRecord, read_record
-from xaibench.results.schema import IDENTITY, SCHEMA, SCHEMA_VERSION, upgrade
-from xaibench.results.shard_files import BATCH, check_batch, open_shard, reading
+from xaibench.results.records import LIST_BYTES, CellRecord, ImageIds, is_record, read_record
+from xaibench.results.schema import IDENTITY, SCHEMA, SCHEMA_VERSION
+from xaibench.results.shard_files import BATCH, check_batch, open_shard, reading, shard_batches
 
 FOLDERS = ("rows", "cells", "runs", "lists")
+FURTHER = ("maps", "locks", "figures")  # made when they are needed
 NULLABLE = {pa.int32(): pd.Int32Dtype(), pa.bool_(): pd.BooleanDtype()}
 SHARD = "__filename"  # the name pyarrow.dataset gives to the column with each row's file
 
@@ -46,9 +47,9 @@ class Store:
         Raises XaibenchError when a file is in the way, the folder is read-only or the disk is full.
         """
         store = cls(root)
+        store._check_folders()
         for folder in FOLDERS:
-            path = store.root / folder
-            make_folder(path)
+            make_folder(store.root / folder)
         probe = temporary(store.root / "rows" / "probe")
         write_atomic(probe, b"probe")
         probe.unlink()
@@ -56,13 +57,22 @@ class Store:
 
     @classmethod
     def open(cls, root: str | Path) -> Store:
-        """The store at `root`, for reading; raises XaibenchError with advice if there is none."""
+        """The store at `root`, for reading.
+
+        Raises XaibenchError with advice if there is none, or where one of its folders is a file, or a link that leads
+        out of it.
+        """
         store = cls(root)
         if not store.root.is_dir():
             raise XaibenchError(f"no results in {root}: name their folder with --out, or make some with `xaibench run`")
         if not all((store.root / folder).is_dir() for folder in ("rows", "cells")):
             raise XaibenchError(f"{root} is not a results folder (it has no rows/ and cells/); name one with --out")
+        store._check_folders()
         return store
+
+    def _check_folders(self) -> None:
+        for folder in (*FOLDERS, *FURTHER):
+            check_folder(self.root / folder)
 
     def register(self, cells: Iterable[Cell]) -> None:
         """Store the content that each key hashes. Known cells keep their date; changed labels are updated."""
@@ -104,10 +114,13 @@ class Store:
         return name
 
     def load_list(self, name: str) -> list[str]:
-        """The image ids stored under a hash; XaibenchError if they are missing or no longer have that hash."""
+        """The image ids stored under a hash; XaibenchError if they are missing, no longer have that hash, or are no
+        list of ids."""
         path = self.root / "lists" / f"{name}.json"
         image_ids = read_json(path, LIST_BYTES)
-        if not isinstance(image_ids, list) or digest(image_ids) != name:
+        if not is_record(image_ids, ImageIds) or len(set(image_ids)) != len(image_ids):
+            raise XaibenchError(f"{path} is no list of images: it has something else than ids, or one id twice")
+        if digest(image_ids) != name:
             raise XaibenchError(f"{path} was changed: its content has another hash; restore it or remove its runs")
         return image_ids
 
@@ -194,23 +207,25 @@ class Store:
         """The stored rows in batches, projected and filtered while reading, older schemas upgraded on the way."""
         selection = None if keys is None else ds.field("cell").isin(pa.array(sorted(keys), pa.string()))
         shards = self.shards() if shards is None else shards
-        old = {path: version for path in shards if (version := self._version(path)) != SCHEMA_VERSION}
+        old = [path for path in shards if self._version(path) != SCHEMA_VERSION]
         current = [str(path) for path in shards if path not in old]
         try:
             if current:
                 source = ds.dataset(current, schema=SCHEMA, format="parquet")
                 yield from map(check_batch, source.to_batches(columns=columns, filter=selection, batch_size=BATCH))
-            for path, version in old.items():
-                table = upgrade(pq.read_table(path, partitioning=None), version)
-                table = table if selection is None else table.filter(selection)
-                table = table.append_column(SHARD, pa.array([str(path)] * table.num_rows, pa.string()))
-                yield from table.select(columns).to_batches()
+            for path in old:
+                for batch in shard_batches(path):
+                    table = pa.Table.from_batches([batch])
+                    table = table if selection is None else table.filter(selection)
+                    table = table.append_column(SHARD, pa.array([str(path)] * table.num_rows, pa.string()))
+                    yield from table.select(columns).to_batches()
         except (pa.ArrowException, OSError) as error:
             if isinstance(error, MemoryError):
                 raise
             for path in shards:  # Arrow does not name the file; if all files can be read, the error has another cause
                 with reading(path, self.root):
-                    pq.read_table(path, partitioning=None)
+                    for _ in shard_batches(path):
+                        pass
             raise
 
     def _version(self, path: Path) -> int:

@@ -18,8 +18,8 @@ from xaibench.results.equality import scale_of, scores_equal
 from xaibench.results.manifest import RunManifest, safe_command
 from xaibench.results.maps import MapStore
 from xaibench.results.maps import faults as faults_of_maps
-from xaibench.results.schema import IDENTITY, faults, upgrade
-from xaibench.results.shard_files import BATCH, check_batch, is_damage, open_shard
+from xaibench.results.schema import IDENTITY, SCHEMA, faults
+from xaibench.results.shard_files import is_damage, shard_batches
 from xaibench.results.store import Store
 
 OVERSHOOT = 1e-5  # by how much rounding may take a score out of its range, as a share of the limit
@@ -81,10 +81,7 @@ _COLUMNS = [*IDENTITY, "image_digest", "score", "status", "dataset"]
 def _shard(store: Store, path: Path, problems: list[Problem]) -> pa.Table | None:
     name = _name(store, path)
     try:
-        file, version = open_shard(path)
-        with file:
-            parts = [check_batch(batch) for batch in file.iter_batches(BATCH)]
-            table = upgrade(pa.Table.from_batches(parts, file.schema_arrow), version)
+        table = pa.Table.from_batches(shard_batches(path), SCHEMA)
     except XaibenchError as error:
         problems.append(Problem(name, "schema", str(error)))
         return None
@@ -186,8 +183,8 @@ def _lists(store: Store, problems: list[Problem]) -> dict[str, list[str]]:
     for path in sorted((store.root / "lists").glob("*.json")):
         try:
             lists[path.stem] = store.load_list(path.stem)
-        except XaibenchError:
-            problems.append(Problem(_name(store, path), "list", "its content has another hash than its name"))
+        except XaibenchError as error:
+            problems.append(Problem(_name(store, path), "list", str(error)))
     return lists
 
 
