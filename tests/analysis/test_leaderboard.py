@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from itertools import combinations, pairwise
 
 import numpy as np
 import pandas as pd
@@ -126,6 +127,48 @@ def test_intervals_are_those_of_the_bootstrap_and_of_the_seed(kit):
     pd.testing.assert_frame_equal(first.table, again.table)
     other = leaderboard(rows, cells, ids, seed=1)
     assert not first.table["ci_low"].equals(other.table["ci_low"])
+
+
+def test_controls_that_never_vary_have_no_interval(kit):
+    """A constant map is undefined by construction; a method that hits on all images may miss on others."""
+    cells = [kit.cell("constant", "control"), kit.cell("oracle", "oracle"), kit.cell("x"), kit.cell("y")]
+    ids = kit.ids(16)
+    scores = [dict.fromkeys(ids, value) for value in ("undefined-map", 1.0, 1.0, 0.0)]
+    board = leaderboard(frame(kit, cells, scores), cells, ids)
+    rows = table(board)
+    assert rows["constant"]["ci_low"] is None and rows["oracle"]["ci_high"] is None
+    assert rows["x"]["ci_low"] == pytest.approx(1 - 2 * (1 - 0.025 ** (1 / 16)), abs=0.03) and rows["x"]["ci_high"] == 1
+    assert any("without an interval" in note and "oracle, constant" in note for note in board.notes)
+
+
+def test_groups_rank_sets_notes_and_the_matrix_agree(kit):
+    rng = np.random.default_rng(2)
+    ids = kit.ids(24)
+    values = np.linspace(-0.4, 0.4, 7) + 0.2 * rng.normal(size=(24, 7))
+    cells = [*(kit.cell(f"m{i}") for i in range(7)), kit.cell("chance", "control")]
+    scores = [dict(zip(ids, column, strict=True)) for column in [*values.T.tolist(), values[:, 0].tolist()]]
+    for higher in (True, False):
+        context = kit.context(higher_is_better=higher)
+        cells = [
+            *(kit.cell(f"m{i}", context=context) for i in range(7)),
+            kit.cell("chance", "control", context=context),
+        ]
+        board = leaderboard(frame(kit, cells, scores), cells, ids)
+        ranked = board.table[board.table["rank"].notna()]
+        better = board.surely_better
+        names = ranked["method"].tolist()
+        assert names == [f"m{i}" for i in range(7)][:: -1 if higher else 1]
+        assert better.index.tolist() == better.columns.tolist() == names
+        assert 0 < better.to_numpy().sum() < 21 and not np.tril(better.to_numpy()).any()
+        assert ranked["rank_low"].tolist() == (1 + better.sum(axis=0)).tolist()
+        assert ranked["rank_high"].tolist() == (7 - better.sum(axis=1)).tolist()
+        groups = dict(zip(names, ranked["group"], strict=True))
+        for one, other in combinations(names, 2):
+            assert better.loc[one, other] == (not set(groups[one]) & set(groups[other]))
+        close = [low for high, low in pairwise(names) if not better.loc[high, low]]
+        note = next(note for note in board.notes if "not told apart" in note)
+        assert note.split(": ")[1] == ", ".join(close)
+        assert board.table.set_index("method").loc["chance", "group"] == ""
 
 
 def test_boards_are_never_mixed(kit):

@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 
 from xaibench.analysis.groups import ALL, by_class, by_correctness, known_pairs, no_class, ordered, reasons
-from xaibench.analysis.intervals import Bounds, mean_intervals
+from xaibench.analysis.intervals import Bounds
+from xaibench.analysis.ranking import RANKED, intervals_of_methods
 from xaibench.analysis.scored_board import ScoredBoard, Source
 from xaibench.analysis.scores import bounds_of, pair_index, scored
 from xaibench.errors import XaibenchError
@@ -101,10 +102,11 @@ def _tables(
     scores = scores.mean().unstack().reindex(columns=keys)
     broken = rows[rows["broken"]].set_axis(where[0][rows["broken"].to_numpy()])[["cell"]]
     complete = (board.table["coverage"] == 1).to_numpy()
+    ranked = board.table["kind"].isin(RANKED).to_numpy()
     table, groups = [], []
     for name, index in members.items():
         part = scores[scores.index.isin(index)]
-        mean, low, high = _means(part, complete, bounds, resamples, seed)
+        mean, low, high = _means(part, complete, ranked, bounds, resamples, seed)
         bad = broken[broken.index.isin(index)].reset_index().groupby("cell")["image_id"].nunique()
         images = part.notna().groupby(level=0).any().sum()
         table.append(pd.DataFrame({
@@ -122,7 +124,7 @@ def _tables(
 
 
 def _means(
-    scores: pd.DataFrame, complete: np.ndarray, bounds: Bounds | None, resamples: int, seed: int
+    scores: pd.DataFrame, complete: np.ndarray, ranked: np.ndarray, bounds: Bounds | None, resamples: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Means over pairs and ends of their intervals over images, (methods,) each, of scores (pairs, methods).
 
@@ -135,7 +137,9 @@ def _means(
             continue
         sums = values.assign(pairs=1.0).groupby(level=0).sum().to_numpy()
         mean[group] = values.to_numpy().mean(axis=0)
-        low[group], high[group] = mean_intervals(sums[:, :-1], sums[:, -1], bounds, resamples, seed)
+        low[group], high[group] = intervals_of_methods(
+            sums[:, :-1], ranked[group], sums[:, -1], bounds=bounds, resamples=resamples, seed=seed
+        )
     return mean, low, high
 
 

@@ -126,7 +126,8 @@ def bounded_intervals(
         low[part], high[part] = (seen + bounds[0] * unseen) / rows, (seen + bounds[1] * unseen) / rows
         start += len(drawn)
     tail = (1 - level) / 2
-    return np.quantile(low, tail, axis=0), np.quantile(high, 1 - tail, axis=0)
+    ends = np.quantile(low, tail, axis=0), np.quantile(high, 1 - tail, axis=0)
+    return tuple(np.clip(ends, *bounds))  # rounding may pass them
 
 
 def paired_difference(

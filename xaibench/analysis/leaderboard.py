@@ -209,7 +209,7 @@ def _without_interval(table: pd.DataFrame) -> Iterator[str]:
     """Which methods have a mean and no interval."""
     without = table.loc[table["mean"].notna() & table["ci_low"].isna(), "method"].tolist()
     if without:
-        yield ("without an interval, as there is one image, or the scores are (nearly) all the same and no range is "
+        yield ("without an interval, as the score never varies, or there are too few values for one and no range is "
                f"known: {', '.join(without)}")  # fmt: skip
 
 

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from xaibench.analysis.bootstrap import ranks
+from xaibench.analysis.bootstrap import TIE, ranks
 from xaibench.analysis.intervals import Bounds, mean_intervals
 from xaibench.analysis.letters import letters
 from xaibench.analysis.rank_sets import rank_sets, surely_better
 
 RANKED = ("method", "variant")  # kinds of cells; controls and oracles have no rank
+
+
+def intervals_of_methods(
+    sums: np.ndarray, ranked: np.ndarray, weights: np.ndarray | None = None, **options: Any
+) -> tuple[np.ndarray, np.ndarray]:
+    """`intervals.mean_intervals`, without an interval (NaN) for controls and oracles whose score never varies.
+
+    They have it by construction, such as a constant map that is undefined everywhere. ranked: (methods,) bool.
+    """
+    low, high = mean_intervals(sums, weights, **options)
+    per_row = sums if weights is None else sums[weights > 0] / weights[weights > 0, None]
+    fixed = ~ranked & (np.ptp(per_row, axis=0) <= TIE * np.maximum(1.0, np.abs(per_row).max(axis=0)))
+    low[fixed], high[fixed] = np.nan, np.nan
+    return low, high
 
 
 class Statistics(NamedTuple):
@@ -48,8 +62,9 @@ def statistics_of(
         if not len(together) or not len(values):
             continue
         columns["mean"][together] = values.mean(axis=0)
-        ends = mean_intervals(values, bounds=bounds, resamples=resamples, seed=seed)
-        columns["ci_low"][together], columns["ci_high"][together] = ends
+        columns["ci_low"][together], columns["ci_high"][together] = intervals_of_methods(
+            values, ranked[together], bounds=bounds, resamples=resamples, seed=seed
+        )
         inside = complete[together] & ranked[together]
         if inside.any():
             who = together[inside]
