@@ -246,6 +246,7 @@ KINDS = {
     "greater_than_equal": "at least {ge}",
     "greater_than": "more than {gt}",
     "less_than_equal": "at most {le}",
+    "less_than": "less than {lt}",
     "int": "a whole number",
     "float": "a number",
     "bool": "true or false",

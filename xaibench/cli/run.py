@@ -123,6 +123,7 @@ command = command_of(
 
 def report(results: Results) -> None:
     """Prints the boards of a run, draws them into its results folder, and lists what was skipped."""
+    from xaibench.evaluation.until_stable import conclusions
     from xaibench.files import file_name, make_folder
     from xaibench.printing import clean
     from xaibench.report.board_figure import board_figure
@@ -141,6 +142,8 @@ def report(results: Results) -> None:
             echo(
                 f"figure: {board_figure(board, results.path / 'figures' / f'{file_name(protocol)}-{board.board}.png')}"
             )
+    for line in conclusions(manifest.stop) if manifest.stop else ():
+        echo(clean(line))
     if manifest.training:
         metrics, images = manifest.training["metrics"], manifest.training["validation"].get("count")
         unseen = f"{images} unseen images" if images else "the validation images"

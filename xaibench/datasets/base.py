@@ -136,8 +136,13 @@ class Dataset(ABC):
         The order sorts ids by a hash of each, so it is the same for every model, method, seed and machine, 50 images
         are a prefix of 100, and adding images moves no other.
         """
-        shuffled = sorted(self.ids, key=lambda image_id: derive(0, "image list", image_id))
+        shuffled = hashed_order(self.ids)
         return shuffled if count is None else shuffled[:count]
+
+
+def hashed_order(ids: Iterable[str]) -> list[str]:
+    """Ids sorted by a hash of each: an order that has nothing to do with what the images show."""
+    return sorted(ids, key=lambda image_id: derive(0, "image list", image_id))
 
 
 def check_names(names: Iterable[str], what: str) -> None:

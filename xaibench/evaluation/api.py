@@ -131,6 +131,7 @@ def _carry_out(
     from xaibench.evaluation.plan import make_plan
     from xaibench.evaluation.resolve import resolve
     from xaibench.evaluation.resources import Resources
+    from xaibench.evaluation.until_stable import UntilStable
     from xaibench.evaluation.weights import open_models
     from xaibench.masks.dataset import WithMasks
     from xaibench.results.store import Store
@@ -146,12 +147,14 @@ def _carry_out(
         say(f"warning: {line}")
     plan = make_plan(resolved, models)
     command = command or config.to_command("run")
-    evaluator = Evaluator(config, plan, store, resources, command, say, quiet, objects, engine or local, warnings)
+    stop = UntilStable.of(config, plan, store, (lambda text: None) if quiet else say)
+    evaluator = Evaluator(config, plan, store, resources, command, say, quiet, objects, engine or local, warnings, stop)
     manifest, tally = evaluator.evaluate()
     boards = {job.protocol.name: job.cell.board for job in plan.jobs}
     results = Results(
-        store.root, boards, [job.key for job in plan.jobs], list(plan.images), manifest, tally.images, warnings
-    )
+        store.root, boards, [job.key for job in plan.jobs], store.load_list(manifest.images["list"]), manifest,
+        tally.images, warnings,
+    )  # fmt: skip
     if tally.failed:
         name, reason = next(iter(tally.failed.items()))
         raise MethodFailed(

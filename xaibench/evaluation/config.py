@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from xaibench.configuration import Argument, Config, path_text, split_names
 
@@ -45,6 +45,12 @@ class RunConfig(Config):
     """Take maps there: Mid1, Mid2, Mid3 or Final."""
     images: Annotated[int | None, Field(ge=1), Argument(default="the profile's")] = None
     """How many images of the data set's one list."""
+    until_stable: Annotated[str | None, Argument(metavar="top-K|all")] = None
+    """Stop once the order is settled: of all methods, or which are the first K and in which order. At most --images."""
+    confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
+    """With which --until-stable calls an order settled, under each protocol."""
+    margin: Annotated[float | None, Field(gt=0), Argument(metavar="SCORE")] = None
+    """Of --until-stable: methods whose means differ by this much at most are equivalent; then they need no order."""
     image_size: Annotated[int | None, Argument(metavar="PIXELS", default="the data set's")] = None
     """The side of images."""
     profile: str | None = None
@@ -93,7 +99,7 @@ class RunConfig(Config):
 
     _text = field_validator("weights", "reference_weights", "model", "reference_model", mode="before")(path_text)
 
-    @field_validator("image_size", "images", "training_seed", "seed", mode="before")
+    @field_validator("image_size", "images", "training_seed", "seed", "confidence", "margin", mode="before")
     @classmethod
     def _whole(cls, value: Any) -> Any:
         """Booleans are no numbers."""
@@ -129,6 +135,21 @@ class RunConfig(Config):
         if not found or not 1 <= int(found[1]) <= int(found[2]):
             raise ValueError(f"--shard is I/N, part I of N such as 1/4, not {value!r}")
         return value
+
+    @field_validator("until_stable")
+    @classmethod
+    def _places(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"all|top-[1-9][0-9]{0,5}", value):
+            raise ValueError(f"--until-stable is all, or top-K such as top-3, not {value!r}")
+        return value
+
+    @model_validator(mode="after")
+    def _one_stop(self) -> RunConfig:
+        if self.until_stable and self.shard:
+            raise ValueError("--until-stable looks at all images so far, which no part of them has; leave out --shard")
+        if not self.until_stable and (self.margin is not None or self.confidence != 0.95):
+            raise ValueError("--confidence and --margin are of --until-stable; give it, or leave them out")
+        return self
 
     @property
     def part(self) -> tuple[int, int]:

@@ -20,6 +20,7 @@ from xaibench.evaluation.executor import Engine, Executor, Work, local
 from xaibench.evaluation.plan import Plan
 from xaibench.evaluation.resources import Resources
 from xaibench.evaluation.shards import SLOTS, Shard, cut, part_of
+from xaibench.evaluation.until_stable import UntilStable, looks
 from xaibench.locks import announced, holder, living
 from xaibench.masks.dataset import mask_key_fields
 from xaibench.progress import bar
@@ -38,7 +39,8 @@ class Evaluator:
 
     command: how the run was started, for the record. say is told what a user should know while it runs; quiet shows no
     progress. objects: what of the request was an object of a Python session.
-    engine makes the executor. warnings: what the user was told already, for the record.
+    engine makes the executor. warnings: what the user was told already, for the record. stop: decides after how many of
+    the plan's images the run ends, None for all.
     """
 
     config: RunConfig
@@ -51,6 +53,7 @@ class Evaluator:
     objects: Sequence[str] = ()
     engine: Engine = local
     warnings: Sequence[str] = ()
+    stop: UntilStable | None = None
 
     def evaluate(self) -> tuple[RunManifest, Tally]:
         """Computes what the folder lacks, except for what other processes are computing right now, which is waited for.
@@ -99,15 +102,33 @@ class Evaluator:
                         manifest.save(self.store)  # other parts of the same run need not choose again
                     tally = executor.tally
                     try:
-                        self._execute(executor, completion, shards, keys)
+                        images = self._execute_until(executor, completion, shards, keys)
                     finally:  # an interrupted run has costs, too
                         manifest.costs = {name: cost.per_image() for name, cost in tally.costs.items()}
         except BaseException as error:
             manifest.finish("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
             manifest.save(self.store)
             raise
-        self._finish(manifest, tally, completion)
+        if self.stop:
+            manifest.images = {"list": self.store.save_list(images), "count": len(images)}
+            manifest.stop = self.stop.record(failed=bool(tally.failed))
+        self._finish(manifest, tally, completion, images)
         return tally
+
+    def _execute_until(
+        self, executor: Executor, completion: Completion, shards: Sequence[Shard], keys: Sequence[str]
+    ) -> Sequence[str]:
+        """Computes shards until nothing is missing or the stop rule has enough; returns the images that the run has."""
+        if self.stop is None:
+            self._execute(executor, completion, shards, keys)
+            return self.plan.images
+        images: list[str] = []
+        for some in looks(shards):
+            self._execute(executor, completion, some, keys)
+            images += [image for shard in some for image in shard.images]
+            if executor.tally.failed or self.stop.look(images):
+                break
+        return images
 
     def _check_images(self, keys: Sequence[str]) -> None:
         """Raises XaibenchError where an image was replaced since its rows were stored."""
@@ -175,27 +196,27 @@ class Evaluator:
                 completion.refresh()
                 busy = executor.execute(busy)
 
-    def _finish(self, manifest: RunManifest, tally: Tally, completion: Completion) -> None:
+    def _finish(self, manifest: RunManifest, tally: Tally, completion: Completion, images: Sequence[str]) -> None:
         """Decides how the run ended, and stores its record."""
         completion.refresh()
-        manifest.accuracy = self._accuracy(manifest.cells)
+        manifest.accuracy = self._accuracy(manifest.cells, images)
         manifest.forward_equivalents = tally.forward_equivalents / tally.images if tally.images else None
         manifest.warnings = [
-            *self.warnings, *self._skipped_files(), *self._fewer_images(), *self._without_logits(manifest.cells),
-            *_undefined_maps(tally), *_damaged(completion),
+            *self.warnings, *self._skipped_files(), *self._fewer_images(),
+            *self._without_logits(manifest.cells, images), *_undefined_maps(tally), *_damaged(completion),
         ]  # fmt: skip
-        whole = "partial" if completion.missing() else "complete"
+        whole = "partial" if completion.missing(images) else "complete"
         manifest.finish("failed" if tally.failed else whole)
         manifest.save(self.store)
 
-    def _accuracy(self, keys: Sequence[str]) -> dict[str, int] | None:
-        """How many images of the list the model gets right, of those with finite logits; None where its classes are not
+    def _accuracy(self, keys: Sequence[str], images: Sequence[str]) -> dict[str, int] | None:
+        """How many of the images the model gets right, of those with finite logits; None where its classes are not
         those of the data set."""
         if not self.plan.comparable:
             return None
         rows = self.store.rows(keys, columns=["image_id", "prediction"]).drop_duplicates("image_id")
         found = dict(zip(rows["image_id"], rows["prediction"], strict=True))
-        known = [i for i in self.plan.images if pd.notna(found.get(i))]
+        known = [i for i in images if pd.notna(found.get(i))]
         return {"correct": sum(int(found[i]) in self.plan.dataset.labels(i) for i in known), "images": len(known)}
 
     def _skipped_files(self) -> list[str]:
@@ -204,14 +225,14 @@ class Evaluator:
         name = self.plan.protocols[0].context["dataset"]["name"]
         return [f"entries of {name}'s folders are left out: {'; '.join(lines)}"] if lines else []
 
-    def _without_logits(self, keys: Sequence[str]) -> list[str]:
-        """A line where the model's logits of some images of the list are not finite."""
+    def _without_logits(self, keys: Sequence[str], images: Sequence[str]) -> list[str]:
+        """A line where the model's logits of some of the images are not finite."""
         rows = self.store.rows(keys, columns=["image_id", "prediction"]).drop_duplicates("image_id")
-        lost = sorted(set(rows.loc[rows["prediction"].isna(), "image_id"]) & set(self.plan.images))
+        lost = sorted(set(rows.loc[rows["prediction"].isna(), "image_id"]) & set(images))
         if not lost:
             return []
         return [
-            f"logits of {self.plan.model.name} are not finite for {len(lost)} of {len(self.plan.images)} images, such "
+            f"logits of {self.plan.model.name} are not finite for {len(lost)} of {len(images)} images, such "
             f"as {lost[0]}: they are left out for all methods (undefined-reference), and of the accuracy"
         ]
 

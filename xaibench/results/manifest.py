@@ -54,6 +54,8 @@ class RunManifest:
         training: the record of the model's training by xaibench, or None.
         fitted: settings that protocols chose on held-out images, such as a threshold, by cell.
         masks: how the masks of --masks were made, or None.
+        stop: what --until-stable asked for and found (`evaluation.until_stable`), or None; `images` are then those that
+            it took.
         warnings: lines shown to the user; skipped: {method: reason}.
     """
 
@@ -85,6 +87,7 @@ class RunManifest:
     training: dict[str, Any] | None = None
     fitted: dict[str, dict[str, float]] = field(default_factory=dict)
     masks: dict[str, Any] | None = None
+    stop: dict[str, Any] | None = None
     warnings: list[str] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
 

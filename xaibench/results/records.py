@@ -167,6 +167,7 @@ class RunRecord(_Strict):
     training: dict[Text, Any] | None = None
     fitted: dict[Key, dict[Text, Number]] = {}
     masks: dict[Text, Any] | None = None
+    stop: dict[Text, Any] | None = None
     warnings: Annotated[list[Words], Field(max_length=VALUES)] = []
     skipped: dict[Text, Words] = {}
 
