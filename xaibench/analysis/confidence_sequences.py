@@ -27,7 +27,7 @@ def log_wealth(values: np.ndarray, listed: int, bound: np.ndarray | float) -> np
         listed: images on the list, `seen` or more.
         bound: (columns,) or one, positive: no value on the list is below -bound.
 
-    Returns (seen, columns) float64, the running maximum, 0 or more; infinite where what is left of the list could not
+    Returns (seen, columns) float64, the running maximum, 0 or more; infinite once what is left of the list cannot
     bring the mean to 0. Raises ValueError for other shapes, values that are not finite or below -bound.
     """
     values = np.asarray(values, dtype=np.float64)
@@ -44,15 +44,15 @@ def log_wealth(values: np.ndarray, listed: int, bound: np.ndarray | float) -> np
 
 def _log_wealth(values: np.ndarray, listed: int, bound: np.ndarray) -> np.ndarray:
     """See `log_wealth`."""
-    before = np.cumsum(values, axis=0) - values
-    left = listed - np.arange(len(values))[:, None]
+    sums = np.cumsum(values, axis=0)
+    before, left = sums - values, listed - np.arange(len(values))[:, None]
     room = bound - before / left  # how far the mean of what is left is above -bound, if the mean of the list is 0
-    impossible = np.logical_or.accumulate(room < -TIE * bound, axis=0)
+    certain = np.logical_or.accumulate(sums > bound * (left - 1 + TIE * listed), axis=0)
     possible = room > TIE * bound  # at exactly 0 nothing but -bound may come, and there is nothing to bet on
     gain = np.where(possible, np.maximum(values + bound, 0.0) / np.where(possible, room, 1.0), 1.0)
     total = np.full(values.shape, -np.inf)
     for share in SHARES:
         with np.errstate(divide="ignore"):  # the whole wealth is lost where all was at stake and -bound came
             total = np.logaddexp(total, np.cumsum(np.log(1 - share + share * gain), axis=0))
-    wealth = np.where(impossible, np.inf, total - np.log(len(SHARES)))
+    wealth = np.where(certain, np.inf, total - np.log(len(SHARES)))
     return np.maximum(np.maximum.accumulate(wealth, axis=0), 0.0)

@@ -52,7 +52,7 @@ class Settlement:
         return self.outcome != OPEN
 
 
-def tests(methods: int, first: int, margin: float | None) -> int:
+def number_of_tests(methods: int, first: int, margin: float | None) -> int:
     """By how many one-sided tests a report of the first places of `methods` can be wrong; see above."""
     return methods * (methods - 1) if margin is not None else methods - 1 + min(first, methods - 1)
 
@@ -99,7 +99,7 @@ def settle(
         apart = gaps > TIE * reach
         close = gaps <= (margin if margin is not None else -1.0)
     else:
-        needed = np.log(tests(len(order), first, margin) / (1 - confidence))
+        needed = np.log(number_of_tests(len(order), first, margin) / (1 - confidence))
         # an image without a reference counts 0, which leaves the sign of the mean over the list as it is
         differences = np.where(defined[:, None], values[:, better] - values[:, worse], 0.0)
         apart = _reached(differences, listed, reach, needed)

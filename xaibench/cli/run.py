@@ -46,6 +46,8 @@ Examples:
   # two processes, or two machines with one folder, share a run
   xaibench run sds --model resnet18 --images 64 --shard 1/2 &
   xaibench run sds --model resnet18 --images 64 --shard 2/2
+  # as many of 512 images as it takes to know the three best, with 95 % confidence
+  xaibench run sds --model resnet18 --images 512 --until-stable top-3
   # two models: what fine-tuning on deletions changed
   xaibench run model-similarity --model resnet18 --weights aligned \\
       --reference-weights plain

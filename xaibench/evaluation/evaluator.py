@@ -111,7 +111,7 @@ class Evaluator:
             raise
         if self.stop:
             manifest.images = {"list": self.store.save_list(images), "count": len(images)}
-            manifest.stop = self.stop.record(failed=bool(tally.failed))
+            manifest.stop = self.stop.record(sorted(tally.failed))
         self._finish(manifest, tally, completion, images)
         return tally
 

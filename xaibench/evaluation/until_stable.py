@@ -93,17 +93,19 @@ class UntilStable:
                 self.say(f"{run.name}: {progress(self.found[run.name])}")
         return all(found.over for found in self.found.values())
 
-    def record(self, failed: bool = False) -> dict[str, Any]:
-        """For the record of the run: the rule, and what was found for each protocol."""
+    def record(self, failed: Sequence[str] = ()) -> dict[str, Any]:
+        """For the record of the run: the rule, what was found for each protocol, and methods that failed, without which
+        nothing is settled."""
         return {
             "places": "all" if self.first is None else self.first,
             "confidence": self.confidence,
             "margin": self.margin,
             "looks": self.number,
             "listed": len(self.plan.images),
+            "failed": list(failed),
             "protocols": {
                 name: dataclasses.asdict(found)
-                | {"outcome": found.outcome if found.over and not failed else NOT_SETTLED}
+                | {"outcome": found.outcome if found.over else NOT_SETTLED}
                 | {"undecided": [list(pair) for pair in found.undecided[:CLOSEST]], "open": len(found.undecided)}
                 for name, found in self.found.items()
             },
@@ -174,6 +176,8 @@ def progress(found: Settlement) -> str:
 
 def conclusions(record: dict[str, Any]) -> list[str]:
     """The record of a stop rule in lines for the user, one for each protocol."""
+    if record["failed"]:
+        return [f"not settled: {', '.join(record['failed'])} failed"]
     return [_conclusion(name, found, record) for name, found in record["protocols"].items()]
 
 
@@ -196,5 +200,9 @@ def _conclusion(name: str, found: dict[str, Any], record: dict[str, Any]) -> str
         )
     open_pairs = "; ".join(f"{a} and {b}" for a, b, _ in found["undecided"])
     more = f" and {found['open'] - len(found['undecided'])} more" if found["open"] > len(found["undecided"]) else ""
-    tied = "exactly tied" if seen == listed and found["counted"] else "open"
-    return f"{name}: not settled after {seen} of {listed} images; {tied}: {open_pairs}{more}"
+    if not found["counted"]:
+        return f"{name}: not settled: none of {listed} images has a defined reference"
+    hint = "" if record["margin"] is not None else "; with --margin they are equivalent"
+    return (
+        f"{name}: not settled by all {listed} images of the list, on which these tie exactly{hint}: {open_pairs}{more}"
+    )
