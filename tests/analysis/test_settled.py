@@ -67,6 +67,25 @@ def test_identical_methods_are_settled_by_a_margin_alone():
     assert found(same[:20], 400, margin=0.05).outcome == OPEN
 
 
+def test_equivalent_methods_are_so_in_both_directions():
+    for seen in range(1, 40):
+        one = found(table(seen, a=BEST, b=SECOND), 40, margin=0.1)
+        assert not one.equivalent  # not even while they are not told apart
+
+
+def test_the_images_that_equivalence_needs_are_those_of_the_formula():
+    """Of two identical methods: 0.2 above the lowest difference that the margin leaves, 1 - 0.2 below it."""
+    wealth, shares = np.ones(5), np.array([1, 1 / 2, 1 / 4, 1 / 8, 1 / 16])
+    for place in range(200):
+        left = (1 - 0.2) - 0.2 * place / (200 - place)
+        wealth *= 1 - shares + shares * 1 / left
+        if wealth.mean() >= 2 / 0.05:  # K (K - 1) sides
+            break
+    same = table(200, a=BEST, b=BEST)
+    assert found(same[: place + 1], 200, margin=0.2).outcome == SETTLED
+    assert found(same[:place], 200, margin=0.2).outcome == OPEN
+
+
 def test_only_pairs_with_one_of_the_first_places_are_asked_for():
     some = table(300, a=BEST, b=SECOND, c=THIRD, d=THIRD)
     assert found(some, 400, first=2).outcome == SETTLED and found(some, 400, first=2).pairs == 5
