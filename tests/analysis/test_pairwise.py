@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -93,6 +94,9 @@ def test_the_verdict_is_the_boards(board):
     assert every["surely_better"].all() and not pairwise(board, none).table["surely_better"].any()
     told, holm = pairwise(board, none), int((every["p_holm"] <= 0.05).sum())
     assert holm and f"{holm} pairs with p_holm <= 0.05 cannot be told apart by the board" in told.caption
+    one = none.copy()
+    one.loc["b", "twin"] = True
+    assert "by the board, and 1 pair with a larger p_holm can." in pairwise(board, one).caption
     lines = [line for line in told.to_text().splitlines() if line.endswith(("not told apart", "identical"))]
     assert len(lines) == 6 and "surely better\n" not in told.to_text()
 
@@ -124,6 +128,8 @@ def test_few_images_are_said_to_be_too_few(kit):
     found = made(kit, {name: values[:5] for name, values in SCORES.items()}).pairwise()
     assert "p is at least 0.062 with 5 images, which is 0.38 after Holm's step over 6 pairs" in found.notes[-1]
     assert found.table[["ci_low", "ci_high"]].isna().all(axis=None)
+    seven = made(kit, {name: values[:7] for name, values in SCORES.items()}).pairwise()
+    assert "p is at least 0.016 with 7 images, which is 0.094 after" in seven.notes[-1]
     assert not any("Holm" in note for note in made(kit, SCORES).pairwise().notes)
 
 
@@ -161,6 +167,9 @@ def test_every_format_and_the_figure(folder, command, tmp_path):
     assert command(*words, "--figure", picture)[0] == 0
     drawn = picture.read_text()
     assert all(f">{name}<" in drawn for name in ("a", "b", "twin", "c")) and ">chance<" not in drawn
+    shares = [float(row["superiority"]) for row in rows]
+    numbers = sorted(f"{100 * share:.0f}" for value in shares for share in (value, 1 - value))
+    assert sorted(re.findall(r">(\d+)</text>", drawn)) == numbers
     assert command(*words, "--figure", tmp_path / "again.svg")[0] == 0
     assert (tmp_path / "again.svg").read_bytes() == picture.read_bytes()
 
