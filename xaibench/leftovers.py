@@ -62,6 +62,11 @@ def sweep(folder: Path) -> None:
             Path(entry.path).unlink()
 
 
+def is_temporary(name: str) -> bool:
+    """Whether a name is one that `temporary` gives."""
+    return NAMES.fullmatch(name) is not None
+
+
 def abandoned_folders(path: Path) -> list[Path]:
     """The temporary folders that ended processes left beside a path."""
     found = [Path(entry.path) for entry in _abandoned_in(path.parent, folders=True)]

@@ -142,3 +142,14 @@ def test_a_new_loss_schedule_and_recipe_are_trained_with(follow, home):
     assert "adamw" in recipe
     header = read_header(Path(re.search(r"weights: (.*)", trained).group(1)))
     assert header["recipe"]["schedule_options"] == {"power": 3} and header["recipe"]["optimizer"] == "adamw"
+
+
+@pytest.mark.slow
+def test_a_board_folder_is_published_read_and_withdrawn_from(follow, tmp_path):
+    _, first, valid, board, read, second, third = [text for _, text in follow("use-publish.md")]
+    assert "version 1 in board: 1 board, 4 results" in first and "next: xaibench leaderboard sds --out board" in first
+    assert "32 rows in 4 cells: no problems" in valid and set(ranked(board)) == {"ig", "ixg", "grad-cam"}
+    assert "'cell': 'key of the result; joins this table with the rows'" in read and "[32 rows x" in read
+    assert "version 2 in board: 1 board, 4 results" in second
+    assert "version 3 in board: 1 board, 3 results" in third
+    assert "a defect in its hooks" in (tmp_path / "board" / "README.md").read_text()

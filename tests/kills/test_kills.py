@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # test folders are no packages
 from harness import counted, in_a_child, killed_at, killed_at_random, leftovers
 
 from xaibench.cli import main
+from xaibench.publication.index import read_index
 from xaibench.results.store import Store
 from xaibench.results.validate import validate
 
@@ -36,7 +37,10 @@ WORK: dict[str, tuple[str, ...]] = {
     "adversarial": ("train", "adversarial", *LITTLE, "--epsilon", "8/255", "--steps", "2"),
     "guided": ("train", "guided", *LITTLE, "--lambda", "1e-2,1e-1", "--choose", "score", "--test-images", "8"),
     "masks": ("masks", "make", "--with", "slic", "--dataset", "mini", "--images", "40", "--out", "masks", "--quiet"),
+    "publishing": ("publish", "home/results", "--to", "board", "--gallery", "2"),
+    "publishing again": ("publish", "home/results", "--to", "home/board", "--title", "Another"),
 }
+BOARDS = ("board", "home/board")
 RANDOM = 2  # kills at random of each
 MOST = 4  # kills at chosen places of each, before and after the change
 
@@ -77,17 +81,29 @@ class Place(NamedTuple):
             rows = Store.open(self.folder / "results").rows().astype(str)
             found["rows"] = sorted(rows.itertuples(index=False, name=None))
             found["problems"] = validate(self.folder / "results")
+        for board in BOARDS:
+            paths = (path for path in (self.folder / board).rglob("*") if path.is_file())
+            found |= {str(path.relative_to(self.folder)): path.read_bytes() for path in paths}
         return found
+
+    def check_boards(self) -> None:
+        """A board folder is whole at any moment: the old version or the new one."""
+        for board in BOARDS:
+            if (self.folder / board).exists():
+                read_index(self.folder / board)
+                assert validate(self.folder / board) == []
 
 
 @pytest.fixture(scope="module")
 def trained(small_home, tmp_path_factory) -> Path:
-    """A home with the weights that a run and the trainings begin with."""
+    """A home with the weights that a run and the trainings begin with, the results of a run, and a board folder of
+    them."""
     folder = tmp_path_factory.mktemp("trained")
     shutil.copytree(small_home, folder / "home", dirs_exist_ok=True)
     for words in (RUN, ("train", "classifier", *TINY, "--dataset-option", "count=64")):
         assert in_a_child(Place(folder, words).run) == 0
-    shutil.rmtree(folder / "results")
+    shutil.move(folder / "results", folder / "home" / "results")
+    assert in_a_child(Place(folder, ("publish", "home/results", "--to", "home/board", "--gallery", "2")).run) == 0
     return folder / "home"
 
 
@@ -114,6 +130,7 @@ def test_nothing_is_lost_doubled_or_different(name, trained, tmp_path):
     for number, way in enumerate(ways):
         here = place("killed")
         killed += way(here)
+        here.check_boards()
         assert in_a_child(here.run) == 0, (name, number)
         assert here.left() == expected, (name, number)
         assert leftovers(here.folder) == [], (name, number)

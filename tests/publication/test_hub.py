@@ -131,8 +131,9 @@ def test_the_card_is_one_of_the_hub(board):
     assert card.data.license == "unknown"
     content = card.data.to_dict()
     shown = {one["config_name"]: one["data_files"][0]["path"] for one in content["configs"]}
-    assert list(shown) == ["leaderboard", "results", "rows"]
+    assert list(shown) == ["leaderboard", "scores", "results", "rows"]
     assert len(pd.read_csv(board / shown["leaderboard"])) == 8
+    assert len(pd.read_parquet(board / shown["scores"])) == 8 * 12
     assert len(pd.read_parquet(board / shown["results"])) == 8
     assert len(list(board.glob(shown["rows"]))) == 8
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 
 import pandas as pd
@@ -16,6 +17,7 @@ from xaibench.errors import XaibenchError
 from xaibench.publication.api import Request, publish
 from xaibench.publication.collect import Selection
 from xaibench.publication.index import Index, read_index
+from xaibench.publication.rows import SCORE_COLUMNS
 from xaibench.results.schema import MEANINGS, SCHEMA
 from xaibench.results.store import Store
 from xaibench.results.validate import inspect
@@ -65,14 +67,41 @@ def test_rows_in_pandas_give_the_means_of_the_boards(board):
     pd.testing.assert_series_equal(means.sort_index(), table["mean"].sort_index(), check_names=False)
 
 
+def blocks(board, language: str) -> list[str]:
+    """The worked examples of a language in the card of a folder."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", (board / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+
+
+def test_the_examples_of_the_card_in_pandas(board, monkeypatch):
+    monkeypatch.chdir(board)
+    [code] = blocks(board, "python")
+    shown: list = []
+    exec(code, {"print": shown.append})
+    means, rows = shown
+    table = pd.read_csv("leaderboard.csv").set_index(["protocol", "model", "method"])
+    assert len(means) == 8
+    pd.testing.assert_series_equal(means.sort_index(), table["mean"].sort_index(), check_names=False)
+    assert len(rows) == 2 * 4 * 12 and set(rows["kind"]) == {"method", "control"}
+
+
+def test_the_examples_of_the_card_in_duckdb(board, monkeypatch):
+    duckdb = pytest.importorskip("duckdb", reason="needs DuckDB")
+    monkeypatch.chdir(board)
+    means, rows, meanings = (duckdb.sql(text).fetchall() for text in blocks(board, "sql")[0].split(";")[:3])
+    table = pd.read_csv("leaderboard.csv").set_index(["protocol", "model", "method"])["mean"]
+    assert {tuple(names): mean for *names, mean in means} == pytest.approx(table.to_dict(), abs=1e-12)
+    assert len(rows) == 2 * 4 * 12
+    assert ("description of score", SCORE_COLUMNS["score"][1]) in meanings
+
+
 def test_columns_are_described_in_the_files(board):
     path = next((board / "rows").glob("*/*/*.parquet"))
     schema = pq.read_schema(path)
     assert {field.name: field.metadata[b"description"].decode() for field in schema} == MEANINGS
     assert schema.metadata[b"description of score"].decode() == MEANINGS["score"]
     assert schema.names == SCHEMA.names
-    for field in pq.read_schema(board / "cells.parquet"):
-        assert field.metadata[b"description"]
+    for name in ("cells.parquet", "scores.parquet"):
+        assert all(field.metadata[b"description"] for field in pq.read_schema(board / name))
 
 
 def test_rows_are_sorted_and_those_of_the_list_alone(kit, tmp_path):

@@ -175,3 +175,14 @@ def test_what_a_killed_process_left_is_ended(results, mine, monkeypatch):
     assert not publish(results, mine).changed
     assert files(mine) == before
     assert not list(mine.parent.glob(".board*"))
+
+
+def test_a_version_that_was_never_finished_leaves_nothing(results, mine, monkeypatch):
+    before = files(mine)
+    left = mine.with_name(".board.000000-999999999-00000000.tmp")
+    (left / "rows").mkdir(parents=True)
+    (left / ".README.md.000000-999999999-00000000.tmp").write_text("half")
+    monkeypatch.setattr("xaibench.leftovers.DAY", -1)
+    assert not publish(results, mine).changed
+    assert files(mine) == before
+    assert not list(mine.parent.glob(".board*"))

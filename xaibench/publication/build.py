@@ -18,7 +18,7 @@ from xaibench.publication.comparisons import Comparison, write_comparisons
 from xaibench.publication.gallery import Shown, dataset_label, write_gallery
 from xaibench.publication.index import FILE, FORMAT, FORMAT_VERSION, BoardEntry, Index, VersionEntry, WithdrawnEntry
 from xaibench.publication.records import check_names, scrubber_for, write_cell, write_runs
-from xaibench.publication.rows import rows_folder, texts_of_rows, write_cells, write_rows
+from xaibench.publication.rows import rows_folder, texts_of_rows, write_cells, write_rows, write_scores
 from xaibench.publication.verify import verify
 from xaibench.report.board_figure import board_figure
 from xaibench.report.page import Bullets
@@ -68,6 +68,7 @@ def build(taken: Sequence[Taken], about: Contents, root: Path, newest: Newest) -
     write_cells(public, counts, root)
     boards = [_write_board(one, root, lists[one.board.key], shown, about, newest) for one in public]
     _write_table([board for board, _ in boards], root)
+    write_scores([board for board, _ in boards], root)
     index = Index(
         format=FORMAT, format_version=FORMAT_VERSION, version=about.version, xaibench=__version__, title=about.title,
         license=about.license, boards=[entry for _, entry in boards],

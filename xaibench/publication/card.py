@@ -7,26 +7,29 @@ from collections import Counter
 from pathlib import Path
 
 from xaibench.publication.index import Index
-from xaibench.publication.rows import CELLS
+from xaibench.publication.rows import CELLS, SCORES
 from xaibench.report.text import count, markdown
 
 TAGS = ("xaibench", "explainable-ai", "attribution", "saliency", "benchmark", "leaderboard")
 READING = """```python
 import pandas as pd
 
-rows = pd.read_parquet("rows")                                   # one line per image and method
-results = pd.read_parquet("cells.parquet")                       # what each key in the column `cell` is
-main = rows.merge(results[["cell", "metric", "kind"]], on=["cell", "metric"])
-main.groupby(["protocol", "model", "method"])["score"].mean()
+scores = pd.read_parquet("scores.parquet")
+print(scores.groupby(["protocol", "model", "method"])["score"].mean())  # the means of the boards
+
+rows = pd.read_parquet("rows")  # everything that was measured
+results = pd.read_parquet("cells.parquet")  # what each key in its column `cell` is
+print(rows.merge(results, on="cell", suffixes=("", "_of_result")))
 ```
 
 ```sql
 -- DuckDB
-SELECT protocol, model, method, avg(score) FROM 'rows/*/*/*.parquet' GROUP BY ALL;
-SELECT * FROM parquet_kv_metadata('cells.parquet');              -- what the columns mean
+SELECT protocol, model, method, avg(score) AS mean FROM 'scores.parquet' GROUP BY ALL ORDER BY mean DESC;
+SELECT * FROM 'rows/*/*/*.parquet' JOIN 'cells.parquet' USING (cell);
+SELECT decode(key) AS column, decode(value) AS meaning FROM parquet_kv_metadata('scores.parquet');
 ```
 
-```
+```bash
 xaibench validate .
 xaibench leaderboard PROTOCOL --model MODEL --out .
 ```"""
@@ -51,7 +54,7 @@ def _front_matter(index: Index, root: Path) -> str:
     """YAML whose texts are written as JSON, which YAML contains."""
     lines = ["---", f"license: {_text(index.license)}", f"pretty_name: {_text(index.title)}", "tags:"]
     lines += [f"- {tag}" for tag in TAGS]
-    configs = [("leaderboard", "leaderboard.csv"), ("results", CELLS)] if index.boards else []
+    configs = [("leaderboard", "leaderboard.csv"), ("scores", SCORES), ("results", CELLS)] if index.boards else []
     configs += [("rows", "rows/*/*/*.parquet")] if index.boards else []
     lines += ["configs:"] if configs else []
     for name, files in configs:
@@ -101,10 +104,11 @@ def _withdrawn(index: Index) -> str:
 
 def _reading() -> str:
     return (
-        "`rows/` has a file per result, with a line per image and score (further metrics are lines of their own); "
-        f"`{CELLS}` says what each result is; `lists/` has the image lists, `runs/` the record of each run (command, "
-        "versions, device), `cells/` all that each key hashes. Undefined maps have no score and a status; boards count "
-        "them at the protocol's cost. The folder is a results folder of xaibench."
+        f"`{SCORES}` has a line per image and method: the score that enters the board's mean. `rows/` has all that was "
+        "measured, a file per result, with a line per image, class and metric; undefined maps have no score and a "
+        f"status, and boards count them at the protocol's cost. `{CELLS}` says what each result is; `lists/` has the "
+        "image lists, `runs/` the record of each run (command, versions, device), `cells/` all that each key hashes. "
+        "The folder is a results folder of xaibench."
     )
 
 

@@ -13,11 +13,11 @@ from pathlib import Path
 
 from xaibench.errors import XaibenchError
 from xaibench.files import obstacle
-from xaibench.leftovers import abandoned_folders, temporary
+from xaibench.leftovers import abandoned_folders, is_temporary, temporary
 
 OWN = frozenset({
-    "README.md", "board.json", "leaderboard.csv", "cells.parquet", "cells", "runs", "lists", "rows", "maps", "images",
-    "boards", "figures", "comparisons", "versions",
+    "README.md", "board.json", "leaderboard.csv", "scores.parquet", "cells.parquet", "cells", "runs", "lists", "rows",
+    "maps", "images", "boards", "figures", "comparisons", "versions",
 })  # fmt: skip
 """The names that a board folder has; all else in it (`.git`, a site) belongs to others and is kept."""
 EXCHANGE, CURRENT = 2, -100  # RENAME_EXCHANGE and AT_FDCWD of Linux
@@ -93,8 +93,9 @@ def equal_files(first: Path, second: Path) -> bool:
 
 
 def _take_over(old: Path, new: Path) -> None:
+    """Moves what belongs to others from the old folder, which may be one that was never finished, into the new one."""
     for entry in sorted(old.iterdir()):
-        if entry.name not in OWN and not (new / entry.name).exists():
+        if entry.name not in OWN and not is_temporary(entry.name) and not (new / entry.name).exists():
             entry.replace(new / entry.name)
 
 

@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from xaibench.analysis.leaderboard import Leaderboard
 from xaibench.errors import XaibenchError
 from xaibench.files import file_name, plain, write_atomic
 from xaibench.publication.collect import Taken
@@ -19,7 +20,7 @@ from xaibench.results.cells import Cell
 from xaibench.results.schema import MEANINGS, SCHEMA, row_table
 from xaibench.results.shard_files import ROWS
 
-CELLS = "cells.parquet"
+CELLS, SCORES = "cells.parquet", "scores.parquet"
 DESCRIPTION = b"description"  # of a column, in the metadata of its field
 SORTED_BY = ("image_id", "metric", "target", "unit")
 CELL_COLUMNS: dict[str, tuple[pa.DataType, str]] = {
@@ -49,6 +50,19 @@ CELL_COLUMNS: dict[str, tuple[pa.DataType, str]] = {
     "title": (pa.string(), "all of this in a line"),
     "rows": (pa.string(), "the file of its rows"),
 }
+
+SCORE_COLUMNS: dict[str, tuple[pa.DataType, str]] = {
+    "protocol": (pa.string(), "name of the protocol"),
+    "model": (pa.string(), "name of the model"),
+    "dataset": (pa.string(), "name of the data set"),
+    "method": (pa.string(), "name of the method as on the board"),
+    "kind": (pa.string(), "method, variant, control or oracle; the last two are not ranked"),
+    "image_id": (pa.string(), "the image"),
+    "metric": (pa.string(), "name of the score"),
+    "score": (pa.float64(), "the image's score as it enters the board's mean: the mean of its rows, an undefined map "
+              "at the protocol's cost; an image whose reference is undefined is left out"),
+    "board": (pa.string(), "key of the board: methods with the same one may be compared"),
+}  # fmt: skip
 
 
 def rows_folder(context: Mapping[str, Any]) -> str:
@@ -86,6 +100,27 @@ def write_cells(taken: Iterable[Taken], counts: Mapping[str, int], root: Path) -
     lines.sort(key=lambda line: (line["rows"], line["cell"]))
     schema = pa.schema([_described(pa.field(name, kind), text) for name, (kind, text) in CELL_COLUMNS.items()])
     _write(pa.Table.from_pylist(lines, schema), root / CELLS)
+
+
+def write_scores(boards: Iterable[Leaderboard], root: Path) -> None:
+    """Writes `scores.parquet`: a line for each image and method of each board, whose plain means are the boards'."""
+    lines = []
+    for board in boards:
+        names = {part: (board.context.get(part) or {}).get("name") for part in ("protocol", "model", "dataset")}
+        kinds = dict(zip(board.table["method"], board.table["kind"], strict=True))
+        scores = board.image_scores().sort_index()
+        for method in sorted(scores.columns):
+            found = scores[method].dropna()
+            lines.append(
+                pd.DataFrame({"image_id": found.index, "score": found.to_numpy()}).assign(
+                    board=board.board, metric=board.metric, method=method, kind=kinds[method], **names
+                )
+            )
+    schema = pa.schema([_described(pa.field(name, kind), text) for name, (kind, text) in SCORE_COLUMNS.items()])
+    frame = pd.concat(lines, ignore_index=True) if lines else pd.DataFrame(columns=schema.names)
+    _write(
+        pa.table({name: pa.array(frame[name], schema.field(name).type) for name in schema.names}, schema), root / SCORES
+    )
 
 
 def texts_of_rows(rows: pd.DataFrame) -> Iterable[str]:

@@ -17,7 +17,7 @@ from xaibench.results.current import Dates, successors
 
 VERSIONS = "versions"
 WHOLE = frozenset({"boards", "comparisons", "figures", FILE})  # of each version
-NOT_KEPT = frozenset({VERSIONS, "README.md", "leaderboard.csv", "cells.parquet", "maps", "images"})
+NOT_KEPT = frozenset({VERSIONS, "README.md", "leaderboard.csv", "cells.parquet", "scores.parquet", "maps", "images"})
 
 
 def merged(new: Sequence[Taken], old: Sequence[Taken]) -> tuple[list[Taken], list[str], list[str]]:
