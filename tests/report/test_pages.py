@@ -14,11 +14,13 @@ from xaibench import presentation
 from xaibench.analysis import (
     accuracy,
     across_models,
+    agreement,
     breakdown,
     comparison,
     correlation,
     leaderboard,
     pairwise,
+    pareto,
     ranking,
     study,
     survey,
@@ -67,6 +69,7 @@ def test_a_column_is_one_entry(board, monkeypatch):
         (across_models.COLUMNS, columns.ACROSS_MODELS), (across_models.MODEL_COLUMNS, columns.MODELS),
         (comparison.COLUMNS, columns.CHANGES), (accuracy.COLUMNS, columns.ACCURACY_CHANGES),
         (pairwise.COLUMNS, columns.PAIRS), (survey.COLUMNS, columns.SURVEY),
+        (agreement.COLUMNS, columns.AGREEMENT),
         ((*study.ARM_COLUMNS, *study.SOMETIMES), columns.TRAININGS),
     ],
 )  # fmt: skip
@@ -89,7 +92,7 @@ def test_a_result_is_printed_by_its_page(board, monkeypatch):
         assert getattr(board, name)() == getattr(page, name)()
     assert board.to_text(80, colour=True) == page.to_text(80, colour=True) != page.to_text(80)
     kinds = (Leaderboard, breakdown.Breakdown, correlation.Correlation, across_models.AcrossModels, study.Study,
-             pairwise.Pairs, survey.Survey)  # fmt: skip
+             pairwise.Pairs, survey.Survey, agreement.Agreement, pareto.Pareto)  # fmt: skip
     assert {kind.layout for kind in kinds} | {"overview"} == set(LAYOUTS)
     monkeypatch.setattr(presentation, "_page_of", lambda result: SimpleNamespace(to_csv=lambda: result.board))
     assert board.to_csv() == "ab"

@@ -9,12 +9,11 @@ from typing import Any, ClassVar
 
 import pandas as pd
 
-from xaibench.analysis.boards import Board, accuracy_of, boards, choose
+from xaibench.analysis.boards import Board, accuracy_of, boards, choose, rest_of
 from xaibench.analysis.leaderboard import Leaderboard, open_leaderboard
 from xaibench.analysis.ranking import RANKED, statistics_of
 from xaibench.analysis.scores import bounds_of
 from xaibench.errors import XaibenchError
-from xaibench.hashing import digest
 from xaibench.presentation import Presentable
 from xaibench.results.cells import metric_declaration
 from xaibench.results.store import Store
@@ -77,7 +76,7 @@ def across_models(
     every = boards(store, protocol, model=model, dataset=dataset)
     alike: list[Board] = []
     for first in [taken, *([] if board else others)]:  # the newest board that another model has too
-        alike = [other for other in every if _rest(other) == _rest(first)]
+        alike = [other for other in every if rest_of(other, OF_A_MODEL) == rest_of(first, OF_A_MODEL)]
         if len(alike) > 1:
             taken = first
             break
@@ -85,7 +84,7 @@ def across_models(
         raise XaibenchError(
             f"only one model was evaluated like {taken.title}; run others: xaibench run {protocol} --model A,B,C"
         )
-    named = _named(alike)
+    named = named_by_model(alike)
     found = {
         name: open_leaderboard(store, protocol, board=each.key, metric=metric, newest=newest)
         for name, each in named.items()
@@ -104,15 +103,7 @@ def _ages(named: dict[str, Board], found: dict[str, Leaderboard]) -> Iterator[st
             yield f"{name}: {found[name].age}; the same run command computes the newer version"
 
 
-def _rest(board: Board) -> str:
-    """A digest of a board's context without its model."""
-    return digest({
-        part: {k: v for k, v in value.items() if k != "label"} if isinstance(value, dict) else value
-        for part, value in board.context.items() if part not in (*OF_A_MODEL, "arithmetic")  # float32 on any device
-    })  # fmt: skip
-
-
-def _named(alike: list[Board]) -> dict[str, Board]:
+def named_by_model(alike: list[Board]) -> dict[str, Board]:
     """Boards by the model's name, with its weights where they are not its usual ones; the oldest first."""
     ordered = sorted(alike, key=lambda board: board.newest)
     labels: dict[str, list[str]] = {}

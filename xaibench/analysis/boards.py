@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from xaibench.errors import XaibenchError
+from xaibench.hashing import digest
 from xaibench.results.cells import Cell, describe
 from xaibench.results.current import CARDS, Dates, successors
 from xaibench.results.manifest import RunManifest, load_runs
@@ -141,6 +142,17 @@ def short_key(board: Board, others: Iterable[Board]) -> str:
     keys = [other.key for other in others if other.key != board.key]
     length = next(n for n in range(6, 17) if n == 16 or not any(key.startswith(board.key[:n]) for key in keys))
     return board.key[:length]
+
+
+def rest_of(board: Board, differing: Iterable[str]) -> str:
+    """A digest of a board's context without labels and parts that may differ, such as `model` or `dataset.masks`."""
+    left_out = {*differing, "arithmetic"}  # float32 on any device
+    kept = {part: value for part, value in board.context.items() if part not in left_out}
+    return digest({
+        part: {k: v for k, v in value.items() if k != "label" and f"{part}.{k}" not in left_out}
+        if isinstance(value, dict) else value
+        for part, value in kept.items()
+    })  # fmt: skip
 
 
 def accuracy_of(run: RunManifest | None) -> tuple[float, str]:

@@ -1,4 +1,4 @@
-"""`xaibench leaderboard`: the ranked table of one board, in groups, in pairs or across models, or two scores."""
+"""`xaibench leaderboard`: the ranked table of one board, in groups, in pairs or across models; and several."""
 
 from __future__ import annotations
 
@@ -26,6 +26,12 @@ Examples:
   # who beats whom: each pair of methods with its test, and a picture of all
   xaibench leaderboard idsds --pairs
   xaibench leaderboard idsds --pairs --figure pairs.svg --format csv > pairs.csv
+  # do protocols order the methods alike? and the seeds, grids and baselines of one protocol, or the models?
+  xaibench leaderboard --agree --figure agreement.svg
+  xaibench leaderboard idsds --agree --across setting
+  # what a better score costs; which models are both accurate and well explained
+  xaibench leaderboard idsds --pareto --figure pareto.svg
+  xaibench leaderboard idsds --pareto --by model
   # how much EPG depends on the sizes of the boxes
   xaibench leaderboard epg --correlate box-pixels
 """
@@ -46,8 +52,29 @@ class Sort(StrEnum):
     count = "count"
 
 
+class Across(StrEnum):
+    """What boards differ in."""
+
+    protocol = "protocol"
+    setting = "setting"
+    seed = "seed"
+    model = "model"
+
+
+class Cost(StrEnum):
+    """What a method costs, per image."""
+
+    passes = "passes"
+    seconds = "seconds"
+    passes_shared = "passes_shared"
+    seconds_shared = "seconds_shared"
+
+
 def command(
-    protocol: Annotated[str, typer.Argument(help="The protocol whose board to show.", metavar="PROTOCOL")],
+    protocol: Annotated[
+        str | None,
+        typer.Argument(help="The protocol whose board to show; with --agree all, or wildcards.", metavar="PROTOCOL"),
+    ] = None,
     out: Annotated[Path, typer.Option("--out", help="The results folder.", metavar="DIR")] = Path("results"),
     model: Annotated[str | None, typer.Option("--model", help="Only boards of this model (wildcards allowed).")] = None,
     dataset: Annotated[
@@ -72,6 +99,19 @@ def command(
     pairs: Annotated[
         bool, typer.Option("--pairs", help="Every pair of ranked methods: difference, effect size and Holm's p.")
     ] = False,
+    agree: Annotated[
+        bool, typer.Option("--agree", help="Whether boards that differ in one thing order methods alike.")
+    ] = False,
+    across: Annotated[
+        Across | None,
+        typer.Option("--across", help="With --agree: what differs.", show_default="protocol"),
+    ] = None,
+    pareto: Annotated[
+        bool, typer.Option("--pareto", help="Score against cost; with --by model, against accuracy.")
+    ] = False,
+    cost: Annotated[
+        Cost | None, typer.Option("--cost", help="With --pareto: which cost.", show_default="passes")
+    ] = None,
     format_: FormatOption = Format.table,
     figure: Annotated[
         Path | None, typer.Option("--figure", help="Also draw the board to this .png or .svg file.", metavar="PATH")
@@ -82,44 +122,26 @@ def command(
     Without --board it is the board computed last. Below the table stands which one was taken and which others exist,
     or on standard error for the other formats.
     """
-    from xaibench import registry
-    from xaibench.analysis.across_models import across_models
-    from xaibench.analysis.leaderboard import open_leaderboard
+    from xaibench.cli.leaderboard_views import View
     from xaibench.errors import XaibenchError
     from xaibench.printing import clean
     from xaibench.report.pages import page_of
     from xaibench.report.style import figure_kind
 
-    tables = [option for option, given in (("--by", by), ("--correlate", correlate), ("--pairs", pairs)) if given]
-    if len(tables) > 1:
-        raise XaibenchError(f"{' and '.join(tables)} make different tables; give one of them")
-    if by is not By.class_ and (class_, sort) != ("*", Sort.name):
-        raise XaibenchError("--class and --sort choose among classes; they need --by class")
+    view = View(
+        protocol, out, {"model": model, "dataset": dataset, "board": board, "metric": metric}, by and by.value, class_,
+        sort.value, correlate, pairs, agree, across and across.value, pareto, cost and cost.value,
+    )  # fmt: skip
+    view.check()
     if correlate and figure:
         raise XaibenchError("--correlate has no figure; leave out --figure")
     if figure is not None:
         figure_kind(figure, ("png", "svg"))
-    selection = {"model": model, "dataset": dataset, "board": board, "metric": metric}
-    if by is By.model:
-        known = protocol in registry.names("protocol")  # not that of a plug-in, which this command does not load
-        comparable = known and registry.card("protocol", protocol).comparable_across_models
-        found = across_models(out, protocol, comparable=comparable, newest=registry.shipped_version, **selection)
-    else:
-        found = open_leaderboard(out, protocol, newest=registry.shipped_version, **selection)
-    if by and by is not By.model:
-        found = found.breakdown(by.value, class_, sort.value)
-    elif correlate:
-        found = found.correlation(correlate)
-    elif pairs:
-        found = found.pairwise()
+    found = view.result()
     print_page(page_of(found), format_)
     for note in found.notes:
         echo(clean(note), err=format_ is not Format.table)
     if figure is not None:
-        from xaibench.report.across_figure import across_figure
-        from xaibench.report.board_figure import board_figure, breakdown_figure
-        from xaibench.report.pairs_figure import pairs_figure
+        from xaibench.report.figures import draw
 
-        draw = pairs_figure if pairs else {None: board_figure, By.model: across_figure}.get(by, breakdown_figure)
-        drawn = draw(found, figure)
-        echo(f"figure: {clean(drawn)}", err=format_ is not Format.table)
+        echo(f"figure: {clean(draw(found, figure))}", err=format_ is not Format.table)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from xaibench.report.table import FOR_PEOPLE, FOR_PROGRAMS, ON_SCREEN, Column
+from xaibench.report.table import EVERYWHERE, FOR_PEOPLE, FOR_PROGRAMS, ON_SCREEN, Column
 from xaibench.report.text import format_cost, format_p, format_share, format_short
 
 
@@ -27,6 +27,16 @@ def verdict(row: Mapping[str, Any]) -> str:
     if not row["clear"]:
         return "not told apart"
     return ("better" if row["better"] else "worse") + ("" if row.get("enough_trainings", True) else " here")
+
+
+def tau_interval(row: Mapping[str, Any]) -> str:
+    """The interval of tau, such as `0.41 to 0.78`; "" where there is none."""
+    return "" if pd.isna(row["tau_low"]) else f"{row['tau_low']:.2f} to {row['tau_high']:.2f}"
+
+
+def yes_or_nothing(value: Any) -> str:
+    """`yes` for a true value, "" for a false one."""
+    return "yes" if value else ""
 
 
 METHOD = _name("method", "attribution method")
@@ -180,4 +190,33 @@ OVERVIEW = (
     _name("arm", "side of the comparison"), METHOD, Column("trainings", "number of trainings", dropped=1),
     Column("accuracy", "mean accuracy of the trainings"), Column("worst_group", "mean accuracy of the worst group"),
     Column("epoch_seconds", "mean seconds of an epoch of training, without evaluation"),
+)  # fmt: skip
+
+BOARD = _name("name", "the board, by what tells it from the others", title="board")
+AGREEING_BOARDS = (
+    BOARD, Column("reliability", "rho to be expected between its order and that of as many other images"),
+    N_METHODS, replace(N_IMAGES, explanation="images of its means"),
+)  # fmt: skip
+AGREEMENT = (
+    _name("first", "one board"), _name("second", "the other board"),
+    Column("tau", "Kendall's tau-b of the two orders of methods"),
+    Column("tau_low", "lower end of its 95 % bootstrap interval", outputs=FOR_PROGRAMS | {"markdown", "html"}),
+    Column("tau_high", "upper end of its 95 % bootstrap interval", outputs=FOR_PROGRAMS | {"markdown", "html"}),
+    Column("interval", "95 % bootstrap interval of tau", value=tau_interval, outputs=frozenset({"text"})),
+    Column("rho", "Spearman's rho of the two orders of methods"),
+    Column("rho_low", "lower end of its 95 % bootstrap interval", outputs=FOR_PROGRAMS),
+    Column("rho_high", "upper end of its 95 % bootstrap interval", outputs=FOR_PROGRAMS),
+    Column("corrected", "rho without what so few images take from it"),
+    _name("status", "why a number is undefined, or from what it was cut", hidden_if=lambda values: not any(values)),
+    Column("n_methods", "ranked methods that both boards have", dropped=1),
+    Column("n_images", "images that both boards have", dropped=2),
+)  # fmt: skip
+
+PARETO_POINTS = (
+    METHOD, MODEL, ACCURACY, replace(ACCURACY_ON, dropped=1), BEST_METHOD, PASSES,
+    replace(SECONDS, dropped=0), replace(PASSES_SHARED, outputs=EVERYWHERE),
+    replace(SECONDS_SHARED, outputs=EVERYWHERE), MEAN, CI_LOW, CI_HIGH,
+    Column("on_front", "whether no other is at least as good in both and better in one", format=yes_or_nothing),
+    _name("beaten_by", "the best mean of those that are no worse in both, and better in one"),
+    Column("surely", "whether the board tells it from one that beats it", format=yes_or_nothing),
 )  # fmt: skip

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+import numpy as np
 import pandas as pd
 
 
@@ -100,6 +101,34 @@ class Survey(Protocol):
     def title(self) -> str: ...
     @property
     def clustered(self) -> bool: ...
+
+
+class Agreement(Protocol):
+    """How boards agree: a row per pair (`columns.AGREEMENT`), and one per board (`columns.AGREEING_BOARDS`)."""
+
+    table: pd.DataFrame
+    boards: pd.DataFrame
+    across: str
+    title: str
+    notes: tuple[str, ...]
+
+    @property
+    def matrix(self) -> pd.DataFrame: ...
+    @property
+    def tree(self) -> np.ndarray: ...
+
+
+class Pareto(Protocol):
+    """Points of two numbers: a row per point (`columns.PARETO_POINTS`), with x under its own name."""
+
+    table: pd.DataFrame
+    x: str
+    x_high: bool
+    of: str
+    metric: str
+    higher_is_better: bool
+    title: str
+    notes: tuple[str, ...]
 
 
 class AcrossModels(Protocol):

@@ -6,10 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 from xaibench.report.across_page import across_models_page
+from xaibench.report.agreement_page import agreement_page
 from xaibench.report.board_pages import breakdown_page, correlation_page, leaderboard_page
 from xaibench.report.overview_page import overview_page
 from xaibench.report.page import Page
 from xaibench.report.pairs_page import pairs_page
+from xaibench.report.pareto_page import pareto_page
 from xaibench.report.study_page import study_page
 from xaibench.report.survey_page import survey_page
 
@@ -19,6 +21,8 @@ LAYOUTS: dict[str, Callable[[Any], Page]] = {
     "correlation": correlation_page,
     "pairs": pairs_page,
     "across-models": across_models_page,
+    "agreement": agreement_page,
+    "pareto": pareto_page,
     "study": study_page,
     "overview": overview_page,
     "survey": survey_page,

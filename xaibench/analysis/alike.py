@@ -1,0 +1,153 @@
+"""Boards of a results folder that differ in one thing alone: their protocol, its settings, the seed, or the model."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from xaibench.analysis.across_models import named_by_model
+from xaibench.analysis.agreement import Agreement, agreement
+from xaibench.analysis.boards import Board, boards, rest_of, short_key
+from xaibench.analysis.leaderboard import Leaderboard, open_leaderboard
+from xaibench.analysis.ranking import RANKED
+from xaibench.errors import XaibenchError
+from xaibench.results.store import Store
+
+OF_A_PROTOCOL = ("protocol", "weights", "reference", "held_out", "shown", "dataset.masks")
+DIFFERING = {
+    "protocol": OF_A_PROTOCOL,
+    "setting": OF_A_PROTOCOL,
+    "seed": ("seed",),
+    "model": ("model", "weights", "reference"),
+}
+"""Parts of a context that may differ between boards, by what is asked for: weights are aligned with a protocol."""
+
+
+def agreement_of_boards(
+    store: Store | str | Path, across: str = "protocol", protocol: str | None = None, *, model: str | None = None,
+    dataset: str | None = None, newest: Callable[[str, str], int | None] = lambda kind, name: None,
+) -> Agreement:  # fmt: skip
+    """How the boards of a results folder that differ only in `across` agree on the order of methods.
+
+    Of several such sets the one with the newest board is taken. Boards that a newer version replaced, without a better
+    end, or of the model alone are left out.
+
+    Args:
+        across: what differs, one of `DIFFERING`.
+        protocol, model, dataset: names or wildcards, as for `boards`; newest: as for `open_leaderboard`.
+
+    Raises XaibenchError where no two boards are alike but for that.
+    """
+    store = store if isinstance(store, Store) else Store.open(store)
+    every = boards(store, protocol, model=model, dataset=dataset)
+    current = [board for board in every if board.successor is None and not board.is_tf32_as_float32]
+    groups: dict[str, list[Board]] = {}
+    for board in current:
+        if any(cell.method is not None for cell in board.cells):
+            name = board.context["protocol"]["name"] if across == "setting" else ""
+            groups.setdefault(name + rest_of(board, DIFFERING[across]), []).append(board)
+    several = [_Usable.of(store, group, across, newest) for group in groups.values() if len(group) > 1]
+    several = [found for found in several if len(found.boards) > 1]
+    if not several:
+        raise XaibenchError(
+            f"{store.root} has no two boards that differ in the {across} alone and rank methods"
+            f"{_wanted(protocol, model, dataset)}; it has {_titles(current)}"
+        )
+    taken = several[0]
+    notes = [*taken.notes]
+    for other in several[1:]:
+        named = next(iter(other.boards.values()))
+        notes.append(f"also alike but for the {across}: {len(other.boards)} boards such as {named.title}")
+    return agreement(
+        {name: _ranked_scores(board) for name, board in taken.boards.items()},
+        {name: board.higher_is_better for name, board in taken.boards.items()},
+        across=across, title=_title(taken.boards.values(), across),
+        titles={name: board.title for name, board in taken.boards.items()}, notes=tuple(notes),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Usable:
+    """Boards that rank methods, by their names, and notes on those that are left out."""
+
+    boards: dict[str, Leaderboard]
+    notes: list[str]
+
+    @classmethod
+    def of(cls, store: Store, group: list[Board], across: str, newest: Callable) -> _Usable:
+        found: dict[str, Leaderboard] = {}
+        notes = []
+        for name, board in sorted(_named(group, across).items()):
+            opened = open_leaderboard(store, board.context["protocol"]["name"], board=board.key, newest=newest)
+            if not opened.has_direction:
+                notes.append(f"{name} is left out: {opened.metric} describes and has no better end")
+            elif not opened.table["rank"].notna().any():
+                notes.append(f"{name} is left out: none of its methods has every image of the list")
+            else:
+                found[name] = opened
+        return cls(found, notes)
+
+
+def _named(group: list[Board], across: str) -> dict[str, Board]:
+    """Boards by what tells each from the others."""
+    if across == "model":
+        return named_by_model(group)
+    protocols = [board.context["protocol"] for board in group]
+    if across == "seed":
+        names = [f"seed {board.context.get('seed')}" for board in group]
+    elif across == "setting":
+        names = differing_details([part.get("label") or part["name"] for part in protocols])
+    else:
+        alone = Counter(part["name"] for part in protocols)
+        names = [part["name"] if alone[part["name"]] == 1 else part.get("label", part["name"]) for part in protocols]
+    several = Counter(names)
+    return {
+        name if several[name] == 1 else f"{name} {short_key(board, group)}": board
+        for name, board in zip(names, group, strict=True)
+    }
+
+
+def differing_details(labels: Sequence[str]) -> list[str]:
+    """Labels of one protocol without the details that all of them have at the same place.
+
+    >>> differing_details(["sds (grid 4, zero baseline)", "sds (grid 8, zero baseline)"])
+    ['grid 4', 'grid 8']
+    """
+    details = [label.partition(" (")[2].removesuffix(")").split(", ") for label in labels]
+    if len({len(each) for each in details}) > 1 or len(set(labels)) == 1:
+        return list(labels)
+    kept = [place for place, each in enumerate(zip(*details, strict=True)) if len(set(each)) > 1]
+    return [", ".join(each[place] for place in kept) for each in details]
+
+
+def _ranked_scores(board: Leaderboard) -> Any:
+    table = board.table
+    complete = table["kind"].isin(RANKED) & table["rank"].notna()
+    return board.image_scores()[table.loc[complete, "method"].tolist()].dropna()
+
+
+def _title(found: Iterable[Leaderboard], across: str) -> str:
+    first = next(iter(found))
+    parts = {part: first.context.get(part) or {} for part in ("protocol", "model", "dataset", "profile")}
+    shown = [
+        value.get("name", "") if (part, across) in (("model", "protocol"), ("protocol", "setting")) else label
+        for part, value in parts.items()
+        if (label := value.get("label") or value.get("name")) and part != across
+    ]
+    seed = [] if across == "seed" else [f"seed {first.context.get('seed')}"]
+    return " · ".join([f"agreement across {across}s", *shown, *seed])
+
+
+def _wanted(*given: str | None) -> str:
+    asked = [name for name in given if name]
+    return f" and fit {', '.join(asked)}" if asked else ""
+
+
+def _titles(every: list[Board]) -> str:
+    if not every:
+        return "none"
+    shown = "; ".join(board.title for board in every[:5])
+    return f"{shown}; and {len(every) - 5} more" if len(every) > 5 else shown
