@@ -122,6 +122,13 @@ def test_a_survey_is_tested_and_published_numbers_are_checked(follow):
     assert "0.0069" in published and "4.4e-10" in published and "37.5859" in published
 
 
+def test_boards_of_one_model_agree_and_have_a_pareto_front(follow, tmp_path):
+    first, agree, _, seeds, pareto, csv = [" ".join(text.split()) for _, text in follow("agreement.md")]
+    assert "passes seconds" in first and all(f" {name} " in agree for name in ("ids", "sds", "epg"))
+    assert "seed 0 seed 1" in seeds and "on_front" in pareto and "method,seconds,mean" in csv
+    assert (tmp_path / "agreement.svg").is_file() and (tmp_path / "pareto.svg").is_file()
+
+
 def test_a_new_data_set_is_shown_and_judged(follow, tmp_path):
     card, sheet, run = [text for _, text in follow("new-dataset.md")]
     assert "at 64 pixels" in card and "no contact sheet" in card

@@ -64,7 +64,7 @@ COVERAGE = Column(
 )  # fmt: skip
 PASSES = Column(
     "passes", "forward passes an image that its maps need when it is run alone; a backward pass counts as two",
-    format=format_cost,
+    format=format_cost, dropped=4,
 )  # fmt: skip
 PASSES_SHARED = Column(
     "passes_shared", "the same, with each shared pass divided equally among the methods of the run that use it",
@@ -213,7 +213,7 @@ AGREEMENT = (
 )  # fmt: skip
 
 PARETO_POINTS = (
-    METHOD, MODEL, ACCURACY, replace(ACCURACY_ON, dropped=1), BEST_METHOD, PASSES,
+    METHOD, MODEL, ACCURACY, replace(ACCURACY_ON, dropped=1), BEST_METHOD, replace(PASSES, dropped=0),
     replace(SECONDS, dropped=0), replace(PASSES_SHARED, outputs=EVERYWHERE),
     replace(SECONDS_SHARED, outputs=EVERYWHERE), MEAN, CI_LOW, CI_HIGH,
     Column("on_front", "whether no other is at least as good in both and better in one", format=yes_or_nothing),
