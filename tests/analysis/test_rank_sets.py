@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from itertools import combinations
+from time import process_time
 
 import numpy as np
 import pytest
@@ -154,6 +156,21 @@ def test_methods_share_a_letter_if_and_only_if_they_are_not_told_apart(apart):
 def test_letters_after_z():
     better = np.triu(np.ones((30, 30), bool), 1)
     assert letters(better, range(30))[25:28] == ["z", "a2", "b2"]
+
+
+@pytest.mark.slow
+def test_time_and_memory_stay_small():
+    """Processor time of one thread, and the peak of what numpy allocates."""
+    rng = np.random.default_rng(0)
+    for images, methods, resamples, seconds in ((64, 24, 2000, 0.5), (16, 250, 2000, 15), (50_000, 24, 100, 5)):
+        scores = np.linspace(0.3, 0.9, methods) + 0.2 * rng.normal(size=(images, methods))
+        start = process_time()
+        surely_better(scores, resamples=resamples)
+        assert process_time() - start < seconds, (images, methods)
+        tracemalloc.start()
+        surely_better(scores, resamples=min(resamples, 500))
+        assert tracemalloc.get_traced_memory()[1] < 400 << 20, (images, methods)
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("scores", [np.zeros((0, 2)), np.zeros(3), np.array([[np.nan, 1.0]])])

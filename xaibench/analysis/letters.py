@@ -1,7 +1,7 @@
 """Letters for groups of methods that cannot be told apart: two methods share a letter if and only if they are not.
 
 A compact letter display (Piepho, Journal of Computational and Graphical Statistics 2004). Groups cover the pairs
-greedily (after Gramm et al., ALENEX 2007), since the fewest groups take too long to find.
+greedily (after Gramm et al., Computational Statistics and Data Analysis 2008): to find the fewest takes too long.
 """
 
 from __future__ import annotations

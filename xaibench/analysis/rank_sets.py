@@ -2,9 +2,9 @@
 
 The statistic of a pair is the mean of its paired differences over their standard deviation. Its null distribution is
 that of the largest studentised bootstrap statistic of all pairs, with step-down: a pair that is told apart leaves the
-maximum for the pairs below it (Romano and Wolf, Econometrica 2005; rank sets after Mogstad, Romano, Shaikh and Wilhelm,
-Review of Economic Studies 2024). So at the stated level all rank sets hold at once, for the population that the images
-come from.
+maximum for the pairs below it (Romano and Wolf, Journal of the American Statistical Association 2005; rank sets after
+Mogstad, Romano, Shaikh and Wilhelm, Review of Economic Studies 2024). So at the stated level all rank sets hold at
+once, for the population that the images come from.
 
 Images on which two methods differ by rounding alone are ties. A pair whose differences nearly all have one value has no
 bootstrap: its standard deviation is zero in many resamples, and to leave these out errs too often. Such a pair is told
