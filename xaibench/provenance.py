@@ -30,14 +30,25 @@ def package_versions() -> dict[str, str]:
     return versions | installed
 
 
-def source_commit() -> str | None:
-    """The git commit of the xaibench checkout, with `-dirty` if files were changed; None outside a checkout."""
-    checkout = Path(__file__).resolve().parents[1]
+def source_commit(checkout: Path | None = None) -> str | None:
+    """The git commit of a checkout, with `-dirty` if files were changed; None outside a checkout. Nothing in it is
+    written, not even git's index, whose lock would stay where this process is killed. Without checkout that of
+    xaibench."""
+    checkout = checkout or Path(__file__).resolve().parents[1]
     if not (checkout / ".git").exists():
         return None
-    command = ["git", "-C", str(checkout), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    commit = _git(checkout, "rev-parse", "HEAD")
+    changes = _git(checkout, "--no-optional-locks", "status", "--porcelain", "--untracked-files=no")
+    if commit is None or changes is None:  # no git here: the record says null
+        return None
+    return f"{commit}-dirty" if changes else commit
+
+
+def _git(checkout: Path, *words: str) -> str | None:
+    """What git prints; None where it fails."""
+    command = ["git", "-C", str(checkout), *words]
     try:
         result = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
-    except (FileNotFoundError, subprocess.TimeoutExpired):  # no git here: the record says null
+    except (FileNotFoundError, subprocess.TimeoutExpired):
         return None
     return result.stdout.strip() if result.returncode == 0 else None

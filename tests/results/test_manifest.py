@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 from datetime import datetime
 from pathlib import Path
@@ -66,6 +68,26 @@ def test_commit_is_that_of_git():
         assert source_commit() is None
     else:
         assert source_commit().removesuffix("-dirty") == head.stdout.strip()
+
+
+def test_looking_for_the_commit_writes_nothing_in_the_checkout(tmp_path):
+    def git(*words: str) -> None:
+        own = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
+        subprocess.run(["git", "-C", tmp_path, *own, *words], check=True, capture_output=True)
+
+    if not shutil.which("git"):
+        pytest.skip("no git")
+    (tmp_path / "code.py").write_text("1")
+    git("init")
+    git("add", "code.py")
+    git("commit", "-m", "one")
+    os.utime(tmp_path / "code.py", (1, 1))  # git would note the new time in its index
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    commit = source_commit(tmp_path)
+    assert len(commit) == 40
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+    (tmp_path / "code.py").write_text("2")
+    assert source_commit(tmp_path) == f"{commit}-dirty"
 
 
 def test_plain_refuses_what_json_has_no_word_for():
