@@ -10,7 +10,8 @@ import pytest
 import xaibench
 from xaibench.errors import XaibenchError
 from xaibench.evaluation.shards import cut
-from xaibench.evaluation.until_stable import conclusions, looks
+from xaibench.evaluation.until_stable import looks
+from xaibench.report.settlement import conclusions
 from xaibench.results.manifest import RunManifest
 from xaibench.results.store import Store
 from xaibench.results.validate import validate
@@ -78,7 +79,10 @@ def test_a_run_ends_with_the_rows_of_an_ordinary_run_of_as_many_images(plugin):
     other = run(plugin(), out="other", images=8, until_stable=None)
     assert other.cells == results.cells and other.images == results.images
     pd.testing.assert_frame_equal(table(results), table(other), check_exact=True)
-    assert results.leaderboard().table["n_images"].tolist() == [8, 8]
+    board = results.leaderboard()
+    assert board.table["n_images"].tolist() == [8, 8]
+    assert any("--until-stable: 8 of 40" in note and "ranks here know nothing of" in note for note in board.notes)
+    assert not any("--until-stable" in note for note in run(plugin(), until_stable=None).leaderboard().notes)
     assert validate("results") == []
 
 

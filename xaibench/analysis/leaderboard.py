@@ -102,6 +102,12 @@ def open_leaderboard(
     notes = [f"board {short_key(taken, every)}: {taken.title}"]
     if taken.run and taken.run.status != "complete":
         notes.append(f"the image list is that of run {taken.run.run}, which is {taken.run.status}")
+    stop = taken.run.stop if taken.run else None
+    if stop and images is not None and len(images) < stop["listed"]:
+        notes.append(
+            f"images were added until the order was settled (--until-stable: {len(images)} of {stop['listed']}), which "
+            "intervals and ranks here know nothing of"
+        )
     longest = max((run.images.get("count") or 0 for run in taken.runs), default=0)
     if images is not None and longest > len(images):
         notes.append(f"another run of this board has a list of {longest} images; the newest has {len(images)}")

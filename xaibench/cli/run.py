@@ -125,11 +125,11 @@ command = command_of(
 
 def report(results: Results) -> None:
     """Prints the boards of a run, draws them into its results folder, and lists what was skipped."""
-    from xaibench.evaluation.until_stable import conclusions
     from xaibench.files import file_name, make_folder
     from xaibench.printing import clean
     from xaibench.report.board_figure import board_figure
     from xaibench.report.pages import page_of
+    from xaibench.report.settlement import conclusions
 
     terminal = sys.stdout.isatty()
     width = shutil.get_terminal_size().columns if terminal else None

@@ -18,18 +18,18 @@ import pandas as pd
 from xaibench.analysis.leaderboard import READ
 from xaibench.analysis.ranking import RANKED
 from xaibench.analysis.scored_board import image_scores
-from xaibench.analysis.settled import EXHAUSTED, NOT_SETTLED, SETTLED, Settlement, settle
+from xaibench.analysis.settled import NOT_SETTLED, Settlement, settle
 from xaibench.cards import ProtocolCard
 from xaibench.datasets.base import Dataset, hashed_order
 from xaibench.errors import XaibenchError
 from xaibench.evaluation.config import RunConfig
 from xaibench.evaluation.plan import Plan
 from xaibench.evaluation.shards import Shard
+from xaibench.report.settlement import CLOSEST, look_line
 from xaibench.results.cells import Cell
 from xaibench.results.store import Store
 
 SLACK = 1e-6  # by which scores may leave their range through rounding, relative to its width
-CLOSEST = 3  # pairs named at a look
 GROWTH = 16  # from so many shards on, a look comes after each further share 1/GROWTH of them
 
 
@@ -90,7 +90,7 @@ class UntilStable:
                     confidence=self.confidence,
                     margin=self.margin,
                 )
-                self.say(f"{run.name}: {progress(self.found[run.name])}")
+                self.say(f"{run.name}: {look_line(self.found[run.name])}")
         return all(found.over for found in self.found.values())
 
     def record(self, failed: Sequence[str] = ()) -> dict[str, Any]:
@@ -165,44 +165,3 @@ def listed_scores(store: Store, cells: Sequence[Cell], images: Sequence[str], ca
             f"{card.name} declares; mend the range in its card, or run with a fixed number of --images"
         )
     return scores.clip(low, high)
-
-
-def progress(found: Settlement) -> str:
-    """What a look found, in one line."""
-    closest = "; ".join(f"{a} and {b} ({gap:.3g} apart)" for a, b, gap in found.undecided[:CLOSEST])
-    line = f"{found.seen} of {found.listed} images, {len(found.undecided)} of {found.pairs} pairs open"
-    return f"{line}, the closest {closest}" if closest else line
-
-
-def conclusions(record: dict[str, Any]) -> list[str]:
-    """The record of a stop rule in lines for the user, one for each protocol."""
-    if record["failed"]:
-        return [f"not settled: {', '.join(record['failed'])} failed"]
-    return [_conclusion(name, found, record) for name, found in record["protocols"].items()]
-
-
-def _conclusion(name: str, found: dict[str, Any], record: dict[str, Any]) -> str:
-    seen, listed, first = found["seen"], found["listed"], min(found["first"], len(found["order"]))
-    order = " > ".join(found["order"][:first])
-    what = "order of all methods" if first == len(found["order"]) else f"first {first} of {len(found['order'])} methods"
-    if found["equivalent"]:
-        pairs = ", ".join(" = ".join(pair) for pair in found["equivalent"])
-        order += f", equivalent within {record['margin']:g}: {pairs}"
-    if found["outcome"] == SETTLED:
-        return (
-            f"{name}: settled after {seen} of {listed} images ({1 - seen / listed:.0%} saved) at confidence "
-            f"{record['confidence']:g} for the means over these {listed} images; {what}: {order}"
-        )
-    if found["outcome"] == EXHAUSTED:
-        return (
-            f"{name}: all {listed} images of the list were needed, nothing was saved; {what} on this list, which says "
-            f"nothing of other images: {order}"
-        )
-    open_pairs = "; ".join(f"{a} and {b}" for a, b, _ in found["undecided"])
-    more = f" and {found['open'] - len(found['undecided'])} more" if found["open"] > len(found["undecided"]) else ""
-    if not found["counted"]:
-        return f"{name}: not settled: none of {listed} images has a defined reference"
-    hint = "" if record["margin"] is not None else "; with --margin they are equivalent"
-    return (
-        f"{name}: not settled by all {listed} images of the list, on which these tie exactly{hint}: {open_pairs}{more}"
-    )

@@ -218,3 +218,12 @@ class Overview(Protocol):
     table: pd.DataFrame
     deviations: pd.DataFrame
     lower: tuple[str, ...]
+
+
+class Settled(Protocol):
+    """What is known of an order after some images of a list: pairs that are asked for, and those that are undecided."""
+
+    seen: int
+    listed: int
+    pairs: int
+    undecided: tuple[tuple[str, str, float], ...]

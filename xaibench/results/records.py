@@ -135,6 +135,17 @@ class MethodCosts(_Strict):
     seconds_shared: Amount
 
 
+class Stop(_Strict):
+    """What a run with --until-stable asked for and found."""
+
+    listed: Count
+    confidence: Number
+    margin: Number | None = None
+    looks: Count = 0
+    failed: Names = []
+    protocols: dict[Text, dict[Text, Any]] = {}
+
+
 class RunRecord(_Strict):
     """The record of a run, `runs/<run>.json`; what it says of the request and of accuracy may be that of a newer
     xaibench, which readers then leave out."""
@@ -167,7 +178,7 @@ class RunRecord(_Strict):
     training: dict[Text, Any] | None = None
     fitted: dict[Key, dict[Text, Number]] = {}
     masks: dict[Text, Any] | None = None
-    stop: dict[Text, Any] | None = None
+    stop: Stop | None = None
     warnings: Annotated[list[Words], Field(max_length=VALUES)] = []
     skipped: dict[Text, Words] = {}
 
