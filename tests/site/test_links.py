@@ -7,6 +7,7 @@ import re
 import pytest
 from site_folder import QUOTED, SCRIPT, Reader
 
+from xaibench import registry
 from xaibench.cards import MethodCard
 from xaibench.site.links import slugs, web_address
 from xaibench.site.render import render
@@ -39,6 +40,12 @@ def test_slugs_are_different_whatever_the_names_and_names_that_can_be_files_keep
 )  # fmt: skip
 def test_only_addresses_of_the_web_become_links(text):
     assert web_address(text) == ""
+
+
+def test_every_method_that_ships_has_a_formula_of_one_line():
+    for name in registry.names("method"):
+        formula = registry.card("method", name).formula
+        assert formula.startswith("M") and formula.isprintable() and len(formula) < 170, name
 
 
 def test_a_card_with_a_hostile_paper_has_no_link():

@@ -152,7 +152,7 @@ class Content:
 
     def _leaderboard(self, board: Board) -> Leaderboard:
         protocol = board.context["protocol"]["name"]
-        return open_leaderboard(self.store, protocol, board=board.key, newest=registry.shipped_version)
+        return open_leaderboard(self.store, protocol, board=board.key, newest=registry.shipped_version, others=False)
 
     def _alone(self, one: SiteBoard) -> bool:
         """Whether no other model was evaluated under the same protocol on the same data."""

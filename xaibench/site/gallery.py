@@ -147,7 +147,8 @@ class Galleries:
 
     def _photo_file(self, path: Path, photo: np.ndarray) -> str:
         address = f"pictures/photos/{digest(path.relative_to(self.content.root).as_posix())[:12]}.webp"
-        self.files.setdefault(address, File(address, _webp(_small(photo))))
+        if address not in self.files:
+            self.files[address] = File(address, _webp(_small(photo)))
         return address
 
 
@@ -193,5 +194,5 @@ def _small(pixels: np.ndarray) -> np.ndarray:
 def _webp(pixels: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     lossless = max(pixels.shape[:2]) <= SMALL
-    Image.fromarray(pixels).save(buffer, format="WEBP", lossless=lossless, quality=QUALITY, method=6, exif=b"")
+    Image.fromarray(pixels).save(buffer, format="WEBP", lossless=lossless, quality=QUALITY, method=2, exif=b"")
     return buffer.getvalue()

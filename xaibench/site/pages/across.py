@@ -70,7 +70,8 @@ def _page(content: Content, one: SiteAcross) -> Page:
         links={"model": partial(_board_of, one, "model", "../"),
                "best_method": lambda row: "../" + content.method_address(row["best_method"])
                if isinstance(row["best_method"], str) else ""},
-        drawings=[_models_intervals(found.models)], row_id=lambda row: f"model-{one.members[row['model']].slug}",
+        drawings=[interval_column(found.models, "best_method", "best")],
+        row_id=lambda row: f"model-{one.members[row['model']].slug}",
     )  # fmt: skip
     values = {
         "one": one, "protocol_title": title_of("protocol", one.protocol), "answer": best_models(one),
@@ -78,13 +79,6 @@ def _page(content: Content, one: SiteAcross) -> Page:
         "matrix": _matrix(content, one), "plot": accuracy_plot(one, "../"), "limits": limits(one),
     }  # fmt: skip
     return Page(one.address, "across.html", f"{one.protocol} across {len(one.members)} models", "models", values)
-
-
-def _models_intervals(models: pd.DataFrame) -> Any:
-    drawn = models.rename(columns={"best": "mean", "mean": "mean_of_methods"})
-    column = interval_column(drawn, "best_method")
-    by_model = drawn.assign(kind="method", rank_low=pd.NA).set_index("model").to_dict("index")
-    return type(column)(column.head, lambda row: column.draw(by_model[row["model"]]), column.after)
 
 
 def _board_of(one: SiteAcross, column: str, root: str, row: Row) -> str:

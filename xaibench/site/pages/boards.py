@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pandas as pd
 
 from xaibench.report import columns
-from xaibench.report.board_pages import leaderboard_page
+from xaibench.report.pages import page_of
 from xaibench.report.table import Column, Table
 from xaibench.report.text import UNRANKED_KINDS
 from xaibench.site.content import Content, SiteBoard, leading, title_of
@@ -26,6 +27,14 @@ INDEX = (
     Column("methods", "methods that are ranked"), Column("images", "images of the list"),
     Column("state", "older: a newer board took its place", align="left"),
 )  # fmt: skip
+WITHDRAWN = (
+    columns.METHOD, columns.MODEL, Column("protocol", align="left"), Column("dataset", align="left"),
+    Column("reason", "why it was withdrawn", align="left"), Column("last", "the last version that has it"),
+)  # fmt: skip
+VERSIONS = (
+    Column("version", align="left"), Column("boards", "its boards"), Column("results", "methods on them"),
+    Column("index", "its list of files", align="left"),
+)  # fmt: skip
 PROVENANCE = (
     columns.METHOD, Column("version", "version of the method's card", title="version"),
     Column("parameters", "what the method was given", align="left"),
@@ -38,9 +47,25 @@ PROVENANCE = (
 def pages(content: Content, galleries: list[Gallery]) -> Iterator[Page]:
     """The list of boards and the page of each."""
     shown = {gallery.one.slug for gallery in galleries}
-    yield Page("boards.html", "boards.html", "Boards", "boards", {"table": index_table(content, "")})
+    values = {"table": index_table(content, "")} | _history(content)
+    yield Page("boards.html", "boards.html", "Boards", "boards", values)
     for one in content.boards:
         yield _page(content, one, one.slug in shown)
+
+
+def _history(content: Content) -> dict[str, Any]:
+    """What was withdrawn from the folder, and its earlier versions; None for each where there is none."""
+    index = content.index
+    values: dict[str, Any] = {"withdrawn": None, "versions": None, "version": index.version if index else 0}
+    if index and index.withdrawn:
+        rows = pd.DataFrame([one.model_dump() | {"method": one.method or "all"} for one in index.withdrawn])
+        values["withdrawn"] = data_table(
+            "withdrawn", Table(WITHDRAWN, rows), "What was withdrawn, and why", tools=False
+        )
+    if index and index.versions:
+        rows = pd.DataFrame([one.model_dump() for one in index.versions])
+        values["versions"] = data_table("versions", Table(VERSIONS, rows), "Earlier versions", tools=False)
+    return values
 
 
 def index_table(content: Content, root: str, shown: list[SiteBoard] | None = None) -> DataTable:
@@ -67,12 +92,13 @@ def _index_row(content: Content, one: SiteBoard) -> dict[str, Any]:
 
 
 def _page(content: Content, one: SiteBoard, has_gallery: bool) -> Page:
-    page = leaderboard_page(one.found)
+    page = page_of(one.found)
     values = {
         "one": one, "protocol_title": title_of("protocol", one.protocol), "model_title": title_of("model", one.model),
         "answer": best_method(one), "caption": page.caption, "table": board_table(content, one, "../"),
-        "notes": [note for note in one.found.notes if not note.startswith(("board ", "also stored: "))],
+        "notes": [note for note in one.found.notes if not note.startswith("board ")],
         "provenance": _provenance(content, one), "runs": list(reversed(one.board.runs)), "limits": limits(one),
+        "pairs": _pairs(content, one),
         "across": next((each for each in content.across if one.slug in {m.slug for m in each.members.values()}), None),
         "current": one in content.current, "has_gallery": has_gallery,
     }  # fmt: skip
@@ -90,19 +116,39 @@ def board_table(content: Content, one: SiteBoard, root: str) -> DataTable:
     )  # fmt: skip
 
 
-def interval_column(table: pd.DataFrame, after: str) -> Drawing:
+def interval_column(table: pd.DataFrame, after: str, mean: str = "mean") -> Drawing:
     """A column with the mean and the interval of each row, all on one axis, which stands in the head."""
-    axis = Axis.of([*table["ci_low"], *table["mean"], *table["ci_high"]], 6, BAR - 6)
-    head = Head("interval", "95 % interval", "mean and 95 % interval over images, on one axis for all rows",
+    axis = Axis.of([*table["ci_low"], *table[mean], *table["ci_high"]], 6, BAR - 6)
+    head = Head("interval", "95 % interval", f"{mean} and 95 % interval, on one axis for all rows",
                 numeric=False, drawing=scale(axis))  # fmt: skip
-    return Drawing(head, lambda row: bar(axis, row["ci_low"], row["mean"], row["ci_high"], row_style(row)), after)
+    return Drawing(head, lambda row: bar(axis, row["ci_low"], row[mean], row["ci_high"], row_style(row)), after)
 
 
 def row_style(row: Row) -> str:
-    """`lead` for what may be the best, `quiet` for what is not ranked by its kind, `rest` for all else."""
-    if row["kind"] in UNRANKED_KINDS:
+    """`lead` for what may be the best and for clear changes, `quiet` for what is never ranked, `rest` for all else."""
+    if row.get("kind") in UNRANKED_KINDS:
         return "quiet"
-    return "lead" if not pd.isna(row["rank_low"]) and row["rank_low"] == 1 else "rest"
+    best = row.get("rank_low")
+    return "lead" if row.get("clear") is True or (not pd.isna(best) and best == 1) else "rest"
+
+
+def _pairs(content: Content, one: SiteBoard) -> dict[str, Any] | None:
+    """Every two ranked methods of a board, and whether they are told apart; None for fewer than two."""
+    if int(one.found.table["rank"].notna().sum()) < 2:
+        return None
+    found = one.found.pairwise()
+    rows = found.table.assign(clear=found.table["surely_better"].astype(bool))
+    link = {name: partial(_method_of, content, name) for name in ("first", "second")}
+    table = data_table(
+        "pairs", Table(columns.PAIRS, rows), "Every two ranked methods", thing="pairs", links=link,
+        drawings=[interval_column(rows, "second", "difference")], selects=("verdict",), style=row_style,
+    )  # fmt: skip
+    page = page_of(found)
+    return {"table": table, "caption": page.caption, "apart": int(rows["clear"].sum()), "count": len(rows)}
+
+
+def _method_of(content: Content, column: str, row: Row) -> str:
+    return "../" + content.method_address(row[column])
 
 
 def _provenance(content: Content, one: SiteBoard) -> DataTable:
