@@ -130,6 +130,8 @@ def test_the_gallery_shows_the_methods_that_are_chosen(show, site):
     assert page.evaluate(visible) == 6 * images and "methods=" in page.url
     other = show(f"{address}#{page.url.partition('#')[2]}")
     assert other.evaluate(visible) == 6 * images and not other.get_by_label("ig", exact=True).is_checked()
+    page.get_by_role("button", name="best 6").click()
+    assert page.evaluate(visible) == 6 * images
     page.get_by_role("button", name="all").click()
     assert status.inner_text() == "showing 8 of 8 methods"
     drawn = "Array.from(document.images).every(i => i.complete && i.naturalWidth === 32)"

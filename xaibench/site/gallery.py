@@ -58,7 +58,7 @@ class GalleryImage:
 
 @dataclass(frozen=True)
 class Gallery:
-    """The images of a board, best first; total: images to choose from."""
+    """The images of a board, best first; total: images of the board."""
 
     one: SiteBoard
     images: tuple[GalleryImage, ...]
@@ -107,7 +107,7 @@ class Galleries:
         for group, names in groups:
             for image_id in names:
                 entries.append(self._image(one, image_id, group, cells, frame, rows, drawn))
-        return Gallery(one, tuple(entries), tuple(shown), groups.total)
+        return Gallery(one, tuple(entries), tuple(shown), len(scores))
 
     def _rows(self, one: SiteBoard, images: list[str]) -> pd.DataFrame:
         """The first row of each image and cell, by these; of several explained classes the first is shown."""

@@ -17,6 +17,7 @@ from xaibench.report.heatmap import number
 BAR, HEIGHT = 150, 18  # pixels of a bar in a table
 PANEL, NAMES, LINE = 340, 132, 19  # of a panel: its width, that of the names, the height of a line
 LETTERS = 19  # of a name in a panel
+TURN, NAME = 0.62, 13  # of a plot: the share of its width from which names stand on the left, the height of a name
 
 
 @dataclass(frozen=True)
@@ -140,15 +141,26 @@ def plot(points: Sequence[Point], names: tuple[str, str], title: str) -> Markup:
     parts.append(Markup('<text class="axis" x="{}" y="{}">{}</text>').format((left + side) / 2, side - 6, names[0]))
     parts.append(Markup('<text class="axis" transform="translate(11 {}) rotate(-90)">{}</text>').format(
         (side - bottom) / 2, names[1]))  # fmt: skip
-    parts += [_point(point, across, up, side) for point in points]
+    heights = _apart([up.x(point.y) for point in points], [across.x(point.x) > side * TURN for point in points])
+    parts += [_point(point, across, up, side, height) for point, height in zip(points, heights, strict=True)]
     return _drawing(side, side, title, parts, "plot")
 
 
-def _point(point: Point, across: Axis, up: Axis, side: int) -> Markup:
+def _apart(heights: Sequence[float], right: Sequence[bool]) -> list[float]:
+    """The heights of names, moved down where they would cover each other; those on the two sides do not meet."""
+    found = list(heights)
+    for which in (False, True):
+        lowest = -np.inf
+        for place in sorted((i for i, one in enumerate(right) if one is which), key=lambda i: heights[i]):
+            lowest = found[place] = max(heights[place], lowest + NAME)
+    return found
+
+
+def _point(point: Point, across: Axis, up: Axis, side: int, height: float) -> Markup:
     x, y = across.x(point.x), up.x(point.y)
-    right = x > side * 0.62  # its name is then on the left
+    right = x > side * TURN  # its name is then on the left
     text = Markup('<text class="{}" x="{}" y="{}">{}</text>').format(
-        "left" if right else "right", round(x + (-7 if right else 7), 1), round(y + 4, 1), clean(point.name)
+        "left" if right else "right", round(x + (-7 if right else 7), 1), round(height + 4, 1), clean(point.name)
     )
     if point.link:
         text = Markup('<a href="{}">{}</a>').format(point.link, text)

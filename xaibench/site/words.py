@@ -56,9 +56,10 @@ def best_across(one: SiteAcross) -> str:
         return f"No method is ranked under {one.protocol}."
     most = max(times.values())
     names = sorted(name for name, number_ in times.items() if number_ == most)
+    whole = most == len(boards)
     alone = sum(sum(1 for _ in leading(board.found.table)) == 1 for board in boards)
-    text = f"{listed(names)} may be the best on {most} of {len(boards)} models"
-    text += ", more than any other" if len(names) == 1 else ", as many as each other and more than the rest"
+    text = f"{listed(names)} may be the best on {'all' if whole else f'{most} of'} {len(boards)} models, "
+    text += f"no other method on {'all of them' if whole else 'as many'}"
     settled = "no model" if not alone else "every model" if alone == len(boards) else f"only {count(alone, 'model')}"
     return f"{text}; on {settled} a single method is surely the best."
 

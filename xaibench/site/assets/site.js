@@ -151,8 +151,10 @@ function setUp(box, place) {
 function setUpChooser(form) {
   const boxes = [...form.querySelectorAll("input")];
   const figures = [...document.querySelectorAll("figure[data-method]")];
-  const first = new Set(boxes.filter((box) => "first" in box.dataset).map((box) => box.value));
-  const usual = [...first].join("\n");
+  const choices = Object.fromEntries(["spread", "best"].map((kind) =>
+    [kind, new Set(boxes.filter((box) => kind in box.dataset).map((box) => box.value))]));
+  choices.all = new Set(boxes.map((box) => box.value));
+  const usual = [...choices.spread].join("\n");
 
   function show() {
     const chosen = new Set(boxes.filter((box) => box.checked).map((box) => box.value));
@@ -169,10 +171,11 @@ function setUpChooser(form) {
   form.hidden = false;
   form.addEventListener("change", show);
   form.addEventListener("submit", (event) => event.preventDefault());
-  form.querySelector('[data-choose="first"]').addEventListener("click", () => choose(first));
-  form.querySelector('[data-choose="all"]').addEventListener("click", () => choose(new Set(boxes.map((b) => b.value))));
+  for (const button of form.querySelectorAll("[data-choose]")) {
+    button.addEventListener("click", () => choose(choices[button.dataset.choose]));
+  }
   const asked = state.get("methods");
-  choose(asked === null ? first : new Set(asked.split("\n")));
+  choose(asked === null ? choices.spread : new Set(asked.split("\n")));
 }
 
 function goTo() {

@@ -65,12 +65,17 @@ def _page(content: Content, one: SiteAcross) -> Page:
                "method": lambda row: "../" + content.method_address(row["method"])},
         drawings=[interval_column(found.table, "method")], selects=("model", "kind"), style=row_style,
     )  # fmt: skip
+    best = {row["model"] for row in leading(found.table)}
+
+    def style(row: Row) -> str:
+        return "lead" if row["model"] in best else "rest"
+
     models = data_table(
         "models", Table(columns.MODELS, found.models), "Models by their best method", thing="models",
         links={"model": partial(_board_of, one, "model", "../"),
                "best_method": lambda row: "../" + content.method_address(row["best_method"])
                if isinstance(row["best_method"], str) else ""},
-        drawings=[interval_column(found.models, "best_method", "best")],
+        drawings=[interval_column(found.models, "best_method", "best", style)], style=style,
         row_id=lambda row: f"model-{one.members[row['model']].slug}",
     )  # fmt: skip
     values = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -116,12 +116,16 @@ def board_table(content: Content, one: SiteBoard, root: str) -> DataTable:
     )  # fmt: skip
 
 
-def interval_column(table: pd.DataFrame, after: str, mean: str = "mean") -> Drawing:
-    """A column with the mean and the interval of each row, all on one axis, which stands in the head."""
+def interval_column(
+    table: pd.DataFrame, after: str, mean: str = "mean", style: Callable[[Row], str] | None = None
+) -> Drawing:
+    """A column with the mean and the interval of each row, all on one axis, which stands in the head; style: as
+    `row_style`."""
+    style = style or row_style
     axis = Axis.of([*table["ci_low"], *table[mean], *table["ci_high"]], 6, BAR - 6)
     head = Head("interval", "95 % interval", f"{mean} and 95 % interval, on one axis for all rows",
                 numeric=False, drawing=scale(axis))  # fmt: skip
-    return Drawing(head, lambda row: bar(axis, row["ci_low"], row[mean], row["ci_high"], row_style(row)), after)
+    return Drawing(head, lambda row: bar(axis, row["ci_low"], row[mean], row["ci_high"], style(row)), after)
 
 
 def row_style(row: Row) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from xaibench.site.content import Content, title_of
 from xaibench.site.gallery import Gallery
 from xaibench.site.page import Page
 
-FIRST = 6  # methods that a page shows before a reader chooses
+FEW = 6  # methods that a page shows before a reader chooses
 
 
 def pages(content: Content, galleries: list[Gallery]) -> Iterator[Page]:
@@ -20,10 +20,21 @@ def pages(content: Content, galleries: list[Gallery]) -> Iterator[Page]:
         table = gallery.one.found.table
         ranked = [name for name in table.loc[table["rank"].notna(), "method"] if name in gallery.methods]
         values = {
-            "gallery": gallery, "one": gallery.one, "first": ranked[:FIRST] or gallery.methods[:FIRST],
+            "gallery": gallery, "one": gallery.one, "best": ranked[:FEW] or gallery.methods[:FEW],
+            "spread": spread(ranked or gallery.methods),
             "addresses": {name: content.method_address(name) for name in gallery.methods},
             "protocol_title": title_of("protocol", gallery.one.protocol),
             "groups": [(group, [image for image in gallery.images if image.group == group])
                        for group in ("best", "typical", "worst")],
         }  # fmt: skip
         yield Page(gallery.address, "gallery.html", f"Maps on {gallery.one.model}", "gallery", values)
+
+
+def spread(ranked: Sequence[str]) -> list[str]:
+    """A few methods from the best to the worst, evenly: the first ones alone often look alike.
+
+    >>> spread(list("abcdefghijk"))
+    ['a', 'c', 'e', 'g', 'i', 'k']
+    """
+    few = min(FEW, len(ranked))
+    return [ranked[round(place * (len(ranked) - 1) / max(few - 1, 1))] for place in range(few)]

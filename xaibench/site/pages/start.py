@@ -12,10 +12,10 @@ from xaibench.site.content import Content, SiteAcross, SiteBoard, leading, title
 from xaibench.site.page import Page
 from xaibench.site.pages.across import accuracy_plot
 from xaibench.site.pages.boards import index_table, row_style
-from xaibench.site.svg import Item, panel, panel_axis
+from xaibench.site.svg import Axis, Item, panel, panel_axis
 from xaibench.site.words import best_across, best_method, best_models, limits
 
-SHOWN, PANELS = 6, 12  # methods of a panel where there are several, and models
+SHOWN, PANELS = 8, 12  # methods of a panel where there are several, and models
 
 
 def pages(content: Content) -> Iterator[Page]:
@@ -31,6 +31,7 @@ def pages(content: Content) -> Iterator[Page]:
         "images": main.found.n_images if several else main.found.n_list,
         "counts": {"boards": len(content.boards), "models": len({one.model for one in content.boards}),
                    "methods": len(content.cells), "protocols": len({one.protocol for one in content.boards})},
+        "others": [(one, best_across(one)) for one in content.across[1:]] if several else [],
         "table": index_table(content, "", content.current),
     }  # fmt: skip
     yield Page("index.html", "start.html", "Start", "start", values)
@@ -46,17 +47,21 @@ def _panels(content: Content, main: SiteAcross | SiteBoard) -> list[dict[str, An
     tables = {one.slug: _first(one.found.table, most) for one in boards}
     every = pd.concat(tables.values())
     axis = panel_axis([*every["ci_low"], *every["mean"], *every["ci_high"]])
-    return [
-        {
-            "model": one.model, "title": title_of("model", one.model), "address": one.address,
-            "drawing": panel(
-                [Item(row["method"], row["mean"], row["ci_low"], row["ci_high"], row_style(row),
-                      content.method_address(row["method"])) for row in tables[one.slug].to_dict("records")],
-                axis, f"Mean and 95 % interval of the first methods on {one.model}"),
-            "leading": sum(1 for _ in leading(one.found.table)), "ranked": int(one.found.table["rank"].notna().sum()),
-        }
-        for one in boards
+    return [_panel(content, one, tables[one.slug], axis) for one in boards]
+
+
+def _panel(content: Content, one: SiteBoard, table: pd.DataFrame, axis: Axis) -> dict[str, Any]:
+    items = [
+        Item(row["method"], row["mean"], row["ci_low"], row["ci_high"], row_style(row),
+             content.method_address(row["method"]))
+        for row in table.to_dict("records")
     ]  # fmt: skip
+    best, shown = [row["method"] for row in leading(one.found.table)], set(table["method"])
+    return {
+        "model": one.model, "address": one.address, "leading": len(best),
+        "drawing": panel(items, axis, f"Mean and 95 % interval of the first methods on {one.model}"),
+        "hidden": sum(name not in shown for name in best), "ranked": int(one.found.table["rank"].notna().sum()),
+    }  # fmt: skip
 
 
 def _first(table: pd.DataFrame, most: int) -> pd.DataFrame:
