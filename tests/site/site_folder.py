@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 
 from xaibench.results.cells import Cell
 from xaibench.results.manifest import RunManifest
@@ -27,6 +29,21 @@ METHODS = {
 }  # fmt: skip
 MODELS = {"resnet18": 0.0, "'vgg'</title>": -0.05}
 PROTOCOLS = ("idsds", "grid-pg")
+CHANGE = {"before": 0.5, "after": 0.6, "change": 0.1, "ci_low": 0.05, "ci_high": 0.15, "better": True, "clear": True}
+COMPARISON = {
+    "comparison": "depth", "title": f"Depth {SCRIPT} · idsds · critters", "question": QUOTED, "claim": SCRIPT,
+    "metric": "idsds", "higher_is_better": True, "caption": SCRIPT, "notes": [SCRIPT], "arms": {SCRIPT: QUOTED},
+    "trainings": [{"arm": SCRIPT, "training": 0, "accuracy": 0.9, "best_method": "ig", "best": 0.7, "mean": 0.5,
+                   "n_images": 8, "n_methods": 2}],
+    "spread": None,
+    "pairs": [
+        {"before": SCRIPT, "after": f"deep {trainings}", "change": 0.1, "interval": [0.05, None], "improved": 2, "clearly": 1,
+         "clearly_worse": 0, "methods": 2, "kendall_tau": None, "images": 8, "trainings": [1, trainings],
+         "enough_trainings": enough, "only_in_one": [], "answers": None,
+         "rows": [CHANGE | {"method": "ig", "kind": "method"}, CHANGE | {"method": SCRIPT, "kind": "control"}]}
+        for trainings, enough in ((1, False), (5, True))
+    ],
+}  # fmt: skip
 
 
 def context(protocol: str, model: str) -> dict:
@@ -62,7 +79,38 @@ def make_folder(root: Path) -> Store:
         )  # fmt: skip
         run.finish("complete")
         run.save(store)
+    write_index(root, store)
     return store
+
+
+def write_index(root: Path, store: Store) -> None:
+    """Makes the folder a board folder, with photos of one data set, a comparison, a withdrawn board and a version."""
+    (root / "README.md").write_text("made up")
+    (root / "images").mkdir()
+    for number in range(len(IMAGES)):
+        pixels = np.random.default_rng(number).integers(0, 255, (32, 32, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(root / "images" / f"{number}.png")
+    (root / "comparison.json").write_text(json.dumps(COMPARISON))
+    cells: dict[str, list[Cell]] = {}
+    for cell in store.cells().values():
+        cells.setdefault(cell.board, []).append(cell)
+    files = dict.fromkeys(("csv", "json", "markdown", "figure"), "README.md")
+    boards = [
+        {"key": key, "protocol": found[0].context["protocol"]["name"], "model": found[0].context["model"]["name"],
+         "dataset": "critters (32 px)", "title": SCRIPT, "metric": "m", "higher_is_better": True, "images": len(IMAGES),
+         "image_list": store.save_list(IMAGES), "cells": [cell.key for cell in found], "rows": "rows"} | files
+        for key, found in cells.items()
+    ]  # fmt: skip
+    withdrawn = {"board": boards[0]["key"], "protocol": "idsds", "model": SCRIPT, "dataset": "d", "title": QUOTED,
+                 "reason": HOSTILE_CLASS, "last": 1}  # fmt: skip
+    index = {
+        "format": "xaibench-board", "format_version": 1, "version": 2, "xaibench": "0", "title": SCRIPT, "license": "x",
+        "boards": boards, "withdrawn": [withdrawn],
+        "images": {"critters (32 px)": {image: f"images/{number}.png" for number, image in enumerate(IMAGES)}},
+        "comparisons": [{"name": "depth", "title": COMPARISON["title"], "json": "comparison.json"}],
+        "versions": [{"version": 1, "index": "README.md", "boards": 4, "results": 32}],
+    }  # fmt: skip
+    (root / "board.json").write_text(json.dumps(index))
 
 
 def rows_of(cell: Cell, protocol: str, model: str, method: str, values: np.ndarray) -> dict:

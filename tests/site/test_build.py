@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pandas as pd
 import pytest
-from site_folder import HOSTILE_COMMAND, HOSTILE_IMAGE, METHODS, QUOTED, SCRIPT, Reader
+from PIL import Image
+from site_folder import (
+    COMPARISON,
+    HOSTILE_CLASS,
+    HOSTILE_COMMAND,
+    HOSTILE_IMAGE,
+    METHODS,
+    QUOTED,
+    SCRIPT,
+    Reader,
+    make_folder,
+)
 
 from xaibench.errors import XaibenchError
 from xaibench.site.build import MARK, build_site
+from xaibench.site.content import Content
+from xaibench.site.studies import studies
 
 pytestmark = pytest.mark.process
 
@@ -82,6 +96,35 @@ def test_the_command_replaces_a_site_by_one_with_the_same_bytes(folder, site, co
     again = {path.relative_to(tmp_path / "again"): path for path in (tmp_path / "again").rglob("*") if path.is_file()}
     assert {name: path.read_bytes() for name, path in again.items()} == files
     assert [path.name for path in tmp_path.iterdir()] == ["again"]  # nothing is left of the making
+
+
+def test_a_clear_change_is_marked_only_where_there_are_enough_trainings(read):
+    page = next(page for name, page in read.items() if name.startswith("designs/"))
+    styles = [attributes["class"] for tag, attributes in page.tags if tag == "tr" and "class" in attributes]
+    assert styles == ["rest", "quiet", "lead", "quiet"]
+    assert "no claim about the design" in page.text
+
+
+def test_what_was_withdrawn_and_earlier_versions_are_listed(read):
+    page = read["boards.html"]
+    assert HOSTILE_CLASS in page.text and "This is version 2" in page.text
+
+
+def test_photos_are_those_of_the_board_folder_as_pixels_alone(folder, site):
+    photos = sorted((site / "pictures" / "photos").glob("*.webp"))
+    found = {Image.open(path).convert("RGB").tobytes() for path in photos}
+    assert len(photos) == 12 and all(not Image.open(path).getexif() for path in photos)
+    assert found == {Image.open(folder / "images" / f"{number}.png").tobytes() for number in range(12)}
+
+
+def test_a_photo_that_is_none_and_a_comparison_that_is_none_are_one_line(tmp_path):
+    store = make_folder(tmp_path / "board")
+    (tmp_path / "board" / "images" / "0.png").write_bytes(b"<svg onload=alert(1)>")
+    with pytest.raises(XaibenchError, match=r"0\.png is no image that can be shown"):
+        build_site(store.root)
+    (tmp_path / "board" / "comparison.json").write_text(json.dumps(COMPARISON | {"pairs": [{"before": 1}]}))
+    with pytest.raises(XaibenchError, match=r"cannot be shown: pairs\.0\.before"):
+        studies(Content(store.root))
 
 
 def test_downloads_have_the_boards_numbers_and_all_rows(folder, site):

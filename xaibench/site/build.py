@@ -14,7 +14,7 @@ from xaibench.leftovers import temporary
 from xaibench.site.content import Content
 from xaibench.site.gallery import Galleries
 from xaibench.site.page import File, Page
-from xaibench.site.pages import across, boards, designs, gallery, images, methods, runs, start
+from xaibench.site.pages import across, agreement, boards, designs, gallery, images, methods, runs, start
 from xaibench.site.render import render
 
 MARK = "xaibench-site.txt"
@@ -73,6 +73,7 @@ def _everything(root: Path) -> Iterator[Page | File]:
         boards.pages(content, galleries),
         across.pages(content),
         designs.pages(content),
+        agreement.pages(content),
         methods.pages(content, galleries),
         gallery.pages(content, galleries),
         images.pages(content, galleries),

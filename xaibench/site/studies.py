@@ -39,6 +39,7 @@ class PairOfArms(_Part):
     agreement: Annotated[Number | None, Field(alias="kendall_tau")]
     images: Count
     trainings: Annotated[list[Count], Field(min_length=2, max_length=2)]
+    enough: Annotated[bool, Field(alias="enough_trainings")] = False
     rows: Rows
 
     @property
@@ -54,12 +55,11 @@ class PairOfArms(_Part):
     @property
     def table(self) -> pd.DataFrame:
         """One row per method, with `columns.CHANGES`."""
-        return pd.DataFrame(self.rows)
+        return pd.DataFrame(self.rows).assign(enough_trainings=self.enough)
 
-    @property
     def sentence(self) -> str:
         """Mean change, and how many methods improve."""
-        return headline(self)  # type: ignore[arg-type]
+        return headline(self)
 
 
 class StudyRecord(_Part):

@@ -6,7 +6,7 @@ Widths are those of a phone, so that texts keep their size; a wider screen shows
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from markupsafe import Markup
@@ -129,13 +129,17 @@ class Point:
     link: str = ""
 
 
-def plot(points: Sequence[Point], names: tuple[str, str], title: str) -> Markup:
-    """Points over two axes with these names, each named beside it."""
+def plot(points: Sequence[Point], names: tuple[str, str], title: str, logarithmic: bool = False) -> Markup:
+    """Points over two axes with these names, each named beside it; logarithmic: the axis of x, whose values are > 0."""
     side, left, bottom = 340, 44, 40
+    if logarithmic:
+        points = [replace(point, x=float(np.log10(point.x))) for point in points]
     across = Axis.of([p.x for p in points], left, side - 14)
+    ticks = [t for t in across.ticks if not logarithmic or t == round(t)] or [round(across.low, 2)]
     up = Axis.of([v for p in points for v in (p.low, p.y, p.high)], side - bottom, 12)
     parts = [Markup('<path class="grid" d="M{} 8V{}"/><text class="tick" x="{}" y="{}">{}</text>').format(
-        across.x(t), side - bottom, across.x(t), side - bottom + 15, number(t)) for t in across.ticks]  # fmt: skip
+        across.x(t), side - bottom, across.x(t), side - bottom + 15, number(10**t if logarithmic else t))
+        for t in ticks]  # fmt: skip
     parts += [Markup('<path class="grid" d="M{} {}H{}"/><text class="left" x="{}" y="{}">{}</text>').format(
         left, up.x(t), side - 4, left - 6, up.x(t) + 4, number(t)) for t in up.ticks]  # fmt: skip
     parts.append(Markup('<text class="axis" x="{}" y="{}">{}</text>').format((left + side) / 2, side - 6, names[0]))

@@ -13,15 +13,15 @@ from xaibench.site.content import SiteAcross, SiteBoard, leading, title_of
 NAMED = 4  # methods that a sentence names before it says how many more there are
 
 
-def listed(names: Sequence[str]) -> str:
-    """`a`, `a and b`, `a, b and c`; of many the first, and how many more.
+def listed(names: Sequence[str], most: int | None = NAMED) -> str:
+    """`a`, `a and b`, `a, b and c`; of many the first `most`, and how many more.
 
     >>> listed(["a", "b", "c"]), listed(list("abcdefg"))
     ('a, b and c', 'a, b, c, d and 3 more')
     """
     names = list(names)
-    if len(names) > NAMED + 1:
-        names = [*names[:NAMED], f"{len(names) - NAMED} more"]
+    if most is not None and len(names) > most + 1:
+        names = [*names[:most], f"{len(names) - most} more"]
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 

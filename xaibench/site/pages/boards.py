@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from xaibench.analysis.pareto import pareto_of_costs
 from xaibench.report import columns
 from xaibench.report.pages import page_of
 from xaibench.report.table import Column, Table
@@ -15,9 +16,9 @@ from xaibench.report.text import UNRANKED_KINDS
 from xaibench.site.content import Content, SiteBoard, leading, title_of
 from xaibench.site.gallery import Gallery
 from xaibench.site.page import Page
-from xaibench.site.svg import BAR, Axis, bar, scale
+from xaibench.site.svg import BAR, Axis, Point, bar, plot, scale
 from xaibench.site.tables import DataTable, Drawing, Head, Row, data_table
-from xaibench.site.words import best_method, limits
+from xaibench.site.words import best_method, limits, listed
 
 INDEX = (
     Column("protocol", "what is measured", align="left"), Column("model", "the explained model", align="left"),
@@ -98,7 +99,7 @@ def _page(content: Content, one: SiteBoard, has_gallery: bool) -> Page:
         "answer": best_method(one), "caption": page.caption, "table": board_table(content, one, "../"),
         "notes": [note for note in one.found.notes if not note.startswith("board ")],
         "provenance": _provenance(content, one), "runs": list(reversed(one.board.runs)), "limits": limits(one),
-        "pairs": _pairs(content, one),
+        "pairs": _pairs(content, one), "front": _front(content, one),
         "across": next((each for each in content.across if one.slug in {m.slug for m in each.members.values()}), None),
         "current": one in content.current, "has_gallery": has_gallery,
     }  # fmt: skip
@@ -129,11 +130,13 @@ def interval_column(
 
 
 def row_style(row: Row) -> str:
-    """`lead` for what may be the best and for clear changes, `quiet` for what is never ranked, `rest` for all else."""
+    """`quiet` for what is never ranked; `lead` for what may be the best, for pairs that are told apart, and for changes
+    that are clear and let a design be judged; `rest` for all else."""
     if row.get("kind") in UNRANKED_KINDS:
         return "quiet"
     best = row.get("rank_low")
-    return "lead" if row.get("clear") is True or (not pd.isna(best) and best == 1) else "rest"
+    clear = row.get("clear") is True and row.get("enough_trainings", True) is True
+    return "lead" if clear or (not pd.isna(best) and best == 1) else "rest"
 
 
 def _pairs(content: Content, one: SiteBoard) -> dict[str, Any] | None:
@@ -149,6 +152,27 @@ def _pairs(content: Content, one: SiteBoard) -> dict[str, Any] | None:
     )  # fmt: skip
     page = page_of(found)
     return {"table": table, "caption": page.caption, "apart": int(rows["clear"].sum()), "count": len(rows)}
+
+
+def _front(content: Content, one: SiteBoard) -> dict[str, Any] | None:
+    """Score against forward passes, with the methods that no other beats in both; None where no run recorded these."""
+    known = one.found.table.get("passes", pd.Series(dtype=float))
+    if not (known.gt(0) & one.found.table["rank"].notna()).any():
+        return None
+    found = pareto_of_costs(one.found, "passes", one.found.surely_better)
+    rows = found.table[found.table["passes"] > 0].to_dict("records")
+    points = [
+        Point(row["method"], row["passes"], row["mean"], row["ci_low"], row["ci_high"],
+              "lead" if row["on_front"] else "rest", "../" + content.method_address(row["method"]))
+        for row in rows
+    ]  # fmt: skip
+    names = ("forward passes an image, run alone", f"mean {one.found.metric}")
+    return {
+        "methods": listed([row["method"] for row in rows if row["on_front"]], most=None),
+        "plot": plot(points, names, f"{names[1]} of {len(rows)} methods against {names[0]}; the table has the numbers",
+                     logarithmic=True),
+        "caption": page_of(found).caption,
+    }  # fmt: skip
 
 
 def _method_of(content: Content, column: str, row: Row) -> str:
