@@ -37,8 +37,8 @@ COMPARISON = {
                    "n_images": 8, "n_methods": 2}],
     "spread": None,
     "pairs": [
-        {"before": SCRIPT, "after": f"deep {trainings}", "change": 0.1, "interval": [0.05, None], "improved": 2, "clearly": 1,
-         "clearly_worse": 0, "methods": 2, "kendall_tau": None, "images": 8, "trainings": [1, trainings],
+        {"before": SCRIPT, "after": f"deep {trainings}", "change": 0.1, "interval": [0.05, None], "improved": 2,
+         "clearly": 1, "clearly_worse": 0, "methods": 2, "kendall_tau": None, "images": 8, "trainings": [1, trainings],
          "enough_trainings": enough, "only_in_one": [], "answers": None,
          "rows": [CHANGE | {"method": "ig", "kind": "method"}, CHANGE | {"method": SCRIPT, "kind": "control"}]}
         for trainings, enough in ((1, False), (5, True))
