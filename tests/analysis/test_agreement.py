@@ -188,7 +188,7 @@ def test_boards_that_differ_in_one_thing_alone_are_compared(kit, store):
     assert sorted(protocols.boards["name"]) == [
         "idsds (grid 8, zero baseline)", "idsds · grid 4, zero baseline, label, logit", "sds"
     ]  # fmt: skip
-    assert any("size is left out" in note for note in protocols.notes)
+    assert "size is left out: idsds describes and has no better end" in protocols.notes
     assert set(protocols.boards["n_methods"]) == {5}, "controls are not ranked"
     assert row(protocols, "idsds (grid 8, zero baseline)", "sds")["tau"] < 0, "sds is a cost here"
     assert len(agreement_of_boards(store, "setting", "idsds").boards) == 2
@@ -196,6 +196,15 @@ def test_boards_that_differ_in_one_thing_alone_are_compared(kit, store):
     assert sorted(agreement_of_boards(store, "model").boards["name"]) == ["resnet50", "vgg16"]
     with pytest.raises(XaibenchError, match=r"no two boards that differ in the seed alone.*and fit sds"):
         agreement_of_boards(store, "seed", "sds")
+
+
+def test_boards_that_a_newer_version_replaced_are_left_out(kit, store):
+    contexts = {
+        "old": kit.context(version=1), "new": kit.context(version=2), "other": kit.context(name="sds", label="sds"),
+    }  # fmt: skip
+    fill(kit, store, contexts)
+    found = agreement_of_boards(store)
+    assert sorted(found.boards["name"]) == ["idsds", "sds"] and not any("also" in note for note in found.notes)
 
 
 @pytest.mark.process  # many pages and figures

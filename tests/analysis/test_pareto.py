@@ -73,8 +73,9 @@ def test_methods_by_their_cost(filled):
     assert pareto_of_costs(board, "seconds_shared").table["seconds_shared"].tolist() == [0.015, 0.015, 0.24, 0.24]
     sure = pd.DataFrame(False, index=rows.index, columns=rows.index)
     assert not pareto_of_costs(board, surely_better=sure).table["surely"].any()
-    sure.loc["cheap", "bad"] = True
-    assert pareto_of_costs(board, surely_better=sure).table.set_index("method")["surely"].to_dict()["bad"]
+    sure.loc["cheap", "bad"] = sure.loc["good", "cheap"] = True  # the latter costs more, so it does not beat it
+    surely = pareto_of_costs(board, surely_better=sure).table.set_index("method")["surely"]
+    assert surely.to_dict() == {"cheap": False, "same": False, "good": False, "bad": True}
     with pytest.raises(XaibenchError, match="the cost is one of passes"):
         pareto_of_costs(board, "money")
 
