@@ -23,6 +23,7 @@ COLUMNS = ("first", "second", "tau", "tau_low", "tau_high", "rho", "rho_low", "r
 BOARD_COLUMNS = ("name", "reliability", "n_methods", "n_images", "title")
 RESAMPLES, SPLITS = 1000, 200
 FEWEST_METHODS = 3  # two methods can only agree or not
+FEWEST_IMAGES = 4  # two halves of two
 UNDEFINED = "undefined"
 
 
@@ -76,13 +77,14 @@ def agreement(
     if len(scores) < 2:
         raise XaibenchError("agreement needs two boards or more")
     best_up = {name: frame if higher[name] else -frame for name, frame in scores.items()}
-    table = pd.DataFrame([_pair(*two, best_up, seed) for two in combinations(best_up, 2)], columns=list(COLUMNS))
+    orders = _Orders(best_up, seed)
+    table = pd.DataFrame([_pair(*two, orders) for two in combinations(best_up, 2)], columns=list(COLUMNS))
     lost = int((table["tau"].isna()).sum())
     if lost:
         notes = (*notes, f"{lost} of {len(table)} pairs of boards have no rank correlation; the clusters take it as 0")
     names = list(best_up)
     rows = [
-        (name, _reliability(frame.to_numpy(), seed), frame.shape[1], len(frame), (titles or {}).get(name, ""))
+        (name, _reliability(frame.to_numpy(np.float64), seed), frame.shape[1], len(frame), (titles or {}).get(name, ""))
         for name, frame in best_up.items()
     ]
     boards = pd.DataFrame(rows, columns=list(BOARD_COLUMNS)).set_index("name", drop=False)
@@ -104,25 +106,54 @@ def _tree(taus: pd.DataFrame) -> np.ndarray:
     return linkage(squareform(distances, checks=False), "average", optimal_ordering=True)
 
 
-def _pair(first: str, second: str, scores: dict[str, pd.DataFrame], seed: int) -> tuple[Any, ...]:
+class _Orders:
+    """Orders of boards, each computed once for the methods and images that it is asked about."""
+
+    def __init__(self, scores: dict[str, pd.DataFrame], seed: int):
+        self.scores, self._seed = scores, seed
+        self._resampled: dict[tuple, np.ndarray] = {}
+        self._halves: dict[tuple, tuple[np.ndarray, np.ndarray]] = {}
+
+    def resampled(self, name: str, methods: tuple[str, ...], images: tuple[str, ...]) -> np.ndarray:
+        """Orders (resamples, K, K) of means over resampled images, the same for all boards."""
+        key = name, methods, images
+        if key not in self._resampled:
+            self._resampled[key] = order_of(bootstrap_means(self.of(*key), RESAMPLES, self._seed))
+        return self._resampled[key]
+
+    def halves(self, name: str, methods: tuple[str, ...], images: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+        """Orders of means over halves of the images, the same for all boards; see `halves_of`."""
+        key = name, methods, images
+        if key not in self._halves:
+            self._halves[key] = halves_of(self.of(*key), self._seed)
+        return self._halves[key]
+
+    def of(self, name: str, methods: tuple[str, ...], images: tuple[str, ...]) -> np.ndarray:
+        """The scores (images, methods)."""
+        return self.scores[name].loc[list(images), list(methods)].to_numpy(np.float64)
+
+
+def _pair(first: str, second: str, orders: _Orders) -> tuple[Any, ...]:
     """The row of two boards."""
-    methods = [name for name in scores[first] if name in scores[second]]
-    images = scores[first].index.intersection(scores[second].index).sort_values()
-    a, b = (scores[name].loc[images, methods].to_numpy(np.float64) for name in (first, second))
-    empty = (np.nan,) * 7
-    if len(methods) < FEWEST_METHODS or not len(images):
-        few = f"{len(methods)} methods in common" if len(images) else "no image in common"
-        return first, second, *empty, f"{UNDEFINED}: {few}", len(methods), len(images)
-    raw = rank_correlation(order_of(a.mean(axis=0)), order_of(b.mean(axis=0)))
+    one, other = orders.scores[first], orders.scores[second]
+    methods = tuple(sorted(set(one) & set(other)))
+    images = tuple(sorted(set(one.index) & set(other.index)))
+    counts = len(methods), len(images)
+    undefined = first, second, *(np.nan,) * 7
+    if len(methods) < FEWEST_METHODS or not images:
+        few = f"{len(methods)} methods in common" if images else "no image in common"
+        return *undefined, f"{UNDEFINED}: {few}", *counts
+    raw = rank_correlation(*(order_of(orders.of(name, methods, images).mean(axis=0)) for name in (first, second)))
     if not np.isfinite(raw.tau):
-        return first, second, *empty, f"{UNDEFINED}: all methods tie", len(methods), len(images)
-    means = bootstrap_means(np.hstack([a, b]), RESAMPLES, seed)  # the same images for both boards
-    drawn = rank_correlation(order_of(means[:, : len(methods)]), order_of(means[:, len(methods) :]))
-    ends = [_ends(part) for part in drawn]
-    corrected, status = disattenuated(a, b, (first, second), seed)
-    return (
-        first, second, float(raw.tau), *ends[0], float(raw.rho), *ends[1], corrected, status, len(methods), len(images)
-    )  # fmt: skip
+        return *undefined, f"{UNDEFINED}: all methods tie", *counts
+    drawn = rank_correlation(*(orders.resampled(name, methods, images) for name in (first, second)))
+    tau, rho = (_ends(part) for part in drawn)
+    if len(images) < FEWEST_IMAGES:
+        corrected, status = float("nan"), f"{UNDEFINED}: {len(images)} images have no halves"
+    else:
+        corrected, status = disattenuated(*(orders.halves(name, methods, images) for name in (first, second)),
+                                          (first, second))  # fmt: skip
+    return first, second, float(raw.tau), *tau, float(raw.rho), *rho, corrected, status, *counts
 
 
 def _ends(values: np.ndarray) -> tuple[float, float]:
@@ -133,8 +164,9 @@ def _ends(values: np.ndarray) -> tuple[float, float]:
 
 
 def disattenuated(
-    first: np.ndarray, second: np.ndarray, names: tuple[str, str] = ("first", "second"), seed: int = 0
-) -> tuple[float, str]:
+    first: tuple[np.ndarray, np.ndarray], second: tuple[np.ndarray, np.ndarray],
+    names: tuple[str, str] = ("first", "second"),
+) -> tuple[float, str]:  # fmt: skip
     """Spearman's rho of two boards without what the choice of images takes from it, and a status.
 
     Spearman's correction for attenuation (1904), from halves of the images: mean rho between the first board's order
@@ -143,19 +175,17 @@ def disattenuated(
     of whole boards by Spearman-Brown reliabilities is far above 1 (`docs/agreement.md` has the simulation).
 
     Args:
-        first, second: scores (images, methods) of the same images and methods, higher for better.
+        first, second: orders (splits, K, K) of each board on one half of the images and on the other, of the same
+            splits for both boards.
         names: of the boards, for the status.
 
     Returns a number in [-1, 1], NaN where it is undefined, and why it is, or from what it was cut; "" else.
     """
-    if len(first) < 4:
-        return float("nan"), f"{UNDEFINED}: {len(first)} images have no halves"
-    halves = _halves(first, seed), _halves(second, seed)
-    own = [_mean(rank_correlation(*half).rho) for half in halves]
+    own = [_mean(rank_correlation(*half).rho) for half in (first, second)]
     for name, rho in zip(names, own, strict=True):
         if not rho > 0:
             return float("nan"), f"{UNDEFINED}: {name} has no reliability ({rho:.2f} between halves)"
-    (a, b), (c, d) = halves
+    (a, b), (c, d) = first, second
     crossed = _mean(np.stack([rank_correlation(a, d).rho, rank_correlation(b, c).rho]))
     value = float(crossed / np.sqrt(own[0] * own[1]))
     if abs(value) > 1:
@@ -169,8 +199,11 @@ def _mean(values: np.ndarray) -> float:
     return float(values.mean()) if len(values) else float("nan")
 
 
-def _halves(scores: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Orders (splits, K, K) of means over random halves of the images, the same for the same number of images."""
+def halves_of(scores: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Orders (splits, K, K) of means over one half of the images (images, methods) and the other, at random.
+
+    The halves depend on the seed and the number of images alone.
+    """
     rng, half = np.random.default_rng(derive(seed, "halves of the images")), len(scores) // 2
     drawn = np.stack([rng.permutation(len(scores))[: 2 * half] for _ in range(SPLITS)])
     return order_of(scores[drawn[:, :half]].mean(axis=1)), order_of(scores[drawn[:, half:]].mean(axis=1))
@@ -178,7 +211,7 @@ def _halves(scores: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _reliability(scores: np.ndarray, seed: int) -> float:
     """Of a board's order: rho between halves of its images, stepped up to all of them (Spearman-Brown, 1910)."""
-    if len(scores) < 4 or scores.shape[1] < FEWEST_METHODS:
+    if len(scores) < FEWEST_IMAGES or scores.shape[1] < FEWEST_METHODS:
         return float("nan")
-    rho = _mean(rank_correlation(*_halves(scores, seed)).rho)
+    rho = _mean(rank_correlation(*halves_of(scores, seed)).rho)
     return 2 * rho / (1 + rho) if rho > -1 else float("nan")

@@ -101,8 +101,14 @@ def _named(group: list[Board], across: str) -> dict[str, Board]:
     elif across == "setting":
         names = differing_details([part.get("label") or part["name"] for part in protocols])
     else:
-        alone = Counter(part["name"] for part in protocols)
-        names = [part["name"] if alone[part["name"]] == 1 else part.get("label", part["name"]) for part in protocols]
+        labels: dict[str, list[str]] = {}
+        for part in protocols:
+            labels.setdefault(part["name"], []).append(part.get("label") or part["name"])
+        own = {name: iter(differing_details(several)) for name, several in labels.items()}
+        names = [
+            part["name"] if len(labels[part["name"]]) == 1 else f"{part['name']}: {next(own[part['name']])}"
+            for part in protocols
+        ]
     several = Counter(names)
     return {
         name if several[name] == 1 else f"{name} {short_key(board, group)}": board
@@ -117,8 +123,8 @@ def differing_details(labels: Sequence[str]) -> list[str]:
     ['grid 4', 'grid 8']
     """
     details = [label.partition(" (")[2].removesuffix(")").split(", ") for label in labels]
-    if len({len(each) for each in details}) > 1 or len(set(labels)) == 1:
-        return list(labels)
+    if len({len(each) for each in details}) > 1 or len(set(labels)) < len(labels):
+        return [", ".join(each) or label for each, label in zip(details, labels, strict=True)]
     kept = [place for place, each in enumerate(zip(*details, strict=True)) if len(set(each)) > 1]
     return [", ".join(each[place] for place in kept) for each in details]
 

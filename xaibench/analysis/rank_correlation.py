@@ -35,12 +35,12 @@ def rank_correlation(first: np.ndarray, second: np.ndarray) -> RankCorrelation:
     """
     tau = _cosine(first.reshape(*first.shape[:-2], -1), second.reshape(*second.shape[:-2], -1))
     # how many methods lie below, less how many lie above, is twice the rank from the middle
-    rho = _cosine(first.sum(axis=-1), second.sum(axis=-1))
+    rho = _cosine(first.sum(axis=-1, dtype=np.float64), second.sum(axis=-1, dtype=np.float64))
     return RankCorrelation(tau, rho)
 
 
 def _cosine(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    x, y = x.astype(np.float64, copy=False), y.astype(np.float64, copy=False)
-    sizes = (x * x).sum(axis=-1) * (y * y).sum(axis=-1)
+    # sums of whole numbers, which float32 keeps exact far beyond any number of methods
+    xy, xx, yy = (np.einsum("...i,...i->...", a, b).astype(np.float64) for a, b in ((x, y), (x, x), (y, y)))
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.clip((x * y).sum(axis=-1) / np.sqrt(sizes), -1, 1)
+        return np.clip(xy / np.sqrt(xx * yy), -1, 1)

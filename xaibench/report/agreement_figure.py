@@ -69,7 +69,7 @@ def agreement_figure(found: Agreement, path: str | Path) -> Path:
             text = NOTHING if not np.isfinite(value) else f"{value:.2f}"
             page.text(left + side + TREE + 0.2, below + side - (row + 0.5) * cell, text, 7, SOFT, va="center")
         page.text(left + side + TREE + 0.1, below + side + 0.05, "reliability", 6.5, SOFT)
-        _bar(page, width, min(left + side, width - 0.4))
+        _bar(page, max(min(left + side, width - 0.4), 2.3))
         return save_figure(page.figure, path, small=True)
 
 
@@ -100,7 +100,7 @@ def _tree(axes, found: Agreement, count: int) -> None:
     axes.axis("off")
 
 
-def _bar(page: Page, width: float, right: float) -> None:
+def _bar(page: Page, right: float) -> None:
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
