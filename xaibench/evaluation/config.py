@@ -47,7 +47,7 @@ class RunConfig(Config):
     """How many images of the data set's one list."""
     until_stable: Annotated[str | None, Argument(metavar="top-K|all")] = None
     """Stop once the order is settled: of all methods, or which are the first K and in which order. At most --images."""
-    confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
+    confidence: Annotated[float, Field(gt=0, lt=1), Argument(metavar="P")] = 0.95
     """With which --until-stable calls an order settled, under each protocol."""
     margin: Annotated[float | None, Field(gt=0), Argument(metavar="SCORE")] = None
     """Of --until-stable: methods whose means differ by this much at most are equivalent; then they need no order."""
