@@ -92,7 +92,8 @@ def _axis(axes, found: Pareto, x: np.ndarray) -> None:
 
 def _room(axes, x: np.ndarray, table, found: Pareto) -> None:
     """Limits with room for labels at the right."""
-    low, high = table["ci_low"].min(), table["ci_high"].max()
+    ends = table[["mean", "ci_low", "ci_high"]]  # a score that never varies has no interval
+    low, high = ends.min(axis=None), ends.max(axis=None)
     margin = 0.05 * max(high - low, 1e-9)
     axes.set_ylim(low - margin, high + margin)
     left, right = axes.transData.transform([(x.min(), low), (x.max(), low)])[:, 0]
@@ -100,8 +101,8 @@ def _room(axes, x: np.ndarray, table, found: Pareto) -> None:
         return
     width = axes.get_window_extent().width
     scale = (right - left) / (0.78 * width)  # the points take 78 % of the width
-    ends = [(left - 0.04 * width * scale, 0), (right + 0.18 * width * scale, 0)]
-    axes.set_xlim(*axes.transData.inverted().transform(ends)[:, 0])
+    limits = [(left - 0.04 * width * scale, 0), (right + 0.18 * width * scale, 0)]
+    axes.set_xlim(*axes.transData.inverted().transform(limits)[:, 0])
 
 
 def _labels(axes, x: np.ndarray, y: np.ndarray, names: Sequence[str], front: np.ndarray) -> None:
@@ -110,7 +111,9 @@ def _labels(axes, x: np.ndarray, y: np.ndarray, names: Sequence[str], front: np.
     points = axes.transData.transform(np.column_stack([x, y])) / dpi  # inches
     taken = [(px - 0.05, py - 0.045, px + 0.05, py + 0.045) for px, py in points]
     on = [points[number] for number in np.flatnonzero(front)]  # names do not cover the steps either
-    taken += [(min(a[0], b[0]) + 0.06, a[1] - 0.02, max(a[0], b[0]), a[1] + 0.02) for a, b in itertools.pairwise(on)]
+    for a, b in itertools.pairwise(on):  # a step is level from a to the x of b, then upright
+        taken.append((min(a[0], b[0]) + 0.06, a[1] - 0.02, max(a[0], b[0]), a[1] + 0.02))
+        taken.append((b[0] - 0.02, min(a[1], b[1]), b[0] + 0.02, max(a[1], b[1])))
     frame = axes.get_window_extent()
     left, right, top = frame.x0 / dpi, frame.x1 / dpi + 0.1, frame.y1 / dpi
     for number in sorted(range(len(names)), key=lambda i: (not front[i], -points[i][1])):
