@@ -91,10 +91,12 @@ def killed_at(work: Callable[[], None], number: int, after: bool) -> bool:
                 calls[0] += 1
                 if calls[0] == number and not after:
                     os.kill(os.getpid(), signal.SIGKILL)
-                found = function(*args, **kwargs)
-                if calls[0] == number:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                return found
+                mine = calls[0] == number
+                try:
+                    return function(*args, **kwargs)
+                finally:  # a folder that is there already is no change, but a moment like any other
+                    if mine:
+                        os.kill(os.getpid(), signal.SIGKILL)
 
             return call
 

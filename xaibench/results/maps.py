@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from xaibench.errors import XaibenchError, one_line
-from xaibench.files import check_folder, check_regular, write_atomic
+from xaibench.files import check_folder, check_regular, make_folder, write_atomic
 from xaibench.hashing import content_hash
 from xaibench.results.map_bytes import map_bytes
 from xaibench.results.store import Store
@@ -37,6 +37,7 @@ class MapStore:
 
     def __init__(self, root: Path):
         self.root, self._results = root / "maps", Store(root)
+        self._made: set[str] = set()
 
     def save(
         self, key: str, image_ids: Sequence[str], targets: Tensor, maps: Tensor, digests: Sequence[str] | None = None
@@ -51,8 +52,10 @@ class MapStore:
         sums = {name: f"{image} {_digest(key, name, image, tensors[name])}" for name, image in images}
         batch = hashlib.blake2b("\n".join(names).encode(), digest_size=8).hexdigest()
         folder = self.root / key
-        check_folder(folder)
-        folder.mkdir(parents=True, exist_ok=True)
+        if key not in self._made:
+            check_folder(folder)
+            make_folder(folder)
+            self._made.add(key)
         write_atomic(folder / f"{batch}.safetensors", map_bytes(tensors, sums))
         return folder / f"{batch}.safetensors"
 
