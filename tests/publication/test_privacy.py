@@ -8,13 +8,18 @@ import socket
 import subprocess
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from PIL import Image
 
 from xaibench import registry
 from xaibench.errors import XaibenchError
 from xaibench.publication.api import Request, publish
+from xaibench.publication.scrub import Scrubber
+from xaibench.publication.verify import verify
+from xaibench.results.map_bytes import map_bytes
 from xaibench.results.store import Store
 
 USER, HOST, MAIL, FULL = "zaphodb", "heartofgold42", "zaphod@betelgeuse.example", "Zaphod Beeblebrox"
@@ -147,3 +152,21 @@ def test_photos_have_neither_exif_nor_gps(kit, secrets, tmp_path, monkeypatch):
             assert not opened.getexif()
             assert opened.info == {}
             assert np.array_equal(np.asarray(opened), dataset.load(image).image)
+
+
+@pytest.mark.parametrize("kind", ["name", "text", "column", "metadata", "maps"])
+def test_the_last_look_finds_what_was_forgotten_in_any_file(tmp_path, kind):
+    """Where a file of the folder would still hold a name, whatever wrote it, nothing is put in place."""
+    known = Scrubber().knowing([USER], [])
+    if kind == "name":
+        (tmp_path / f"{USER}.json").write_text("{}")
+    elif kind == "text":
+        (tmp_path / "a.svg").write_text(f"<svg>{USER}</svg>")
+    elif kind == "maps":
+        (tmp_path / "a.safetensors").write_bytes(map_bytes({f"{USER}#1": torch.zeros(2, 2)}, {}))
+    else:
+        table = pa.table({"a": [USER if kind == "column" else "b"]})
+        pq.write_table(table.replace_schema_metadata({"c": USER} if kind == "metadata" else {}), tmp_path / "a.parquet")
+    verify(tmp_path, Scrubber())
+    with pytest.raises(XaibenchError, match=f"would hold '{USER}'"):
+        verify(tmp_path, known)

@@ -56,6 +56,18 @@ def test_rows_that_are_no_longer_current_are_in_their_version(kit, tmp_path):
     Index.model_validate(json.loads((tmp_path / "board" / "versions" / "1" / "board.json").read_text()))
 
 
+def test_a_run_of_two_protocols_that_is_published_in_two_steps(kit, tmp_path):
+    """Its record then names the results of both, whichever board comes first."""
+    cells = [cell for protocol in ("sds", "idsds") for cell in kit.cells(kit.context(protocol=protocol))]
+    kit.run(tmp_path / "results", cells, kit.ids(4))
+    for number, protocol in enumerate(("idsds", "sds"), 1):
+        found = publish(tmp_path / "results", tmp_path / "board", Request(Selection(protocol=protocol)))
+        assert (found.index.version, len(found.index.boards)) == (number, number)
+        assert not inspect(tmp_path / "board").problems
+    publish(tmp_path / "results", tmp_path / "once")
+    assert files(tmp_path / "board" / "runs") == files(tmp_path / "once" / "runs")
+
+
 def test_a_newer_version_of_a_card_replaces_the_board(kit, tmp_path, monkeypatch):
     from xaibench import registry
 
