@@ -13,7 +13,7 @@ from xaibench.analysis.overview import overview
 from xaibench.report.overview_page import formatted
 
 CARD = SimpleNamespace(title="Guidance")
-ACCURACY = {"plain": [0.5, 0.7], "guided": [1.0]}
+ACCURACY = {"plain": [0.5, 0.7, 0.6, 0.6, 0.6], "guided": [1.0] * 5}
 
 
 def study(judge, scores, higher=True, seconds=False):
@@ -53,6 +53,12 @@ def test_words_say_shares_in_per_cent_and_deviations_where_there_are_some(found)
     assert words[0]["epg"] == "0.300 ± 0.141" and words[1]["deletion"] == "3.000"
     text, markdown = found.to_text(), found.to_markdown()
     assert "lower is better in deletion" in " ".join(text.split()) and "| plain | ixg | 2 |" in markdown
+
+
+def test_few_trainings_make_no_claim(found):
+    assert "No claim about a design: that takes 5 trainings of each arm" in " ".join(found.to_text().split())
+    many = overview([study("epg", {"plain": np.ones((5, 2, 2)), "guided": np.ones((5, 2, 2))})])
+    assert "No claim" not in many.to_text()
 
 
 def test_a_judge_that_lacks_a_method_leaves_its_place_empty():

@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 
+from xaibench.analysis.comparison import ENOUGH
 from xaibench.analysis.ranking import RANKED
 from xaibench.analysis.study import SOMETIMES, Study
 from xaibench.presentation import Presentable
@@ -23,7 +24,7 @@ class Overview(Presentable):
     table: one row per arm and ranked method, with the columns arm, method, trainings, those of `MEASURED` that are
     known, and one per study, named by its protocol: means over trainings (and images). deviations: the same rows and
     columns, the standard deviation over trainings (n - 1), NaN for one training. lower: protocols for which lower is
-    better.
+    better. needed: trainings of each arm that a claim about a design takes.
     """
 
     layout: ClassVar[str] = "overview"
@@ -32,6 +33,7 @@ class Overview(Presentable):
     table: pd.DataFrame
     deviations: pd.DataFrame
     lower: tuple[str, ...]
+    needed: int = ENOUGH
 
 
 def overview(studies: Sequence[Study]) -> Overview:

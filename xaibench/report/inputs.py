@@ -218,6 +218,7 @@ class Overview(Protocol):
     table: pd.DataFrame
     deviations: pd.DataFrame
     lower: tuple[str, ...]
+    needed: int
 
 
 class Settled(Protocol):

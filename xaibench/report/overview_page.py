@@ -35,6 +35,8 @@ def overview_caption(found: Overview) -> str:
     text += ", ± their standard deviation (n - 1)" if found.table["trainings"].max() > 1 else ""
     if found.lower:
         text += f"; lower is better in {', '.join(found.lower)}"
+    if found.table["trainings"].min() < found.needed:
+        text += f". No claim about a design: that takes {found.needed} trainings of each arm"
     return f"{text}. accuracy: as in the tables of the protocols."
 
 
