@@ -28,10 +28,11 @@ def direct(scores, weights, resamples, seed):
     return ratio(every) - ordered[-1 - tail] * deviation(every), ratio(every) - ordered[tail] * deviation(every)
 
 
-@pytest.mark.parametrize("weighted", [False, True])
-def test_ends_are_those_of_the_formula(random_scores, weighted):
-    scores = random_scores[:20]
-    weights = np.random.default_rng(1).integers(0, 4, 20).astype(float) if weighted else np.ones(20)
+@pytest.mark.parametrize(("images", "weighted"), [(20, False), (20, True), (4, False)])
+def test_ends_are_those_of_the_formula(random_scores, images, weighted):
+    """Of four images one resample in 64 is of one value."""
+    scores = random_scores[:images]
+    weights = np.random.default_rng(1).integers(0, 4, images).astype(float) if weighted else np.ones(images)
     sums = scores * weights[:, None]
     low, high = mean_intervals(sums, weights if weighted else None, resamples=400, seed=3)
     oracle = [direct(column, weights, 400, 3) for column in sums.T]
@@ -84,6 +85,7 @@ def test_hits_and_misses_have_the_exact_interval(hits):
 def test_scores_of_one_value_have_the_interval_of_an_unseen_one():
     """n images say nothing below .025^(1/n) about how frequent another score is."""
     low, high = bounded_intervals(np.full((8, 1), 0.5), np.ones(8), (-1.0, 1.0), 40_000)
+    assert low[0] != bounded_intervals(np.full((8, 1), 0.5), np.ones(8), (-1.0, 1.0), 40_000, seed=1)[0][0]
     unseen = 1 - 0.025 ** (1 / 8)
     assert low[0] == pytest.approx(0.5 - 1.5 * unseen, abs=0.02)
     assert high[0] == pytest.approx(0.5 + 0.5 * unseen, abs=0.01)

@@ -61,6 +61,14 @@ def test_steps_tell_more_pairs_apart_than_the_first_one():
     assert first.sum() < every.sum() and np.array_equal(surely_better(scores, resamples=200), every)
 
 
+@pytest.mark.parametrize("seed", [17, 25, 32])
+def test_a_pair_waits_for_those_with_a_larger_statistic(seed):
+    """Here a pair has a smaller p than one with a larger statistic, which stops the steps."""
+    rng = np.random.default_rng(seed)
+    scores = np.linspace(0, 0.5, 5) + rng.normal(size=(12, 1)) + 0.3 * rng.gamma(0.5, size=(12, 5))
+    assert np.array_equal(surely_better(scores, resamples=60, seed=seed), written_out(scores, 60, seed))
+
+
 def test_small_blocks_change_nothing(random_scores, monkeypatch):
     once = surely_better(random_scores, resamples=300)
     assert 0 < once.sum() < 10
@@ -129,6 +137,39 @@ def test_few_differing_images_of_one_pair_do_not_hide_other_pairs():
     scores[:, 1] = scores[:, 0]
     scores[0, 1] += 0.2
     assert surely_better(scores).tolist() == [[False] * 3, [False] * 3, [True, True, False]]
+
+
+def test_resamples_without_deviation_count_as_the_largest():
+    """27 images of 30 differ by .5, three by 0: those resamples that lack these three, and no others, reach the pair."""
+    scores = np.zeros((30, 2))
+    scores[:27, 0] = 0.5
+    pairs = module._described(scores)
+    assert (pairs.mode[0], pairs.others[0]) == (0.5, 3)
+    lacking = sum((counts[:, 27:].sum(axis=1) == 0).sum() for counts in resampled_counts(30, 2000, 0))
+    assert module._step_down(scores, pairs, 2000, 0)[0] == (1 + lacking) / 2001 > 0.03
+
+
+def test_pairs_leave_until_resamples_without_deviation_are_rare():
+    """With 64 images six deviating ones are missing from a share of (58 / 64)^64 = .00184: five pairs make .0092."""
+    count = np.array([6] * 12 + [64, 5, 64])
+    pairs = module._Pairs(*(np.ones(15) for _ in range(5)), count)._replace(deviation=np.array([1.0] * 14 + [0.0]))
+    tested = module._testable(pairs, 64)
+    assert tested[:12].sum() == 5 and tested[12:].tolist() == [True, False, False]
+
+
+def test_all_pairs_share_the_errors(monkeypatch):
+    """One pair is left to the range, so two of three shares are for the bootstrap: .0333, not .05."""
+    rng = np.random.default_rng(0)
+    scores = np.stack([np.ones(30), np.zeros(30), 0.5 + 0.1 * rng.normal(size=30)], axis=1)
+    for p, found in ((0.033, 3), (0.034, 1)):
+        monkeypatch.setattr(module, "_step_down", lambda *_, p=p: np.full(2, p))
+        assert surely_better(scores, bounds=(0, 1)).sum() == found
+
+
+def test_rounding_is_no_difference():
+    scores = np.random.default_rng(0).random((10, 1))
+    pairs = module._described(np.hstack([scores, scores + 1e-14]))
+    assert (pairs.mean[0], pairs.deviation[0], pairs.mode[0], pairs.others[0]) == (0, 0, 0, 0)
 
 
 def test_the_same_difference_on_all_images_needs_a_range():

@@ -68,8 +68,7 @@ def surely_better(
         apart[tested] = _step_down(scores, pairs.part(tested), resamples, seed) <= share * tested.sum()
         if provable.any():
             apart[provable] = _tail_of_one_value(scores, pairs.part(provable), bounds[1] - bounds[0]) <= share
-        first = np.where(tested, pairs.mean, pairs.mode) > 0
-        winner, loser = np.where(first, (pairs.first, pairs.second), (pairs.second, pairs.first))
+        winner, loser = np.where(pairs.mean > 0, (pairs.first, pairs.second), (pairs.second, pairs.first))
         higher[winner[apart], loser[apart]] = True
     return higher if higher_is_better else higher.T
 
