@@ -140,7 +140,7 @@ def test_few_differing_images_of_one_pair_do_not_hide_other_pairs():
 
 
 def test_resamples_without_deviation_count_as_the_largest():
-    """27 images of 30 differ by .5, three by 0: the resamples that lack these three reach the pair, and no others do."""
+    """27 of 30 images differ by .5, three by 0: resamples that lack these three reach the pair, and no others do."""
     scores = np.zeros((30, 2))
     scores[:27, 0] = 0.5
     pairs = module._described(scores)
