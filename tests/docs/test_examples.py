@@ -160,3 +160,9 @@ def test_a_board_folder_is_published_read_and_withdrawn_from(follow, tmp_path):
     assert "version 2 in board: 1 board, 4 results" in second
     assert "version 3 in board: 1 board, 3 results" in third
     assert "a defect in its hooks" in (tmp_path / "board" / "README.md").read_text()
+
+
+def test_the_site_of_a_board(follow, tmp_path):
+    printed = follow("site.md")
+    assert "open results/site/index.html" in printed[-1][1]
+    assert (tmp_path / "results" / "site" / "gallery.html").is_file()

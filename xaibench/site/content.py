@@ -72,11 +72,23 @@ class SiteAcross:
         return f"across/{self.slug}.html"
 
 
+class _ReadOnce(Store):
+    """A store to which nothing is added meanwhile: its cells are read once, however many boards are opened."""
+
+    @cached_property
+    def _cells(self) -> dict[str, Cell]:
+        return super().cells()
+
+    def cells(self) -> dict[str, Cell]:
+        """All registered cells by key, oldest first."""
+        return dict(self._cells)
+
+
 class Content:
     """What the folder holds, each thing read once; index: that of a board folder, None for a plain results folder."""
 
     def __init__(self, root: Path):
-        self.root, self.store = root, Store.open(root)
+        self.root, self.store = root, _ReadOnce.open(root)
         self.index = read_index(root) if is_board_folder(root) else None
 
     @cached_property
