@@ -19,6 +19,7 @@ from xaibench.results.cells import Cell
 from xaibench.results.manifest import RunManifest, load_runs
 from xaibench.results.store import Store
 from xaibench.site.links import slugs
+from xaibench.site.shipped import is_comparable
 
 
 @dataclass(frozen=True)
@@ -170,24 +171,6 @@ class Content:
         """Whether no other model was evaluated under the same protocol on the same data."""
         alike = {each.model for each in self.current if (each.protocol, each.dataset) == (one.protocol, one.dataset)}
         return len(alike) < 2
-
-
-def is_comparable(protocol: str) -> bool:
-    """Whether scores of a protocol may be compared across models: what the card that ships says, and else not."""
-    if registry.shipped_version("protocol", protocol) is None:
-        return False
-    return registry.card("protocol", protocol).comparable_across_models
-
-
-def shipped_card(kind: str, name: str) -> Any:
-    """The card of a name where it ships with xaibench, else None: nothing of one's own installation is published."""
-    return None if registry.shipped_version(kind, name) is None else registry.card(kind, name)
-
-
-def title_of(kind: str, name: str) -> str:
-    """What a name stands for, by its card; the name itself without one."""
-    found = shipped_card(kind, name)
-    return found.title if found else name
 
 
 def _slug(board: Board, every: list[Board]) -> str:

@@ -1,4 +1,4 @@
-"""Drawings of intervals and points as SVG inside a page: their colours are those of the page, their texts can be read.
+"""Drawings of intervals as SVG inside a page: their colours are those of the page, their texts can be read.
 
 Widths are those of a phone, so that texts keep their size; a wider screen shows several drawings side by side.
 """
@@ -6,7 +6,7 @@ Widths are those of a phone, so that texts keep their size; a wider screen shows
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from markupsafe import Markup
@@ -17,7 +17,6 @@ from xaibench.report.heatmap import number
 BAR, HEIGHT = 150, 18  # pixels of a bar in a table
 PANEL, NAMES, LINE = 340, 132, 19  # of a panel: its width, that of the names, the height of a line
 LETTERS = 19  # of a name in a panel
-TURN, NAME = 0.62, 13  # of a plot: the share of its width from which names stand on the left, the height of a name
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,7 @@ def panel(items: Sequence[Item], axis: Axis, title: str) -> Markup:
         parts.append(_line(item, axis, round(LINE * (place + 0.5), 1)))
     parts += [Markup('<text class="tick" x="{}" y="{}">{}</text>').format(axis.x(t), base + 14, number(t))
               for t in axis.ticks]  # fmt: skip
-    return _drawing(PANEL, height, title, parts, "panel")
+    return drawing(PANEL, height, title, parts, "panel")
 
 
 def _line(item: Item, axis: Axis, y: float) -> Markup:
@@ -116,65 +115,8 @@ def panel_axis(values: Iterable[float], texts: bool = False) -> Axis:
     return Axis.of(values, NAMES, PANEL - (46 if texts else 8))
 
 
-@dataclass(frozen=True)
-class Point:
-    """A point of a plot with its interval along y, name, link and style."""
-
-    name: str
-    x: float
-    y: float
-    low: float
-    high: float
-    style: str = "rest"
-    link: str = ""
-
-
-def plot(points: Sequence[Point], names: tuple[str, str], title: str, logarithmic: bool = False) -> Markup:
-    """Points over two axes with these names, each named beside it; logarithmic: the axis of x, whose values are > 0."""
-    side, left, bottom = 340, 44, 40
-    if logarithmic:
-        points = [replace(point, x=float(np.log10(point.x))) for point in points]
-    across = Axis.of([p.x for p in points], left, side - 14)
-    ticks = [t for t in across.ticks if not logarithmic or t == round(t)] or [round(across.low, 2)]
-    up = Axis.of([v for p in points for v in (p.low, p.y, p.high)], side - bottom, 12)
-    parts = [Markup('<path class="grid" d="M{} 8V{}"/><text class="tick" x="{}" y="{}">{}</text>').format(
-        across.x(t), side - bottom, across.x(t), side - bottom + 15, number(10**t if logarithmic else t))
-        for t in ticks]  # fmt: skip
-    parts += [Markup('<path class="grid" d="M{} {}H{}"/><text class="left" x="{}" y="{}">{}</text>').format(
-        left, up.x(t), side - 4, left - 6, up.x(t) + 4, number(t)) for t in up.ticks]  # fmt: skip
-    parts.append(Markup('<text class="axis" x="{}" y="{}">{}</text>').format((left + side) / 2, side - 6, names[0]))
-    parts.append(Markup('<text class="axis" transform="translate(11 {}) rotate(-90)">{}</text>').format(
-        (side - bottom) / 2, names[1]))  # fmt: skip
-    heights = _apart([up.x(point.y) for point in points], [across.x(point.x) > side * TURN for point in points])
-    parts += [_point(point, across, up, side, height) for point, height in zip(points, heights, strict=True)]
-    return _drawing(side, side, title, parts, "plot")
-
-
-def _apart(heights: Sequence[float], right: Sequence[bool]) -> list[float]:
-    """The heights of names, moved down where they would cover each other; those on the two sides do not meet."""
-    found = list(heights)
-    for which in (False, True):
-        lowest = -np.inf
-        for place in sorted((i for i, one in enumerate(right) if one is which), key=lambda i: heights[i]):
-            lowest = found[place] = max(heights[place], lowest + NAME)
-    return found
-
-
-def _point(point: Point, across: Axis, up: Axis, side: int, height: float) -> Markup:
-    x, y = across.x(point.x), up.x(point.y)
-    right = x > side * TURN  # its name is then on the left
-    text = Markup('<text class="{}" x="{}" y="{}">{}</text>').format(
-        "left" if right else "right", round(x + (-7 if right else 7), 1), round(height + 4, 1), clean(point.name)
-    )
-    if point.link:
-        text = Markup('<a href="{}">{}</a>').format(point.link, text)
-    ends = ""
-    if np.isfinite(point.low) and np.isfinite(point.high):
-        ends = Markup('<path class="range" d="M{} {}V{}"/>').format(x, up.x(point.low), up.x(point.high))
-    return Markup('<g class="{}">{}<circle cx="{}" cy="{}" r="4"/>{}</g>').format(point.style, ends, x, y, text)
-
-
-def _drawing(width: float, height: float, title: str, parts: Sequence[Markup], style: str) -> Markup:
+def drawing(width: float, height: float, title: str, parts: Sequence[Markup], style: str) -> Markup:
+    """A drawing with a title that a screen reader says."""
     # role "group" where links are inside: an image would hide them from the keyboard's reader
     role = "group" if any("<a " in part for part in parts) else "img"
     return Markup(

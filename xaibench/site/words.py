@@ -8,7 +8,8 @@ from typing import Any
 
 from xaibench.report.heatmap import number
 from xaibench.report.text import count
-from xaibench.site.content import SiteAcross, SiteBoard, leading, title_of
+from xaibench.site.content import SiteAcross, SiteBoard, leading
+from xaibench.site.shipped import title_of
 
 NAMED = 4  # methods that a sentence names before it says how many more there are
 
@@ -38,6 +39,8 @@ def best_method(one: SiteBoard) -> str:
     best, others = first[0], [row["method"] for row in first[1:]]
     text = f"On {one.model}, {best['method']} has the best mean, {interval(best)}"
     ranked = int(one.found.table["rank"].notna().sum())
+    if others and len(others) == ranked - 1:
+        return f"{text}; no other method is told apart from it."
     if others:
         verb = "is" if len(others) == 1 else "are"
         return f"{text}; {listed(others)} {verb} not told apart from the best."

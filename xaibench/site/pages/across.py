@@ -11,10 +11,11 @@ import pandas as pd
 from xaibench.report import columns
 from xaibench.report.across_page import across_models_caption
 from xaibench.report.table import Column, Table
-from xaibench.site.content import Content, SiteAcross, leading, title_of
+from xaibench.site.content import Content, SiteAcross, leading
 from xaibench.site.page import Page
 from xaibench.site.pages.boards import interval_column, row_style
-from xaibench.site.svg import Point, plot
+from xaibench.site.plot import Point, plot
+from xaibench.site.shipped import title_of
 from xaibench.site.tables import DataTable, Row, data_table
 from xaibench.site.words import best_across, best_models, limits
 

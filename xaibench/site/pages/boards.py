@@ -13,10 +13,12 @@ from xaibench.report import columns
 from xaibench.report.pages import page_of
 from xaibench.report.table import Column, Table
 from xaibench.report.text import UNRANKED_KINDS
-from xaibench.site.content import Content, SiteBoard, leading, title_of
+from xaibench.site.content import Content, SiteBoard, leading
 from xaibench.site.gallery import Gallery
 from xaibench.site.page import Page
-from xaibench.site.svg import BAR, Axis, Point, bar, plot, scale
+from xaibench.site.plot import Point, plot
+from xaibench.site.shipped import title_of
+from xaibench.site.svg import BAR, Axis, bar, scale
 from xaibench.site.tables import DataTable, Drawing, Head, Row, data_table
 from xaibench.site.words import best_method, limits, listed
 
@@ -162,7 +164,7 @@ def _front(content: Content, one: SiteBoard) -> dict[str, Any] | None:
     found = pareto_of_costs(one.found, "passes", one.found.surely_better)
     rows = found.table[found.table["passes"] > 0].to_dict("records")
     points = [
-        Point(row["method"], row["passes"], row["mean"], row["ci_low"], row["ci_high"],
+        Point(row["method"], row["passes"], row["mean"], float("nan"), float("nan"),
               "lead" if row["on_front"] else "rest", "../" + content.method_address(row["method"]))
         for row in rows
     ]  # fmt: skip

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from xaibench.site.content import Content, title_of
+from xaibench.site.content import Content
 from xaibench.site.gallery import Gallery
 from xaibench.site.page import Page
+from xaibench.site.shipped import title_of
 
 FEW = 6  # methods that a page shows before a reader chooses
 

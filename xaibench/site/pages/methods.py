@@ -9,10 +9,11 @@ import pandas as pd
 
 from xaibench.report import columns
 from xaibench.report.table import Column, Table
-from xaibench.site.content import Content, SiteBoard, shipped_card
+from xaibench.site.content import Content, SiteBoard
 from xaibench.site.gallery import Gallery
 from xaibench.site.page import Page
 from xaibench.site.pages.boards import interval_column, row_style
+from xaibench.site.shipped import shipped_card
 from xaibench.site.tables import data_table
 
 INDEX = (

@@ -8,10 +8,11 @@ from typing import Any
 import pandas as pd
 
 from xaibench.report.text import UNRANKED_KINDS
-from xaibench.site.content import Content, SiteAcross, SiteBoard, leading, title_of
+from xaibench.site.content import Content, SiteAcross, SiteBoard, leading
 from xaibench.site.page import Page
 from xaibench.site.pages.across import accuracy_plot
 from xaibench.site.pages.boards import index_table, row_style
+from xaibench.site.shipped import title_of
 from xaibench.site.svg import Axis, Item, panel, panel_axis
 from xaibench.site.words import best_across, best_method, best_models, limits
 

@@ -1,0 +1,78 @@
+"""The sentences of the start page, from planted boards: a clear winner, ties, one method, none."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+
+from xaibench.site.words import best_across, best_method, best_models, limits
+
+
+def board(*rows: tuple[str, int | None], model: str = "net"):
+    """Methods with the best rank of their rank sets, the best mean first; None: not ranked."""
+    table = pd.DataFrame({
+        "method": [name for name, _ in rows], "mean": [0.9 - 0.1 * place for place in range(len(rows))],
+        "ci_low": 0.1, "ci_high": 0.95, "kind": "method",
+        "rank": pd.array([None if low is None else place + 1 for place, (_, low) in enumerate(rows)], "Int64"),
+        "rank_low": pd.array([low for _, low in rows], "Int64"),
+    })  # fmt: skip
+    return SimpleNamespace(found=SimpleNamespace(table=table, n_list=16), model=model, protocol="idsds",
+                           dataset="critters")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("rows", "ending"),
+    [
+        ([("a", 1), ("b", 2), ("c", 2)], ", and is told apart from the 2 other methods."),
+        ([("a", 1), ("b", 1), ("c", 3)], "; b is not told apart from the best."),
+        ([("a", 1), ("b", 1), ("c", 1), ("d", 3)], "; b and c are not told apart from the best."),
+        ([("a", 1), ("b", 1)], "; no other method is told apart from it."),
+        ([("a", 1), ("random", None)], "; it is the only method that is ranked."),
+    ],
+)  # fmt: skip
+def test_a_board_says_from_whom_its_best_method_is_not_told_apart(rows, ending):
+    text = best_method(board(*rows))
+    assert text == f"On net, a has the best mean, 0.90 (95 % interval 0.10 to 0.95){ending}"
+
+
+def test_a_board_without_ranks_names_no_method():
+    assert best_method(board(("a", None))) == "No method is ranked on net under idsds."
+
+
+def across(*boards, comparable: bool = True, table: pd.DataFrame | None = None):
+    found = SimpleNamespace(comparable=comparable, table=table, higher_is_better=True, n_images=16)
+    return SimpleNamespace(members={one.model: one for one in boards}, found=found, protocol="idsds")
+
+
+def test_across_models_the_method_that_may_be_the_best_most_often_is_named():
+    one, two = board(("a", 1), ("b", 2), model="x"), board(("b", 1), ("a", 1), model="y")
+    three = board(("a", 1), ("b", 2), model="z")
+    assert best_across(across(one, two, three)) == (
+        "a may be the best on all 3 models, no other method on all of them; on only 2 models a single method is surely "
+        "the best."
+    )
+    assert best_across(across(two, board(("c", 1), model="z"))) == (
+        "a, b and c may be the best on 1 of 2 models, no other method on as many; on only 1 model a single method is "
+        "surely the best."
+    )
+
+
+def test_models_are_ranked_only_where_the_protocol_allows_it():
+    rows = [("m", "a", 1), ("n", "b", 1), ("m", "c", 1), ("o", "a", 4)]
+    table = pd.DataFrame({
+        "model": [row[0] for row in rows], "method": [row[1] for row in rows], "mean": [0.9, 0.8, 0.7, 0.2],
+        "ci_low": 0.1, "ci_high": 1.0, "rank": [1, 2, 3, 4], "rank_low": pd.array([row[2] for row in rows], "Int64"),
+    })  # fmt: skip
+    assert best_models(across(table=table)) == (
+        "m, explained by a, has the highest mean, 0.90 (95 % interval 0.10 to 1.0); n is not told apart from it."
+    )
+    alone = best_models(across(table=table[table["model"] != "n"]))
+    assert alone.endswith("; every other model is told apart from it.")
+    assert best_models(across(table=table, comparable=False)).startswith("Scores of idsds may not be compared")
+
+
+def test_limits_name_the_number_of_images_and_what_a_claim_needs():
+    texts = " ".join(limits(board(("a", 1))))
+    assert "over 16 images of critters" in texts and "Models that differ" not in texts
