@@ -86,6 +86,15 @@ def test_a_link_restores_filter_kind_order_and_place(show, board):
     assert plain.locator("tr:target").get_attribute("id") == "method-ig"
 
 
+def test_another_address_given_on_an_open_page_is_followed(show, board, site):
+    page = show(f"{board}#method-ig")
+    page.goto(f"{(site / board).as_uri()}#method-grad-cam?filter=grad")
+    page.wait_for_function("document.querySelectorAll(\"[data-table='board'] tbody tr\").length === 2")
+    assert page.locator(".target").get_attribute("id") == "method-grad-cam"
+    page.goto(f"{(site / board).as_uri()}#method-grad-cam")
+    page.wait_for_function("document.querySelector('.target')?.id === 'method-grad-cam'")
+
+
 def test_a_link_that_is_nonsense_changes_nothing(show, board):
     page = show(f"{board}#%3Cscript%3E?sort=nothing&kind=nothing&filter=&x=%22%3E")
     assert shown(page) == ["oracle", *RANKED, "random"]

@@ -3,6 +3,7 @@
 
 // The state of a page stands in its address: #id?key=value&key=value, so that a link leads back to what was seen.
 const state = new URLSearchParams(location.hash.split("?").slice(1).join("?"));
+if (location.hash.includes("?")) history.scrollRestoration = "manual"; // the place is in the address
 let anchor = anchorOf(location.hash);
 
 function anchorOf(hash) {
@@ -190,6 +191,8 @@ document.querySelectorAll("[data-table]").forEach(setUp);
 document.querySelectorAll("[data-chooser]").forEach(setUpChooser);
 goTo();
 addEventListener("hashchange", () => {
+  // Whoever gives another address with a state on an open page wants to see that state.
+  if (location.hash.includes("?")) return location.reload();
   anchor = anchorOf(location.hash);
   goTo();
 });
