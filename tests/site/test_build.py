@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
@@ -15,14 +16,21 @@ from site_folder import (
     HOSTILE_CLASS,
     HOSTILE_COMMAND,
     HOSTILE_IMAGE,
+    IMAGES,
     METHODS,
     QUOTED,
     SCRIPT,
     Reader,
+    context,
     make_folder,
+    rows_of,
 )
 
 from xaibench.errors import XaibenchError
+from xaibench.results.cells import Cell
+from xaibench.results.manifest import RunManifest
+from xaibench.results.schema import row_table
+from xaibench.results.store import Store
 from xaibench.site.build import MARK, build_site
 from xaibench.site.content import Content
 from xaibench.site.studies import studies
@@ -127,9 +135,47 @@ def test_a_photo_that_is_none_and_a_comparison_that_is_none_are_one_line(tmp_pat
         studies(Content(store.root))
 
 
+def test_odd_boards_have_pages_too(tmp_path):
+    """No methods, one method, a method that lacks images, results without rows, models without a common image."""
+    store, made = Store.create(tmp_path / "odd"), []
+
+    def add(protocol: str, model: str, method: dict | None, images: list[str]) -> Cell:
+        cell = Cell(context(protocol, model), method)
+        store.register([cell])
+        made.append(cell)
+        if images:
+            name = method["name"] if method else None
+            table = rows_of(cell, protocol, model, name, np.linspace(0, 0.5, len(IMAGES)))
+            kept = [place for place, image in enumerate(IMAGES) if image in images]
+            table |= {key: [table[key][place] for place in kept] for key in ("image_id", "image_digest", "score")}
+            store.append(row_table(table))
+        return cell
+
+    ig, cam = ({"name": name, "version": 1, "source": "1", "kind": "method"} for name in ("ig", "grad-cam"))
+    add("accuracy", "resnet18", None, IMAGES)
+    add("sds", "resnet18", ig, IMAGES[:6])
+    add("sds", "vgg16", ig, IMAGES[6:])
+    add("epg", "resnet18", ig, IMAGES)
+    add("epg", "resnet18", cam, IMAGES[:3])
+    add("ids", "resnet18", cam, [])
+    for board in {cell.board: cell for cell in made}.values():
+        run = RunManifest(
+            "xaibench run",
+            cells=[cell.key for cell in made if cell.board == board.board],
+            images={"list": store.save_list(IMAGES), "count": 12},
+            started="2026-01-01T00:00:00+00:00",
+        )
+        run.finish("complete")
+        run.save(store)
+    site, pages = build_site(store.root)
+    assert {path.name.rsplit("-", 1)[0] for path in (site / "boards").iterdir()} == {
+        "accuracy-resnet18", "sds-resnet18", "sds-vgg16", "epg-resnet18"}  # fmt: skip
+    assert "no image in common" in Reader((site / "models.html").read_text("utf-8")).text
+    assert pages == len(list(site.rglob("*.html")))
+
+
 def test_downloads_have_the_boards_numbers_and_all_rows(folder, site):
     from xaibench.analysis.leaderboard import open_leaderboard
-    from xaibench.results.store import Store
 
     store = Store.open(folder)
     for path in sorted((site / "data").glob("*-rows.parquet")):
@@ -154,8 +200,6 @@ def test_another_folder_with_files_is_refused(folder, tmp_path):
 
 
 def test_a_folder_without_rows_is_one_line(tmp_path):
-    from xaibench.results.store import Store
-
     Store.create(tmp_path / "empty")
     with pytest.raises(XaibenchError, match="no row is stored"):
         build_site(tmp_path / "empty")

@@ -91,6 +91,7 @@ class Content:
     def __init__(self, root: Path):
         self.root, self.store = root, _ReadOnce.open(root)
         self.index = read_index(root) if is_board_folder(root) else None
+        self.refused: list[str] = []  # which boards could not be joined across models, and why
 
     @cached_property
     def boards(self) -> list[SiteBoard]:
@@ -113,10 +114,14 @@ class Content:
         for one in self.current:
             if one.slug in covered or self._alone(one):
                 continue
-            joined = across_models(
-                self.store, one.protocol, board=one.board.key, comparable=is_comparable(one.protocol),
-                newest=registry.shipped_version,
-            )  # fmt: skip
+            try:
+                joined = across_models(
+                    self.store, one.protocol, board=one.board.key, comparable=is_comparable(one.protocol),
+                    newest=registry.shipped_version,
+                )  # fmt: skip
+            except XaibenchError as error:  # no image in common, or alike in nothing but names: a page says so
+                self.refused.append(f"{one.protocol} on {one.model} is not joined with other models: {error}")
+                continue
             by_title = {each.found.title: each for each in self.boards}
             members = {name: by_title[title] for name, title in joined.titles.items()}
             covered |= {each.slug for each in members.values()}

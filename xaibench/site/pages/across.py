@@ -30,7 +30,7 @@ MODEL_INDEX = (
 def pages(content: Content) -> Iterator[Page]:
     """The list of models, and a page across models for each protocol that has several."""
     yield Page("models.html", "models.html", "Models", "models", {
-        "table": _models_index(content), "across": content.across})  # fmt: skip
+        "table": _models_index(content), "across": content.across, "refused": content.refused})  # fmt: skip
     for one in content.across:
         yield _page(content, one)
 

@@ -24,7 +24,7 @@ def pages(content: Content) -> Iterator[Page]:
     main: SiteAcross | SiteBoard = content.across[0] if content.across else (content.current or content.boards)[0]
     several = isinstance(main, SiteAcross)
     values = {
-        "main": main, "several": several, "protocol_title": title_of("protocol", main.protocol),
+        "about": content.index, "main": main, "several": several, "protocol_title": title_of("protocol", main.protocol),
         "methods_answer": best_across(main) if several else best_method(main),
         "models_answer": best_models(main) if several else "",
         "panels": _panels(content, main), "models_panel": _models_panel(main) if several else "",
