@@ -14,6 +14,8 @@ from xaibench.publication.collect import Selection
 from xaibench.publication.index import Index, read_index
 from xaibench.results.validate import inspect
 
+pytestmark = pytest.mark.process  # each publishes several times
+
 
 def files(root) -> dict[str, bytes]:
     return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
@@ -41,6 +43,7 @@ def test_boards_are_added_to_those_that_are_there(results, board, tmp_path):
     assert not inspect(tmp_path / "board").problems
 
 
+@pytest.mark.slow
 def test_rows_that_are_no_longer_current_are_in_their_version(kit, tmp_path):
     cells = kit.cells(kit.context())
     kit.run(tmp_path / "results", cells, kit.ids(4))
@@ -56,6 +59,7 @@ def test_rows_that_are_no_longer_current_are_in_their_version(kit, tmp_path):
     Index.model_validate(json.loads((tmp_path / "board" / "versions" / "1" / "board.json").read_text()))
 
 
+@pytest.mark.slow
 def test_a_run_of_two_protocols_that_is_published_in_two_steps(kit, tmp_path):
     """Its record then names the results of both, whichever board comes first."""
     cells = [cell for protocol in ("sds", "idsds") for cell in kit.cells(kit.context(protocol=protocol))]
@@ -68,6 +72,7 @@ def test_a_run_of_two_protocols_that_is_published_in_two_steps(kit, tmp_path):
     assert files(tmp_path / "board" / "runs") == files(tmp_path / "once" / "runs")
 
 
+@pytest.mark.slow
 def test_a_newer_version_of_a_card_replaces_the_board(kit, tmp_path, monkeypatch):
     from xaibench import registry
 
@@ -138,6 +143,7 @@ def test_withdrawing_takes_one_published_thing(mine, command, kit):
     assert withdraw(mine, [key[:6]], "x").index.withdrawn[0].board == key
 
 
+@pytest.mark.slow
 def test_title_licence_and_comparisons_stay_until_they_are_given_anew(results, mine, tmp_path):
     given = tmp_path / "depth.json"
     given.write_text(json.dumps({"comparison": "depth", "title": "Depth · idsds", "pairs": [], "notes": ["/home/x/y"]}))
@@ -171,6 +177,7 @@ def test_rows_that_a_run_added_are_not_removed(kit, results, mine):
     assert files(mine) == before
 
 
+@pytest.mark.slow
 def test_without_an_exchange_in_one_step_the_folder_is_replaced_too(results, mine, monkeypatch):
     monkeypatch.setattr(folder, "_exchange", lambda first, second: False)
     assert publish(results, mine, Request(title="another")).index.version == 2
