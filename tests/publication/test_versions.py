@@ -177,6 +177,14 @@ def test_rows_that_a_run_added_are_not_removed(kit, results, mine):
     assert files(mine) == before
 
 
+def test_a_folder_that_was_changed_is_not_built_upon(results, mine):
+    """Whoever edits a published row or cell by hand does not get it into the next version."""
+    cell = mine / "cells" / f"{read_index(mine).boards[0].cells[0]}.json"
+    cell.write_text(cell.read_text().replace('"quick"', '"paper"'))
+    with pytest.raises(XaibenchError, match=r"is damaged: cells/.* it was changed; fetch that folder anew"):
+        publish(results, mine, Request(Selection(model="vgg16")))
+
+
 @pytest.mark.slow
 def test_without_an_exchange_in_one_step_the_folder_is_replaced_too(results, mine, monkeypatch):
     monkeypatch.setattr(folder, "_exchange", lambda first, second: False)

@@ -121,7 +121,7 @@ def _write(
         gallery=request.gallery, data_root=request.data_root, allowed=request.allowed,
     )  # fmt: skip
     with _place(target, request.dry_run) as fresh:
-        report(f"writing {len(collected.taken)} boards")
+        report(f"writing {count(len(collected.taken), 'board')}")
         made, notes = build(sorted(collected.taken, key=_order), about, fresh, registry.shipped_version)
         notes = [*collected.notes, *notes]
         changed = index is None or not same_version(fresh, target)

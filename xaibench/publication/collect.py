@@ -78,7 +78,12 @@ def collect(store: Store, selection: Selection, newest: Newest) -> Collected:
 
 
 def published(store: Store, index: Index) -> list[Taken]:
-    """The boards of a board folder, with those results alone that its index names."""
+    """The boards of a board folder, with those results alone that its index names.
+
+    Raises XaibenchError where the folder is damaged, or lacks any of them.
+    """
+    for problem in inspect(store.root).problems:
+        raise XaibenchError(f"{store.root} is damaged: {problem}; fetch that folder anew, nothing of it was changed")
     cells = {entry.key: set(entry.cells) for entry in index.boards}
     found = [one for one in boards(store) if one.key in cells]
     found = [replace(one, cells=tuple(c for c in one.cells if c.key in cells[one.key]), older=()) for one in found]
