@@ -170,3 +170,11 @@ def test_the_last_look_finds_what_was_forgotten_in_any_file(tmp_path, kind):
     verify(tmp_path, Scrubber())
     with pytest.raises(XaibenchError, match=f"would hold '{USER}'"):
         verify(tmp_path, known)
+
+
+def test_what_one_part_forgets_is_found_before_anything_is_put_in_place(kit, secrets, tmp_path, monkeypatch):
+    monkeypatch.setattr("xaibench.publication.records.public_command", lambda command, scrubber: command)
+    kit.run(tmp_path / "results", kit.cells(kit.context()), kit.ids(2), command=f"xaibench run by-{USER}")
+    with pytest.raises(XaibenchError, match=rf"runs/.* would hold '{USER}'"):
+        publish(tmp_path / "results", tmp_path / "board")
+    assert not [path for path in tmp_path.iterdir() if "board" in path.name]
