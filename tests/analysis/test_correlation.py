@@ -159,3 +159,11 @@ def test_constants_have_no_r():
     assert np.isnan(pearson(np.full(5, 0.1), np.arange(5)))
     assert np.isnan(pearson(np.ones(1), np.ones(1)))
     assert np.isnan(pearson(np.ones(0), np.ones(0)))
+
+
+def test_resamples_without_an_r_count_at_both_ends(kit):
+    """A quarter of the resamples of two images has the first one alone, whose scores are all the same."""
+    cell = kit.cell("ig")
+    rows = frame(kit, cell, ["a"] * 2 + ["b"] * 4, [0.5, 0.5, 0.1, 0.3, 0.9, 0.4], [1.0, 2.0, 1.0, 4.0, 3.0, 2.0])
+    (row,) = leaderboard(rows, [cell]).correlation("size").table.to_dict("records")
+    assert (row["ci_low"], row["ci_high"]) == (-1, 1)
