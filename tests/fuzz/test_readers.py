@@ -39,11 +39,19 @@ from xaibench.masks.store import HEADER_KEY, SCHEMA, Header, Masks, add_rows, ro
 from xaibench.models.base import Encoding, Model
 from xaibench.models.open import load_weights
 from xaibench.models.state import check_classes, load_state, read_state
+from xaibench.publication.index import read_index
 from xaibench.registry import shipped
 from xaibench.results.maps import MapStore, faults
 from xaibench.training.config import TrainingConfig
 
 pytestmark = pytest.mark.slow
+
+BOARD = {
+    "format": "xaibench-board", "format_version": 1, "version": 2, "xaibench": "0.2.0", "title": "Boards",
+    "license": "mit", "boards": [], "comparisons": [], "images": {"critters (64 px)": {}}, "versions": [],
+    "withdrawn": [{"board": "0123456789abcdef", "method": None, "protocol": "sds", "model": "resnet18",
+                   "dataset": "critters (64 px)", "title": "sds", "reason": "a defect", "last": 1}],
+}  # fmt: skip
 
 
 class Reader(NamedTuple):
@@ -252,6 +260,7 @@ READERS = [
     Reader("run.json", as_json({"model": "tiny", "settings": {"grid": 4}, "methods": ["ixg"]}),
            broken_json({"model": "tiny", "settings": {"grid": 4}, "methods": ["ixg"]}), 100,
            lambda path: RunConfig.parse({"protocols": ["sds"]} | RunConfig.read_file(path))),
+    Reader("board.json", as_json(BOARD), broken_json(BOARD), 200, lambda path: read_index(path.parent)),
     Reader("training.toml", TRAINING.encode(), broken_toml(TRAINING), 120,
            lambda path: TrainingConfig.parse(TrainingConfig.read_file(path))),
 ]  # fmt: skip
