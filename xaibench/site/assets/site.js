@@ -37,7 +37,8 @@ function setUp(box, place) {
   const heads = [...table.tHead.rows[0].cells];
   const names = heads.map((head) => head.dataset.name);
   const numeric = heads.map((head) => head.classList.contains("num"));
-  const rows = [...body.rows].map((row) => ({ row, text: row.textContent.toLowerCase(), fits: true }));
+  const textOf = (row) => Array.from(row.cells, (cell) => cell.textContent).join("\n").toLowerCase();
+  const rows = [...body.rows].map((row) => ({ row, text: textOf(row), fits: true }));
   const prefix = place ? `${box.dataset.table}.` : "";
   const tools = box.querySelector(".tools");
   const search = tools?.querySelector("[data-filter]");
