@@ -15,7 +15,7 @@ from xaibench.home import home
 from xaibench.locks import claim
 from xaibench.provenance import command_line
 from xaibench.publication.build import Contents, build, write_index
-from xaibench.publication.collect import Collected, Selection, Taken, collect, published
+from xaibench.publication.collect import Collected, Selection, collect, order_of, published
 from xaibench.publication.comparisons import Comparison, published_comparisons, read_comparison
 from xaibench.publication.folder import OWN, own_files, put_in_place, recover, written_beside
 from xaibench.publication.index import Index, is_board_folder, read_index
@@ -122,7 +122,7 @@ def _write(
     )  # fmt: skip
     with _place(target, request.dry_run) as fresh:
         report(f"writing {count(len(collected.taken), 'board')}")
-        made, notes = build(sorted(collected.taken, key=_order), about, fresh, registry.shipped_version)
+        made, notes = build(sorted(collected.taken, key=order_of), about, fresh, registry.shipped_version)
         notes = [*collected.notes, *notes]
         changed = index is None or not same_version(fresh, target)
         if changed and index is not None:
@@ -134,12 +134,6 @@ def _write(
         if changed and not request.dry_run:
             put_in_place(fresh, target)
     return Published(made, changed, len(files), size, notes)
-
-
-def _order(taken: Taken) -> tuple[str, ...]:
-    context = taken.board.context
-    names = [str((context.get(part) or {}).get("name", "")) for part in ("protocol", "dataset", "model")]
-    return (*names, taken.board.key)
 
 
 @contextmanager

@@ -74,7 +74,7 @@ def collect(store: Store, selection: Selection, newest: Newest) -> Collected:
         name = f"board {short_key(board, found)} ({board.title})"
         reasons += [f"{name}: {reason}" for reason in _against(board, store, newest, versions)]
     taken = [Taken(board, store, tuple(board.image_list(store) or ())) for board in current]
-    return Collected(sorted(taken, key=_order), notes, reasons)
+    return Collected(sorted(taken, key=order_of), notes, reasons)
 
 
 def published(store: Store, index: Index) -> list[Taken]:
@@ -90,10 +90,11 @@ def published(store: Store, index: Index) -> list[Taken]:
     if len(found) < len(cells):
         raise XaibenchError(f"{store.root} lacks results of boards that its index names; fetch the folder anew")
     lists = {entry.key: tuple(store.load_list(entry.image_list)) for entry in index.boards}
-    return sorted((Taken(one, store, lists[one.key]) for one in found), key=_order)
+    return sorted((Taken(one, store, lists[one.key]) for one in found), key=order_of)
 
 
-def _order(taken: Taken) -> tuple[str, ...]:
+def order_of(taken: Taken) -> tuple[str, ...]:
+    """What orders boards: protocol, data set, model, key."""
     context = taken.board.context
     names = [str((context.get(part) or {}).get("name", "")) for part in ("protocol", "dataset", "model")]
     return (*names, taken.board.key)

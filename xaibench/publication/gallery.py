@@ -12,7 +12,7 @@ import torch
 
 from xaibench import registry
 from xaibench.cards import DatasetCard
-from xaibench.errors import XaibenchError, one_line
+from xaibench.errors import XaibenchError
 from xaibench.evaluation.recorded import RecordedPlaces, recorded_dataset
 from xaibench.files import file_name, write_atomic
 from xaibench.hashing import content_hash
@@ -149,7 +149,7 @@ def _drawn(taken: Sequence[Taken], images: Sequence[str], data_root: Path | None
             if digests.get(sample.image_id) != sample.digest:
                 raise XaibenchError(f"image {sample.image_id} is another than when its rows were stored")
         return {sample.image_id: _png(sample.image) for sample in samples}
-    raise error or XaibenchError(one_line(ValueError("no board has them")))
+    raise error or XaibenchError("no board has them")
 
 
 def _png(pixels: Any) -> bytes:

@@ -10,7 +10,6 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from xaibench.errors import XaibenchError
 from xaibench.files import check_regular, read_json
 from xaibench.results.records import VALUES, Count, Key, Name, Text
-from xaibench.results.store import Store
 
 FILE = "board.json"
 FORMAT, FORMAT_VERSION = "xaibench-board", 1
@@ -162,8 +161,3 @@ def read_index(root: str | Path) -> Index:
                 f"{root} lacks {path}, which its {FILE} names; publish it again, or fetch it anew"
             ) from error
     return index
-
-
-def open_board_folder(root: str | Path) -> tuple[Index, Store]:
-    """A board folder for reading: its index and its results, with errors as for `read_index`."""
-    return read_index(root), Store.open(root)
