@@ -71,7 +71,8 @@ def best_models(one: SiteAcross) -> str:
     """Which models have a pair of model and method that may be the best."""
     if not one.found.comparable:
         return f"Scores of {one.protocol} may not be compared across models, so no model is ranked by them."
-    first = list(leading(one.found.table))
+    found = one.found.table
+    first = list(leading(found))
     if not first:
         return "No pair of model and method is ranked."
     models = list(dict.fromkeys(row["model"] for row in first))
@@ -82,7 +83,8 @@ def best_models(one: SiteAcross) -> str:
     others = [name for name in models if name != best["model"]]
     if not others:
         return f"{text}; every other model is told apart from it."
-    return f"{text}; {listed(others)} {'is' if len(others) == 1 else 'are'} not told apart from it."
+    together = f"with all {int(found['rank'].notna().sum())} pairs of model and method judged at once"
+    return f"{text}; {listed(others)} {'is' if len(others) == 1 else 'are'} not told apart from it, {together}."
 
 
 def limits(one: SiteAcross | SiteBoard) -> list[str]:

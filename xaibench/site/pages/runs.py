@@ -63,5 +63,11 @@ def _values(content: Content, run: RunManifest, boards: list[Any]) -> dict[str, 
         "facts": {key: value for key, value in facts.items() if value is not None},
         "versions": {key: value for key, value in sorted(run.versions.items()) if value},
         "images": content.store.load_list(name) if name else [],
-        "training": {key: value for key, value in (run.training or {}).items() if not isinstance(value, (dict, list))},
+        "training": _training(run),
     }  # fmt: skip
+
+
+def _training(run: RunManifest) -> dict[str, Any]:
+    """What is recorded of the model's training, in single values."""
+    found = (run.training or {}).items()
+    return {key: value for key, value in found if value not in ("", None) and not isinstance(value, (dict, list))}
