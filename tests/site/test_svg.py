@@ -42,7 +42,9 @@ def test_names_of_others_are_text_in_drawings():
 
 
 def test_no_name_of_a_plot_covers_another_and_names_stay_beside_their_points():
-    points = [Point(f"name-{i}", i % 3, 0.01 * (i // 3), math.nan, math.nan, link="x") for i in range(15)]
+    points = [
+        Point(f"name-{i}", i % 3, (0, 0.01, 0.02, 0.02, 1)[i // 3], math.nan, math.nan, link="x") for i in range(15)
+    ]
     found = [(side, float(x), float(y), text) for side, x, y, text in TEXTS.findall(plot(points, ("a", "b"), "t"))]
     boxes = [(x - LETTER * len(t) if s == "left" else x, x if s == "left" else x + LETTER * len(t), y)
              for s, x, y, t in found]  # fmt: skip

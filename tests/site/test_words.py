@@ -66,8 +66,8 @@ def test_models_are_ranked_only_where_the_protocol_allows_it():
         "ci_low": 0.1, "ci_high": 1.0, "rank": [1, 2, 3, 4], "rank_low": pd.array([row[2] for row in rows], "Int64"),
     })  # fmt: skip
     assert best_models(across(table=table)) == (
-        "m, explained by a, has the highest mean, 0.90 (95 % interval 0.10 to 1.0); n is not told apart from it, with all 4 "
-        "pairs of model and method judged at once."
+        "m, explained by a, has the highest mean, 0.90 (95 % interval 0.10 to 1.0); n is not told apart from it, "
+        "with all 4 pairs of model and method judged at once."
     )
     alone = best_models(across(table=table[table["model"] != "n"]))
     assert alone.endswith("; every other model is told apart from it.")
