@@ -28,6 +28,11 @@ METHODS = {
     QUOTED: ("method", 0.4), "=cmd()": ("method", 0.3), "random": ("control", -0.1), "oracle": ("oracle", 1.0),
 }  # fmt: skip
 MODELS = {"resnet18": 0.0, "'vgg'</title>": -0.05}
+COSTS = {
+    name: {"images": 12, "maps": 12, "forward_equivalents_alone": passes, "forward_equivalents_shared": passes,
+           "seconds_alone": 0.01 * passes, "seconds_shared": 0.01 * passes}
+    for name, passes in zip(METHODS, (3, 150, 3, 1, 20, 400, 0, 0), strict=True)
+}  # fmt: skip
 PROTOCOLS = ("idsds", "grid-pg")
 CHANGE = {"before": 0.5, "after": 0.6, "change": 0.1, "ci_low": 0.05, "ci_high": 0.15, "better": True, "clear": True}
 COMPARISON = {
@@ -75,7 +80,7 @@ def make_folder(root: Path) -> Store:
             HOSTILE_COMMAND, protocols=[protocol], cells=[cell.key for cell in cells], boards=[cells[0].board],
             images={"list": store.save_list(IMAGES), "count": len(IMAGES)}, classes=CLASSES, device="cpu",
             run=f"2026010{number + 1}T000000Z-abcdef", started=f"2026-01-0{number + 1}T00:00:00+00:00",
-            accuracy={"correct": 9 + number, "images": 12}, git_commit="0123abc", warnings=[SCRIPT],
+            accuracy={"correct": 9 + number, "images": 12}, git_commit="0123abc", warnings=[SCRIPT], costs=COSTS,
         )  # fmt: skip
         run.finish("complete")
         run.save(store)

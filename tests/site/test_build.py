@@ -113,6 +113,14 @@ def test_a_clear_change_is_marked_only_where_there_are_enough_trainings(read):
     assert "no claim about the design" in page.text
 
 
+def test_the_pareto_front_of_score_and_cost_is_named_and_drawn(read):
+    page = next(page for name, page in read.items() if name.startswith("boards/idsds-resnet18"))
+    # grad-cam (3 passes, best) beats all but the method with 1 pass
+    assert f"No other method is both cheaper and better than {SCRIPT} and grad-cam." in page.text
+    styles = [attributes["class"] for tag, attributes in page.tags if tag == "g"]
+    assert sorted(styles) == ["lead", "lead", "rest", "rest", "rest", "rest"]
+
+
 def test_what_was_withdrawn_and_earlier_versions_are_listed(read):
     page = read["boards.html"]
     assert HOSTILE_CLASS in page.text and "This is version 2" in page.text
