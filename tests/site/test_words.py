@@ -59,19 +59,37 @@ def test_across_models_the_method_that_may_be_the_best_most_often_is_named():
     )
 
 
-def test_models_are_ranked_only_where_the_protocol_allows_it():
-    rows = [("m", "a", 1), ("n", "b", 1), ("m", "c", 1), ("o", "a", 4)]
-    table = pd.DataFrame({
-        "model": [row[0] for row in rows], "method": [row[1] for row in rows], "mean": [0.9, 0.8, 0.7, 0.2],
-        "ci_low": 0.1, "ci_high": 1.0, "rank": [1, 2, 3, 4], "rank_low": pd.array([row[2] for row in rows], "Int64"),
+def models_of(*rows: tuple[str, bool | None], comparable: bool = True, higher: bool = True):
+    """Models from best to worst, and whether the first one is surely better; None: not ranked."""
+    names = [name for name, _ in rows]
+    models = pd.DataFrame({
+        "model": names, "best_method": "a", "best": [0.9 - 0.1 * place for place in range(len(rows))], "ci_low": 0.1,
+        "ci_high": 1.0, "group": ["" if worse is None else "a" for _, worse in rows],
     })  # fmt: skip
-    assert best_models(across(table=table)) == (
-        "m, explained by a, has the highest mean, 0.90 (95 % interval 0.10 to 1.0); n is not told apart from it, "
-        "with all 4 pairs of model and method judged at once."
-    )
-    alone = best_models(across(table=table[table["model"] != "n"]))
-    assert alone.endswith("; every other model is told apart from it.")
-    assert best_models(across(table=table, comparable=False)).startswith("Scores of idsds may not be compared")
+    better = pd.DataFrame(False, index=names, columns=names)
+    better.iloc[:1] = [[bool(worse) for _, worse in rows]]
+    found = SimpleNamespace(comparable=comparable, models=models, surely_better=better, higher_is_better=higher)
+    return SimpleNamespace(found=found, protocol="idsds")
+
+
+@pytest.mark.parametrize(
+    ("rows", "ending"),
+    [
+        ([("m", False), ("n", False), ("o", True)], "; n is not told apart from it, o is surely lower."),
+        ([("m", False), ("n", False), ("o", None)], "; n is not told apart from it."),
+        ([("m", False), ("n", True), ("o", True)], "; every other model is told apart from it."),
+    ],
+)  # fmt: skip
+def test_a_start_page_says_from_which_models_the_best_is_not_told_apart(rows, ending):
+    begin = "m, explained by a, has the highest mean, 0.90 (95 % interval 0.10 to 1.0)"
+    assert best_models(models_of(*rows)) == begin + ending
+    lower = best_models(models_of(*rows, higher=False))
+    assert lower == begin.replace("highest", "lowest and best") + ending.replace("surely lower", "surely higher")
+
+
+def test_models_are_ranked_only_where_the_protocol_allows_it():
+    assert best_models(models_of(("m", False), comparable=False)).startswith("Scores of idsds may not be compared")
+    assert best_models(models_of(("m", None))) == "No pair of model and method is ranked."
 
 
 def test_limits_name_the_number_of_images_and_what_a_claim_needs():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,6 +11,8 @@ import pandas as pd
 
 from xaibench.analysis.boards import Board, accuracy_of, boards, choose, rest_of
 from xaibench.analysis.leaderboard import Leaderboard, open_leaderboard
+from xaibench.analysis.letters import letters
+from xaibench.analysis.models_apart import better_models
 from xaibench.analysis.ranking import RANKED, statistics_of
 from xaibench.analysis.scores import bounds_of
 from xaibench.errors import XaibenchError
@@ -20,7 +22,8 @@ from xaibench.results.store import Store
 
 COLUMNS = ("rank", "model", "method", "mean", "ci_low", "ci_high", "n_images", "rank_low", "rank_high", "group",
            "kind")  # fmt: skip
-MODEL_COLUMNS = ("model", "accuracy", "accuracy_on", "best_method", "best", "ci_low", "ci_high", "mean", "n_methods")
+MODEL_COLUMNS = ("model", "accuracy", "accuracy_on", "best_method", "best", "ci_low", "ci_high", "group", "mean",
+                 "n_methods")  # fmt: skip
 OF_A_MODEL = ("model", "weights", "reference")  # parts of a context that differ between models
 
 
@@ -31,7 +34,9 @@ class AcrossModels(Presentable):
     table: one row per model and method, best first, with `COLUMNS`; ranks are among the ranked methods of all models,
     and null where the protocol's scores may not be compared across models. models: one row per model, by its best
     ranked method (chosen on these images), with `MODEL_COLUMNS`: accuracy in [0, 1] or NaN and on what, mean over its
-    ranked methods. titles: of each model's board. n_images: images that all models have.
+    ranked methods, and group: models that share a letter cannot be told apart by their best methods ("" where nothing
+    is ranked). titles: of each model's board. n_images: images that all models have. surely_better: bool, models in the
+    order of `models` by themselves (`models_apart.better_models`).
     """
 
     layout: ClassVar[str] = "across-models"
@@ -45,6 +50,7 @@ class AcrossModels(Presentable):
     comparable: bool
     n_images: int
     notes: tuple[str, ...]
+    surely_better: pd.DataFrame = field(repr=False, compare=False)
 
     @property
     def title(self) -> str:
@@ -151,9 +157,18 @@ def _joined(
         notes.append(f"on the {len(images)} images that all models have; the longest list has {longest}")
     if not comparable:
         notes.append(f"{context['protocol']['name']} is not made for comparing models: nothing is ranked across them")
+    usable = comparable & ranked & complete
+    own = {name: scores[name].loc[:, usable[scores.columns.get_level_values(0) == name]] for name in found}
+    models = _models(table, right, first.higher_is_better)
+    names = models["model"].tolist()
+    found_better = better_models([own[name].to_numpy() for name in names], first.higher_is_better)
+    better = pd.DataFrame(found_better, index=names, columns=names)
+    models["group"] = models["group"].mask(
+        [own[name].shape[1] > 0 for name in models["model"]], letters(better.to_numpy(), range(len(models)))
+    )
     return AcrossModels(
-        table, _models(table, right, first.higher_is_better), {name: board.title for name, board in found.items()},
-        context, first.metric, first.higher_is_better, comparable, len(images), tuple(notes),
+        table, models, {name: board.title for name, board in found.items()}, context, first.metric,
+        first.higher_is_better, comparable, len(images), tuple(notes), better,
     )  # fmt: skip
 
 
@@ -165,7 +180,7 @@ def _models(table: pd.DataFrame, right: dict[str, tuple[float, str]], higher: bo
         rows.append({
             "model": name, "accuracy": accuracy, "accuracy_on": on, "best_method": best.get("method"),
             "best": best.get("mean"), "ci_low": best.get("ci_low"), "ci_high": best.get("ci_high"),
-            "mean": own["mean"].mean(), "n_methods": len(own),
+            "group": "", "mean": own["mean"].mean(), "n_methods": len(own),
         })  # fmt: skip
     made = pd.DataFrame(rows, columns=list(MODEL_COLUMNS)).astype({"accuracy": float, "best": float})
     return made.sort_values(["best", "model"], ascending=[not higher, True]).reset_index(drop=True)

@@ -56,5 +56,7 @@ def across_models_caption(found: AcrossModels) -> str:
         return text
     return (
         f"{text} Ranks are among all ranked pairs of model and method; ranks: rank sets by one test of all such pairs, "
-        "at 95 % for all at once, for the population that the images come from."
+        "at 95 % for all at once, for the population that the images come from. group: models that share a letter "
+        "cannot be told apart; a model is surely better where its best method is better than every method of the "
+        "other, by one test of all models."
     )

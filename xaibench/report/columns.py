@@ -150,9 +150,13 @@ ACROSS_MODELS = (
     CI_LOW, CI_HIGH, replace(N_IMAGES, outputs=FOR_PROGRAMS), RANKS, replace(RANK_LOW, outputs=FOR_PROGRAMS),
     replace(RANK_HIGH, outputs=FOR_PROGRAMS), replace(LETTERS, outputs=FOR_PROGRAMS), KIND,
 )  # fmt: skip
+GROUP_OF_MODELS = replace(
+    LETTERS, explanation="models that share a letter cannot be told apart by their best methods",
+    hidden_if=lambda values: not any(values),
+)  # fmt: skip
 MODELS = (
-    MODEL, ACCURACY, replace(ACCURACY_ON, dropped=2), BEST_METHOD, BEST, CI_LOW, CI_HIGH, MEAN_OF_METHODS,
-    replace(N_METHODS, dropped=1),
+    MODEL, ACCURACY, replace(ACCURACY_ON, dropped=2), BEST_METHOD, BEST, CI_LOW, CI_HIGH, GROUP_OF_MODELS,
+    MEAN_OF_METHODS, replace(N_METHODS, dropped=1),
 )  # fmt: skip
 
 BEFORE = Column("before", "mean of the first arm")

@@ -142,6 +142,7 @@ class AcrossModels(Protocol):
     comparable: bool
     n_images: int
     notes: tuple[str, ...]
+    surely_better: pd.DataFrame
 
     @property
     def title(self) -> str: ...

@@ -68,23 +68,26 @@ def best_across(one: SiteAcross) -> str:
 
 
 def best_models(one: SiteAcross) -> str:
-    """Which models have a pair of model and method that may be the best."""
+    """Which model has the highest mean, and from which others it cannot be told apart, each by its best method."""
     if not one.found.comparable:
         return f"Scores of {one.protocol} may not be compared across models, so no model is ranked by them."
-    found = one.found.table
-    first = list(leading(found))
-    if not first:
+    models = one.found.models[one.found.models["group"] != ""]
+    if models.empty:
         return "No pair of model and method is ranked."
-    models = list(dict.fromkeys(row["model"] for row in first))
-    best = first[0]
-    text = f"{best['model']}, explained by {best['method']}, has the highest mean" if one.found.higher_is_better else (
-        f"{best['model']}, explained by {best['method']}, has the lowest and best mean")  # fmt: skip
-    text = f"{text}, {interval(best)}"
-    others = [name for name in models if name != best["model"]]
+    best = models.iloc[0]
+    end = "highest" if one.found.higher_is_better else "lowest and best"
+    row = {"mean": best["best"], "ci_low": best["ci_low"], "ci_high": best["ci_high"]}
+    text = f"{best['model']}, explained by {best['best_method']}, has the {end} mean, {interval(row)}"
+    below = one.found.surely_better.loc[best["model"]]
+    others = [name for name in models["model"][1:] if not below[name]]
+    worse = [name for name in models["model"][1:] if below[name]]
     if not others:
         return f"{text}; every other model is told apart from it."
-    together = f"with all {int(found['rank'].notna().sum())} pairs of model and method judged at once"
-    return f"{text}; {listed(others)} {'is' if len(others) == 1 else 'are'} not told apart from it, {together}."
+    text = f"{text}; {listed(others)} {'is' if len(others) == 1 else 'are'} not told apart from it"
+    if not worse:
+        return f"{text}."
+    side = "lower" if one.found.higher_is_better else "higher"
+    return f"{text}, {listed(worse)} {'is' if len(worse) == 1 else 'are'} surely {side}."
 
 
 def limits(one: SiteAcross | SiteBoard) -> list[str]:
