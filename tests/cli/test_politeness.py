@@ -49,6 +49,12 @@ class Said(NamedTuple):
     err: str
 
 
+def hear_all() -> None:
+    """Signals that a background job or nohup would hand down as ignored are heard again."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def start(*words: object, path: object = "", **environment: object) -> subprocess.Popen:
     """`python -m xaibench` with these words, in a process group of its own, as a shell would start it."""
     added = {"PYTHONPATH": os.pathsep.join(filter(None, [str(path), str(CHECKOUT), os.environ["XAIBENCH_HOME"]]))}
@@ -56,7 +62,7 @@ def start(*words: object, path: object = "", **environment: object) -> subproces
     return subprocess.Popen(
         [sys.executable, "-m", "xaibench", *map(str, words)],
         env=os.environ | added, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background job would hand down "ignored"
+        preexec_fn=hear_all,
     )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -26,7 +27,15 @@ def ends(words: str, shell: str = "{}") -> int:
     """What a command ends with, as a shell says it; shell: what stands around it."""
     command = shell.format(f'"{sys.executable}" -m xaibench {words}')
     environment = os.environ | {"PYTHONPATH": str(Path(xaibench.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
-    return subprocess.run(["bash", "-c", command], env=environment, capture_output=True, timeout=120).returncode
+    return subprocess.run(
+        ["bash", "-c", command], env=environment, capture_output=True, timeout=120, preexec_fn=hear_all
+    ).returncode
+
+
+def hear_all() -> None:
+    """Signals that a background job or nohup would hand down as ignored are heard again."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def test_the_table_lists_every_code_once():
