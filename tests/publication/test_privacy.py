@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import getpass
 import io
+import shutil
 import socket
 import subprocess
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -13,9 +15,11 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from xaibench import registry
 from xaibench.errors import XaibenchError
+from xaibench.publication import hub
 from xaibench.publication.api import Request, publish
 from xaibench.publication.scrub import Scrubber
 from xaibench.publication.verify import verify
@@ -152,6 +156,57 @@ def test_photos_have_neither_exif_nor_gps(kit, secrets, tmp_path, monkeypatch):
             assert not opened.getexif()
             assert opened.info == {}
             assert np.array_equal(np.asarray(opened), dataset.load(image).image)
+
+
+def test_photos_of_a_board_folder_of_others_are_written_anew(kit, tmp_path):
+    """Somebody exchanged a published photo for one with EXIF and texts; published on, it has its pixels alone."""
+    from xaibench.datasets.open import open_dataset
+
+    dataset = open_dataset(registry.card("dataset", "critters"), None, {})
+    images = list(dataset.ids[:3])
+    kit.run(tmp_path / "results", kit.cells(kit.context()), images, keep=3, digests=[dataset.digest(i) for i in images])
+    index = publish(tmp_path / "results", tmp_path / "theirs").index
+    paths = list(index.images["critters (64 px)"].values())
+    before = [(tmp_path / "theirs" / path).read_bytes() for path in paths]
+    exif, info = Image.Exif(), PngInfo()
+    exif[0x013B] = FULL
+    info.add_text("Comment", MAIL)
+    with Image.open(tmp_path / "theirs" / paths[0]) as opened:
+        opened.copy().save(tmp_path / "theirs" / paths[0], exif=exif, pnginfo=info)
+    with (tmp_path / "theirs" / paths[1]).open("ab") as file:
+        file.write(FULL.encode())
+    publish(tmp_path / "theirs", tmp_path / "mine")
+    assert [(tmp_path / "mine" / path).read_bytes() for path in paths] == before
+    (tmp_path / "theirs" / paths[2]).write_text(FULL)
+    with pytest.raises(XaibenchError, match="is no image"):
+        publish(tmp_path / "theirs", tmp_path / "other")
+
+
+@pytest.mark.parametrize("place", ["figures/x.svg", "boards", "versions/1/x", "versions/1/all", "README.md"])
+def test_a_link_never_brings_a_file_of_its_reader_along(results, board, tmp_path, monkeypatch, place):
+    """A board folder of others has a link to a file or a folder of whoever publishes it again, or pushes it."""
+    mine = shutil.copytree(board, tmp_path / "board")
+    private = tmp_path / "private"
+    private.mkdir()
+    (private / "key").write_text(MAIL)
+    (mine / place).parent.mkdir(parents=True, exist_ok=True)
+    if (mine / place).is_dir():  # all of the folder, so that its files are where they were
+        (mine / place).rename(private / "folder")
+        (mine / place).symlink_to(private / "folder")
+    else:
+        (mine / place).unlink(missing_ok=True)
+        (mine / place).symlink_to(private if place.endswith("all") else private / "key")
+    with pytest.raises(XaibenchError, match="is a link"):
+        publish(results, mine, Request(title="another"))
+    monkeypatch.setenv("HF_TOKEN", "none")
+    monkeypatch.setattr(hub, "_api", lambda: SimpleNamespace(
+        create_repo=lambda *_, **__: SimpleNamespace(repo_id="a/b"), list_repo_files=lambda *_, **__: [],
+        repo_info=lambda *_, **__: SimpleNamespace(sha="0"), create_commit=lambda *_, **__: pytest.fail("pushed"),
+    ))  # fmt: skip
+    with pytest.raises(XaibenchError, match="is a link"):
+        hub.push(mine, "a/b")
+    found = [path for path in tmp_path.rglob("*") if path.is_file() and not path.is_symlink()]
+    assert [path for path in found if MAIL.encode() in path.read_bytes()] == [private / "key"]
 
 
 @pytest.mark.parametrize("kind", ["name", "text", "column", "metadata", "maps"])

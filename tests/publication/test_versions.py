@@ -11,7 +11,9 @@ from xaibench.errors import XaibenchError
 from xaibench.publication import folder
 from xaibench.publication.api import Request, publish, withdraw
 from xaibench.publication.collect import Selection
+from xaibench.publication.comparisons import Comparison, write_comparisons
 from xaibench.publication.index import Index, read_index
+from xaibench.publication.scrub import Scrubber
 from xaibench.results.validate import inspect
 
 pytestmark = pytest.mark.process  # each publishes several times
@@ -156,6 +158,30 @@ def test_title_licence_and_comparisons_stay_until_they_are_given_anew(results, m
     given.write_text("[]")
     with pytest.raises(XaibenchError, match="is no comparison"):
         publish(results, mine, Request(comparisons=(given,)))
+
+
+def test_comparisons_whose_titles_make_one_name_of_a_file_are_two(results, tmp_path):
+    long = "x" * 100
+    titles = ["Depth / idsds", "Depth : idsds", "depth - idsds", f"{long} a", f"{long} b"]
+    given = [tmp_path / f"{number}.json" for number in range(len(titles))]
+    for path, title in zip(given, titles, strict=True):
+        path.write_text(json.dumps({"comparison": "depth", "title": title}))
+    found = publish(results, tmp_path / "board", Request(Selection(model="vgg16"), comparisons=tuple(given)))
+    contents = [json.loads((tmp_path / "board" / one.json_).read_text()) for one in found.index.comparisons]
+    assert [one["title"] for one in contents] == [one.title for one in found.index.comparisons] == sorted(titles)
+    assert len({one.json_.lower() for one in found.index.comparisons}) == len(titles)
+
+
+def test_texts_longer_than_the_index_may_hold_are_one_line(results, mine, command, tmp_path):
+    before = files(mine)
+    for words in [
+        (results, "--to", mine, "--title", "x" * 5000), (mine, "--withdraw", "rise", "--reason", "x" * 5000)
+    ]:  # fmt: skip
+        code, _, err = command("publish", *words, "--quiet")
+        assert code == 2 and "at most 4096 characters" in err and len(err.splitlines()) == 1
+    assert files(mine) == before
+    with pytest.raises(XaibenchError, match=r"title: .* at most 4096 characters"):
+        write_comparisons([Comparison("depth", "x" * 5000, {})], tmp_path, Scrubber())
 
 
 def test_what_others_have_in_the_folder_stays(results, mine):

@@ -69,7 +69,7 @@ def build(taken: Sequence[Taken], about: Contents, root: Path, newest: Newest) -
     boards = [_write_board(one, root, lists[one.board.key], shown, about, newest) for one in public]
     _write_table([board for board, _ in boards], root)
     write_scores([board for board, _ in boards], root)
-    index = Index(
+    index = Index.made(
         format=FORMAT, format_version=FORMAT_VERSION, version=about.version, xaibench=__version__, title=about.title,
         license=about.license, boards=[entry for _, entry in boards],
         comparisons=write_comparisons(about.comparisons, root, scrubber), images=shown.photos,
@@ -108,7 +108,7 @@ def _write_board(
                        (paths["markdown"], page.to_markdown())):  # fmt: skip
         write_atomic(root / path, f"{text.rstrip()}\n".encode())
     figure = board_figure(found, root / "figures" / f"{name}.svg").relative_to(root).as_posix()
-    entry = BoardEntry(
+    entry = BoardEntry.made(
         key=key, protocol=names["protocol"], model=names["model"], dataset=dataset_label(context), title=found.title,
         age=found.age, metric=found.metric, higher_is_better=found.higher_is_better if found.has_direction else None,
         images=len(taken.images), image_list=image_list, cells=sorted(cell.key for cell in taken.board.cells),

@@ -9,6 +9,7 @@ from typing import Any
 
 from xaibench.errors import XaibenchError
 from xaibench.files import file_name, read_json, write_json
+from xaibench.hashing import content_hash
 from xaibench.publication.index import ComparisonEntry, Index
 from xaibench.publication.scrub import Scrubber
 
@@ -40,10 +41,15 @@ def published_comparisons(root: Path, index: Index) -> list[Comparison]:
 
 def write_comparisons(comparisons: Sequence[Comparison], root: Path, scrubber: Scrubber) -> list[ComparisonEntry]:
     """Writes comparisons, without what is private in them; their entries, ordered by title."""
-    entries = []
+    entries: list[ComparisonEntry] = []
+    taken: set[str] = set()
     for one in sorted(comparisons, key=lambda one: (one.title, one.name)):
-        path = f"comparisons/{file_name(one.title)}.json"
+        name = file_name(one.title)
+        if name.lower() in taken:  # titles that differ in what names of files cannot hold
+            name = f"{name}-{content_hash(one.title.encode())[:6]}"
+        taken.add(name.lower())
+        path = f"comparisons/{name}.json"
         (root / "comparisons").mkdir(exist_ok=True)
         write_json(root / path, scrubber.value(one.content))
-        entries.append(ComparisonEntry(name=scrubber.text(one.name), title=scrubber.text(one.title), json=path))
+        entries.append(ComparisonEntry.made(name=scrubber.text(one.name), title=scrubber.text(one.title), json=path))
     return entries

@@ -78,11 +78,16 @@ def recover(target: Path) -> None:
 
 
 def own_files(root: Path, without: frozenset[str] = frozenset()) -> dict[str, Path]:
-    """The files of a board folder by their relative paths, except below the top names `without`."""
+    """The files of a board folder by their relative paths, except below the top names `without`.
+
+    Raises XaibenchError for a link: publishing makes none, and one of others may lead to files that are private.
+    """
     found = {}
     for name in sorted(OWN - without):
         top = root / name
-        paths = [top] if top.is_file() else sorted(top.rglob("*"))
+        paths = [top, *sorted(top.rglob("*"))]
+        if links := [path for path in paths if path.is_symlink()]:
+            raise XaibenchError(f"{links[0]} is a link, which no board folder has; put the file itself there")
         found |= {path.relative_to(root).as_posix(): path for path in paths if path.is_file()}
     return found
 

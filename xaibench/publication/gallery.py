@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from xaibench.evaluation.recorded import RecordedPlaces, recorded_dataset
 from xaibench.files import file_name, write_atomic
 from xaibench.hashing import content_hash
 from xaibench.publication.collect import Taken
+from xaibench.publication.photos import png, read_photo
 from xaibench.results.cells import describe
 from xaibench.results.map_bytes import map_bytes
 from xaibench.results.maps import SEPARATOR, MapStore, contents, read_map
@@ -118,14 +118,15 @@ def _card(taken: Taken) -> DatasetCard | None:
 
 
 def _published(taken: Sequence[Taken], images: Sequence[str]) -> dict[str, bytes]:
-    """The photos that a board folder, where the boards come from one, has already."""
+    """The photos that a board folder, where the boards come from one, has already; written anew, since it may be one of
+    others."""
     from xaibench.publication.index import is_board_folder, read_index
 
     found: dict[str, bytes] = {}
     for one in taken:
         if is_board_folder(one.store.root):
             paths = read_index(one.store.root).images.get(dataset_label(one.board.context), {})
-            found |= {i: (one.store.root / paths[i]).read_bytes() for i in images if i in paths and i not in found}
+            found |= {i: png(read_photo(one.store.root / paths[i])) for i in images if i in paths and i not in found}
     return found
 
 
@@ -148,13 +149,5 @@ def _drawn(taken: Sequence[Taken], images: Sequence[str], data_root: Path | None
         for sample in samples:
             if digests.get(sample.image_id) != sample.digest:
                 raise XaibenchError(f"image {sample.image_id} is another than when its rows were stored")
-        return {sample.image_id: _png(sample.image) for sample in samples}
+        return {sample.image_id: png(sample.image) for sample in samples}
     raise error or XaibenchError("no board has them")
-
-
-def _png(pixels: Any) -> bytes:
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, format="PNG", optimize=True)
-    return buffer.getvalue()

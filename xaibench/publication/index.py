@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
@@ -26,10 +26,24 @@ RelativePath = Annotated[str, Field(max_length=400, pattern=r"^[A-Za-z0-9_./-]+$
 Version = Annotated[int, Field(ge=1, le=100_000)]
 
 
+def _reason(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_input=False)[0]
+    place = ".".join(str(part)[:80] for part in first["loc"])
+    return " ".join(f"{place}: {first['msg']}".split())[:300]
+
+
 class _Strict(BaseModel):
     """Types are as JSON writes them; what this version does not know is an error, as `format_version` tells it."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
+
+    @classmethod
+    def made(cls, **fields: Any) -> Self:
+        """One of texts that were given; raises XaibenchError where a text is longer than `board.json` may hold."""
+        try:
+            return cls(**fields)
+        except ValidationError as error:
+            raise XaibenchError(f"{_reason(error)}; give another text") from None
 
 
 class BoardEntry(_Strict):
@@ -149,10 +163,9 @@ def read_index(root: str | Path) -> Index:
     try:
         index = Index.model_validate(value)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(str(part)[:80] for part in first["loc"])
-        reason = " ".join(f"{place}: {first['msg']}".split())[:300]
-        raise XaibenchError(f"{root / FILE} is not the index of a board folder: {reason}; publish it again") from None
+        raise XaibenchError(
+            f"{root / FILE} is not the index of a board folder: {_reason(error)}; publish it again"
+        ) from None
     for path in index.paths():
         try:
             check_regular(root / path)

@@ -10,7 +10,7 @@ from pathlib import Path
 from xaibench.analysis.boards import short_key
 from xaibench.errors import XaibenchError
 from xaibench.publication.collect import Taken
-from xaibench.publication.folder import equal_files, own_files
+from xaibench.publication.folder import OWN, equal_files, own_files
 from xaibench.publication.gallery import dataset_label
 from xaibench.publication.index import FILE, Index, VersionEntry, WithdrawnEntry
 from xaibench.results.current import Dates, successors
@@ -88,7 +88,7 @@ def withdrawals(taken: Sequence[Taken], names: Sequence[str], reason: str, index
 
 def _entry(taken: Taken, method: str | None, reason: str, version: int) -> WithdrawnEntry:
     names = {part: str((taken.board.context.get(part) or {}).get("name") or "none") for part in ("protocol", "model")}
-    return WithdrawnEntry(
+    return WithdrawnEntry.made(
         board=taken.board.key, method=method, dataset=dataset_label(taken.board.context), title=taken.board.title,
         reason=reason, last=version, **names,
     )  # fmt: skip
@@ -102,16 +102,19 @@ def same_version(fresh: Path, target: Path) -> bool:
 
 def keep_old(target: Path, index: Index, fresh: Path) -> tuple[VersionEntry, ...]:
     """Copies the earlier versions of a folder into a new one, and of its current version what the new one has not."""
-    if (target / VERSIONS).is_dir():
-        shutil.copytree(target / VERSIONS, fresh / VERSIONS)
-    folder = fresh / VERSIONS / str(index.version)
     ours = own_files(fresh)
+    for name, path in own_files(target, OWN - {VERSIONS}).items():
+        _copy(path, fresh / name)
     for name, path in own_files(target, NOT_KEPT).items():
         if name.split("/")[0] in WHOLE or name not in ours or not equal_files(path, ours[name]):
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, folder / name)
+            _copy(path, fresh / VERSIONS / str(index.version) / name)
     entry = VersionEntry(
         version=index.version, index=f"{VERSIONS}/{index.version}/{FILE}", boards=len(index.boards),
         results=sum(len(one.cells) for one in index.boards),
     )  # fmt: skip
     return (*index.versions, entry)
+
+
+def _copy(path: Path, to: Path) -> None:
+    to.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(path, to)

@@ -12,9 +12,9 @@ from PIL import Image
 
 from xaibench.analysis.gallery import pick_images
 from xaibench.analysis.ranking import RANKED
-from xaibench.errors import XaibenchError, one_line
-from xaibench.files import check_regular
+from xaibench.errors import XaibenchError
 from xaibench.hashing import digest
+from xaibench.publication.photos import read_photo
 from xaibench.report.heatmap import heatmap, number, scale_of
 from xaibench.results.maps import SEPARATOR, MapStore, contents
 from xaibench.site.content import Content, SiteBoard
@@ -150,18 +150,6 @@ class Galleries:
         if address not in self.files:
             self.files[address] = File(address, _webp(_small(photo)))
         return address
-
-
-def read_photo(path: Path) -> np.ndarray:
-    """A photo (H, W, 3) uint8 without anything that its file says besides; XaibenchError where it is none."""
-    try:
-        check_regular(path)
-        with Image.open(path) as opened:
-            return np.asarray(opened.convert("RGB"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise XaibenchError(
-            f"{path} is no image that can be shown ({one_line(error)}); publish the folder anew"
-        ) from error
 
 
 def _names(maps: MapStore, key: str) -> set[str]:
