@@ -9,6 +9,8 @@ from scipy import stats
 from xaibench.analysis import bootstrap
 from xaibench.analysis.bootstrap import resampled_counts
 from xaibench.analysis.intervals import bounded_intervals, mean_intervals, paired_difference
+from xaibench.analysis.rank_sets import surely_better
+from xaibench.errors import XaibenchError
 
 
 def direct(scores, weights, resamples, seed):
@@ -120,3 +122,12 @@ def test_paired_difference(random_scores):
 def test_what_has_no_mean_is_refused(scores):
     with pytest.raises(ValueError, match="scores"):
         mean_intervals(scores)
+
+
+@pytest.mark.parametrize("function", [mean_intervals, surely_better, bootstrap.bootstrap_means])
+@pytest.mark.filterwarnings("error")
+def test_scores_whose_squares_overflow_are_refused(function):
+    scores = np.arange(24.0).reshape(12, 2) ** 2
+    function(scores * 1e90)
+    with pytest.raises(XaibenchError, match="too large for means"):
+        function(scores * 1e200)

@@ -184,6 +184,16 @@ def test_texts_longer_than_the_index_may_hold_are_one_line(results, mine, comman
         write_comparisons([Comparison("depth", "x" * 5000, {})], tmp_path, Scrubber())
 
 
+def test_a_folder_is_one_by_whatever_path_it_is_named(results, mine, tmp_path):
+    """A path through a folder that is not there yet, and a link, which stays one."""
+    first = publish(results, tmp_path / "new" / ".." / "new", Request(Selection(model="vgg16")))
+    assert first.changed and read_index(tmp_path / "new").version == 1
+    (tmp_path / "link").symlink_to(mine)
+    assert publish(results, tmp_path / "link", Request(title="another")).changed
+    assert (tmp_path / "link").is_symlink() and read_index(mine).title == "another"
+    assert {path.name for path in tmp_path.iterdir()} == {"new", "link", "board", "home"}
+
+
 def test_what_others_have_in_the_folder_stays(results, mine):
     (mine / ".git").mkdir()
     (mine / ".git" / "HEAD").write_text("ref")

@@ -144,7 +144,8 @@ def test_a_photo_that_is_none_and_a_comparison_that_is_none_are_one_line(tmp_pat
 
 
 def test_odd_boards_have_pages_too(tmp_path):
-    """No methods, one method, a method that lacks images, results without rows, models without a common image."""
+    """No methods, one method, a method that lacks images, results without rows, models without a common image, models
+    with controls alone."""
     store, made = Store.create(tmp_path / "odd"), []
 
     def add(protocol: str, model: str, method: dict | None, images: list[str]) -> Cell:
@@ -166,6 +167,9 @@ def test_odd_boards_have_pages_too(tmp_path):
     add("epg", "resnet18", ig, IMAGES)
     add("epg", "resnet18", cam, IMAGES[:3])
     add("ids", "resnet18", cam, [])
+    control = {"name": "random", "version": 1, "source": "1", "kind": "control"}
+    add("idsds", "resnet18", control, IMAGES)
+    add("idsds", "vgg16", control, IMAGES)
     for board in {cell.board: cell for cell in made}.values():
         run = RunManifest(
             "xaibench run",
@@ -177,7 +181,9 @@ def test_odd_boards_have_pages_too(tmp_path):
         run.save(store)
     site, pages = build_site(store.root)
     assert {path.name.rsplit("-", 1)[0] for path in (site / "boards").iterdir()} == {
-        "accuracy-resnet18", "sds-resnet18", "sds-vgg16", "epg-resnet18"}  # fmt: skip
+        "accuracy-resnet18", "sds-resnet18", "sds-vgg16", "epg-resnet18", "idsds-resnet18", "idsds-vgg16"}  # fmt: skip
+    (joined,) = (site / "across").iterdir()
+    assert joined.name.startswith("idsds")
     assert "no image in common" in Reader((site / "models.html").read_text("utf-8")).text
     assert pages == len(list(site.rglob("*.html")))
 

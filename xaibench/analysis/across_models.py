@@ -24,6 +24,7 @@ COLUMNS = ("rank", "model", "method", "mean", "ci_low", "ci_high", "n_images", "
            "kind")  # fmt: skip
 MODEL_COLUMNS = ("model", "accuracy", "accuracy_on", "best_method", "best", "ci_low", "ci_high", "group", "mean",
                  "n_methods")  # fmt: skip
+NUMBERS = ("accuracy", "best", "ci_low", "ci_high", "mean")  # floats also where no model has one
 OF_A_MODEL = ("model", "weights", "reference")  # parts of a context that differ between models
 
 
@@ -182,5 +183,5 @@ def _models(table: pd.DataFrame, right: dict[str, tuple[float, str]], higher: bo
             "best": best.get("mean"), "ci_low": best.get("ci_low"), "ci_high": best.get("ci_high"),
             "group": "", "mean": own["mean"].mean(), "n_methods": len(own),
         })  # fmt: skip
-    made = pd.DataFrame(rows, columns=list(MODEL_COLUMNS)).astype({"accuracy": float, "best": float})
+    made = pd.DataFrame(rows, columns=list(MODEL_COLUMNS)).astype(dict.fromkeys(NUMBERS, float))
     return made.sort_values(["best", "model"], ascending=[not higher, True]).reset_index(drop=True)

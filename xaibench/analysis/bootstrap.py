@@ -9,20 +9,30 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from xaibench.errors import XaibenchError
 from xaibench.seeds import derive
 
 LEVEL = 0.95  # of the intervals
 BLOCK = 1 << 22  # counts held at a time (32 MiB)
+LARGEST = 1e100  # size of a score
 TIE = 1e-12  # relative; sums of the same scores in another order differ by less
 
 
 def require_scores(scores: np.ndarray) -> np.ndarray:
-    """Scores (images, methods) as float64; ValueError where there is no image, or one that is not finite."""
+    """Scores (images, methods) as float64.
+
+    Raises ValueError where there is no image, or one that is not finite, and XaibenchError for scores that only a
+    damaged or foreign folder has: their squares, or sums of these, are no numbers.
+    """
     scores = np.asarray(scores, dtype=np.float64)
     if scores.ndim != 2 or not len(scores):
         raise ValueError(f"scores have the shape (images, methods) with at least one image, not {scores.shape}")
     if not np.isfinite(scores).all():
         raise ValueError("scores are not finite")
+    if (largest := np.abs(scores).max(initial=0.0)) > LARGEST:
+        raise XaibenchError(
+            f"a score of size {largest:.3g} is too large for means; `xaibench validate` lists such rows"
+        )
     return scores
 
 

@@ -132,7 +132,7 @@ def _write(
         files = own_files(fresh if changed else target)
         size = sum(path.stat().st_size for path in files.values())
         if changed and not request.dry_run:
-            put_in_place(fresh, target)
+            put_in_place(fresh, target.resolve())
     return Published(made, changed, len(files), size, notes)
 
 
