@@ -51,6 +51,14 @@ def test_methods_without_all_images(kit, tmp_path, refused):
     assert "to compute them: xaibench run idsds --methods random --out" in text
 
 
+def test_methods_of_a_shorter_run_are_told_the_length_of_the_list(kit, tmp_path, refused):
+    cells = kit.cells(kit.context())
+    kit.run(tmp_path / "results", cells[3:], kit.ids(4), command="xaibench run idsds --methods random --images 4")
+    kit.run(tmp_path / "results", cells[:3], kit.ids(6), command="xaibench run idsds --methods a,b,c --images 6")
+    command = refused().partition("to compute them: ")[2]
+    assert command == f"xaibench run idsds --methods random --out {tmp_path / 'results'} --images 6"
+
+
 def test_a_run_that_runs(kit, tmp_path, whole, refused):
     store = Store(tmp_path / "results")
     path = next((store.root / "runs").iterdir())

@@ -11,7 +11,7 @@ from xaibench.errors import XaibenchError
 from xaibench.publication.index import Index
 from xaibench.results.cells import Cell
 from xaibench.results.completion import missing_images
-from xaibench.results.manifest import RunManifest, finish_command, safe_command
+from xaibench.results.manifest import RunManifest, finish_command, longer_command, safe_command
 from xaibench.results.shard_files import open_shard, reading
 from xaibench.results.store import Store
 from xaibench.results.validate import inspect
@@ -119,9 +119,10 @@ def _against(board: Board, store: Store, newest: Newest, versions: dict[Path, in
     if missing:
         lacking = [cell for cell in board.cells if cell.key in missing]
         worst = max(lacking, key=lambda cell: (len(missing[cell.key]), cell.method_name))
+        command = _all_images(_run_of(worst, board), store, images)
         yield (
             f"{len(lacking)} of {len(board.cells)} methods lack images, such as {worst.method_name} "
-            f"{len(missing[worst.key])} of {len(images)}; to compute them: {_again(_run_of(worst, board), store)}"
+            f"{len(missing[worst.key])} of {len(images)}; to compute them: {command}"
         )
     yield from _mixed(board, store, images, versions)
 
@@ -159,6 +160,13 @@ def _schemas(store: Store) -> dict[Path, int]:
 
 def _run_of(cell: Cell, board: Board) -> RunManifest | None:
     return next((run for run in reversed(board.runs) if cell.key in run.cells), board.run)
+
+
+def _all_images(run: RunManifest | None, store: Store, images: Sequence[str]) -> str:
+    """The command that computes all images of a list for a run's methods, also where the run had fewer."""
+    if run is None or not run.images.get("list") or set(images) <= set(store.load_list(run.images["list"])):
+        return _again(run, store)
+    return longer_command(run.command, len(images), store.root)
 
 
 def _again(run: RunManifest | None, store: Store) -> str:

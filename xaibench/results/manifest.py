@@ -166,6 +166,21 @@ def safe_command(recorded: str, root: Path | None = None) -> str:
     return shlex.join(words if root is None else _into(words, root))
 
 
+LENGTH = ("--images", "--until-stable", "--confidence", "--margin", "--shard")  # options that say which images
+
+
+def longer_command(recorded: str, images: int, root: Path | None = None) -> str:
+    """The command of a run over fewer images as one over `images` of them. See `safe_command`.
+
+    >>> longer_command("xaibench run sds --images 8 --until-stable top-1 --methods ig", 48)
+    'xaibench run sds --methods ig --images 48'
+    """
+    command = safe_command(recorded, root)
+    if command.startswith("#"):
+        return command
+    return shlex.join([*_without(shlex.split(command), LENGTH), "--images", str(images)])
+
+
 def _into(words: list[str], root: Path) -> list[str]:
     """The words of a command with the folder `root` as `--out`."""
     places = [number for number, word in enumerate(words) if word == "--out" or word.startswith("--out=")]
@@ -174,12 +189,17 @@ def _into(words: list[str], root: Path) -> list[str]:
         given = words[number].partition("=")[2] if "=" in words[number] else (words[number + 1 :] or [""])[0]
     if Path(given).resolve() == root.resolve():
         return words
+    return [*_without(words, ("--out",)), "--out", str(root)]
+
+
+def _without(words: list[str], options: tuple[str, ...]) -> list[str]:
+    """The words of a command without these options and their values."""
     kept, skip = [], False
     for word in words:
-        if skip or word.startswith("--out="):
+        if skip or word.startswith(tuple(f"{option}=" for option in options)):
             skip = False
-        elif word == "--out":
+        elif word in options:
             skip = True
         else:
             kept.append(word)
-    return [*kept, "--out", str(root)]
+    return kept
