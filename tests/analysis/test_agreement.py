@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -85,10 +86,20 @@ def test_without_reliability_nothing_is_corrected_and_nothing_is_above_one_silen
         value, status = disattenuated(halves_of(a), halves_of(drawn(rng, means)))
         assert np.isnan(value) or abs(value) <= 1
         if status.startswith("cut"):
-            assert value == 1 and float(status.split()[-1]) > 1
+            assert value == 1 and float(status.split()[-1]) > 1  # by more than rounding
             break
     else:
         raise AssertionError("nothing was cut, which proves nothing")
+
+
+def test_a_value_above_one_by_rounding_is_one_without_a_status(monkeypatch):
+    for crossed, status in ((1.0 + 2e-3, ""), (1.0 + 2e-2, "cut from 1.02")):
+        values = [crossed, crossed, 1.0, 1.0]  # from the end: rho between halves, then of each with the other
+        monkeypatch.setattr(
+            f"{disattenuated.__module__}.rank_correlation",
+            lambda *_, rho=values: SimpleNamespace(rho=np.array([rho.pop()])),
+        )
+        assert disattenuated((0, 0), (0, 0), ("here", "there")) == (1.0, status)
 
 
 def test_clusters_are_those_of_scipy_in_the_order_of_the_boards():

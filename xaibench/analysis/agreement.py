@@ -188,9 +188,8 @@ def disattenuated(
     (a, b), (c, d) = first, second
     crossed = _mean(np.stack([rank_correlation(a, d).rho, rank_correlation(b, c).rho]))
     value = float(crossed / np.sqrt(own[0] * own[1]))
-    if abs(value) > 1:
-        return float(np.sign(value)), f"cut from {value:.2f}"
-    return value, ""
+    status = f"cut from {value:.2f}" if round(abs(value), 2) > 1 else ""  # not "cut from 1.00", which is rounding
+    return float(np.clip(value, -1, 1)), status
 
 
 def _mean(values: np.ndarray) -> float:
