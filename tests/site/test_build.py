@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
@@ -33,6 +34,8 @@ from xaibench.results.schema import row_table
 from xaibench.results.store import Store
 from xaibench.site.build import MARK, build_site
 from xaibench.site.content import Content
+from xaibench.site.pages.across import accuracy_plot
+from xaibench.site.pages.start import models_panel
 from xaibench.site.studies import studies
 
 pytestmark = pytest.mark.process
@@ -224,3 +227,17 @@ def test_nothing_of_the_machine_is_in_a_page(folder, site):
     for path in site.rglob("*.html"):
         text = path.read_text("utf-8")
         assert str(folder) not in text and str(Path.home()) + "/" not in text, path
+
+
+def test_pictures_mark_the_models_that_the_test_of_models_does_not_tell_apart():
+    names = ["x", "y", "z"]
+    models = pd.DataFrame({"model": names, "group": ["a", "b", "a"], "accuracy": [1.0, 0.9, 0.8], "best_method": "ig",
+                           "best": [0.9, 0.8, 0.7], "ci_low": 0.1, "ci_high": 0.95})  # fmt: skip
+    better = pd.DataFrame(False, index=names, columns=names)
+    better.at["x", "y"] = True
+    pairs = models.assign(rank=[1, 2, 3], rank_low=1)  # one by one no pair of model and method is told apart
+    found = SimpleNamespace(models=models, table=pairs, surely_better=better, metric="idsds")
+    one = SimpleNamespace(found=found, members={name: SimpleNamespace(address=f"boards/{name}.html") for name in names})
+    for drawing in (accuracy_plot(one, ""), models_panel(one)):
+        styles = re.findall(r'<g class="(?:\w+ )?(lead|rest)"', str(drawing))
+        assert styles == ["lead", "rest", "lead"], str(drawing)

@@ -7,7 +7,8 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from xaibench.site.words import best_across, best_method, best_models, limits
+from xaibench.site.content import SiteAcross, leading_models
+from xaibench.site.words import best_across, best_method, best_models, limits, number_of_images
 
 
 def board(*rows: tuple[str, int | None], model: str = "net"):
@@ -43,18 +44,19 @@ def test_a_board_without_ranks_names_no_method():
 
 def across(*boards, comparable: bool = True, table: pd.DataFrame | None = None):
     found = SimpleNamespace(comparable=comparable, table=table, higher_is_better=True, n_images=16)
-    return SimpleNamespace(members={one.model: one for one in boards}, found=found, protocol="idsds")
+    return SiteAcross("slug", SimpleNamespace(**vars(found), context={"protocol": {"name": "idsds"}}),
+                      {one.model: one for one in boards})  # fmt: skip
 
 
 def test_across_models_the_method_that_may_be_the_best_most_often_is_named():
     one, two = board(("a", 1), ("b", 2), model="x"), board(("b", 1), ("a", 1), model="y")
     three = board(("a", 1), ("b", 2), model="z")
     assert best_across(across(one, two, three)) == (
-        "a may be the best on all 3 models, no other method on all of them; on only 2 models a single method is surely "
-        "the best."
+        "a may be the best on all 3 models, no other method on all of them; on 2 of them a single method is surely the "
+        "best."
     )
     assert best_across(across(two, board(("c", 1), model="z"))) == (
-        "a, b and c may be the best on 1 of 2 models, no other method on as many; on only 1 model a single method is "
+        "a, b and c may be the best on 1 of 2 models, no other method on as many; on 1 of them a single method is "
         "surely the best."
     )
 
@@ -83,6 +85,7 @@ def models_of(*rows: tuple[str, bool | None], comparable: bool = True, higher: b
 def test_a_start_page_says_from_which_models_the_best_is_not_told_apart(rows, ending):
     begin = "m, explained by a, has the highest mean, 0.90 (95 % interval 0.10 to 1.0)"
     assert best_models(models_of(*rows)) == begin + ending
+    assert leading_models(models_of(*rows).found) == [name for name, worse in rows if worse is False]
     lower = best_models(models_of(*rows, higher=False))
     assert lower == begin.replace("highest", "lowest and best") + ending.replace("surely lower", "surely higher")
 
@@ -95,3 +98,21 @@ def test_models_are_ranked_only_where_the_protocol_allows_it():
 def test_limits_name_the_number_of_images_and_what_a_claim_needs():
     texts = " ".join(limits(board(("a", 1))))
     assert "over 16 images of critters" in texts and "Models that differ" not in texts
+
+
+def test_lists_of_several_lengths_are_not_called_one_number_of_images():
+    short, long = board(("a", 1), model="x"), board(("a", 1), model="y")
+    long.found.n_list = 48
+    assert number_of_images(across(short)) == "16 images" and number_of_images(across(short, long)) == "16 to 48 images"
+    text = limits(across(short, long))[0]
+    assert text.startswith(
+        "All numbers are over 16 to 48 images of critters, and models are compared on the 16 that all"
+    )
+    assert "all have" not in limits(across(short, board(("a", 1), model="z")))[0]
+
+
+def test_two_models_are_both():
+    one, two = board(("a", 1), ("b", 2), model="x"), board(("a", 1), ("b", 1), model="y")
+    assert best_across(across(one, two)) == (
+        "a may be the best on both models, no other method on both; on 1 of them a single method is surely the best."
+    )

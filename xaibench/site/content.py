@@ -187,3 +187,9 @@ def leading(table: Any) -> Iterator[dict[str, Any]]:
     """The rows of ranked methods that may be the best: their rank set has rank 1 in it; the best mean first."""
     ranked = table[table["rank_low"].eq(1).fillna(False).astype(bool)].sort_values("rank", kind="stable")
     yield from ranked.to_dict("records")
+
+
+def leading_models(found: AcrossModels) -> list[str]:
+    """The ranked models that are not told apart from the best one, which comes first; their best methods decide."""
+    ranked = found.models.loc[found.models["group"] != "", "model"].tolist()
+    return [name for name in ranked if not found.surely_better.at[ranked[0], name]]

@@ -8,7 +8,7 @@ from typing import Any
 
 from xaibench.report.heatmap import number
 from xaibench.report.text import count
-from xaibench.site.content import SiteAcross, SiteBoard, leading
+from xaibench.site.content import SiteAcross, SiteBoard, leading, leading_models
 from xaibench.site.shipped import title_of
 
 NAMED = 4  # methods that a sentence names before it says how many more there are
@@ -61,9 +61,10 @@ def best_across(one: SiteAcross) -> str:
     names = sorted(name for name, number_ in times.items() if number_ == most)
     whole = most == len(boards)
     alone = sum(sum(1 for _ in leading(board.found.table)) == 1 for board in boards)
-    text = f"{listed(names)} may be the best on {'all' if whole else f'{most} of'} {len(boards)} models, "
-    text += f"no other method on {'all of them' if whole else 'as many'}"
-    settled = "no model" if not alone else "every model" if alone == len(boards) else f"only {count(alone, 'model')}"
+    every = "both models" if len(boards) == 2 else f"all {len(boards)} models"
+    text = f"{listed(names)} may be the best on {every if whole else f'{most} of {len(boards)} models'}, "
+    text += f"no other method on {'as many' if not whole else 'both' if len(boards) == 2 else 'all of them'}"
+    settled = "no model" if not alone else "each of them" if alone == len(boards) else f"{alone} of them"
     return f"{text}; on {settled} a single method is surely the best."
 
 
@@ -78,9 +79,8 @@ def best_models(one: SiteAcross) -> str:
     end = "highest" if one.found.higher_is_better else "lowest and best"
     row = {"mean": best["best"], "ci_low": best["ci_low"], "ci_high": best["ci_high"]}
     text = f"{best['model']}, explained by {best['best_method']}, has the {end} mean, {interval(row)}"
-    below = one.found.surely_better.loc[best["model"]]
-    others = [name for name in models["model"][1:] if not below[name]]
-    worse = [name for name in models["model"][1:] if below[name]]
+    others = leading_models(one.found)[1:]
+    worse = [name for name in models["model"][1:] if name not in others]
     if not others:
         return f"{text}; every other model is told apart from it."
     text = f"{text}; {listed(others)} {'is' if len(others) == 1 else 'are'} not told apart from it"
@@ -90,14 +90,25 @@ def best_models(one: SiteAcross) -> str:
     return f"{text}, {listed(worse)} {'is' if len(worse) == 1 else 'are'} surely {side}."
 
 
+def number_of_images(one: SiteAcross | SiteBoard) -> str:
+    """Of a board, or of the boards of several models: `16 images`, `8 to 16 images`."""
+    lists = [each.found.n_list for each in (one.members.values() if isinstance(one, SiteAcross) else [one])]
+    fewest, most = min(lists), max(lists)
+    return count(most, "image") if fewest == most else f"{fewest} to {most} images"
+
+
 def limits(one: SiteAcross | SiteBoard) -> list[str]:
     """What the numbers of a board cannot say."""
     boards = list(one.members.values()) if isinstance(one, SiteAcross) else [one]
-    images = one.found.n_images if isinstance(one, SiteAcross) else one.found.n_list
+    images = number_of_images(one)
+    if isinstance(one, SiteAcross) and any(board.found.n_list != one.found.n_images for board in boards):
+        shared = f", and models are compared on the {one.found.n_images} that all have"
+    else:
+        shared = ""
     several = len(boards) > 1
     dataset = title_of("dataset", boards[0].dataset).partition(":")[0]
     texts = [
-        f"All numbers are over {count(images, 'image')} of {dataset}. Intervals are about other images of this kind, "
+        f"All numbers are over {images} of {dataset}{shared}. Intervals are about other images of this kind, "
         f"for {'these trained models' if several else 'this trained model'}: with few images most methods cannot be "
         "told apart, and other data may give another order.",
         f"{title_of('protocol', boards[0].protocol)} ({boards[0].protocol}) measures one property of an explanation. "

@@ -11,7 +11,7 @@ import pandas as pd
 from xaibench.report import columns
 from xaibench.report.across_page import across_models_caption
 from xaibench.report.table import Column, Table
-from xaibench.site.content import Content, SiteAcross, leading
+from xaibench.site.content import Content, SiteAcross, leading, leading_models
 from xaibench.site.page import Page
 from xaibench.site.pages.boards import interval_column, row_style
 from xaibench.site.plot import Point, plot
@@ -66,7 +66,7 @@ def _page(content: Content, one: SiteAcross) -> Page:
                "method": lambda row: "../" + content.method_address(row["method"])},
         drawings=[interval_column(found.table, "method")], selects=("model", "kind"), style=row_style,
     )  # fmt: skip
-    best = {row["model"] for row in leading(found.table)}
+    best = leading_models(found)
 
     def style(row: Row) -> str:
         return "lead" if row["model"] in best else "rest"
@@ -96,7 +96,7 @@ def accuracy_plot(one: SiteAcross, root: str) -> Any:
     known = one.found.models.dropna(subset=["accuracy", "best"])
     if len(known) < 2:
         return ""
-    best = {row["model"] for row in leading(one.found.table)}
+    best = leading_models(one.found)
     points = [
         Point(row["model"], 100 * row["accuracy"], row["best"], row["ci_low"], row["ci_high"],
               "lead" if row["model"] in best else "rest", root + one.members[row["model"]].address)

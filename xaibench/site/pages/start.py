@@ -8,13 +8,13 @@ from typing import Any
 import pandas as pd
 
 from xaibench.report.text import UNRANKED_KINDS
-from xaibench.site.content import Content, SiteAcross, SiteBoard, leading
+from xaibench.site.content import Content, SiteAcross, SiteBoard, leading, leading_models
 from xaibench.site.page import Page
 from xaibench.site.pages.across import accuracy_plot
 from xaibench.site.pages.boards import index_table, row_style
 from xaibench.site.shipped import title_of
 from xaibench.site.svg import Axis, Item, panel, panel_axis
-from xaibench.site.words import best_across, best_method, best_models, limits
+from xaibench.site.words import best_across, best_method, best_models, limits, number_of_images
 
 SHOWN, PANELS = 8, 12  # methods of a panel where there are several, and models
 
@@ -27,15 +27,21 @@ def pages(content: Content) -> Iterator[Page]:
         "about": content.index, "main": main, "several": several, "protocol_title": title_of("protocol", main.protocol),
         "methods_answer": best_across(main) if several else best_method(main),
         "models_answer": best_models(main) if several else "",
-        "panels": _panels(content, main), "models_panel": _models_panel(main) if several else "",
+        "panels": _panels(content, main), "models_panel": models_panel(main) if several else "",
         "plot": accuracy_plot(main, "") if several else "", "limits": limits(main),
-        "images": main.found.n_images if several else main.found.n_list,
+        "images": number_of_images(main),
         "counts": {"boards": len(content.boards), "models": len({one.model for one in content.boards}),
-                   "methods": len(content.cells), "protocols": len({one.protocol for one in content.boards})},
+                   "methods": len(_methods(content)), "protocols": len({one.protocol for one in content.boards})},
         "others": [(one, best_across(one)) for one in content.across[1:]] if several else [],
         "table": index_table(content, "", content.current),
     }  # fmt: skip
     yield Page("index.html", "start.html", "Start", "start", values)
+
+
+def _methods(content: Content) -> set[str]:
+    """Names of all methods that are no controls or oracles."""
+    tables = (one.found.table for one in content.boards)
+    return {name for table in tables for name in table.loc[~table["kind"].isin(UNRANKED_KINDS), "method"]}
 
 
 def _panels(content: Content, main: SiteAcross | SiteBoard) -> list[dict[str, Any]]:
@@ -71,9 +77,9 @@ def _first(table: pd.DataFrame, most: int) -> pd.DataFrame:
     return table[~table["kind"].isin(UNRANKED_KINDS)].head(most)
 
 
-def _models_panel(main: SiteAcross) -> Any:
+def models_panel(main: SiteAcross) -> Any:
     """The best method of each model with its interval."""
-    best = {row["model"] for row in leading(main.found.table)}
+    best = leading_models(main.found)
     rows = main.found.models.dropna(subset=["best"]).to_dict("records")
     axis = panel_axis([value for row in rows for value in (row["ci_low"], row["best"], row["ci_high"])])
     items = [
