@@ -101,12 +101,14 @@ def test_the_command_replaces_a_site_by_one_with_the_same_bytes(folder, site, co
     (tmp_path / "again" / "boards").mkdir(parents=True)
     (tmp_path / "again" / MARK).write_text("of an earlier call")
     (tmp_path / "again" / "boards" / "old.html").write_text("old")
-    status, out, _ = command("site", "build", folder, "--to", tmp_path / "again")
-    assert status == 0 and f"open {tmp_path / 'again' / 'index.html'}" in out
+    (tmp_path / "link").symlink_to("again")
+    status, out, _ = command("site", "build", folder, "--to", tmp_path / "link")
+    assert status == 0 and f"open {tmp_path / 'link' / 'index.html'}" in out
+    assert (tmp_path / "link").is_symlink()
     files = {path.relative_to(site): path.read_bytes() for path in site.rglob("*") if path.is_file()}
     again = {path.relative_to(tmp_path / "again"): path for path in (tmp_path / "again").rglob("*") if path.is_file()}
     assert {name: path.read_bytes() for name, path in again.items()} == files
-    assert [path.name for path in tmp_path.iterdir()] == ["again"]  # nothing is left of the making
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["again", "link"]  # nothing is left of the making
 
 
 def test_a_clear_change_is_marked_only_where_there_are_enough_trainings(read):

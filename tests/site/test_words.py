@@ -56,8 +56,8 @@ def test_across_models_the_method_that_may_be_the_best_most_often_is_named():
         "best."
     )
     assert best_across(across(two, board(("c", 1), model="z"))) == (
-        "a, b and c may be the best on 1 of 2 models, no other method on as many; on 1 of them a single method is "
-        "surely the best."
+        "a, b and c may be the best on 1 of 2 models, no other method on as many; on no model a single method is "
+        "surely the best."  # c is ranked alone
     )
 
 

@@ -41,14 +41,15 @@ def build_site(folder: str | Path, to: str | Path | None = None) -> tuple[Path, 
     pages = [one for one in made if isinstance(one, Page)]
     there = {page.section for page in pages}
     sections = {key: value for key, value in SECTIONS.items() if key in there}
-    make_folder(to.parent)
-    staged = temporary(to)
+    place = to.resolve()  # a link stays one
+    make_folder(place.parent)
+    staged = temporary(place)
     try:
         for one in made:
             _write(staged / one.address, one.data if isinstance(one, File) else _html(one, sections))
-        if to.is_dir():
-            shutil.rmtree(to)
-        staged.rename(to)
+        if place.is_dir():
+            shutil.rmtree(place)
+        staged.rename(place)
     except OSError as error:
         raise obstacle(error, to) from error
     finally:

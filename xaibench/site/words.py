@@ -60,7 +60,9 @@ def best_across(one: SiteAcross) -> str:
     most = max(times.values())
     names = sorted(name for name, number_ in times.items() if number_ == most)
     whole = most == len(boards)
-    alone = sum(sum(1 for _ in leading(board.found.table)) == 1 for board in boards)
+    # Where one method alone is ranked, there is none that it is better than.
+    several = [board.found.table for board in boards if board.found.table["rank_low"].count() > 1]
+    alone = sum(sum(1 for _ in leading(table)) == 1 for table in several)
     every = "both models" if len(boards) == 2 else f"all {len(boards)} models"
     text = f"{listed(names)} may be the best on {every if whole else f'{most} of {len(boards)} models'}, "
     text += f"no other method on {'as many' if not whole else 'both' if len(boards) == 2 else 'all of them'}"
