@@ -113,6 +113,7 @@ def test_networks_of_any_image_size_say_how_their_tokens_lie():
 # Refused -------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.process
 @pytest.mark.parametrize("name", ["rollout", "vit-grad-cam", "chefer-lrp"])
 @pytest.mark.parametrize(

@@ -134,6 +134,7 @@ def test_patches_of_a_4x4_image_by_loops(evidence):
     np.testing.assert_allclose(contributions(evidence(net, x, [2]))[0], expected, rtol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("builder", NETWORKS)
 def test_contributions_and_biases_add_up_to_the_logit(builder, network, seen, evidence):
     net = network(builder)

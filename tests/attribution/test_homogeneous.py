@@ -42,6 +42,7 @@ def maps(net: nn.Module, images: Tensor, evidence, method: str, **parameters) ->
     return method_maps(card, e, card.parameters | parameters)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "layer", [None, *(pytest.param(n, marks=pytest.mark.process if n in ("Mid1", "Mid3") else ()) for n in STAGES)]
 )

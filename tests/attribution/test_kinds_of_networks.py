@@ -112,6 +112,7 @@ PARAMETRISED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [*METHODS, "ixg", "grad-cam"])
 @pytest.mark.parametrize("kind", PARAMETRISED)
 def test_weights_that_are_computed(method, kind, photos):

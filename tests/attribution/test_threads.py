@@ -72,6 +72,7 @@ def explained(net, inputs, method, **others):
     return xaibench.attribute(net, inputs, TARGETS, method, **PARAMETERS.get(method, {}), **others)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "method"), [*(("vit", m) for m in ATTENTION), *(("cnn", m) for m in CONVOLUTION)])
 def test_threads_that_explain_one_network_get_their_own_maps(kind, method, networks, batches):
     net = networks[kind]

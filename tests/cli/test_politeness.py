@@ -440,6 +440,7 @@ def waits() -> bool:
     return Path("waiting").exists()
 
 
+@pytest.mark.slow
 def test_two_runs_into_one_folder_at_once(slow, call):
     before = whole()
     first, second = start(*SLOWLY), None
@@ -513,6 +514,7 @@ def test_batch_systems_and_closed_terminals_end_an_evaluation(number, workers, s
     assert "interrupted" in call("status").out
 
 
+@pytest.mark.slow
 def test_a_command_started_by_nohup_outlives_its_terminal(slow, call):
     process = subprocess.Popen(
         [sys.executable, "-m", "xaibench", *map(str, SLOWLY)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -525,6 +527,7 @@ def test_a_command_started_by_nohup_outlives_its_terminal(slow, call):
     assert end(process).status == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 def test_ctrl_c_in_a_training(workers, home, call):
     known = set(home.glob("models/*"))
@@ -557,6 +560,7 @@ sys.meta_path.insert(0, Slow())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["typer", "torch.nn", "pandas"])
 def test_ctrl_c_while_it_starts(module, untouched):
     Path("sitecustomize.py").write_text(STARTING)

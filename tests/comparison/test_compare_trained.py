@@ -67,6 +67,7 @@ def test_every_task_of_every_card_is_one():
             assert registry.card("protocol", one.protocol).parameters.keys() >= one.settings.keys()
 
 
+@pytest.mark.slow
 @pytest.mark.process
 def test_arms_are_the_trainings_that_commands_make(own, command):
     status, out, err = command("compare", "ownways", "--trainings", 1, "--format", "json", "--workers", 0)
@@ -93,6 +94,7 @@ def test_arms_are_the_trainings_that_commands_make(own, command):
     assert arms["guided"]["best"] != pytest.approx(arms["control"]["best"], abs=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.process
 def test_each_training_starts_from_the_baseline_of_its_seed_and_none_is_made_twice(own, command, home):
     words = ("compare", "ownways", "--trainings", 2, "--workers", 0, "--methods", "ixg")
@@ -151,6 +153,7 @@ def test_weights_are_looked_up_once_for_all_protocols(own, home, monkeypatch):
     assert calls[-1] == ("run", "", [None] + ["w.safetensors"] * 3)
 
 
+@pytest.mark.slow
 @pytest.mark.process
 def test_a_model_with_weights_is_its_own_baseline(own, command, home):
     path = home / "cards" / "comparisons" / "ownways.toml"

@@ -240,6 +240,7 @@ def nearest_mean_accuracy(labels: np.ndarray, features: np.ndarray) -> float:
     return float((guess == labels[half:]).mean())
 
 
+@pytest.mark.slow
 @pytest.mark.process
 @pytest.mark.parametrize(
     ("rule", "telling"),

@@ -22,6 +22,7 @@ def splits() -> dict[str, Critters]:
     return {part: open_dataset(card, None, {}, part) for part in PARTS}
 
 
+@pytest.mark.slow
 @pytest.mark.process
 def test_the_background_goes_with_the_class_in_training_only(splits):
     told = splits["train"].background_correlation

@@ -42,6 +42,7 @@ def test_the_table_lists_every_code_once():
     assert list(table()) == [0, 1, 2, 129, 130, 141, 143]
 
 
+@pytest.mark.slow
 @pytest.mark.process
 def test_what_is_done_and_what_was_found(home, photos):
     assert ends("ls protocols") == 0 and "done" in table()[0]

@@ -28,6 +28,7 @@ def scores(results, metric="iou"):
     return rows.set_index(["method", "image_id", "target"])["score"].sort_index()
 
 
+@pytest.mark.slow
 def test_the_threshold_is_the_best_of_all_on_held_out_images(home):
     """The oracle is a search by hand: box-iou at each candidate on the validation part, as a data set of its own."""
     fitted = run(**FIT)

@@ -87,6 +87,7 @@ class Processes:
         return os.environ | {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
 
 
+@pytest.mark.slow
 @pytest.mark.process
 def test_an_engine_of_processes_needs_the_request_alone(home, small_shards):
     whole = run_config(request_of("a", images=16), quiet=True)

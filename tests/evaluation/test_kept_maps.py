@@ -67,6 +67,7 @@ def kept_names(out: str) -> list[tuple[str, str]]:
     return names
 
 
+@pytest.mark.slow
 @pytest.mark.process
 @pytest.mark.parametrize("precision", ["float32", "float64", "bfloat16"])
 @pytest.mark.parametrize("keep", [True, False])

@@ -476,6 +476,7 @@ def test_a_function_has_scores_of_the_original_under_keys_of_its_own(home, photo
         assert run(make(other), photos, ["ixg"]).computed == 8, "other code, other weights"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", FUNCTIONS)
 def test_methods_that_need_modules_are_refused_for_a_function(home, photos, kind):
     net = FUNCTIONS[kind](small())

@@ -87,6 +87,7 @@ LOGITS, PROBABILITIES = 1.0, 0.5
 """Factors of (-z, z): logits are those of the network with one output; or softmax gives its probabilities."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("protocol", "settings", "factor"),
     [

@@ -140,6 +140,7 @@ def test_a_partial_run_is_finished_by_the_other_part(home, command, monkeypatch,
     assert "nothing is missing" in command("status", "--out", "a")[1]
 
 
+@pytest.mark.slow
 def test_records_that_this_version_cannot_read_stop_nothing(home, command):
     run("a", images=8)
     path = next(Path("a/runs").glob("*.json"))

@@ -46,6 +46,7 @@ def rows_of(out, weights, **others):
     return sorted(results.cells), rows[["protocol", "method", "image_id", "metric", "status", "score"]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("around", ["float64 by default", "device meta by default", "autocast", "inference mode",
                                     "no gradients", "other seeds", "deterministic algorithms"])  # fmt: skip
 @pytest.mark.parametrize("precision", ["float32", "float64"])
@@ -79,6 +80,7 @@ def network():
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("around", SURROUNDINGS)
 def test_objects_give_the_same_rows_and_are_left_as_they_were(around, home, photos, tmp_path):
     net = network()

@@ -41,6 +41,7 @@ def part(monkeypatch):
             del sys.modules[name]
 
 
+@pytest.mark.slow
 @pytest.mark.process
 def test_a_dry_run_compares_all_that_is_registered(tmp_path):
     status, report, lines = check(tmp_path)

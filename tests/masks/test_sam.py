@@ -40,6 +40,7 @@ def asked(folder, kind: str, settings: dict, image: np.ndarray) -> np.ndarray:
     return np.array([mask.numpy() for mask in found], dtype=bool).reshape(-1, *image.shape[:2])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["sam", "sam2"])
 @pytest.mark.parametrize(
     "changes",

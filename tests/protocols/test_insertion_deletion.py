@@ -242,6 +242,7 @@ def test_settings_that_do_not_exist_are_refused(make, message):
         make()
 
 
+@pytest.mark.slow
 def test_insertion_of_a_real_photo_is_the_published_one(real, evidence):
     """SqueezeNet on a photo of ImageNet, ordered by input x gradient: the curve of the published code."""
     net = torchvision.models.squeezenet1_0(weights=None)

@@ -66,6 +66,7 @@ def test_what_is_stale_is_deleted_and_what_is_of_others_stays(hub, board, tmp_pa
     assert [one["summary"] for one in hub.commits] == ["Version 1", "Version 2"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "status", "words"),
     [

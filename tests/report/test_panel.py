@@ -42,6 +42,7 @@ def drawn(monkeypatch):
     return kept
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Glyph")
 @pytest.mark.parametrize("count", [1, 2, *(pytest.param(n, marks=pytest.mark.process) for n in (5, 6, 11, 19))])
 def test_no_text_leaves_the_page_or_covers_another(drawn, tmp_path, count, assert_clean):

@@ -202,6 +202,7 @@ def test_axe_finds_nothing(show, site, mode):
         assert not found, (kind, [(each["id"], each["nodes"][0]["html"][:300]) for each in found])
 
 
+@pytest.mark.slow
 def test_5000_rows_are_sorted_and_filtered_below_a_second(browser, site, tmp_path):
     count, first = 5000, 500
     rows = pd.DataFrame({
