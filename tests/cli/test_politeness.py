@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
+from processes import hear_all
 from torch import nn
 
 import xaibench
@@ -47,12 +48,6 @@ class Said(NamedTuple):
     status: int
     out: str
     err: str
-
-
-def hear_all() -> None:
-    """Signals that a background job or nohup would hand down as ignored are heard again."""
-    for number in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
 
 
 def start(*words: object, path: object = "", **environment: object) -> subprocess.Popen:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from processes import hear_all
 
 import xaibench
 
@@ -30,12 +30,6 @@ def ends(words: str, shell: str = "{}") -> int:
     return subprocess.run(
         ["bash", "-c", command], env=environment, capture_output=True, timeout=120, preexec_fn=hear_all
     ).returncode
-
-
-def hear_all() -> None:
-    """Signals that a background job or nohup would hand down as ignored are heard again."""
-    for number in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
 
 
 def test_the_table_lists_every_code_once():

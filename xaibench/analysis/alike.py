@@ -6,13 +6,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from xaibench.analysis.across_models import named_by_model
 from xaibench.analysis.agreement import Agreement, agreement
 from xaibench.analysis.boards import Board, boards, rest_of, short_key
 from xaibench.analysis.leaderboard import Leaderboard, open_leaderboard
-from xaibench.analysis.ranking import RANKED
 from xaibench.errors import XaibenchError
 from xaibench.results.store import Store
 
@@ -43,7 +41,7 @@ def agreement_of_boards(
     """
     store = store if isinstance(store, Store) else Store.open(store)
     every = boards(store, protocol, model=model, dataset=dataset)
-    current = [board for board in every if board.successor is None and not board.is_tf32_as_float32]
+    current = [board for board in every if board.is_current]
     groups: dict[str, list[Board]] = {}
     for board in current:
         if any(cell.method is not None for cell in board.cells):
@@ -62,7 +60,7 @@ def agreement_of_boards(
         named = next(iter(other.boards.values()))
         notes.append(f"also alike but for the {across}: {len(other.boards)} boards such as {named.title}")
     return agreement(
-        {name: _ranked_scores(board) for name, board in taken.boards.items()},
+        {name: board.ranked_scores() for name, board in taken.boards.items()},
         {name: board.higher_is_better for name, board in taken.boards.items()},
         across=across, title=_title(taken.boards.values(), across),
         titles={name: board.title for name, board in taken.boards.items()}, notes=tuple(notes),
@@ -127,12 +125,6 @@ def differing_details(labels: Sequence[str]) -> list[str]:
         return [", ".join(each) or label for each, label in zip(details, labels, strict=True)]
     kept = [place for place, each in enumerate(zip(*details, strict=True)) if len(set(each)) > 1]
     return [", ".join(each[place] for place in kept) for each in details]
-
-
-def _ranked_scores(board: Leaderboard) -> Any:
-    table = board.table
-    complete = table["kind"].isin(RANKED) & table["rank"].notna()
-    return board.image_scores()[table.loc[complete, "method"].tolist()].dropna()
 
 
 def _title(found: Iterable[Leaderboard], across: str) -> str:

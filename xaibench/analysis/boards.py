@@ -10,7 +10,7 @@ from typing import Any
 
 from xaibench.errors import XaibenchError
 from xaibench.hashing import digest
-from xaibench.results.cells import Cell, describe
+from xaibench.results.cells import Cell, describe, part_name
 from xaibench.results.current import CARDS, Dates, successors
 from xaibench.results.manifest import RunManifest, load_runs
 from xaibench.results.store import Store
@@ -53,6 +53,11 @@ class Board:
     def is_tf32_as_float32(self) -> bool:
         """Whether any of its rows was computed in TF32 and stored as float32."""
         return any(run.is_tf32_as_float32 for run in self.runs)
+
+    @property
+    def is_current(self) -> bool:
+        """Whether no newer board took its place, and its precision is what it says."""
+        return self.successor is None and not self.is_tf32_as_float32
 
     def outdated(self, newest: Callable[[str, str], int | None]) -> list[str]:
         """Cards with newer versions than those of its rows, such as `rise version 1, now 2`.
@@ -101,7 +106,7 @@ def boards(
     groups: dict[str, list[Cell]] = defaultdict(list)
     for cell in cells:
         wanted = {"protocol": protocol, "model": model, "dataset": dataset}
-        if all(_fits(cell.context.get(part), name) for part, name in wanted.items()):
+        if all(_fits(part_name(cell.context, part), name) for part, name in wanted.items()):
             groups[cell.board].append(cell)
     found = [
         replace(_board(key, cells, runs, dates), successor=replaced[key].context if key in replaced else None)
@@ -166,8 +171,8 @@ def accuracy_of(run: RunManifest | None) -> tuple[float, str]:
     return float("nan"), ""
 
 
-def _fits(part: Any, name: str | None) -> bool:
-    return name is None or fnmatchcase(str((part or {}).get("name", "")), name)
+def _fits(name: str, wanted: str | None) -> bool:
+    return wanted is None or fnmatchcase(name, wanted)
 
 
 def _board(key: str, cells: list[Cell], runs: list[RunManifest], dates: Dates) -> Board:

@@ -23,6 +23,14 @@ Bounds = tuple[float, float]
 FLAT = 1e-12  # what rounding leaves of the variance of one value, relative to its square
 
 
+def studentised(shift: np.ndarray, squares: np.ndarray) -> np.ndarray:
+    """Means over standard deviations of resampled residuals, of any one shape: shift and squares are the means of the
+    residuals and of their squares. A resample of one value has no deviation and counts as infinite."""
+    variance = squares - shift**2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(variance <= FLAT * squares, np.inf, shift / np.sqrt(variance))
+
+
 class Difference(NamedTuple):
     """A mean difference with its interval, whose ends are NaN where there is none."""
 

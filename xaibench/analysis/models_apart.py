@@ -14,7 +14,7 @@ from itertools import permutations
 import numpy as np
 
 from xaibench.analysis.bootstrap import LEVEL, require_scores, resampled_counts
-from xaibench.analysis.intervals import FLAT
+from xaibench.analysis.intervals import FLAT, studentised
 
 LARGE = 1 << 28  # draws of images beyond which Student's t takes the bootstrap's place: with so many the two agree
 
@@ -65,10 +65,6 @@ def _one_sided(differences: np.ndarray, resamples: int, seed: int) -> np.ndarray
     residuals = differences - mean
     squared, reached = residuals**2, np.zeros(len(mean))
     for counts in resampled_counts(images, resamples, seed):
-        shift, squares = counts @ residuals / images, counts @ squared / images
-        variance = squares - shift**2
-        with np.errstate(divide="ignore", invalid="ignore"):
-            # A resample of one value has no deviation; it counts as the largest statistic.
-            drawn = np.where(variance <= FLAT * squares, np.inf, shift / np.sqrt(variance))
+        drawn = studentised(counts @ residuals / images, counts @ squared / images)
         reached += (drawn >= observed).sum(axis=0)
     return (1 + reached) / (1 + resamples)

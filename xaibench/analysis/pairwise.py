@@ -72,7 +72,7 @@ def pairwise(board: ScoredBoard, surely_better: pd.DataFrame, seed: int = 0) -> 
     names = board.table.loc[board.table["rank"].notna(), "method"].tolist()
     if len(names) < 2:
         raise XaibenchError(f"a pair needs two ranked methods; this board has {len(names)}")
-    scores = board.image_scores()[names].dropna().to_numpy()
+    scores = board.ranked_scores().to_numpy()
     subsets = subsets_of(scores, seed)
     rows = []
     for first, second in combinations(range(len(names)), 2):

@@ -85,8 +85,7 @@ def pareto_of_costs(board: Leaderboard, cost: str = "passes", surely_better: pd.
     without = table.loc[table[cost].isna(), "method"].tolist()
     notes = [*board.notes, *([f"left out, as no run recorded their cost: {', '.join(without)}"] if without else [])]
     points = table.loc[table[cost].notna(), ["method", cost, "mean", "ci_low", "ci_high"]]
-    return _pareto(points, cost, False, "method", board.metric, board.higher_is_better,
-                   f"{board.title} · Pareto front of mean and {cost}", notes, surely_better)  # fmt: skip
+    return _pareto(board, points, cost, "method", notes, surely_better)
 
 
 def pareto_of_models(found: AcrossModels) -> Pareto:
@@ -108,14 +107,14 @@ def pareto_of_models(found: AcrossModels) -> Pareto:
         notes.append(f"left out without an accuracy or a score: {', '.join(models.loc[~known, 'model'])}")
     points = models.loc[known, ["model", "best_method", "accuracy", "accuracy_on", "best", "ci_low", "ci_high"]]
     points = points.rename(columns={"best": "mean"})
-    return _pareto(points, "accuracy", True, "model", found.metric, found.higher_is_better,
-                   f"{found.title} · Pareto front of mean and accuracy", notes, None)  # fmt: skip
+    return _pareto(found, points, "accuracy", "model", notes)
 
 
 def _pareto(
-    points: pd.DataFrame, x: str, x_high: bool, of: str, metric: str, higher: bool, title: str, notes: Sequence[str],
-    surely_better: pd.DataFrame | None,
+    board: Leaderboard | AcrossModels, points: pd.DataFrame, x: str, of: str, notes: Sequence[str],
+    surely_better: pd.DataFrame | None = None,
 ) -> Pareto:  # fmt: skip
+    x_high, higher = x == "accuracy", board.higher_is_better  # of costs less is better
     points = points.sort_values([x, "mean"], ascending=[not x_high, not higher], kind="stable").reset_index(drop=True)
     costs, means, names = points[x].to_numpy(float), points["mean"].to_numpy(float), points[of].tolist()
     above = beats(costs, means, x_high, higher)
@@ -125,4 +124,5 @@ def _pareto(
     if surely_better is not None:
         sure = surely_better.reindex(index=names, columns=names).to_numpy(bool)
         points["surely"] = (above & sure).any(axis=0)
-    return Pareto(points, x, x_high, of, metric, higher, title, tuple(notes))
+    title = f"{board.title} · Pareto front of mean and {x}"
+    return Pareto(points, x, x_high, of, board.metric, higher, title, tuple(notes))

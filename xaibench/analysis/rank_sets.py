@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from xaibench.analysis.bootstrap import BLOCK, LEVEL, TIE, require_scores, resampled_counts
-from xaibench.analysis.intervals import FLAT, Bounds
+from xaibench.analysis.intervals import Bounds, studentised
 
 FEWEST = 6  # images with other differences than the most frequent one; with fewer no sign test has p below .05
 CONSTANT = 0.01  # the share of resamples in which the standard deviation of any tested pair may be zero
@@ -143,10 +143,7 @@ def _step_down(scores: np.ndarray, pairs: _Pairs, resamples: int, seed: int) -> 
             first, second = pairs.first[at], pairs.second[at]
             residuals = _differences(scores, first, second) - pairs.mean[at]
             squares = counts @ residuals**2 / images
-            shift = means[:, first] - means[:, second]
-            variance = squares - shift**2
-            with np.errstate(divide="ignore", invalid="ignore"):
-                t = np.where(variance <= FLAT * squares, np.inf, np.abs(shift) / np.sqrt(variance))
+            t = studentised(np.abs(means[:, first] - means[:, second]), squares)
             t = np.maximum.accumulate(np.hstack([largest, t]), axis=1)
             reached[at] += (t[:, 1:] >= observed[at]).sum(axis=0)
             largest = t[:, -1:]

@@ -80,6 +80,10 @@ class ScoredBoard(Presentable):
         scores, _ = image_scores(rows, [cells[name] for name in methods], protocol)
         return scores.set_axis(methods, axis=1)
 
+    def ranked_scores(self) -> pd.DataFrame:
+        """As `image_scores`, of the ranked methods alone and of the images of which each has a score."""
+        return self.image_scores()[self.table.loc[self.table["rank"].notna(), "method"].tolist()].dropna()
+
 
 def image_scores(rows: pd.DataFrame, keys: list[str], protocol: dict[str, Any]) -> tuple[pd.DataFrame, pd.Series]:
     """Scores (images with a defined reference, cells), NaN where not stored, and images with an undefined map.

@@ -68,9 +68,9 @@ class UntilStable:
         check_order(plan.dataset, plan.images)
         for run in plan.protocols:
             check_range(run.card, config.margin)
-            if len(ranked(plan, run.name)) < 2:
+            if (count := len(ranked(plan, run.name))) < 2:
                 raise XaibenchError(
-                    f"--until-stable compares methods, and {run.name} ranks {len(ranked(plan, run.name))} here; name "
+                    f"--until-stable compares methods, and {run.name} ranks {count} here; name "
                     "two or more by --methods, or leave it out"
                 )
         return cls(first, config.confidence, config.margin, plan, store, say)

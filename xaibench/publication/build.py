@@ -24,6 +24,7 @@ from xaibench.report.board_figure import board_figure
 from xaibench.report.page import Bullets
 from xaibench.report.pages import page_of
 from xaibench.report.text import csv_value
+from xaibench.results.cells import part_name
 from xaibench.results.store import FOLDERS, Store
 
 TABLE = "leaderboard.csv"
@@ -97,7 +98,7 @@ def _write_board(
 ) -> tuple[Leaderboard, BoardEntry]:
     """Writes a board as CSV, JSON, Markdown and figure."""
     context, key = taken.board.context, taken.board.key
-    names = {part: str((context.get(part) or {}).get("name") or "none") for part in ("protocol", "model", "dataset")}
+    names = {part: part_name(context, part) or "none" for part in ("protocol", "model", "dataset")}
     found = open_leaderboard(Store(root), names["protocol"], board=key, newest=newest, others=False)
     found = replace(found, notes=(*found.notes, *_withdrawn_from(key, about.withdrawn)))
     page = page_of(found)
@@ -127,7 +128,7 @@ def _write_table(boards: Sequence[Leaderboard], root: Path) -> None:
     for found in boards:
         context: Mapping[str, Any] = found.context
         about = {
-            "protocol": (context.get("protocol") or {}).get("name"), "model": (context.get("model") or {}).get("name"),
+            "protocol": part_name(context, "protocol") or None, "model": part_name(context, "model") or None,
             "dataset": dataset_label(context), "metric": found.metric,
             "higher_is_better": found.higher_is_better if found.has_direction else None, "board": found.board,
         }  # fmt: skip

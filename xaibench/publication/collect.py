@@ -9,7 +9,7 @@ from pathlib import Path
 from xaibench.analysis.boards import Board, boards, short_key
 from xaibench.errors import XaibenchError
 from xaibench.publication.index import Index
-from xaibench.results.cells import Cell
+from xaibench.results.cells import Cell, part_name
 from xaibench.results.completion import missing_images
 from xaibench.results.manifest import RunManifest, finish_command, longer_command, safe_command
 from xaibench.results.shard_files import open_shard, reading
@@ -96,7 +96,7 @@ def published(store: Store, index: Index) -> list[Taken]:
 def order_of(taken: Taken) -> tuple[str, ...]:
     """What orders boards: protocol, data set, model, key."""
     context = taken.board.context
-    names = [str((context.get(part) or {}).get("name", "")) for part in ("protocol", "dataset", "model")]
+    names = [part_name(context, part) for part in ("protocol", "dataset", "model")]
     return (*names, taken.board.key)
 
 

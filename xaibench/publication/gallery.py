@@ -17,7 +17,7 @@ from xaibench.files import file_name, write_atomic
 from xaibench.hashing import content_hash
 from xaibench.publication.collect import Taken
 from xaibench.publication.photos import png, read_photo
-from xaibench.results.cells import describe
+from xaibench.results.cells import describe, part_name
 from xaibench.results.map_bytes import map_bytes
 from xaibench.results.maps import SEPARATOR, MapStore, contents, read_map
 
@@ -113,7 +113,7 @@ def _photos(
 
 
 def _card(taken: Taken) -> DatasetCard | None:
-    name = (taken.board.context.get("dataset") or {}).get("name")
+    name = part_name(taken.board.context, "dataset")
     return registry.card("dataset", name) if name in registry.names("dataset") else None
 
 

@@ -16,7 +16,7 @@ from xaibench.analysis.leaderboard import Leaderboard
 from xaibench.errors import XaibenchError
 from xaibench.files import file_name, plain, write_atomic
 from xaibench.publication.collect import Taken
-from xaibench.results.cells import Cell
+from xaibench.results.cells import Cell, part_name
 from xaibench.results.schema import MEANINGS, SCHEMA, row_table
 from xaibench.results.shard_files import ROWS
 
@@ -67,7 +67,7 @@ SCORE_COLUMNS: dict[str, tuple[pa.DataType, str]] = {
 
 def rows_folder(context: Mapping[str, Any]) -> str:
     """The folder of the rows of a board: `rows/<protocol>/<model>`."""
-    names = [(context.get(part) or {}).get("name") or "none" for part in ("protocol", "model")]
+    names = [part_name(context, part) or "none" for part in ("protocol", "model")]
     return "/".join(["rows", *map(file_name, names)])
 
 
@@ -106,7 +106,7 @@ def write_scores(boards: Iterable[Leaderboard], root: Path) -> None:
     """Writes `scores.parquet`: a line for each image and method of each board, whose plain means are the boards'."""
     lines = []
     for board in boards:
-        names = {part: (board.context.get(part) or {}).get("name") for part in ("protocol", "model", "dataset")}
+        names = {part: part_name(board.context, part) or None for part in ("protocol", "model", "dataset")}
         kinds = dict(zip(board.table["method"], board.table["kind"], strict=True))
         scores = board.image_scores().sort_index()
         for method in sorted(scores.columns):

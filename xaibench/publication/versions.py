@@ -13,6 +13,7 @@ from xaibench.publication.collect import Taken
 from xaibench.publication.folder import OWN, equal_files, own_files
 from xaibench.publication.gallery import dataset_label
 from xaibench.publication.index import FILE, Index, VersionEntry, WithdrawnEntry
+from xaibench.results.cells import part_name
 from xaibench.results.current import Dates, successors
 
 VERSIONS = "versions"
@@ -74,7 +75,7 @@ def withdrawals(taken: Sequence[Taken], names: Sequence[str], reason: str, index
     found = []
     for name in names:
         keys = [one for one in taken if len(name) >= 4 and one.board.key.startswith(name)]
-        models = [one for one in taken if (one.board.context.get("model") or {}).get("name") == name]
+        models = [one for one in taken if (part_name(one.board.context, "model") or None) == name]
         methods = [one for one in taken if any(cell.method_name == name for cell in one.board.cells)]
         kinds = [some for some in (keys, models, methods) if some]
         if len(kinds) != 1:
@@ -87,7 +88,7 @@ def withdrawals(taken: Sequence[Taken], names: Sequence[str], reason: str, index
 
 
 def _entry(taken: Taken, method: str | None, reason: str, version: int) -> WithdrawnEntry:
-    names = {part: str((taken.board.context.get(part) or {}).get("name") or "none") for part in ("protocol", "model")}
+    names = {part: part_name(taken.board.context, part) or "none" for part in ("protocol", "model")}
     return WithdrawnEntry.made(
         board=taken.board.key, method=method, dataset=dataset_label(taken.board.context), title=taken.board.title,
         reason=reason, last=version, **names,

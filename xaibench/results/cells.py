@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -79,6 +80,11 @@ class Cell:
 
     def __hash__(self) -> int:
         return hash(self.key)
+
+
+def part_name(context: Mapping[str, Any], part: str) -> str:
+    """The name of a part of a context, "" where there is no such part or it has none."""
+    return str((context.get(part) or {}).get("name") or "")
 
 
 def metric_declaration(protocol: dict[str, Any], metric: str) -> dict[str, Any]:

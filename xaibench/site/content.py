@@ -15,7 +15,7 @@ from xaibench.analysis.leaderboard import Leaderboard, open_leaderboard
 from xaibench.errors import XaibenchError
 from xaibench.files import file_name
 from xaibench.publication.index import is_board_folder, read_index
-from xaibench.results.cells import Cell
+from xaibench.results.cells import Cell, part_name
 from xaibench.results.manifest import RunManifest, load_runs
 from xaibench.results.store import Store
 from xaibench.site.links import slugs
@@ -51,7 +51,7 @@ class SiteBoard:
         return f"boards/{self.slug}.html"
 
     def _name(self, part: str) -> str:
-        return str((self.board.context.get(part) or {}).get("name", ""))
+        return part_name(self.board.context, part)
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class Content:
     @cached_property
     def current(self) -> list[SiteBoard]:
         """Boards that no newer one replaced."""
-        return [one for one in self.boards if one.board.successor is None and not one.board.is_tf32_as_float32]
+        return [one for one in self.boards if one.board.is_current]
 
     @cached_property
     def across(self) -> list[SiteAcross]:
@@ -179,7 +179,7 @@ class Content:
 
 
 def _slug(board: Board, every: list[Board]) -> str:
-    parts = [str((board.context.get(part) or {}).get("name", "")) for part in ("protocol", "model")]
+    parts = [part_name(board.context, part) for part in ("protocol", "model")]
     return "-".join([*(file_name(part)[:40] for part in parts if part), short_key(board, every)])
 
 
