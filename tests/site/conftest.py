@@ -59,8 +59,14 @@ class Opened:
         page.on("requestfailed", lambda request: self.troubles.append(f"failed {request.url}"))
         page.on("request", lambda request: request.url.startswith(("file:", "data:", "blob:"))
                 or self.troubles.append(f"fetched {request.url}"))  # fmt: skip
-        page.goto(f"{self.site.as_uri()}/{address}")
+        self.go(page, f"{self.site.as_uri()}/{address}")
         return page
+
+    @staticmethod
+    def go(page, address: str) -> None:
+        """Opens another address with all its pictures: those that load late would fail if the page were left before."""
+        page.goto(address)
+        page.wait_for_function("[...document.images].every(image => (image.loading = 'eager', image.complete))")
 
     def close(self) -> None:
         for made in self._contexts:

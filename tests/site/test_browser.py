@@ -122,7 +122,7 @@ def test_the_download_has_the_rows_that_are_shown_with_all_digits(show, board, t
 def test_every_page_opens_without_a_message_and_fits_a_phone(show, site):
     page = show("index.html", viewport={"width": 390, "height": 800})
     for path in sorted(site.rglob("*.html")):
-        page.goto(path.as_uri())
+        show.go(page, path.as_uri())
         wide = page.evaluate("document.documentElement.scrollWidth")
         assert wide <= 390, (path.name, wide)
         assert page.locator("h1").count() == 1 and page.title()
@@ -197,7 +197,7 @@ def test_axe_finds_nothing(show, site, mode):
     if mode == "dark":  # which differs in colours alone
         options["runOnly"] = ["color-contrast"]
     for kind in KINDS_OF_PAGES if mode == "light" else COLOURED:
-        page.goto(sorted(site.glob(kind))[0].as_uri())
+        show.go(page, sorted(site.glob(kind))[0].as_uri())
         found = axe.run(page, options=options).response["violations"]
         assert not found, (kind, [(each["id"], each["nodes"][0]["html"][:300]) for each in found])
 
