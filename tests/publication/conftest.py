@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -93,6 +94,19 @@ def add_run(
 def kit():
     """The builders above, for tests; a fixture, since test folders are no packages."""
     return SimpleNamespace(context=make_context, cells=make_cells, ids=image_ids, rows=make_rows, run=add_run)
+
+
+@pytest.fixture(scope="session")
+def earlier_format():
+    """earlier_format(root): makes a board folder one of the format before `SHA256SUMS`, in place."""
+
+    def change(root: Path) -> None:
+        index = json.loads((root / "board.json").read_text())
+        assert not index.pop("withdrawn_comparisons")
+        (root / "board.json").write_text(json.dumps(index | {"format_version": 1}))
+        (root / "SHA256SUMS").unlink()
+
+    return change
 
 
 @pytest.fixture(autouse=True)

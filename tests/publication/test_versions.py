@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import pytest
 
 from xaibench.errors import XaibenchError
+from xaibench.hashing import digest
 from xaibench.publication import folder
 from xaibench.publication.api import Request, publish, withdraw
 from xaibench.publication.collect import Selection
-from xaibench.publication.comparisons import Comparison, write_comparisons
+from xaibench.publication.comparisons import Comparison, not_withdrawn, write_comparisons
 from xaibench.publication.index import Index, read_index
 from xaibench.publication.scrub import Scrubber
+from xaibench.publication.sums import unchanged
+from xaibench.publication.versions import withdrawals
 from xaibench.results.validate import inspect
 
 pytestmark = pytest.mark.process  # each publishes several times
@@ -37,7 +41,7 @@ def test_boards_are_added_to_those_that_are_there(results, board, tmp_path):
     assert (found.changed, found.index.version) == (True, 2)
     now, both = files(tmp_path / "board"), files(board)
     different = {name for name in both if now.get(name) != both[name]}
-    assert different == {"README.md", "board.json"}
+    assert different == {"README.md", "SHA256SUMS", "board.json"}
     kept = {name for name in first if name.split("/")[0] in ("board.json", "boards", "figures")}
     assert {name for name in now if name not in both} == {f"versions/1/{name}" for name in kept}
     assert now["versions/1/board.json"] == first["board.json"]
@@ -136,7 +140,7 @@ def test_a_withdrawn_method_is_named_on_its_boards(mine):
 
 def test_withdrawing_takes_one_published_thing(mine, command, kit):
     key = read_index(mine).boards[0].key
-    for name, words in [("alexnet", "no board, model or method"), (key[:3], "no board, model or method")]:
+    for name, words in [("alexnet", "no board, model, method or comp"), (key[:3], "no board, model, method or comp")]:
         with pytest.raises(XaibenchError, match=words):
             withdraw(mine, [name], "x")
     assert command("publish", mine, "--withdraw", "ig")[0] == 2
@@ -158,6 +162,60 @@ def test_title_licence_and_comparisons_stay_until_they_are_given_anew(results, m
     given.write_text("[]")
     with pytest.raises(XaibenchError, match="is no comparison"):
         publish(results, mine, Request(comparisons=(given,)))
+
+
+def a_comparison(path, title: str, **content):
+    path.write_text(json.dumps({"comparison": "depth", "title": title, "notes": ["/home/x/y"]} | content))
+    return path
+
+
+@pytest.mark.slow
+def test_a_withdrawn_comparison_is_listed_and_does_not_come_back(results, mine, command, tmp_path):
+    """By name all that have it, by title one; the same one stays out, and one that was computed anew may return."""
+    given = tuple(a_comparison(tmp_path / f"{n}.json", f"Depth · {n}") for n in ("idsds", "sds", "<pg>"))
+    publish(results, mine, Request(comparisons=given))
+    before = files(mine)
+    status, _, _ = command("publish", mine, "--withdraw", "Depth · <pg>", "--reason", "other <seeds>")
+    index = read_index(mine)
+    assert status == 0 and [one.title for one in index.comparisons] == ["Depth · idsds", "Depth · sds"]
+    assert [(one.name, one.title, one.reason, one.last) for one in index.withdrawn_comparisons] == [
+        ("depth", "Depth · <pg>", "other <seeds>", 2)
+    ]
+    assert len(index.boards) == 2 and not index.withdrawn and not unchanged(mine).problems
+    card = (mine / "README.md").read_text()
+    assert r"- Depth · \<pg\>: other \<seeds\> (last in version 2, see [versions/2](versions/2))" in card
+    assert "version 2](versions/2): 2 boards, 8 results; 1 withdrawn since" in card
+    old = {name for name in before if name.startswith("comparisons/")} - files(mine).keys()
+    assert len(old) == 1 and all((mine / "versions/2" / name).read_bytes() == before[name] for name in old)
+
+    found = publish(results, mine, Request(comparisons=given))
+    assert not found.changed and "left out: Depth · <pg>, which was withdrawn" in found.notes
+    anew = a_comparison(given[2], "Depth · <pg>", question="with equal seeds")
+    found = publish(results, mine, Request(comparisons=(anew,)))
+    assert found.changed and [one.title for one in found.index.comparisons] == [
+        "Depth · <pg>", "Depth · idsds", "Depth · sds"
+    ]  # fmt: skip
+    found = withdraw(mine, ["depth", "Depth · sds"], "all of them")
+    assert not found.index.comparisons and len(found.index.withdrawn_comparisons) == 1 + 3
+    with pytest.raises(XaibenchError, match="no board, model, method or comparison"):
+        withdraw(mine, ["depth"], "again")
+
+
+def test_what_a_comparison_is_withdrawn_by():
+    """A name that a method has too is refused; the title then says which is meant. Of no board nothing is needed."""
+    index = SimpleNamespace(version=3)
+    one = Comparison("depth", "Depth · sds", {"title": "Depth · sds"})
+    entries, [gone] = withdrawals([], [one], ["depth", "Depth · sds"], "wrong", index)
+    assert not entries and (gone.title, gone.last, gone.content) == ("Depth · sds", 3, digest(one.content))
+    cell = SimpleNamespace(method_name="depth")
+    board = SimpleNamespace(key="0123456789abcdef", context={}, cells=[cell], title="t")
+    taken = SimpleNamespace(board=board)
+    with pytest.raises(XaibenchError, match=r"several things have that name; .* by its title: 'Depth · sds'"):
+        withdrawals([taken], [one], ["depth"], "wrong", index)
+    assert withdrawals([taken], [one], ["Depth · sds"], "wrong", index) == ([], [gone])
+    for content, left in (({"title": "Depth · sds"}, 0), ({"title": "Depth · sds", "n": 1}, 1)):
+        given = Comparison("depth", "Depth · sds", content)
+        assert [len(part) for part in not_withdrawn([given], [gone], Scrubber())] == [left, 1 - left]
 
 
 def test_comparisons_whose_titles_make_one_name_of_a_file_are_two(results, tmp_path):
@@ -213,10 +271,13 @@ def test_rows_that_a_run_added_are_not_removed(kit, results, mine):
     assert files(mine) == before
 
 
-def test_a_folder_that_was_changed_is_not_built_upon(results, mine):
+def test_a_folder_that_was_changed_is_not_built_upon(results, mine, earlier_format):
     """Whoever edits a published row or cell by hand does not get it into the next version."""
     cell = mine / "cells" / f"{read_index(mine).boards[0].cells[0]}.json"
     cell.write_text(cell.read_text().replace('"quick"', '"paper"'))
+    with pytest.raises(XaibenchError, match=r"was changed since it was published: cells/.*: changed: .* fetch it anew"):
+        publish(results, mine, Request(Selection(model="vgg16")))
+    earlier_format(mine)
     with pytest.raises(XaibenchError, match=r"is damaged: cells/.* it was changed; fetch that folder anew"):
         publish(results, mine, Request(Selection(model="vgg16")))
 

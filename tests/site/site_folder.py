@@ -89,7 +89,7 @@ def make_folder(root: Path) -> Store:
 
 
 def write_index(root: Path, store: Store) -> None:
-    """Makes the folder a board folder, with photos of one data set, a comparison, a withdrawn board and a version."""
+    """Makes the folder a board folder, with photos of one data set, a comparison, what was withdrawn, and a version."""
     (root / "README.md").write_text("made up")
     (root / "images").mkdir()
     for number in range(len(IMAGES)):
@@ -108,9 +108,11 @@ def write_index(root: Path, store: Store) -> None:
     ]  # fmt: skip
     withdrawn = {"board": boards[0]["key"], "protocol": "idsds", "model": SCRIPT, "dataset": "d", "title": QUOTED,
                  "reason": HOSTILE_CLASS, "last": 1}  # fmt: skip
+    gone = {"name": "width", "title": f"Width {SCRIPT}", "content": "0" * 16, "reason": HOSTILE_CLASS, "last": 1}
     index = {
-        "format": "xaibench-board", "format_version": 1, "version": 2, "xaibench": "0", "title": SCRIPT, "license": "x",
+        "format": "xaibench-board", "format_version": 2, "version": 2, "xaibench": "0", "title": SCRIPT, "license": "x",
         "boards": boards, "withdrawn": [withdrawn],
+        "withdrawn_comparisons": [gone],
         "images": {"critters (32 px)": {image: f"images/{number}.png" for number, image in enumerate(IMAGES)}},
         "comparisons": [{"name": "depth", "title": COMPARISON["title"], "json": "comparison.json"}],
         "versions": [{"version": 1, "index": "README.md", "boards": 4, "results": 32}],

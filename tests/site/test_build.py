@@ -34,8 +34,10 @@ from xaibench.results.schema import row_table
 from xaibench.results.store import Store
 from xaibench.site.build import MARK, build_site
 from xaibench.site.content import Content
+from xaibench.site.pages import designs
 from xaibench.site.pages.across import accuracy_plot
 from xaibench.site.pages.start import models_panel
+from xaibench.site.render import render
 from xaibench.site.studies import studies
 
 pytestmark = pytest.mark.process
@@ -129,6 +131,19 @@ def test_the_pareto_front_of_score_and_cost_is_named_and_drawn(read):
 def test_what_was_withdrawn_and_earlier_versions_are_listed(read):
     page = read["boards.html"]
     assert HOSTILE_CLASS in page.text and "This is version 2" in page.text
+    page = read["designs.html"]
+    assert f"Width {SCRIPT}" in page.text and HOSTILE_CLASS in page.text.split("What was published and withdrawn")[1]
+
+
+def test_withdrawn_comparisons_are_listed_where_none_is_left(tmp_path):
+    store = make_folder(tmp_path / "board")
+    index = json.loads((store.root / "board.json").read_text())
+    (store.root / "board.json").write_text(json.dumps(index | {"comparisons": []}))
+    [page] = designs.pages(Content(store.root))
+    text = Reader(render(page.template, page.values | {"root": "", "sections": {}, "title": "", "section": ""})).text
+    assert "All comparisons of this folder were withdrawn." in text and f"Width {SCRIPT}" in text
+    (store.root / "board.json").write_text(json.dumps(index | {"comparisons": [], "withdrawn_comparisons": []}))
+    assert not list(designs.pages(Content(store.root)))
 
 
 def test_photos_are_those_of_the_board_folder_as_pixels_alone(folder, site):

@@ -26,6 +26,7 @@ Examples:
   HF_TOKEN=... xaibench publish board --hub my-name/my-boards          # as it is
   # what turned out to be wrong is listed as withdrawn
   xaibench publish board --withdraw resnet18 --reason "trained on the test images"
+  xaibench publish board --withdraw depth --reason "the arms had other seeds"    # a comparison, by name or title
 """
 
 
@@ -59,7 +60,9 @@ def command(
     ] = None,
     withdraw: Annotated[
         list[str] | None,
-        typer.Option("--withdraw", metavar="NAME", help="A model, a method or a board's key to list as withdrawn."),
+        typer.Option(
+            "--withdraw", metavar="NAME", help="A model, method, comparison or board's key to list as withdrawn."
+        ),
     ] = None,
     reason: Annotated[str | None, typer.Option("--reason", help="Why it is withdrawn.")] = None,
     hub: Annotated[

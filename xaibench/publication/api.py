@@ -16,9 +16,11 @@ from xaibench.locks import claim
 from xaibench.provenance import command_line
 from xaibench.publication.build import Contents, build, write_index
 from xaibench.publication.collect import Collected, Selection, collect, order_of, published
-from xaibench.publication.comparisons import Comparison, published_comparisons, read_comparison
+from xaibench.publication.comparisons import Comparison, not_withdrawn, published_comparisons, read_comparison
 from xaibench.publication.folder import OWN, own_files, put_in_place, recover, written_beside
-from xaibench.publication.index import Index, is_board_folder, read_index
+from xaibench.publication.index import Index, WithdrawnComparison, WithdrawnEntry, is_board_folder, read_index
+from xaibench.publication.records import scrubber_for
+from xaibench.publication.sums import require_unchanged, write_sums
 from xaibench.publication.versions import keep_old, merged, same_version, withdrawals, without_withdrawn
 from xaibench.report.text import count
 from xaibench.results.store import Store
@@ -77,7 +79,7 @@ def publish(
         _refuse(reasons, request, report)
         collected = Collected(taken, [*collected.notes, *notes, *more], [])
         given = [read_comparison(path) for path in request.comparisons]
-        return _write(collected, target, index, request, given, [], report)
+        return _write(collected, target, index, request, given, ([], []), report)
 
 
 def withdraw(
@@ -87,16 +89,18 @@ def withdraw(
     request: Request = Request(),
     report: Callable[[str], None] = lambda line: None,
 ) -> Published:
-    """Withdraws boards (the first digits of a key), models or methods from a board folder: they are listed with the
-    reason, and their rows stay in the versions that have them.
+    """Withdraws boards (the first digits of a key), models, methods or comparisons (by name or title) from a board
+    folder: they are listed with the reason, and what they were stays in the versions that have them.
 
-    Raises XaibenchError for a folder that is no board folder, and a name that is nothing published.
+    Raises XaibenchError for a folder that is no board folder, or was changed since it was published, and for a name
+    that is nothing published.
     """
     with _alone(target):
         index = read_index(target)
+        require_unchanged(target)
         old = published(Store.open(target), index)
-        entries = withdrawals(old, names, reason, index)
-        left, _ = without_withdrawn(old, entries)
+        entries = withdrawals(old, published_comparisons(target, index), names, reason, index)
+        left, _ = without_withdrawn(old, entries[0])
         return _write(Collected(left, [], []), target, index, request, [], entries, report)
 
 
@@ -106,29 +110,34 @@ def _write(
     index: Index | None,
     request: Request,
     given: Sequence[Comparison],
-    withdrawn: Sequence,
+    withdrawn: tuple[Sequence[WithdrawnEntry], Sequence[WithdrawnComparison]],
     report: Callable[[str], None],
 ) -> Published:
     """Writes a version beside the folder, and puts it in place where it is another than the last."""
+    gone = (*(index.withdrawn_comparisons if index else ()), *withdrawn[1])
     known = {one.title: one for one in published_comparisons(target, index)} if index else {}
+    known = {title: one for title, one in known.items() if title not in {each.title for each in withdrawn[1]}}
+    given, left_out = not_withdrawn(given, gone, scrubber_for(collected.taken, request.allowed))
     about = Contents(
         title=request.title or (index.title if index else TITLE),
         license=request.license or (index.license if index else LICENSE),
         version=index.version if index else 1,
         versions=tuple(index.versions) if index else (),
-        withdrawn=(*(index.withdrawn if index else ()), *withdrawn),
+        withdrawn=(*(index.withdrawn if index else ()), *withdrawn[0]), withdrawn_comparisons=gone,
         comparisons=tuple((known | {one.title: one for one in given}).values()),
         gallery=request.gallery, data_root=request.data_root, allowed=request.allowed,
     )  # fmt: skip
     with _place(target, request.dry_run) as fresh:
         report(f"writing {count(len(collected.taken), 'board')}")
         made, notes = build(sorted(collected.taken, key=order_of), about, fresh, registry.shipped_version)
-        notes = [*collected.notes, *notes]
+        notes = [*collected.notes, *left_out, *notes]
         changed = index is None or not same_version(fresh, target)
         if changed and index is not None:
             versions = keep_old(target, index, fresh)
             made = made.model_copy(update={"version": index.version + 1, "versions": list(versions)})
             write_index(made, fresh)
+        if changed:
+            write_sums(fresh)
         files = own_files(fresh if changed else target)
         size = sum(path.stat().st_size for path in files.values())
         if changed and not request.dry_run:
@@ -158,7 +167,7 @@ def _alone(target: Path) -> Iterator[None]:
 
 def _index_of(target: Path) -> Index | None:
     """The index of a board folder; None where a new one is to be made. Raises XaibenchError for any other folder, and
-    where results were computed into it, which publishing would remove."""
+    where results were computed into it, which publishing would remove, or anything in it was changed."""
     if not target.exists():
         return None
     if not target.is_dir():
@@ -175,6 +184,7 @@ def _index_of(target: Path) -> Index | None:
             f"{target} has rows that were not published, such as {extra[0]}; move them to a results folder of their "
             "own, and publish that"
         )
+    require_unchanged(target)
     return index
 
 

@@ -16,7 +16,16 @@ from xaibench.publication.card import card_text
 from xaibench.publication.collect import Newest, Taken
 from xaibench.publication.comparisons import Comparison, write_comparisons
 from xaibench.publication.gallery import Shown, dataset_label, write_gallery
-from xaibench.publication.index import FILE, FORMAT, FORMAT_VERSION, BoardEntry, Index, VersionEntry, WithdrawnEntry
+from xaibench.publication.index import (
+    FILE,
+    FORMAT,
+    FORMAT_VERSION,
+    BoardEntry,
+    Index,
+    VersionEntry,
+    WithdrawnComparison,
+    WithdrawnEntry,
+)
 from xaibench.publication.records import check_names, scrubber_for, write_cell, write_runs
 from xaibench.publication.rows import rows_folder, texts_of_rows, write_cells, write_rows, write_scores
 from xaibench.publication.verify import verify
@@ -41,6 +50,7 @@ class Contents:
     version: int = 1
     versions: tuple[VersionEntry, ...] = ()
     withdrawn: tuple[WithdrawnEntry, ...] = ()
+    withdrawn_comparisons: tuple[WithdrawnComparison, ...] = ()
     comparisons: tuple[Comparison, ...] = ()
     gallery: int = 8
     data_root: Path | None = None
@@ -75,6 +85,7 @@ def build(taken: Sequence[Taken], about: Contents, root: Path, newest: Newest) -
         license=about.license, boards=[entry for _, entry in boards],
         comparisons=write_comparisons(about.comparisons, root, scrubber), images=shown.photos,
         versions=list(about.versions), withdrawn=list(about.withdrawn),
+        withdrawn_comparisons=list(about.withdrawn_comparisons),
     )  # fmt: skip
     write_index(index, root)
     verify(root, scrubber)

@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from xaibench.publication.index import Index
+from xaibench.publication.index import Index, WithdrawnEntry
 from xaibench.publication.rows import CELLS, SCORES
 from xaibench.report.text import count, markdown
 
@@ -42,7 +42,7 @@ def card_text(index: Index, root: Path) -> str:
         parts += ["## Boards", _boards(index)]
     if index.comparisons:
         parts += ["## Comparisons of designs", _comparisons(index)]
-    if index.withdrawn:
+    if index.withdrawn or index.withdrawn_comparisons:
         parts += ["## Withdrawn", _withdrawn(index)]
     parts += ["## Reading the rows", _reading(), READING]
     if index.versions:
@@ -93,8 +93,9 @@ def _comparisons(index: Index) -> str:
 
 def _withdrawn(index: Index) -> str:
     lines = []
-    for one in index.withdrawn:
-        what = f"{markdown(one.method)} on " if one.method else ""
+    for one in (*index.withdrawn, *index.withdrawn_comparisons):
+        method = one.method if isinstance(one, WithdrawnEntry) else None
+        what = f"{markdown(method)} on " if method else ""
         lines.append(
             f"- {what}{markdown(one.title)}: {markdown(one.reason)} (last in version {one.last}, see "
             f"[versions/{one.last}](versions/{one.last}))"
@@ -113,7 +114,7 @@ def _reading() -> str:
 
 
 def _versions(index: Index) -> str:
-    counted = Counter(one.last for one in index.withdrawn)
+    counted = Counter(one.last for one in (*index.withdrawn, *index.withdrawn_comparisons))
     return "\n".join(
         f"- [version {one.version}](versions/{one.version}): {count(one.boards, 'board')}, "
         f"{count(one.results, 'result')}"

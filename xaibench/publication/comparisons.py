@@ -9,8 +9,8 @@ from typing import Any
 
 from xaibench.errors import XaibenchError
 from xaibench.files import file_name, read_json, write_json
-from xaibench.hashing import content_hash
-from xaibench.publication.index import ComparisonEntry, Index
+from xaibench.hashing import content_hash, digest
+from xaibench.publication.index import ComparisonEntry, Index, WithdrawnComparison
 from xaibench.publication.scrub import Scrubber
 
 LIMIT = 64 << 20  # bytes
@@ -37,6 +37,22 @@ def read_comparison(path: Path) -> Comparison:
 def published_comparisons(root: Path, index: Index) -> list[Comparison]:
     """The comparisons of a board folder."""
     return [Comparison(one.name, one.title, read_json(root / one.json_, LIMIT)) for one in index.comparisons]
+
+
+def withdrawn_comparison(one: Comparison, reason: str, last: int) -> WithdrawnComparison:
+    """The entry of a published comparison that is withdrawn after version `last`."""
+    return WithdrawnComparison.made(
+        name=one.name, title=one.title, content=digest(one.content), reason=reason, last=last
+    )
+
+
+def not_withdrawn(
+    given: Sequence[Comparison], withdrawn: Sequence[WithdrawnComparison], scrubber: Scrubber
+) -> tuple[list[Comparison], list[str]]:
+    """Those comparisons of which none that was withdrawn says the same, and notes on the others."""
+    gone = {one.content for one in withdrawn}
+    left = [one for one in given if digest(scrubber.value(one.content)) not in gone]
+    return left, [f"left out: {one.title}, which was withdrawn" for one in given if one not in left]
 
 
 def write_comparisons(comparisons: Sequence[Comparison], root: Path, scrubber: Scrubber) -> list[ComparisonEntry]:

@@ -11,6 +11,7 @@ from typing import Any
 from xaibench.errors import XaibenchError, one_line
 from xaibench.publication.folder import OWN, own_files
 from xaibench.publication.index import read_index
+from xaibench.publication.sums import require_unchanged
 
 TOKEN = "HF_TOKEN"
 ENDPOINT = "HF_ENDPOINT"
@@ -33,6 +34,7 @@ def push(root: Path, repository: str, private: bool | None = None) -> str:
     for anything that the Hub refuses.
     """
     index = read_index(root)
+    require_unchanged(root)
     api = _api()
     with _one_line(repository, root):
         from huggingface_hub import CommitOperationAdd, CommitOperationDelete

@@ -12,7 +12,7 @@ from xaibench.files import check_regular, read_json
 from xaibench.results.records import VALUES, Count, Key, Name, Text
 
 FILE = "board.json"
-FORMAT, FORMAT_VERSION = "xaibench-board", 1
+FORMAT, FORMAT_VERSION = "xaibench-board", 2
 LIMIT = 64 << 20  # bytes
 
 
@@ -101,6 +101,18 @@ class WithdrawnEntry(_Strict):
     """The last version that has it."""
 
 
+class WithdrawnComparison(_Strict):
+    """A comparison that was withdrawn: what it was, and why."""
+
+    name: Name
+    title: Text
+    content: Key
+    """The digest of what it said, which is not published again; one that was computed anew may be."""
+    reason: Name
+    last: Version
+    """The last version that has it."""
+
+
 class VersionEntry(_Strict):
     """An earlier version: its index, and the folder with all of its files that later versions do not have."""
 
@@ -115,7 +127,8 @@ class Index(_Strict):
     """What a board folder holds."""
 
     format: Literal["xaibench-board"]
-    format_version: Literal[1]
+    format_version: Literal[1, 2]
+    """From 2 on `SHA256SUMS` lists the files, and comparisons may be withdrawn."""
     version: Version
     """The number of this version, from 1."""
     xaibench: Text
@@ -129,6 +142,7 @@ class Index(_Strict):
     versions: Annotated[list[VersionEntry], Field(max_length=VALUES)] = []
     """The earlier versions, oldest first."""
     withdrawn: Annotated[list[WithdrawnEntry], Field(max_length=VALUES)] = []
+    withdrawn_comparisons: Annotated[list[WithdrawnComparison], Field(max_length=VALUES)] = []
 
     def paths(self) -> list[str]:
         """Every file that it names."""
@@ -171,6 +185,6 @@ def read_index(root: str | Path) -> Index:
             check_regular(root / path)
         except OSError as error:
             raise XaibenchError(
-                f"{root} lacks {path}, which its {FILE} names; publish it again, or fetch it anew"
+                f"{root} lacks {path}, which its {FILE} names; fetch it anew, or publish to a new folder"
             ) from error
     return index

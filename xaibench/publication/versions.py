@@ -10,15 +10,19 @@ from pathlib import Path
 from xaibench.analysis.boards import short_key
 from xaibench.errors import XaibenchError
 from xaibench.publication.collect import Taken
+from xaibench.publication.comparisons import Comparison, withdrawn_comparison
 from xaibench.publication.folder import OWN, equal_files, own_files
 from xaibench.publication.gallery import dataset_label
-from xaibench.publication.index import FILE, Index, VersionEntry, WithdrawnEntry
+from xaibench.publication.index import FILE, Index, VersionEntry, WithdrawnComparison, WithdrawnEntry
+from xaibench.publication.sums import SUMS
 from xaibench.results.cells import part_name
 from xaibench.results.current import Dates, successors
 
 VERSIONS = "versions"
 WHOLE = frozenset({"boards", "comparisons", "figures", FILE})  # of each version
-NOT_KEPT = frozenset({VERSIONS, "README.md", "leaderboard.csv", "cells.parquet", "scores.parquet", "maps", "images"})
+NOT_KEPT = frozenset({
+    VERSIONS, SUMS, "README.md", "leaderboard.csv", "cells.parquet", "scores.parquet", "maps", "images",
+})  # fmt: skip
 
 
 def merged(new: Sequence[Taken], old: Sequence[Taken]) -> tuple[list[Taken], list[str], list[str]]:
@@ -67,24 +71,39 @@ def without_withdrawn(taken: Iterable[Taken], withdrawn: Sequence[WithdrawnEntry
     return left, notes
 
 
-def withdrawals(taken: Sequence[Taken], names: Sequence[str], reason: str, index: Index) -> list[WithdrawnEntry]:
-    """The entries of what is withdrawn now: boards by the first digits of their key, models or methods by name.
+def withdrawals(
+    taken: Sequence[Taken], comparisons: Sequence[Comparison], names: Sequence[str], reason: str, index: Index
+) -> tuple[list[WithdrawnEntry], list[WithdrawnComparison]]:
+    """The entries of what is withdrawn now: boards by the first digits of their key, models and methods by name,
+    comparisons by name or title.
 
     Raises XaibenchError for a name that is nothing published, or several kinds of things.
     """
-    found = []
+    found: list[WithdrawnEntry] = []
+    gone: dict[str, WithdrawnComparison] = {}
     for name in names:
         keys = [one for one in taken if len(name) >= 4 and one.board.key.startswith(name)]
         models = [one for one in taken if (part_name(one.board.context, "model") or None) == name]
         methods = [one for one in taken if any(cell.method_name == name for cell in one.board.cells)]
-        kinds = [some for some in (keys, models, methods) if some]
+        studies = [one for one in comparisons if name in (one.name, one.title)]
+        kinds = [some for some in (keys, models, methods, studies) if some]
         if len(kinds) != 1:
-            boards = ", ".join(short_key(one.board, [other.board for other in taken]) for one in taken)
-            why = "several things have that name" if kinds else "no board, model or method that is published"
-            raise XaibenchError(f"--withdraw {name}: {why}; name a board by its key: {boards}")
-        method = name if methods else None
-        found += [_entry(one, method, reason, index.version) for one in kinds[0]]
-    return found
+            raise _no_withdrawal(name, bool(kinds), taken, comparisons)
+        gone |= {one.title: withdrawn_comparison(one, reason, index.version) for one in studies}
+        found += [_entry(one, name if methods else None, reason, index.version) for one in keys or models or methods]
+    return found, list(gone.values())
+
+
+def _no_withdrawal(
+    name: str, several: bool, taken: Sequence[Taken], comparisons: Sequence[Comparison]
+) -> XaibenchError:
+    """The error about a name that is several kinds of things, or none."""
+    boards = ", ".join(short_key(one.board, [other.board for other in taken]) for one in taken)
+    titles = ", ".join(repr(one.title) for one in comparisons)
+    why = "several things have that name" if several else "no board, model, method or comparison that is published"
+    how = [f"a board by its key: {boards}"] if boards else []
+    how += [f"a comparison by its title: {titles}"] if titles else []
+    return XaibenchError(f"--withdraw {name}: {why}; name {', or '.join(how) or 'another'}")
 
 
 def _entry(taken: Taken, method: str | None, reason: str, version: int) -> WithdrawnEntry:
@@ -97,7 +116,7 @@ def _entry(taken: Taken, method: str | None, reason: str, version: int) -> Withd
 
 def same_version(fresh: Path, target: Path) -> bool:
     """Whether two board folders have the same files, earlier versions apart."""
-    ours, theirs = (own_files(root, frozenset({VERSIONS})) for root in (fresh, target))
+    ours, theirs = (own_files(root, frozenset({VERSIONS, SUMS})) for root in (fresh, target))
     return ours.keys() == theirs.keys() and all(equal_files(path, theirs[name]) for name, path in ours.items())
 
 

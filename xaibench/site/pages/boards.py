@@ -30,9 +30,11 @@ INDEX = (
     Column("methods", "methods that are ranked"), Column("images", "images of the list"),
     Column("state", "older: a newer board took its place", align="left"),
 )  # fmt: skip
-WITHDRAWN = (
-    columns.METHOD, columns.MODEL, Column("protocol", align="left"), Column("dataset", align="left"),
+WHY_AND_LAST = (
     Column("reason", "why it was withdrawn", align="left"), Column("last", "the last version that has it"),
+)  # fmt: skip
+WITHDRAWN = (
+    columns.METHOD, columns.MODEL, Column("protocol", align="left"), Column("dataset", align="left"), *WHY_AND_LAST,
 )  # fmt: skip
 VERSIONS = (
     Column("version", align="left"), Column("boards", "its boards"), Column("results", "methods on them"),

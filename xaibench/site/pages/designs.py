@@ -7,20 +7,29 @@ from collections.abc import Iterator
 import pandas as pd
 
 from xaibench.report import columns
-from xaibench.report.table import Table
+from xaibench.report.table import Column, Table
 from xaibench.site.content import Content
 from xaibench.site.page import Page
-from xaibench.site.pages.boards import interval_column, row_style
+from xaibench.site.pages.boards import WHY_AND_LAST, interval_column, row_style
 from xaibench.site.studies import PairOfArms, SiteStudy, studies
 from xaibench.site.tables import DataTable, data_table
 
+WITHDRAWN = (
+    Column("title", "the comparison, as it was published", title="comparison", align="left"), *WHY_AND_LAST,
+)  # fmt: skip
+
 
 def pages(content: Content) -> Iterator[Page]:
-    """The list of comparisons and the page of each; none where there is none."""
+    """The list of comparisons, also of those that were withdrawn, and the page of each; none where there is none."""
     found = studies(content)
-    if not found:
+    withdrawn = content.index.withdrawn_comparisons if content.index else []
+    if not found and not withdrawn:
         return
-    yield Page("designs.html", "designs.html", "Designs", "designs", {"studies": found})
+    table = None
+    if withdrawn:
+        rows = pd.DataFrame([one.model_dump() for one in withdrawn])
+        table = data_table("withdrawn", Table(WITHDRAWN, rows), "What was withdrawn, and why", tools=False)
+    yield Page("designs.html", "designs.html", "Designs", "designs", {"studies": found, "withdrawn": table})
     for one in found:
         yield Page(one.address, "design.html", one.study.title, "designs", _values(content, one))
 
