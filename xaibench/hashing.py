@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
 
 def content_hash(data: bytes) -> str:
     """The hex digest that names some bytes, such as the source of an image."""
     return hashlib.blake2b(data, digest_size=10).hexdigest()
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file's content, 64 hex digits: what publishers of files say of them."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def digest(value: Any) -> str:

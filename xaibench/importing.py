@@ -1,4 +1,5 @@
-"""Python files of users as modules: each runs once in a process, under a unique name."""
+"""Python files of users as modules, each run once in a process under a unique name; and the files of packages that are
+not imported."""
 
 from __future__ import annotations
 
@@ -53,3 +54,26 @@ def load_file(path: Path, *, again: bool = False) -> ModuleType:
             f"plug-in {path} failed while loading: {type(error).__name__}: {one_line(error)}"
         ) from error
     return module
+
+
+def package_file(package: str, file: str, what: str, extra: str = "") -> Path:
+    """The path of a file or folder that an installed package brings; the package is found without being imported.
+
+    package: the name that is imported, without dots. file: the path inside its folder. what: what needs it, such as
+    `these weights`. extra: the extra of xaibench that installs it. Raises XaibenchError with the command of pip where
+    the package is not installed, and where it has no such file.
+    """
+    install = f"python -m pip install '{f'xaibench[{extra}]' if extra else package}'"
+    try:
+        spec = importlib.util.find_spec(package)
+    except (ImportError, ValueError):  # a module of that name that some code put into sys.modules
+        spec = None
+    folders = list(spec.submodule_search_locations or ()) if spec else []
+    if not folders:
+        raise XaibenchError(f"{what} are in the package {package}, which is not installed: {install}")
+    found = next((path for folder in folders if (path := Path(folder, file)).exists()), None)
+    if found is None:
+        raise XaibenchError(
+            f"{what} are in the package {package}, but what is installed in {folders[0]} has no {file}: {install}"
+        )
+    return found

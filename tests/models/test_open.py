@@ -244,7 +244,7 @@ def test_published_weights_are_fetched_only_when_asked(empty_home, monkeypatch):
         asked.append((url, sha256))
         return path
 
-    monkeypatch.setattr("xaibench.training.find.fetch", pretend)
+    monkeypatch.setattr("xaibench.models.published.fetch", pretend)
     assert found("plain", "imagenet") is None and found("aligned", "imagenet") is None and not asked
     path = found("plain", "imagenet", download=True)
     assert path == stored_at(asked[0][0]) and path.is_relative_to(empty_home / "downloads")

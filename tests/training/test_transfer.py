@@ -171,7 +171,7 @@ def test_published_weights_of_any_data_set_are_taken_where_they_are_here(home, m
     with pytest.raises(XaibenchError, match="its hash is another"):
         plan("resnet18", "critters", recipe={"start": "transfer"})
     sha256 = hashlib.sha256(b"any").hexdigest()
-    monkeypatch.setattr("xaibench.training.transfer.address", lambda weights: (address(weights)[0], sha256))
+    monkeypatch.setattr("xaibench.models.published.address", lambda weights: (address(weights)[0], sha256))
     training = plan("resnet18", "critters", recipe={"start": "transfer"})
     assert training.start == path and training.key_fields["start"] == file_digest(path)
     assert training.key_fields["recipe"]["start"] == "transfer"

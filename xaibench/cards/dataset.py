@@ -6,10 +6,12 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
+from xaibench.cards.model import ModelCard
 from xaibench.cards.part import Card, Part
 from xaibench.errors import XaibenchError
 
 MIN_SIDE = 16  # pixels of the shorter side of images and photos
+USUAL_SIDE = 224  # pixels a side of photos, for networks whose card says nothing else
 
 
 class Geometry(Part):
@@ -64,6 +66,8 @@ class DatasetCard(Card):
     """The target of training: the `single` label of an image, or all of its classes (`several`)."""
     recipe: dict[str, Any] = {}
     """The recipe by which models are trained on first use; empty: they are not trained."""
+    classes_of: str = ""
+    """The data set whose classes it has, in the same order, so that weights published for that one fit."""
     redistributable: bool = False
     """Whether its images may be published: the gallery of `xaibench publish` has them, and else their ids alone."""
     default_profile: str = "paper"
@@ -83,6 +87,15 @@ class DatasetCard(Card):
         resize = round(self.geometry.resize * side / self.geometry.crop)
         geometry = self.geometry.model_copy(update={"resize": resize, "crop": side})
         return self.model_copy(update={"geometry": geometry})
+
+    def for_model(self, model: ModelCard, side: int | None = None) -> DatasetCard:
+        """The same data set with images of side x side pixels; None: of the model's own side, where this data set's is
+        the usual one of photos, USUAL_SIDE.
+
+        Raises XaibenchError for sides below MIN_SIDE.
+        """
+        own = model.image_size if self.geometry.crop == USUAL_SIDE else None
+        return self.at_size(own if side is None else side)
 
     def profile(self, name: str | None) -> tuple[str, Profile]:
         """A profile by name; `paper`, the papers' own parameters, exists for every data set (with all images, unless

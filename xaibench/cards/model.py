@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import PurePosixPath
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -49,7 +51,8 @@ class Alignment(Part):
 
 
 class PublishedWeights(Part):
-    """Weights that can be fetched, from a URL or from torchvision's own list, or that are in a file."""
+    """Weights that can be fetched, from a URL or from torchvision's own list, that are in an installed package, or that
+    are in a file."""
 
     dataset: str
     """The data set whose classes they are for."""
@@ -57,14 +60,45 @@ class PublishedWeights(Part):
     """The address of the file."""
     enum: str = ""
     """Its entry in torchvision's list, such as `ResNet50_Weights.IMAGENET1K_V1`."""
+    package: str = ""
+    """The Python package that brings them, by the name that is imported; it needs `file` and `sha256`."""
+    extra: str = ""
+    """The extra of xaibench that installs the package."""
     file: str = ""
-    """A file on this machine, absolute or relative to XAIBENCH_HOME, as a training with `--name` writes it."""
+    """A file of the package; without a package a file on this machine, absolute or relative to XAIBENCH_HOME, as a
+    training with `--name` writes it."""
     sha256: str = ""
-    """The SHA-256 of the file, or the beginning of it."""
+    """The SHA-256 of the file, or the beginning of it (all of it for a file of a package)."""
+    by_order: bool = False
+    """Whether the tensors of the file have other names than the network's, and are told apart by their order."""
     licence: str = ""
     """The licence of the weights."""
     alignment: Alignment | None = None
     """The deletions that they were fine-tuned on."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> PublishedWeights:
+        if self.extra and not self.package:
+            raise ValueError("extra is of weights that a package brings: name the package")
+        if self.by_order and not re.fullmatch("[0-9a-fA-F]{64}", self.sha256):
+            raise ValueError("by_order needs the whole sha256 (64 hexadecimal digits), by which the file is known")
+        if not self.package:
+            return self
+        if self.url or self.enum:
+            raise ValueError("weights come from one of url, enum and package")
+        if not re.fullmatch(r"[A-Za-z_]\w*", self.package, re.ASCII):
+            raise ValueError(f"package {self.package!r} is no name that can be imported")
+        path = PurePosixPath(self.file)
+        if not self.file or path.is_absolute() or ".." in path.parts or "\\" in self.file:
+            raise ValueError(f"file {self.file!r} is no path inside package {self.package}")
+        if not re.fullmatch("[0-9a-fA-F]{64}", self.sha256):
+            raise ValueError("weights of a package need the whole sha256 (64 hexadecimal digits)")
+        return self
+
+    @property
+    def is_local(self) -> bool:
+        """Whether they are in a file on this machine that no package brings."""
+        return bool(self.file) and not self.package
 
 
 class ModelCard(Card):
@@ -80,6 +114,9 @@ class ModelCard(Card):
     + 0.114 blue (ITU-R BT.601)."""
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
     """The standard deviation of each channel, by which the encoding divides afterwards."""
+    image_size: int | None = Field(None, ge=16)
+    """The side in pixels of the images that it was trained on, where that is not 224: photos are shown to it at this
+    side unless --image-size gives another."""
     complement: bool = False
     """Whether the channels 1 - x follow those of x, as in the input of B-cos networks."""
     stages: dict[Literal["Mid1", "Mid2", "Mid3", "Final"], str] = {}

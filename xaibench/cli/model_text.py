@@ -46,7 +46,7 @@ def _geometry(card: ModelCard, side: int | None) -> Geometry:
     if side is None and card.family == "vit":
         made = transformer_in(build_network(card, CLASSES))
         side = made.patch_embed.img_size[0] if made is not None else None
-    return usual.at_size(side).geometry
+    return usual.for_model(card, side).geometry
 
 
 def _encoding(model: Model) -> str:

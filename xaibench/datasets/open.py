@@ -70,7 +70,9 @@ def open_dataset(card: DatasetCard, root: Path | None, options: dict[str, Any], 
             f"data set {card.name} reads no folder; leave out --data-root, or name the data set of the photos in "
             f"{root} by --dataset, such as imagefolder"
         )
-    where = {"root": root, "geometry": card.geometry} if card.needs_root else {"size": card.geometry.crop}
+    where = {"root": root} if card.needs_root else {}
+    sized = card.needs_root or "geometry" in _parameters(card, make)
+    where |= {"geometry": card.geometry} if sized else {"size": card.geometry.crop}
     try:
         dataset = make(**where, **parameters)
         check_names(dataset.classes, f"data set {card.name}: the class")

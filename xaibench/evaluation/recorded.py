@@ -15,10 +15,9 @@ from xaibench.datasets.base import Dataset
 from xaibench.datasets.open import open_dataset
 from xaibench.errors import XaibenchError
 from xaibench.evaluation.config import RunConfig
-from xaibench.home import home
 from xaibench.masks.dataset import with_masks
 from xaibench.models.build import brings_weights
-from xaibench.models.download import address, stored_at
+from xaibench.models.published import known_places
 from xaibench.models.state import file_digest
 from xaibench.models.trained import trained_weights
 from xaibench.results.manifest import RunManifest
@@ -102,9 +101,8 @@ def recorded_weights(card: ModelCard, context: dict[str, Any], places: RecordedP
             raise XaibenchError(f"--weights {named} are not the weights of this run ({digest})")
         return str(named)
     trained = [w.path for w in trained_weights(card.name, context["dataset"]["name"], registry.source(card))]
-    published = [stored_at(address(w)[0]) for w in (card.plain, card.aligned) if w]
-    local = [home() / w.file for w in (card.plain, card.aligned) if w and w.file]
-    for path in [*([recorded] if recorded else []), *reversed(trained), *published, *local]:
+    published = [path for weights in (card.plain, card.aligned) if weights for path in known_places(weights)]
+    for path in [*([recorded] if recorded else []), *reversed(trained), *published]:
         if path.is_file() and file_digest(path) == digest:
             return str(path)
     if brings_weights(card):

@@ -56,10 +56,11 @@ def resolve(config: RunConfig) -> ResolvedRun:
     cards = [registry.card("protocol", name) for name in dict.fromkeys(config.protocols)]
     settings = protocol_settings(cards, config.settings)
     protocols = [make_protocol(card, chosen) for card, chosen in zip(cards, settings, strict=True)]
-    data: DatasetCard = registry.card("dataset", config.dataset).at_size(config.image_size)
+    data: DatasetCard = registry.card("dataset", config.dataset)
     profile_name, profile = data.profile(config.profile)
-    dataset = _dataset(config, data, cards, protocols)
     model = model_card(config.model)
+    data = data.for_model(model, config.image_size)
+    dataset = _dataset(config, data, cards, protocols)
     layer = validate_stage(model, config.layer)
     methods = method_cards(config.methods, model.family)
     fitting_methods(

@@ -75,9 +75,9 @@ def explain_config(config: ExplainConfig, quiet: bool = True) -> list[Explanatio
     if config.out is not None:
         check_figure(config.out, config.style)  # before minutes are spent on what could not be drawn
     add(config.plugins, config.cards)
-    data: DatasetCard = registry.card("dataset", config.dataset)
-    _, profile = data.profile(config.profile)
     card = model_card(config.model)
+    data: DatasetCard = registry.card("dataset", config.dataset).for_model(card)
+    _, profile = data.profile(config.profile)
     layer = validate_stage(card, config.layer)
     _choose(config.methods, card.name, card.family, has_cam_layer=True, trial=lambda card: None, layer=layer)
     known, classes = opened_data(data, config.data_root, config.dataset_options)

@@ -23,7 +23,7 @@ from xaibench.models.state import StateFile, tensors_digest
 def brings_weights(card: ModelCard) -> bool:
     """Whether the builder of a model returns a network with weights: it is finished, and its card has no file of
     weights."""
-    return is_finished(card) and not (card.plain and card.plain.file)
+    return is_finished(card) and not (card.plain and card.plain.is_local)
 
 
 def is_finished(card: ModelCard) -> bool:

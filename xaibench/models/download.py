@@ -10,6 +10,7 @@ from pathlib import Path
 from xaibench.cards import PublishedWeights
 from xaibench.errors import XaibenchError
 from xaibench.files import make_folder, obstacle, write_atomic
+from xaibench.hashing import sha256_of
 from xaibench.home import home
 from xaibench.leftovers import adopt, temporary
 from xaibench.models.file_kinds import HEAD, kind_of_head
@@ -77,7 +78,7 @@ def _check(url: str, part: Path, known: Known, sha256: str) -> str:
     with part.open("rb") as file:
         if kind := kind_of_head(file.read(HEAD)):
             raise XaibenchError(f"{url} sent {kind}; then pass it by --weights")
-    digest = _sha256(part)
+    digest = sha256_of(part)
     if not digest.startswith(sha256):
         raise XaibenchError(f"{url} has sha256 {digest[:16]}..., the card has {sha256[:16]}...; do not use it")
     if not sha256 and known.sha256 and digest != known.sha256:
@@ -92,7 +93,7 @@ def _compared(url: str, path: Path, sha256: str) -> Path:
     noted = _noted(path)
     wanted = noted.read_text().strip().lower() if noted.is_file() else sha256
     wanted = wanted if wanted.startswith(sha256) else sha256
-    if wanted and not _sha256(path).startswith(wanted):
+    if wanted and not sha256_of(path).startswith(wanted):
         raise XaibenchError(
             f"{path} is no longer the file of {url}: its hash is another; remove it, and fetch it again"
         )
@@ -101,8 +102,3 @@ def _compared(url: str, path: Path, sha256: str) -> Path:
 
 def _noted(path: Path) -> Path:
     return path.with_name(f"{path.name}.sha256")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

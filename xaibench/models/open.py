@@ -11,9 +11,9 @@ from xaibench.errors import XaibenchError
 from xaibench.models.base import Model
 from xaibench.models.build import attention_in, brings_weights, build_network, is_finished, own_state
 from xaibench.models.dilate import dilate_last_stage, sample_input
-from xaibench.models.download import address
 from xaibench.models.inputs import fit_encoding
 from xaibench.models.probe import default_cam_layer, map_size
+from xaibench.models.published import has_file_name, named_as_network
 from xaibench.models.state import StateFile, class_count, load_state, read_state
 from xaibench.models.tokens import check_size, plain_transformer_in
 
@@ -76,7 +76,7 @@ def open_model(
     # a finished network is not changed: larger last maps would change its function
     geometry, grid = dataset.geometry, 0 if own else dataset.min_cam_grid
     model = build_model(card, classes, geometry, grid)
-    state = own_state(card, model.net) if own else read_state(weights())
+    state = own_state(card, model.net) if own else named_as_network(read_state(weights()), model.net, card)
     rows = class_count(model.net, state)
     if rows == 1:  # weights of one logit, in a network that was built for two
         model = build_model(card, 1, geometry, grid)
@@ -103,7 +103,7 @@ def load_weights(model: Model, state: StateFile, choice: str, card: ModelCard) -
     if not model.one_logit and (loss := state.header.get("recipe", {}).get("loss")):
         model.probability = "sigmoid" if loss == "binary-cross-entropy" else "softmax"
     alignment = state.header.get("alignment")
-    if card.aligned and card.aligned.alignment and address(card.aligned)[0].endswith("/" + state.path.name):
+    if card.aligned and card.aligned.alignment and has_file_name(card.aligned, state.path):
         alignment = card.aligned.alignment.key_fields
     kinds = {"cell": "aligned", "pixels": "trained on random masks", "parts": "trained on dropped parts"}
     kind = kinds[alignment.get("kind", "cell")] if alignment else ""

@@ -199,7 +199,8 @@ def plan_training(config: TrainingConfig, task: Task | None = None) -> Training:
     default. task: an object in the place of the task that the request names. Raises XaibenchError where there are no
     such weights, where weights are named for a training from scratch, and for a recipe or options that do not exist.
     """
-    card, data = model_card(config.model), registry.card("dataset", config.dataset).at_size(config.image_size)
+    card = model_card(config.model)
+    data = registry.card("dataset", config.dataset).for_model(card, config.image_size)
     task = config.make_task() if task is None else task
     alignment = task.alignment if isinstance(task, Classification) else None
     if alignment is not None and alignment.kind == "parts" and not drops_parts(data):

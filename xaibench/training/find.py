@@ -11,8 +11,9 @@ from xaibench.cards import Alignment, DatasetCard, ModelCard, PublishedWeights
 from xaibench.datasets.open import parameters_of
 from xaibench.errors import XaibenchError
 from xaibench.home import home
-from xaibench.models.download import address, fetch, stored_at
+from xaibench.models.download import address
 from xaibench.models.file_kinds import folder_kind
+from xaibench.models.published import obtain
 from xaibench.models.trained import TrainedWeights, trained_weights
 
 DEFAULT_ALIGNMENT = Alignment(grid=4, baseline="zero", probability=0.5)
@@ -53,7 +54,8 @@ def find_weights(
     size = dataset.geometry.key_fields
     fitting = [
         w
-        for w in trained_weights(card.name, dataset.name, registry.source(card))
+        for name in (dataset.name, *([dataset.classes_of] if dataset.classes_of else []))
+        for w in trained_weights(card.name, name, registry.source(card))
         if request.fits(w.header.get("alignment"))
         and w.header.get("geometry", size) == size
         and not w.header.get("task")
@@ -66,11 +68,7 @@ def find_weights(
     if here:
         return here[0]
     published = published_weights(card, dataset, request)
-    if published is None:
-        return None
-    url, sha256 = address(published)
-    path = stored_at(url)
-    return fetch(url, path, sha256) if download or path.is_file() else None
+    return obtain(published, download) if published else None
 
 
 def named_file(choice: str) -> Path:
@@ -109,10 +107,10 @@ def own_file(card: ModelCard, dataset: DatasetCard, request: WeightsRequest) -> 
     Raises XaibenchError where the file is gone, and where it is for another data set.
     """
     own = card.aligned if request.choice == "aligned" else card.plain
-    if own is None or not own.file or not request.fits(own.alignment.key_fields if own.alignment else None):
+    if own is None or not own.is_local or not request.fits(own.alignment.key_fields if own.alignment else None):
         return None
     path = file_of(card, own)
-    if own.dataset != dataset.name:
+    if own.dataset not in (dataset.name, dataset.classes_of):
         raise XaibenchError(
             f"model {card.name} was trained on {own.dataset}, not on {dataset.name}; "
             f"to evaluate it there all the same, give --weights {path}"
@@ -134,7 +132,8 @@ def published_weights(card: ModelCard, dataset: DatasetCard, request: WeightsReq
     """The published weights of a model's card for this data set, where they fit the request; else None."""
     published = card.aligned if request.choice == "aligned" else card.plain
     alignment = published.alignment.key_fields if published and published.alignment else None
-    return published if published and published.dataset == dataset.name and request.fits(alignment) else None
+    fits = published and published.dataset in (dataset.name, dataset.classes_of) and request.fits(alignment)
+    return published if fits else None
 
 
 def missing_weights(card: ModelCard, dataset: DatasetCard, request: WeightsRequest) -> XaibenchError:
@@ -145,13 +144,15 @@ def missing_weights(card: ModelCard, dataset: DatasetCard, request: WeightsReque
 
 def how_to_get_weights(card: ModelCard, dataset: DatasetCard, request: WeightsRequest) -> str:
     """How the weights of a request can be had, as a text."""
-    made = f"--model {card.name} --dataset {dataset.name}{' --data-root DIR' if dataset.needs_root else ''}"
+    taught = registry.card("dataset", dataset.classes_of) if dataset.classes_of else dataset
+    made = f"--model {card.name} --dataset {taught.name}{' --data-root DIR' if taught.needs_root else ''}"
     if request.choice == "aligned":
         verb, deletions = training_command(request.alignment)
         steps = [f"make them: xaibench train {verb} {made}{deletions}"]
     else:
         steps = [f"make them: xaibench train classifier {made}"]
-    if published := published_weights(card, dataset, request):
+    published = published_weights(card, dataset, request)
+    if published and not published.package:  # a package needs no fetching
         steps.insert(0, f"fetch the published ones ({address(published)[0]}) by --download")
     return "; ".join([*steps, "or name a file by --weights PATH"])
 

@@ -121,7 +121,8 @@ def _check(config: TrainingConfig, task: Guided) -> None:
     """Raises XaibenchError where the model or the data set cannot be guided so, before anything is trained."""
     if (start := config.recipe.get("start", "plain")) != "plain":
         raise XaibenchError(f"guidance starts from the weights of the baseline; leave out start={start}")
-    card, data = model_card(config.model), registry.card("dataset", config.dataset).at_size(config.image_size)
+    card = model_card(config.model)
+    data = registry.card("dataset", config.dataset).for_model(card, config.image_size)
     dataset = open_dataset(data, config.data_root, config.dataset_options, "train")
     task.annotations.check(dataset)
     model = build_model(card, len(dataset.classes), data.geometry, data.min_cam_grid)

@@ -24,7 +24,7 @@ def check_name(name: str, path: Path) -> None:
     if name not in registry.names("model"):
         return
     plain = registry.card("model", name).plain
-    if plain is None or not plain.file or (home() / plain.file).resolve() != path.resolve():
+    if plain is None or not plain.is_local or (home() / plain.file).resolve() != path.resolve():
         raise XaibenchError(f"--name {name}: there is a model of that name already; choose another")
 
 

@@ -141,7 +141,7 @@ def recipe_for(
     labels = (data.recipe | card.recipe | task | changes).get("labels", data.labels)
     loss = {"loss": "binary-cross-entropy"} if card.probability == "sigmoid" or labels == "several" else {}
     usual = loss | {"labels": labels} | data.recipe
-    start = {"start": "plain"} if card.plain and card.plain.file else {}
+    start = {"start": "plain"} if card.plain and card.plain.is_local else {}
     recipe = Recipe.model_validate(_fields(usual, data, card.recipe, start, task, changes))
     if recipe.start != "scratch" and data.recipe.get("start") != "scratch":
         # the model's own numbers are for training from scratch, not for fine-tuning

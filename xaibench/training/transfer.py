@@ -8,8 +8,9 @@ from pathlib import Path
 from xaibench.cards import ModelCard
 from xaibench.errors import XaibenchError
 from xaibench.models.base import Model
-from xaibench.models.download import address, fetch, stored_at
+from xaibench.models.download import address
 from xaibench.models.open import load_weights
+from xaibench.models.published import named_as_network, obtain
 from xaibench.models.state import check_classes, class_count, load_state, read_state
 from xaibench.training.find import file_of, named_file
 
@@ -28,16 +29,14 @@ def transferred_weights(card: ModelCard, choice: str, download: bool) -> Path:
         raise XaibenchError(
             f"model {card.name} has no published {choice} weights to transfer; name a file by --weights PATH"
         )
-    if published.file:
+    if published.is_local:
         return file_of(card, published)
-    url, sha256 = address(published)
-    path = stored_at(url)
-    if not download and not path.is_file():
-        raise XaibenchError(
-            f"the published {choice} weights of {card.name} on {published.dataset} are not here; "
-            f"fetch them ({url}) by --download, or name a file by --weights PATH"
-        )
-    return fetch(url, path, sha256)
+    if path := obtain(published, download):
+        return path
+    raise XaibenchError(
+        f"the published {choice} weights of {card.name} on {published.dataset} are not here; "
+        f"fetch them ({address(published)[0]}) by --download, or name a file by --weights PATH"
+    )
 
 
 def load_start(
@@ -48,7 +47,7 @@ def load_start(
     These are the tensors of `head` that the weights have for other classes; head None wants weights that fit as they
     are and were trained on the classes of the data set. Raises XaibenchError for any other weights.
     """
-    state = read_state(path)
+    state = named_as_network(read_state(path), model.net, card)
     if head is not None:
         loaded = load_state(model.net, state, model.name, head)
         model.remarks = loaded.remarks
