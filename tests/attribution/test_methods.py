@@ -16,7 +16,7 @@ PAPER = {
     "saliency", "rise", "rise-u", "grad-cam", "grad-cam++", "sg-cam++", "xgrad-cam", "layer-cam",
 }  # fmt: skip
 OTHER_MODELS = {"rollout", "chefer-lrp", "b-cos", "bagnet"}
-OF_TRANSFORMERS = {"vit-grad-cam"}
+OF_TRANSFORMERS = {"vit-grad-cam", "attn-lrp", "cp-lrp-lxt", "legrad", "legrad-clip"}
 CONTROLS = {"random", "constant", "centre", "edges", "oracle"}
 VARIANTS = {"saliency-l1", "grad-cam++-torchcam", "sg-cam++-torchcam", "rise-clamped"}
 FOREIGN = {
@@ -47,7 +47,7 @@ def test_all_adds_the_variants_and_the_methods_of_other_packages():
 def test_a_vision_transformer_gets_its_own_methods_and_the_cams():
     names, skipped = chosen(["all"], "vit")
     cnn_only = {"full-grad", "guided-grad-cam"}
-    assert names == (PAPER | CONTROLS | VARIANTS | FOREIGN | {"rollout", "chefer-lrp", "vit-grad-cam"}) - cnn_only
+    assert names == (PAPER | CONTROLS | VARIANTS | FOREIGN | {"rollout", "chefer-lrp"} | OF_TRANSFORMERS) - cnn_only
     assert set(skipped) == {"b-cos", "bagnet", "bagnet-own"} | cnn_only and chosen(None, "vit")[0] > {
         "rollout",
         "chefer-lrp",
@@ -92,7 +92,7 @@ def test_overrides_change_only_parameters_that_a_method_has():
     assert ig.parameters["steps"] == 50
 
 
-@pytest.mark.parametrize("name", sorted(PAPER | VARIANTS | CONTROLS | FOREIGN))
+@pytest.mark.parametrize("name", sorted(PAPER | VARIANTS | CONTROLS | FOREIGN | OF_TRANSFORMERS))
 def test_cards_name_parameters_that_their_functions_take(name):
     card = registry.card("method", name)
     check_parameters(card, card.parameters)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -16,12 +17,39 @@ from torch import Tensor, nn
 from xaibench.attribution.evidence import Evidence
 from xaibench.errors import XaibenchError
 from xaibench.models.disconnected import Disconnected, joined
-from xaibench.models.tokens import Layout, layout_of, plain_transformer_in, tokens_read, transformer_in
+from xaibench.models.outputs import two_sided
+from xaibench.models.tokens import (
+    Layout,
+    layout_of,
+    plain_transformer_in,
+    tokens_read,
+    torchvision_transformer_in,
+    transformer_in,
+)
+
+Kept = dict[nn.Module, tuple[Tensor, Tensor]]
+"""Input and output of each recorded module."""
+
+
+@dataclass(frozen=True)
+class Taps:
+    """Modules that what attention computes passes through.
+
+    qkv gives queries, keys and values side by side (N, T, 3 D), query and key give them by head (N, heads, T, D /
+    heads), weights gives the maps (N, heads, T, T), and mixed takes the values mixed by them (N, T, D).
+    """
+
+    qkv: nn.Module
+    query: nn.Module
+    key: nn.Module
+    weights: nn.Module
+    mixed: nn.Module
 
 
 @dataclass(frozen=True)
 class Transformer:
-    """A vision transformer of timm whose attention can be read, with the layout of its tokens and those the head reads.
+    """A vision transformer of timm or torchvision whose attention can be read, with the layout of its tokens and those
+    the head reads; blocks, the first first, with the taps of each one's attention.
 
     If its input is a grid whose cells are processed one by one (`Disconnected`), there are `cells` per side, and only
     the result for the cell number `own` is used.
@@ -30,18 +58,32 @@ class Transformer:
     net: nn.Module
     layout: Layout
     read: slice
+    blocks: tuple[nn.Module, ...]
+    taps: tuple[Taps, ...]
     cells: int = 1
     own: int = 0
 
     @property
-    def blocks(self) -> list[nn.Module]:
-        """Its blocks, the first first."""
-        return list(self.net.blocks)
-
-    @property
     def attention(self) -> list[nn.Module]:
         """The module of each block that attention maps (N, heads, T, T) pass through."""
-        return [block.attn.attn_drop for block in self.blocks]
+        return [tap.weights for tap in self.taps]
+
+    @property
+    def of_torchvision(self) -> bool:
+        """Whether it is torchvision's, whose attention is that of torch."""
+        return hasattr(self.net, "encoder")
+
+    def head(self, tokens: Tensor, pooled: bool = True) -> Tensor:
+        """Logits (N, K) of tokens (N, T, D) as the last block gives them: normalised, pooled, and classified.
+
+        pooled=False takes the mean of all tokens in place of the network's own pooling, before the normalisation.
+        """
+        tokens = tokens if pooled else tokens.mean(1, keepdim=True)
+        if self.of_torchvision:
+            return two_sided(self.net.heads(self.net.encoder.ln(tokens)[:, 0]))
+        normed = self.net.norm(tokens)
+        logits = self.net.forward_head(normed) if pooled else self.net.head(self.net.fc_norm(normed[:, 0]))
+        return two_sided(logits)
 
     def patches_read(self, matrices: Tensor) -> Tensor:
         """The patches' entries of matrices (N, ..., T, T) in the rows that the head reads, as maps (N, ..., h, w).
@@ -64,15 +106,18 @@ class Transformer:
 
 
 def transformer_of(e: Evidence) -> Transformer:
-    """The vision transformer that the evidence is about; raises XaibenchError for those whose attention is not
-    timm's, or is read otherwise than by a class token or by pooling."""
+    """The vision transformer that the evidence is about; raises XaibenchError for those whose attention is neither
+    timm's nor torchvision's, or is read otherwise than by a class token or by pooling."""
     whole = e.runner.net
     cells, own = (whole.cells, whole.own) if isinstance(whole, Disconnected) else (1, 0)
     vit = transformer_in(whole)
     layout = layout_of(whole, tuple(length // cells for length in e.images.shape[2:]))
+    if vit is None and (other := torchvision_transformer_in(whole)) is not None:
+        blocks = tuple(other.encoder.layers)
+        return Transformer(other, layout, slice(0, 1), blocks, tuple(_fresh_taps() for _ in blocks), cells, own)
     if vit is None or layout is None:
         raise XaibenchError(
-            "needs a vision transformer with the parts of timm's (patch_embed, blocks, attn), not "
+            "needs a vision transformer with the parts of timm's (patch_embed, blocks, attn) or torchvision's, not "
             f"{plain_transformer_in(whole) or type(whole).__name__}"
         )
     if not all(hasattr(getattr(block, "attn", None), "attn_drop") for block in vit.blocks):
@@ -81,34 +126,63 @@ def transformer_of(e: Evidence) -> Transformer:
         raise XaibenchError("needs a head that reads the class token or pools tokens; this one pools by attention")
     if hasattr(vit, "head_dist"):
         raise XaibenchError("needs a head that reads one class token; a distilled DeiT reads two by two heads")
-    return Transformer(vit, layout, tokens_read(vit), cells, own)
+    blocks = tuple(vit.blocks)
+    return Transformer(vit, layout, tokens_read(vit), blocks, tuple(_taps(b.attn) for b in blocks), cells, own)
+
+
+def _taps(attn: nn.Module) -> Taps:
+    """The parts of timm's attention; those that kinds of it lack are the attention itself, which never fits."""
+    query, key = getattr(attn, "q_norm", attn), getattr(attn, "k_norm", attn)
+    mixed = getattr(attn, "norm", None) or getattr(attn, "proj", attn)
+    return Taps(getattr(attn, "qkv", attn), query, key, attn.attn_drop, mixed)
+
+
+def _fresh_taps() -> Taps:
+    """Taps for an attention of torch, which has no modules for what it computes: `recorded` uses them."""
+    return Taps(*(nn.Identity() for _ in range(5)))
+
+
+def _stepwise(attn: nn.MultiheadAttention, taps: Taps, query: Tensor, *rest: object, **options: object) -> tuple:
+    """What attention of torch gives for tokens (N, T, D) that attend to each other, computed step by step."""
+    if attn.in_proj_weight is None or not attn.batch_first or options.get("attn_mask") is not None:
+        raise XaibenchError("needs attention of tokens to each other, without a mask, as torchvision's Encoder has it")
+    projected = taps.qkv(nn.functional.linear(query, attn.in_proj_weight, attn.in_proj_bias))
+    q, k, v = (part.unflatten(2, (attn.num_heads, -1)).transpose(1, 2) for part in projected.chunk(3, -1))
+    q, k = taps.query(q), taps.key(k)
+    weights = taps.weights((q * q.shape[-1] ** -0.5 @ k.mT).softmax(-1))
+    return attn.out_proj(taps.mixed((weights @ v).transpose(1, 2).flatten(2))), None
 
 
 @contextmanager
-def recorded(vit: Transformer, modules: Iterable[nn.Module]) -> Iterator[dict[nn.Module, tuple[Tensor, Tensor]]]:
+def recorded(vit: Transformer, modules: Iterable[nn.Module]) -> Iterator[Kept]:
     """While active, a pass records input and output of each of the modules, and attention is computed step by step.
 
     Fused attention never forms its maps, so it is off during this time; logits differ by rounding.
     """
-    kept: dict[nn.Module, tuple[Tensor, Tensor]] = {}
+    kept: Kept = {}
 
     def keep(module: nn.Module, args: tuple, output: Tensor) -> None:
         kept[module] = args[0], output
 
-    fused = {block.attn: getattr(block.attn, "fused_attn", False) for block in vit.blocks}
+    torchs = {b.self_attention: t for b, t in zip(vit.blocks, vit.taps, strict=True)} if vit.of_torchvision else {}
+    fused = {} if torchs else {block.attn: getattr(block.attn, "fused_attn", False) for block in vit.blocks}
     handles = [module.register_forward_hook(keep) for module in dict.fromkeys(modules)]
     try:
         for attention in fused:
             attention.fused_attn = False
+        for attention, taps in torchs.items():
+            attention.forward = partial(_stepwise, attention, taps)
         yield kept
     finally:
         for attention, was in fused.items():
             attention.fused_attn = was
+        for attention in torchs:
+            vars(attention).pop("forward", None)
         for handle in handles:
             handle.remove()
 
 
-def maps_of(vit: Transformer, kept: dict[nn.Module, tuple[Tensor, Tensor]], inputs: int) -> list[Tensor]:
+def maps_of(vit: Transformer, kept: Kept, inputs: int) -> list[Tensor]:
     """The attention map (N * cells², heads, T, T) of each block in a recorded pass of so many inputs.
 
     Raises XaibenchError where there is none, or where the inputs of the transformer are not those of the network.

@@ -9,14 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from xaibench.attribution.attention import Transformer, maps_of, recorded, transformer_of
+from xaibench.attribution.attention import Kept, Transformer, maps_of, recorded, transformer_of
 from xaibench.attribution.evidence import Evidence
 from xaibench.attribution.relevance import through_linear, through_pool, through_product, through_sum
 from xaibench.attribution.rollout import flow
 from xaibench.errors import XaibenchError
 from xaibench.models.outputs import two_sided
-
-Kept = dict[nn.Module, tuple[Tensor, Tensor]]
 
 
 def chefer_lrp(e: Evidence, first: int = 2) -> Tensor:
@@ -55,6 +53,8 @@ def check_rules(vit: Transformer) -> None:
     from timm.layers import Mlp
     from timm.models.vision_transformer import Attention, Block, ResPostBlock
 
+    if vit.of_torchvision:
+        raise XaibenchError("has rules for the vision transformers of timm, not for torchvision's")
     if type(vit.net.head) is not nn.Linear:
         raise XaibenchError(f"has rules for a linear head, not for {type(vit.net.head).__name__}")
     for block in vit.blocks:

@@ -68,7 +68,7 @@ def plain_transformer_in(net: nn.Module) -> str:
     or transformers: all its tokens attend to each other in all its blocks; "" without one."""
     if (vit := transformer_in(net)) is not None:
         return type(vit).__name__
-    if (vit := _torchvision_in(net)) is not None:
+    if (vit := torchvision_transformer_in(net)) is not None:
         return type(vit).__name__
     for module in net.modules():
         embedding = getattr(getattr(module, "embeddings", None), "patch_embeddings", None)
@@ -92,14 +92,14 @@ def layout_of(net: nn.Module, size: tuple[int, int]) -> Layout | None:
     return Layout(vit.num_prefix_tokens, tuple(grid)) if grid else None
 
 
-def _torchvision_in(net: nn.Module) -> nn.Module | None:
+def torchvision_transformer_in(net: nn.Module) -> nn.Module | None:
     """torchvision's VisionTransformer in a network (or the network itself); None without one."""
     return next((m for m in net.modules() if all(hasattr(m, part) for part in OTHERS[0])), None)
 
 
 def _torchvision_layout(net: nn.Module) -> Layout | None:
     """The layout of torchvision's VisionTransformer, which has a class token and takes images of one size."""
-    vit = _torchvision_in(net)
+    vit = torchvision_transformer_in(net)
     return Layout(1, (vit.image_size // vit.patch_size,) * 2) if vit is not None else None
 
 
@@ -118,7 +118,7 @@ def token_layer(net: nn.Module) -> str:
     """
     vit = transformer_in(net)
     norm = getattr(vit.blocks[-1], "norm1", None) if vit is not None and len(vit.blocks) else None
-    if vit is None and (other := _torchvision_in(net)) is not None:
+    if vit is None and (other := torchvision_transformer_in(net)) is not None:
         norm = getattr(list(other.encoder.layers)[-1], "ln_1", None)
     return next((path for path, module in net.named_modules() if module is norm), "") if norm is not None else ""
 
