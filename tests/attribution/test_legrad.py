@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 import xaibench
 from xaibench.attribution.attention import attentions, recorded, transformer_of
@@ -86,6 +87,19 @@ def test_reduced_precision_is_close(vit, vit_photos, vit_classes, evidence):
 def test_other_layers_and_pools_are_refused(parameters, vit, vit_photos, vit_classes):
     with pytest.raises(XaibenchError, match=f"{next(iter(parameters))} is"):
         xaibench.attribute(vit(), vit_photos, vit_classes, "legrad", **parameters)
+
+
+def test_another_head_is_refused(vit, vit_photos, vit_classes):
+    class Scaled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = vit()
+
+        def forward(self, x):
+            return 3 * self.net(x)
+
+    with pytest.raises(XaibenchError, match="needs logits that norm, pooling and classifier make"):
+        xaibench.attribute(Scaled().eval(), vit_photos, vit_classes, "legrad")
 
 
 # The attention of torch, in torchvision's transformers ---------------------------------------------------------------

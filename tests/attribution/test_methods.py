@@ -16,7 +16,7 @@ PAPER = {
     "saliency", "rise", "rise-u", "grad-cam", "grad-cam++", "sg-cam++", "xgrad-cam", "layer-cam",
 }  # fmt: skip
 OTHER_MODELS = {"rollout", "chefer-lrp", "b-cos", "bagnet"}
-OF_TRANSFORMERS = {"vit-grad-cam", "attn-lrp", "cp-lrp-lxt", "legrad", "legrad-clip"}
+OF_TRANSFORMERS = {"vit-grad-cam", "attn-lrp", "cp-lrp-lxt", "legrad", "legrad-clip", "grad-eclip", "grad-eclip-code"}
 CONTROLS = {"random", "constant", "centre", "edges", "oracle"}
 VARIANTS = {"saliency-l1", "grad-cam++-torchcam", "sg-cam++-torchcam", "rise-clamped"}
 FOREIGN = {
