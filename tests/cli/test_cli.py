@@ -122,7 +122,10 @@ def test_status_ends_with_the_command_that_finishes_the_work(command, home, monk
         ("run idsds --model tiny --dataset mini --batch-size many", "--batch-size is auto or a number from 1"),
         ("run idsds --model tiny --dataset mini --workers some", "--workers is auto or a number from 0, not 'some'"),
         ("train classifier --model tiny --dataset mini --epochs 3 --precision float64", "cannot train in precision"),
-        ("run sds --model tiny --dataset mini --weights nowhere.pth", "neither plain, nor aligned, nor a file"),
+        (
+            "run sds --model tiny --dataset mini --weights nowhere.pth",
+            "neither plain, nor aligned, nor self-aligned, nor a file",
+        ),
         ("run sds --model resnet50 --dataset imagenet", "needs --data-root"),
         ("run idsds --model tiny --dataset mini --plugin nothing.py", "plug-in nothing.py does not exist"),
         ("run idsds --model timm:resnet999", "unknown timm model 'resnet999'"),

@@ -233,7 +233,7 @@ def test_weights_that_learnt_from_images_with_the_same_options_come_first(traine
 
 
 def test_a_path_that_is_no_file_is_an_error(tmp_path):
-    with pytest.raises(XaibenchError, match="is neither plain, nor aligned, nor a file"):
+    with pytest.raises(XaibenchError, match="is neither plain, nor aligned, nor self-aligned, nor a file"):
         found(str(tmp_path / "nowhere.pth"))
 
 

@@ -23,6 +23,10 @@ class Alignment(Part):
     probability: float = Field(gt=0, le=1)
     """For cells: the share of images that lose a cell. For pixels: the largest share of an image's pixels that is
     deleted. For parts: the probability that a part is deleted."""
+    teacher: Literal["labels", "self"] = "labels"
+    """What is learnt of an image: its label, or the network's own answer to the intact image."""
+    images: int | None = Field(None, ge=1)
+    """On how many unlabelled images, where the network is its own teacher."""
 
     @model_validator(mode="after")
     def _complete(self) -> Alignment:
@@ -30,6 +34,10 @@ class Alignment(Part):
         for name in ("grid", "baseline"):
             if (getattr(self, name) is not None) != (name in needed):
                 raise ValueError(f"deletion of {self.kind} {'needs a' if name in needed else 'has no'} {name}")
+        if (self.teacher == "self") != (self.images is not None):
+            raise ValueError("a network that is its own teacher has a number of images, others have none")
+        if self.teacher == "self" and self.kind != "cell":
+            raise ValueError("a network is its own teacher for the deletion of cells only")
         return self
 
     @property
@@ -38,7 +46,8 @@ class Alignment(Part):
         return self.model_dump(exclude_defaults=True)
 
     def suits(self, other: Alignment) -> bool:
-        """Whether both are the same deletions; the share of images that lose a cell, or of parts, does not matter."""
+        """Whether both are the same deletions; the share of images that lose a cell, or of parts, does not matter, nor
+        does the teacher."""
         same = (self.kind, self.grid, self.baseline) == (other.kind, other.grid, other.baseline)
         return same and (self.kind != "pixels" or self.probability == other.probability)
 
@@ -47,7 +56,8 @@ class Alignment(Part):
             return f"parts dropped with probability {self.probability:g}"
         if self.kind == "pixels":
             return f"up to {self.probability:.0%} of the pixels replaced, {self.baseline} baseline"
-        return f"grid {self.grid}, {self.baseline} baseline, probability {self.probability:g}"
+        taught = f", taught by itself on {self.images} unlabelled images" if self.teacher == "self" else ""
+        return f"grid {self.grid}, {self.baseline} baseline, probability {self.probability:g}{taught}"
 
 
 class PublishedWeights(Part):

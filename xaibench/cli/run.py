@@ -14,6 +14,7 @@ from xaibench.cli.config_options import ConfigFile, PrintConfig, command_of, mer
 from xaibench.cli.output import echo
 from xaibench.errors import XaibenchError
 from xaibench.evaluation.config import RunConfig
+from xaibench.printing import clean
 
 if TYPE_CHECKING:
     from xaibench.evaluation.api import Results
@@ -126,7 +127,6 @@ command = command_of(
 def report(results: Results) -> None:
     """Prints the boards of a run, draws them into its results folder, and lists what was skipped."""
     from xaibench.files import file_name, make_folder
-    from xaibench.printing import clean
     from xaibench.report.board_figure import board_figure
     from xaibench.report.pages import page_of
     from xaibench.report.settlement import conclusions
@@ -147,10 +147,7 @@ def report(results: Results) -> None:
     for line in conclusions(manifest.stop) if manifest.stop else ():
         echo(clean(line))
     if manifest.training:
-        metrics, images = manifest.training["metrics"], manifest.training["validation"].get("count")
-        unseen = f"{images} unseen images" if images else "the validation images"
-        measured = f"accuracy {metrics['accuracy']:.1%}" if "accuracy" in metrics else f"F1 {metrics['f1']:.3f}"
-        echo(f"model: trained by xaibench, {measured} on {unseen}")
+        echo(f"model: {_training_line(manifest.training)}")
     for name, reason in manifest.skipped.items():
         echo(f"skipped: {clean(name)} {clean(reason)}")
     for warning in [line for line in manifest.warnings if line not in results.announced]:
@@ -164,3 +161,17 @@ def report(results: Results) -> None:
         else "nothing was missing"
     )
     echo(f"{work}; results: {results.path}")
+
+
+def _training_line(training: dict[str, Any]) -> str:
+    """How a model was trained here and how well, from the header of its weights."""
+    metrics, images = training["metrics"], training["validation"].get("count")
+    if learnt := training.get("unlabelled"):
+        number, same = training["alignment"]["images"], metrics["agreement_deleted"]
+        return (
+            f"aligned without labels on {number} images of {clean(learnt['from'])}; its answer stays the same for "
+            f"{same:.1%} of them without a cell"
+        )
+    unseen = f"{images} unseen images" if images else "the validation images"
+    measured = f"accuracy {metrics['accuracy']:.1%}" if "accuracy" in metrics else f"F1 {metrics['f1']:.3f}"
+    return f"trained by xaibench, {measured} on {unseen}"

@@ -1,4 +1,4 @@
-"""Photos in class folders."""
+"""Photos in class folders, and photos without labels anywhere below a folder."""
 
 from __future__ import annotations
 
@@ -78,6 +78,40 @@ class ImageFolder(Photos):
     def pieces(self) -> list[Piece]:
         """The class folders."""
         return [Piece("photos in class folders", self.top, len(self.ids))]
+
+
+class PhotoFolder(Photos):
+    """All photos below `root`, at any depth and without labels: they have one class, `photo`; ids are paths relative to
+    root. Raises XaibenchError where root is no folder, or has no photo.
+    """
+
+    name = "a folder of photos"
+    classes = ("photo",)
+
+    def __init__(self, root: str | Path, geometry: Geometry, exif: str = AUTO):
+        super().__init__(root, geometry, exif)
+        if not self.root.is_dir():
+            raise XaibenchError(f"{self.root} is not a folder of photos")
+        self._found = find_photos(self.root, loose=True)
+        paths = sorted(path for photos in self._found.photos.values() for path in photos)
+        self._paths = {_image_id(path, self.root): path for path in paths}
+        if not self._paths:
+            raise XaibenchError(f"{self.root} has no photos ({', '.join(sorted(readable_suffixes()))})")
+        self.ids = list(self._paths)
+
+    def path(self, image_id: str) -> Path:
+        """The file of a photo."""
+        if image_id not in self._paths:
+            raise XaibenchError(f"{self.root} has no photo {image_id!r}")
+        return self._paths[image_id]
+
+    def labels(self, image_id: str) -> tuple[int, ...]:
+        """The one class that all photos have."""
+        return (0,)
+
+    def skipped_files(self) -> Mapping[str, Sequence[str]]:
+        """What is left out, by the reason."""
+        return self._found.skipped
 
 
 def _image_id(path: Path, root: Path) -> str:

@@ -44,12 +44,15 @@ class Found:
     skipped: dict[str, list[str]] = field(default_factory=dict)
 
 
-def find_photos(top: Path) -> Found:
-    """The photos below the class folders of a folder.
+def find_photos(top: Path, loose: bool = False) -> Found:
+    """The photos below the class folders of a folder; loose: also those beside the class folders, as of the folder
+    itself.
 
     Raises XaibenchError for a folder that cannot be read.
     """
     found, seen, above = Found(), {os.path.realpath(top)}, Path(os.path.realpath(top))
+    if loose:
+        found.photos[top] = []
     # Folders come before links to folders, so that a photo is counted where it really is.
     folders, links = deque([(top, None)]), deque()
     while folders or links:
@@ -68,10 +71,10 @@ def find_photos(top: Path) -> Found:
                 mine = owner or path
                 found.photos.setdefault(mine, [])
                 (links if entry.is_symlink() else folders).append((path, mine))
-            elif reason := BESIDE if owner is None else _unfit(entry):
+            elif reason := BESIDE if owner is None and not loose else _unfit(entry):
                 _skip(found, reason, path, top)
             else:
-                found.photos[owner].append(path)
+                found.photos[owner or top].append(path)
     return Found({folder: sorted(photos) for folder, photos in sorted(found.photos.items())}, found.skipped)
 
 

@@ -72,3 +72,11 @@ class Wrapped(Dataset):
     def image_list(self, count: int | None = None) -> list[str]:
         """The first `count` ids of the data set's order."""
         return self.dataset.image_list(count)
+
+
+class Some(Wrapped):
+    """A data set of which only some images are there."""
+
+    def __init__(self, dataset: Dataset, ids: Sequence[str]):
+        super().__init__(dataset)
+        self.ids = list(ids)

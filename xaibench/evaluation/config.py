@@ -31,11 +31,13 @@ class RunConfig(Config):
     """A name of `xaibench ls datasets`."""
     data_root: Annotated[Path | None, Argument(metavar="DIR")] = None
     """The folder with its images."""
-    weights: Annotated[str | None, Argument(metavar="aligned|plain|PATH")] = None
-    """By default what the protocol asks for."""
+    weights: Annotated[str | None, Argument(metavar="aligned|self-aligned|plain|PATH")] = None
+    """By default what the protocol asks for; self-aligned: without labels."""
     reference_model: Annotated[str | None, Argument(default="--model")] = None
     """The second model, where a protocol compares two."""
-    reference_weights: Annotated[str | None, Argument(metavar="aligned|plain|PATH", default="plain")] = None
+    reference_weights: Annotated[str | None, Argument(metavar="aligned|self-aligned|plain|PATH", default="plain")] = (
+        None
+    )
     """Of the second model."""
     masks: Path | None = None
     """Masks of `xaibench masks make`: one more level of objects."""

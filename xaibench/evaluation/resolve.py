@@ -19,7 +19,7 @@ from xaibench.masks.dataset import with_masks
 from xaibench.models.open import model_card
 from xaibench.protocols.api import make_protocol
 from xaibench.protocols.base import TARGETS, Protocol
-from xaibench.training.find import DEFAULT_ALIGNMENT, WeightsRequest
+from xaibench.training.find import CHOICES, DEFAULT_ALIGNMENT, WeightsRequest
 
 
 @dataclass(frozen=True)
@@ -174,6 +174,6 @@ def _reference(
     if not given:
         return None
     choice = config.reference_weights or "plain"
-    if choice not in ("plain", "aligned") and not Path(choice).is_file():
-        raise XaibenchError(f"--reference-weights {choice} is neither plain, nor aligned, nor a file")
+    if choice not in CHOICES and not Path(choice).is_file():
+        raise XaibenchError(f"--reference-weights {choice} is neither {', nor '.join(CHOICES)}, nor a file")
     return model_card(config.reference_model or config.model), WeightsRequest(choice, alignment or DEFAULT_ALIGNMENT)

@@ -19,9 +19,10 @@ from xaibench.models.state import StateFile, check_classes
 from xaibench.protocols.base import Protocol
 from xaibench.training.api import plan_training
 from xaibench.training.config import TrainingConfig
-from xaibench.training.find import WeightsRequest, find_weights, how_to_get_weights, missing_weights, own_file
+from xaibench.training.find import CHOICES, WeightsRequest, find_weights, how_to_get_weights, missing_weights, own_file
 from xaibench.training.resources import TrainingResources
 from xaibench.training.tasks import alignment_fields
+from xaibench.training.unlabelled import check_unseen
 
 WAIT_SECONDS = 2.0  # between two looks whether another process has trained the weights
 
@@ -41,9 +42,10 @@ class OpenedModels:
 
 
 def open_models(run: ResolvedRun, resources: Resources, quiet: bool, say: Callable[[str], None]) -> OpenedModels:
-    """Finds or trains the weights of a run's models; raises XaibenchError where there are none, and where a protocol
-    refuses them. say is told what the user should know of their files, and once where another process is training
-    them, which is waited for in parts of a run."""
+    """Finds or trains the weights of a run's models; raises XaibenchError where there are none, where a protocol
+    refuses them, and where they were aligned, without labels, on images that the run evaluates. say is told what the
+    user should know of their files, and once where another process is training them, which is waited for in parts of a
+    run."""
     model, state, other = _network(run, resources, quiet, say)
     reference = _second(run, model, resources, quiet, say) if run.reference else None
     alignment = model.weights["alignment"] and Alignment(**model.weights["alignment"])
@@ -51,7 +53,9 @@ def open_models(run: ResolvedRun, resources: Resources, quiet: bool, say: Callab
         problem = protocol.check_weights(alignment) if card.weights == "aligned" else None
         if problem:
             raise _unaligned(card, protocol, problem, run)
-    return OpenedModels(model, reference, other is None, state.header or None)
+    check_unseen(state.header, run.dataset, run.dataset.image_list(run.images))
+    header = {name: value for name, value in state.header.items() if name != "aligned_on"}  # one entry an image
+    return OpenedModels(model, reference, other is None, header or None)
 
 
 def _second(run: ResolvedRun, model: Model, resources: Resources, quiet: bool, say: Callable[[str], None]) -> Model:
@@ -82,7 +86,7 @@ def _network(
     found = open_model(run.model, run.data, len(classes), choice, weights, run.any_classes)
     for remark in found[0].remarks:
         say(remark)
-    if choice in ("plain", "aligned"):  # a file that is named is taken for these classes
+    if choice in CHOICES:  # a file that is named is taken for these classes
         check_classes(found[1], classes, run.data.name)
     if trained := _training_description(run):
         found[0].weights["label"] += f", {trained}"

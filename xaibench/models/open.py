@@ -107,8 +107,11 @@ def load_weights(model: Model, state: StateFile, choice: str, card: ModelCard) -
         alignment = card.aligned.alignment.key_fields
     kinds = {"cell": "aligned", "pixels": "trained on random masks", "parts": "trained on dropped parts"}
     kind = kinds[alignment.get("kind", "cell")] if alignment else ""
+    if alignment and alignment.get("teacher") == "self":
+        kind = f"self-aligned on {alignment['images']} unlabelled images"
     made = state.header["task"]["name"] if state.header.get("task") else kind or "plain"
-    known = {"plain": made, "aligned": kind, "own": "its own weights"}
-    label = known.get(choice) or f"{kind + ' ' if kind == 'aligned' else ''}weights {state.path.name}"
+    known = {"plain": made, "aligned": kind, "self-aligned": kind, "own": "its own weights"}
+    said = f"{kind} " if "aligned" in kind else ""
+    label = known.get(choice) or f"{said}weights {state.path.name}"
     model.weights = {"digest": state.digest, "alignment": alignment, "label": label}
     return model

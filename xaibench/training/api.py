@@ -23,7 +23,9 @@ from xaibench.training.find import WeightsRequest, find_weights, missing_weights
 from xaibench.training.processes import first_process
 from xaibench.training.recipe import Recipe, recipe_for, recipe_problem
 from xaibench.training.resources import TrainingResources
+from xaibench.training.self_alignment import SelfAlignment
 from xaibench.training.transfer import load_start, transferred_weights
+from xaibench.training.unlabelled import Unlabelled, open_unlabelled
 
 if TYPE_CHECKING:
     from xaibench.models.base import Model
@@ -35,7 +37,8 @@ class Training:
     """A training that can be looked up or run: its request, and what the names in it stand for.
 
     start: the file of the weights that it starts from. start_digest: that of the file, or of the weights that the
-    model's builder brings; None for a training from scratch.
+    model's builder brings; None for a training from scratch. unlabelled: the images of a network that is its own
+    teacher.
     """
 
     config: TrainingConfig
@@ -45,6 +48,7 @@ class Training:
     task: Task
     start: Path | None = None
     start_digest: str | None = None
+    unlabelled: Unlabelled | None = None
 
     @property
     def alignment(self) -> Alignment | None:
@@ -72,6 +76,8 @@ class Training:
         }
         if not isinstance(self.task, Classification):
             fields["task"] = {"name": self.task.name} | self.task.key_fields
+        if self.unlabelled:
+            fields["unlabelled"] = self.unlabelled.key_fields
         return fields
 
     @property
@@ -88,6 +94,7 @@ class Training:
         """What is trained, such as `aligned resnet18 on critters`."""
         classified = isinstance(self.task, Classification)
         kind = ("aligned" if self.alignment else "plain") if classified else self.task.name
+        kind = "self-aligned" if self.unlabelled else kind
         return f"{kind} {self.model.name} on {self.dataset.name}"
 
     @property
@@ -151,27 +158,33 @@ class Training:
         from xaibench.training.train import TrainingJob, train
 
         config, data = self.config, self.dataset
-        learnt = open_dataset(data, config.data_root, self._train_options, "train")
         validation = open_dataset(data, config.data_root, config.dataset_options, "validation")
-        if list(learnt.classes) != list(validation.classes):
-            raise XaibenchError(f"{data.name}: training and validation images have different classes")
+        classes = list(validation.classes)
+        if self.unlabelled:
+            learnt = self.unlabelled.dataset
+        else:
+            learnt = open_dataset(data, config.data_root, self._train_options, "train")
+            if list(learnt.classes) != classes:
+                raise XaibenchError(f"{data.name}: training and validation images have different classes")
         torch.manual_seed(derive(config.seed, "initial weights"))
-        model = build_model(self.model, len(learnt.classes), data.geometry, data.min_cam_grid)
+        model = build_model(self.model, len(classes), data.geometry, data.min_cam_grid)
         if model.one_logit:
             raise XaibenchError(
                 f"{self.model.name} has one output; networks are trained with one logit for each class, here "
-                f"{len(learnt.classes)}"
+                f"{len(classes)}"
             )
-        if model.classes != len(learnt.classes):
+        if model.classes != len(classes):
             raise XaibenchError(
-                f"{self.model.name} has {model.classes} classes, {data.name} has {len(learnt.classes)}; "
+                f"{self.model.name} has {model.classes} classes, {data.name} has {len(classes)}; "
                 "give its builder the parameter num_classes"
             )
         head = head_of(self.model, model) if self.recipe.start == "transfer" or self.recipe.head_epochs else ()
-        fresh = self._load_start(model, head, list(learnt.classes), resources.quiet)
+        fresh = self._load_start(model, head, classes, resources.quiet)
         if first_process() and self._is_described:
             self.write_config()
-        header = self.key_fields | {"classes": list(learnt.classes)} | ({"fresh": fresh} if fresh else {})
+        header = self.key_fields | {"classes": classes} | ({"fresh": fresh} if fresh else {})
+        if self.unlabelled:
+            header |= {"aligned_on": list(self.unlabelled.digests)}  # so that no run evaluates them
         job = TrainingJob(self.task, self.recipe, self.path.parent, header, self.title, config.seed, tuple(head))
         train(model, Split(learnt, validation, data.geometry), job, resources)
 
@@ -208,10 +221,19 @@ def plan_training(config: TrainingConfig, task: Task | None = None) -> Training:
             f"data set {config.dataset} cannot draw its training images without parts (it has no option drop_parts)"
         )
     recipe = _recipe(config, card, data, task)
+    unlabelled = None
+    if isinstance(task, SelfAlignment):
+        if recipe.start != "plain":
+            raise XaibenchError(
+                f"--teacher self: a network teaches itself what it has learnt; start={recipe.start} has learnt other "
+                "things, leave it out"
+            )
+        parameters = parameters_of(data, config.dataset_options, "train")
+        unlabelled = open_unlabelled(data, config.data_root, parameters, task.photos, alignment.images)
     own = brings_weights(card)
     start = None if own and config.weights == "plain" else _start(config, card, data, recipe)
     digest = file_digest(start) if start else own_state(card, build_network(card, 1)).digest if own else None
-    return Training(config, card, data, recipe, task, start, digest)
+    return Training(config, card, data, recipe, task, start, digest, unlabelled)
 
 
 def _recipe(config: TrainingConfig, card: ModelCard, data: DatasetCard, task: Task) -> Recipe:

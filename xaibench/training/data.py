@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -73,6 +75,26 @@ class TrainingImages(TorchDataset):
             box = RandomResizedCrop.get_params(image, scale=[0.08, 1.0], ratio=[3 / 4, 4 / 3])
         size = [self.geometry.crop, self.geometry.crop]
         return np.asarray(F.resized_crop(image, *box, size)), label
+
+
+class RepeatedImages(TrainingImages):
+    """Training images that are passed over `passes` times an epoch, each time with an augmentation of its own."""
+
+    def __init__(self, *arguments: Any, passes: int, **named: Any):
+        super().__init__(*arguments, **named)
+        self.passes = passes
+
+    def __len__(self) -> int:
+        return self.passes * super().__len__()
+
+    def __getitem__(self, index: int) -> Item:
+        turn, index = divmod(index, super().__len__())
+        epoch = self.epoch
+        self.epoch = self.passes * epoch + turn
+        try:
+            return super().__getitem__(index)
+        finally:
+            self.epoch = epoch
 
 
 def multi_hot(dataset: Dataset, image_id: str) -> Tensor:

@@ -16,12 +16,15 @@ from xaibench.models.file_kinds import folder_kind
 from xaibench.models.published import obtain
 from xaibench.models.trained import TrainedWeights, trained_weights
 
+CHOICES = ("plain", "aligned", "self-aligned")
+"""Weights that are looked for; anything else that `--weights` may say is a file."""
 DEFAULT_ALIGNMENT = Alignment(grid=4, baseline="zero", probability=0.5)
 
 
 @dataclass(frozen=True)
 class WeightsRequest:
-    """Which weights are needed: `plain`, `aligned` (then with which deletions), or a path."""
+    """Which weights are needed: `plain`, `aligned` by labels or `self-aligned` without them (then with which
+    deletions), or a path."""
 
     choice: str
     alignment: Alignment = DEFAULT_ALIGNMENT
@@ -30,7 +33,10 @@ class WeightsRequest:
         """Whether weights with this alignment fit the request."""
         if self.choice == "plain":
             return alignment is None
-        return alignment is not None and self.alignment.suits(Alignment(**alignment))
+        if alignment is None:
+            return False
+        found = Alignment(**alignment)
+        return self.alignment.suits(found) and (found.teacher == "self") == (self.choice == "self-aligned")
 
 
 def find_weights(
@@ -47,7 +53,7 @@ def find_weights(
     their path or name alone. None where there are none yet. Raises XaibenchError where a path does not exist, where a
     file that the model's card names is gone, and where several trainings fit.
     """
-    if request.choice not in ("plain", "aligned"):
+    if request.choice not in CHOICES:
         return named_file(request.choice)
     if path := own_file(card, dataset, request):
         return path
@@ -77,7 +83,7 @@ def named_file(choice: str) -> Path:
     if choice and path.is_dir():
         raise XaibenchError(f"--weights {choice} is {folder_kind(path)}")
     if not path.is_file():
-        raise XaibenchError(f"--weights {choice} is neither plain, nor aligned, nor a file")
+        raise XaibenchError(f"--weights {choice} is neither {', nor '.join(CHOICES)}, nor a file")
     return path
 
 
@@ -106,8 +112,8 @@ def own_file(card: ModelCard, dataset: DatasetCard, request: WeightsRequest) -> 
 
     Raises XaibenchError where the file is gone, and where it is for another data set.
     """
-    own = card.aligned if request.choice == "aligned" else card.plain
-    if own is None or not own.is_local or not request.fits(own.alignment.key_fields if own.alignment else None):
+    own = _own(card, request)
+    if own is None or not own.is_local:
         return None
     path = file_of(card, own)
     if own.dataset not in (dataset.name, dataset.classes_of):
@@ -116,6 +122,16 @@ def own_file(card: ModelCard, dataset: DatasetCard, request: WeightsRequest) -> 
             f"to evaluate it there all the same, give --weights {path}"
         )
     return path
+
+
+def _own(card: ModelCard, request: WeightsRequest) -> PublishedWeights | None:
+    """The weights of a card that fit a request: a name stands for its file, whoever taught it."""
+    if request.choice == "plain":
+        return card.plain
+    own = card.aligned
+    if own is None or own.alignment is None or not request.alignment.suits(own.alignment):
+        return None
+    return own if request.choice == "aligned" or own.alignment.teacher == "self" else None
 
 
 def file_of(card: ModelCard, published: PublishedWeights) -> Path:
@@ -130,7 +146,7 @@ def file_of(card: ModelCard, published: PublishedWeights) -> Path:
 
 def published_weights(card: ModelCard, dataset: DatasetCard, request: WeightsRequest) -> PublishedWeights | None:
     """The published weights of a model's card for this data set, where they fit the request; else None."""
-    published = card.aligned if request.choice == "aligned" else card.plain
+    published = card.plain if request.choice == "plain" else card.aligned
     alignment = published.alignment.key_fields if published and published.alignment else None
     fits = published and published.dataset in (dataset.name, dataset.classes_of) and request.fits(alignment)
     return published if fits else None
@@ -144,10 +160,12 @@ def missing_weights(card: ModelCard, dataset: DatasetCard, request: WeightsReque
 
 def how_to_get_weights(card: ModelCard, dataset: DatasetCard, request: WeightsRequest) -> str:
     """How the weights of a request can be had, as a text."""
-    taught = registry.card("dataset", dataset.classes_of) if dataset.classes_of else dataset
+    labels = request.choice != "self-aligned"  # which a data set that only borrows classes has none of to learn from
+    taught = registry.card("dataset", dataset.classes_of) if dataset.classes_of and labels else dataset
     made = f"--model {card.name} --dataset {taught.name}{' --data-root DIR' if taught.needs_root else ''}"
-    if request.choice == "aligned":
+    if request.choice != "plain":
         verb, deletions = training_command(request.alignment)
+        deletions += "" if labels else " --teacher self"
         steps = [f"make them: xaibench train {verb} {made}{deletions}"]
     else:
         steps = [f"make them: xaibench train classifier {made}"]

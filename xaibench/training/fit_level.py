@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from xaibench.datasets.base import Dataset
-from xaibench.datasets.wrapped import Wrapped
+from xaibench.datasets.wrapped import Some
 from xaibench.errors import XaibenchError
 from xaibench.models.base import Model
 from xaibench.seeds import derive
 from xaibench.training.classifier import MONITOR, classification_loss, classification_metrics, validation_batches
-from xaibench.training.data import Item, TrainingImages
+from xaibench.training.data import RepeatedImages, TrainingImages
 from xaibench.training.recipe import Recipe
 from xaibench.training.task import Objective, Split
 
@@ -57,7 +56,7 @@ class FitLevel:
         over = self.level == "over"
         learnt = Some(split.train, class_share(split.train, SHARE, seed)) if over else split.train
         arguments = learnt, model.encoding, split.geometry, recipe.augmentation, seed, recipe.labels
-        images = Repeated(*arguments) if over else TrainingImages(*arguments)
+        images = RepeatedImages(*arguments, passes=PASSES) if over else TrainingImages(*arguments)
         evaluated = {"": split.validation} | ({"learnt_": learnt} if over else {})
         batches = {
             prefix: validation_batches(data, model, recipe.batch_size, workers, recipe.labels)
@@ -70,30 +69,6 @@ class FitLevel:
 
         monitor = ("learnt_" if over else "") + MONITOR[recipe.labels]
         return Objective(model.net, classification_loss(recipe, images, None), images, evaluate, monitor=monitor)
-
-
-class Some(Wrapped):
-    """A data set of which only some images are there."""
-
-    def __init__(self, dataset: Dataset, ids: Sequence[str]):
-        super().__init__(dataset)
-        self.ids = list(ids)
-
-
-class Repeated(TrainingImages):
-    """Training images that are passed over several times an epoch, each time with an augmentation of its own."""
-
-    def __len__(self) -> int:
-        return PASSES * super().__len__()
-
-    def __getitem__(self, index: int) -> Item:
-        turn, index = divmod(index, super().__len__())
-        epoch = self.epoch
-        self.epoch = PASSES * epoch + turn
-        try:
-            return super().__getitem__(index)
-        finally:
-            self.epoch = epoch
 
 
 def class_share(dataset: Dataset, share: float, seed: int) -> list[str]:

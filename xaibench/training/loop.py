@@ -29,7 +29,7 @@ from xaibench.training.processes import check_shares, mean_values
 from xaibench.training.recipe import Recipe
 from xaibench.training.resources import TrainingResources
 from xaibench.training.steps import Means, check_finite, ids_in, make_optimizer, validate_terms
-from xaibench.training.task import Objective
+from xaibench.training.task import LAST, Objective
 from xaibench.training.times import TIMES
 from xaibench.training.working import BEST, discard
 
@@ -125,7 +125,7 @@ def fit(
                     optimizer.step()
                     optimizer.zero_grad()
                 shown = ", ".join(f"{name} {value:.3g}" for name, value in means.values().items())
-                last = f"; validation {monitor} {history[-1][monitor]:.3f}" if history else ""
+                last = f"; validation {monitor} {history[-1][monitor]:.3f}" if history and monitor != LAST else ""
                 progress.advance(1, f"epoch {epoch + 1}/{recipe.epochs}, {shown}{last}")
             trained = time.monotonic() - began
             plain = accelerator.unwrap_model(net)

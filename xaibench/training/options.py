@@ -8,7 +8,8 @@ made.
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator
 
@@ -18,6 +19,9 @@ from xaibench.errors import XaibenchError
 
 if TYPE_CHECKING:
     from xaibench.training.task import Task
+
+
+USUAL_IMAGES = 256  # of an alignment without labels
 
 
 class TaskOptions(Config):
@@ -60,10 +64,25 @@ class PatchDeletionOptions(TaskOptions):
     """zero, random or blur."""
     probability: float = 0.5
     """Share of images that lose a cell."""
+    teacher: Annotated[Literal["labels", "self"], Argument(metavar="labels|self")] = "labels"
+    """self: learn, without labels, the network's own answers to the intact images."""
+    images: Annotated[int | None, Field(ge=1), Argument(default="256")] = None
+    """How many, with --teacher self."""
+    photos: Annotated[str | None, Argument(metavar="DIR", default="the training images of the data set")] = None
+    """A folder of photos, with --teacher self."""
 
     def make_task(self, download: bool = False) -> Task:
-        """`Classification` with this alignment."""
-        return _classification(grid=self.grid, baseline=self.baseline, probability=self.probability)
+        """`Classification` with this alignment, or `SelfAlignment`; raises XaibenchError for options without effect."""
+        deletions = {"grid": self.grid, "baseline": self.baseline, "probability": self.probability}
+        if self.teacher == "labels":
+            for name in ("images", "photos"):
+                if getattr(self, name) is not None:
+                    raise XaibenchError(f"--{name} is for unlabelled images; add --teacher self, or leave it out")
+            return _classification(**deletions)
+        from xaibench.training.self_alignment import SelfAlignment
+
+        alignment = _alignment(**deletions, teacher="self", images=self.images or USUAL_IMAGES)
+        return SelfAlignment(alignment, photos=None if self.photos is None else Path(self.photos))
 
 
 class RandomMasksOptions(TaskOptions):
@@ -138,11 +157,16 @@ class AdversarialOptions(TaskOptions):
 
 
 def _classification(**fields: Any) -> Task:
-    """Classification on images with deletions; raises XaibenchError that names the option that is wrong."""
+    """Classification on images with deletions; raises XaibenchError as `_alignment` does."""
     from xaibench.training.classifier import Classification
 
+    return Classification(_alignment(**fields))
+
+
+def _alignment(**fields: Any) -> Alignment:
+    """Deletions; raises XaibenchError that names the option that is wrong."""
     try:
-        return Classification(Alignment(**fields))
+        return Alignment(**fields)
     except ValidationError as error:
         first = error.errors()[0]
         name = first["loc"][0]

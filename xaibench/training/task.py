@@ -30,6 +30,10 @@ class Split:
     geometry: Geometry
 
 
+LAST = "epoch"
+"""What a task monitors that keeps the last epoch, since without labels it cannot choose the best."""
+
+
 @dataclass(frozen=True)
 class Objective:
     """What the training loop is given.

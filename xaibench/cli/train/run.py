@@ -62,10 +62,13 @@ def _outcome(path: Path) -> str:
     import pyarrow.parquet as pq
 
     from xaibench.models.state import read_header
+    from xaibench.training.task import LAST
 
     header, table = read_header(path), path.with_name("metrics.parquet")
     monitor = header.get("monitor", "accuracy")
     names = [monitor, *(name for name in ("accuracy", "f1") if name != monitor and name in header["metrics"])][:2]
+    if monitor == LAST:
+        names = ["agreement", "agreement_deleted"]
     text = ", ".join(_shown(name, header["metrics"][name]) for name in names)
     if not table.is_file():
         return text
@@ -75,6 +78,9 @@ def _outcome(path: Path) -> str:
 
 def _shown(metric: str, value: float) -> str:
     """Such as `validation robust accuracy 95.7%`, `validation F1 0.512`, `accuracy on learnt images 100.0%`."""
+    if metric.startswith("agreement"):
+        seen = "without a cell" if metric.endswith("_deleted") else "intact"
+        return f"the answer stays the same for {value:.1%} of the images {seen}"
     name = metric.removeprefix("learnt_").replace("_", " ").replace("f1", "F1")
     where = f"{name} on learnt images" if metric.startswith("learnt_") else f"validation {name}"
     return f"{where} {f'{value:.1%}' if metric.endswith('accuracy') else f'{value:.3f}'}"

@@ -57,7 +57,8 @@ verb(
     """Fine-tune on images of which half have lost one cell, so that IDSDS can evaluate the model.
 
     The recipe is the paper's (30 epochs of SGD from the plain weights), or that of the data set's card. A checkpoint is
-    written after each epoch: the same command after an interruption goes on from there.
+    written after each epoch: the same command after an interruption goes on from there. With --teacher self no labels
+    are needed: the network learns, on a few photos, to answer as it does when they are intact.
     """,
     """
 \b
@@ -65,6 +66,8 @@ Examples:
   xaibench train patch-deletion --model resnet50 --dataset imagenet --data-root ILSVRC2012 --download
   xaibench train patch-deletion --model resnet18 --dataset critters --grid 8
   xaibench train patch-deletion --model my_models.py:make --dataset critters
+  xaibench train patch-deletion --teacher self --images 256 --model resnet18 --dataset critters
+  xaibench run idsds --model resnet18 --weights self-aligned
 """,
 )
 verb(
