@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -39,6 +41,7 @@ def test_lower_is_better_turns_what_improves():
     assert compare(before, after).improved == 0 and compare(before, after, higher=False).improved == 2
     assert compare(before, after, higher=False).clearly == 2 and compare(before, after).enough
     assert (compare(before, after).worsened, compare(before, after, higher=False).worsened) == (2, 0)
+    assert not replace(compare(before, after), confounded=True).enough
     few = compare(arm("x", before.scores[:4]), after)
     assert not few.enough and few.trainings == (4, 5)
 

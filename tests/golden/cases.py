@@ -78,7 +78,8 @@ def main_weights(home: Path) -> Path:
 
 JUDGES = (
     "box-iou,combined,deletion,difull,epg,grid-pg,ids,infidelity,insertion,insertion-gaussian,max-sensitivity,mosu,obey,"
-    "part-deletion,pointing-game,randomization,road,sch,sds,sds-accuracy,seg-epg,sensitivity-n,ses,sparseness,srg,x-seg-epg"
+    "part-deletion,pointing-game,randomization,road,sch,sds,sds-accuracy,seg-epg,sensitivity-n,ses,sparseness,srg,x-seg-epg,"
+    "average-drop,average-gain,adcc,arcc,saco,efficient-mprt,random-logit"
 )
 """Every protocol that judges plain weights, and one model alone."""
 

@@ -15,6 +15,7 @@ from xaibench.protocols.complexity.sparseness import sparseness_score
 from xaibench.protocols.energy_pointing import energy_share
 from xaibench.protocols.faithfulness.infidelity import Infidelity
 from xaibench.protocols.localization.pointing_game import pointing_hit
+from xaibench.protocols.randomization.efficient_mprt import EfficientMprt, complexity_rise_score, histogram_entropy
 from xaibench.protocols.robustness.max_sensitivity import MaxSensitivity
 
 quantus = pytest.importorskip("quantus")
@@ -121,3 +122,37 @@ def test_infidelity_raw_under_the_same_noise(grey):
     )  # fmt: skip
     theirs = np.array(theirs, dtype=float)
     assert theirs.min() > 1e-6 and np.abs(ours.values.numpy() / theirs - 1).max() < 1e-3
+
+
+def test_complexity_is_the_discrete_entropy(random_maps):
+    from quantus.functions.complexity_func import discrete_entropy
+
+    theirs = [discrete_entropy(a=one.numpy(), x=one.numpy(), n_bins=100) for one in random_maps]
+    assert np.abs(histogram_entropy(random_maps).numpy() - theirs).max() < 1e-12
+
+
+def explain(model: nn.Module, inputs, targets, **_) -> np.ndarray:
+    return input_x_gradient(model, torch.as_tensor(np.asarray(inputs)), torch.as_tensor(np.asarray(targets))).numpy()
+
+
+def test_efficient_mprt_with_its_own_random_network(grey):
+    """Quantus draws other weights, so its random network is taken, and the rise computed here."""
+    net, e = grey
+    net.requires_grad_(True)
+    metric = quantus.EfficientMPRT(**AS_GIVEN)
+    theirs = metric(model=net, x_batch=e.images.numpy(), y_batch=e.targets.numpy(), explain_func=explain,
+                    channel_first=True)  # fmt: skip
+    before, after = (torch.tensor(metric.explanation_scores_by_layer[name]) for name in list_of_two(metric))
+    assert np.abs(complexity_rise_score(before, after).numpy() - theirs).max() < 1e-12
+    maps = input_x_gradient(net, e.images, e.targets)
+    assert np.abs(histogram_entropy(maps).numpy() - before.numpy()).max() < 1e-6
+    protocol = EfficientMprt()
+    ours = protocol.score_method(protocol.prepare(e), maps, lambda other: input_x_gradient(
+        other.runner.net, other.inputs, other.targets))  # fmt: skip
+    assert np.abs(ours.also["entropy-trained"].values.numpy() - before.numpy()).max() < 1e-6
+
+
+def list_of_two(metric) -> list[str]:
+    names = list(metric.explanation_scores_by_layer)
+    assert names[0] == "orig" and len(names) == 2
+    return names

@@ -14,8 +14,11 @@ SETTINGS = {
     "deletion": {"steps": 4}, "insertion": {"steps": 4}, "combined": {"steps": 4}, "ids": {"steps": 4},
     "srg": {"steps": 4}, "part-deletion": {}, "sds-accuracy": {}, "road": {"steps": 3},
     "infidelity": {"samples": 4}, "sensitivity-n": {"sets": 5}, "max-sensitivity": {"samples": 2}, "sparseness": {},
-    "randomization": {"stages": 3}, "f-fidelity": {"steps": 3, "samples": 2},
+    "randomization": {"stages": 3}, "f-fidelity": {"steps": 3, "samples": 2}, "average-drop": {}, "average-gain": {},
+    "adcc": {"baseline": "black"}, "arcc": {"steps": 2}, "saco": {"groups": 4}, "efficient-mprt": {"bins": 20},
+    "random-logit": {"other": "second"},
 }  # fmt: skip
+SLOW = {"average-drop", "average-gain", "arcc", "saco", "efficient-mprt", "random-logit"}  # so the suite stays short
 METHODS = ["ixg", "grad-cam", "random", "constant", "oracle"]
 
 
@@ -32,7 +35,9 @@ def test_cards_list_every_setting_with_its_default(name):
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in SETTINGS]
+)
 def test_a_run_fills_its_rows(name, home):
     results = xaibench.run(name, model="tiny", dataset="mini", methods=METHODS, out="a", settings=SETTINGS[name])
     card, rows = registry.card("protocol", name), results.rows

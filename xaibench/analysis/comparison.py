@@ -35,7 +35,7 @@ class Comparison:
     an interval that leaves out 0. agreement: Kendall's tau-b of the two arms' orders of ranked methods, NaN for fewer
     than two. missing: methods that only one arm has. images: the number of images that both arms have. trainings: the
     number of trainings of each arm. accuracy_changes: what changes in accuracy, as `accuracy.compare_accuracies` gives
-    it; None where that is not known.
+    it; None where that is not known. confounded: whether the arms differ in more than a design.
     """
 
     before: str
@@ -53,11 +53,12 @@ class Comparison:
     images: int
     trainings: tuple[int, int]
     accuracy_changes: pd.DataFrame | None = None
+    confounded: bool = False
 
     @property
     def enough(self) -> bool:
-        """Whether there are enough trainings for a claim about the design: five an arm."""
-        return min(self.trainings) >= ENOUGH
+        """Whether there are enough trainings for a claim about the design: five an arm, which differ in it alone."""
+        return min(self.trainings) >= ENOUGH and not self.confounded
 
 
 def compare(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol
 
 import pandas as pd
@@ -39,6 +39,7 @@ class Design(Protocol):
     question: str
     claim: str
     pairs: Sequence[tuple[str, str]]
+    confounded: Sequence[str]
 
     @property
     def arms(self) -> Mapping[str, DesignArm]: ...
@@ -115,13 +116,17 @@ def make_study(
     first = next(iter(boards.values()))[0]
     higher = first.higher_is_better
     bounds = bounds_of(first.context["protocol"] | metric_declaration(first.context["protocol"], first.metric))
-    found = tuple(compare(arms[before], arms[after], higher, bounds) for before, after in pairs)
+    found = tuple(
+        replace(compare(arms[before], arms[after], higher, bounds), confounded=bool(card.confounded))
+        for before, after in pairs
+    )
+    shown = dict.fromkeys(board.context["dataset"].get("label", "") for each in boards.values() for board in each)
     notes = [*notes, *_warnings(card, found, first, arms, comparable)]
     single = [arm for name, arm in arms.items() if card.arms.get(name) and card.arms[name].training is not None]
     return Study(
         card, found, arms, _summary(arms, higher), spread(single) if len(single) > 1 else None,
         {name: each[0].title for name, each in boards.items()}, first.context["protocol"]["name"],
-        first.context["dataset"].get("label", ""), first.metric, higher, tuple(notes),
+        " / ".join(shown), first.metric, higher, tuple(notes),
         protocol_label or first.context["protocol"]["name"],
     )  # fmt: skip
 
@@ -153,7 +158,12 @@ def _warnings(
     """What a reader must know of these numbers."""
     notes = ["how many methods improve is a description: methods share evidence and are not independent"]
     poor = sorted({pair.trainings for pair in pairs if not pair.enough})
-    if poor and not any(arm.training is not None for arm in card.arms.values()):
+    if card.confounded:
+        notes.append(
+            f"{', '.join(card.confounded)} change together between these networks: this describes the networks, and "
+            "says nothing of a design, however many trainings there are"
+        )
+    elif poor and not any(arm.training is not None for arm in card.arms.values()):
         fewest = min(min(each) for each in poor)
         few = "one training" if fewest == 1 else f"{fewest} trainings"
         notes.append(

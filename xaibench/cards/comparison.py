@@ -28,6 +28,8 @@ class ComparisonArm(Part):
     """The arm from whose weights it is trained further, where that arm has a recipe of its own."""
     options: dict[str, Any] = {}
     """The options of that task, as of its command, with `_` for `-`."""
+    image_size: int | None = Field(None, ge=1)
+    """The side of the images in pixels; none: that of the model and the data set."""
     training: int | None = Field(None, ge=0)
     """The seed of its single training; none: `--trainings` gives the number of trainings."""
 
@@ -60,6 +62,9 @@ class ComparisonCard(Card):
     """The claim of the paper about it."""
     pairs: tuple[tuple[str, str], ...] = Field(min_length=1)
     """Pairs of arms that are compared; changes are those of the second arm against the first."""
+    confounded: tuple[str, ...] = ()
+    """Properties of the networks that change together between its arms: it describes these networks, and claims nothing
+    about a design, however many trainings there are."""
     arms: dict[str, ComparisonArm] = {}
     """Arms by name; an arm that is not listed is the model of its name."""
     models: tuple[str, ...] = ()

@@ -38,7 +38,10 @@ class Step:
     def run_arguments(self) -> dict[str, Any]:
         """The arguments of `xaibench.run` in which this step differs from others."""
         recipe = {} if self.training else self.arm.recipe
-        arguments = {"settings": self.arm.settings, "recipe": recipe, "weights": self.arm.weights}
+        arm = self.arm
+        arguments = {
+            "settings": arm.settings, "recipe": recipe, "weights": arm.weights, "image_size": arm.image_size,
+        }  # fmt: skip
         return {"model": self.model} | {name: value for name, value in arguments.items() if value}
 
 
@@ -83,7 +86,7 @@ def _step(
     same = ("data_root", "dataset_options", "download", "device", "workers", "plugins", "cards")
     fields = {key: getattr(config, key) for key in same} | {
         "task": arm.way, "model": model, "dataset": config.dataset or card.dataset, "seed": number,
-        "task_options": usual | arm.options, "recipe": arm.recipe | config.recipe,
+        "task_options": usual | arm.options, "recipe": arm.recipe | config.recipe, "image_size": arm.image_size,
     }  # fmt: skip
     first = card.arm(arm.start).recipe if arm.start else {}
     return Step(name, number, arm, model, TrainingConfig.parse(fields, f"arm {name}"), first)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from xaibench import registry
 from xaibench.cards import ComparisonCard
 from xaibench.comparison.config import ComparisonConfig
 from xaibench.comparison.steps import Step
@@ -44,6 +45,7 @@ def prepare(
         if step.training:
             _check(step)
     found, notes = [], []
+    trains = registry.card("dataset", config.dataset or card.dataset).recipe  # a run on it trains what it lacks
     trained = [step for step in todo if step.training]
     for step in todo:
         arguments = step.run_arguments
@@ -59,8 +61,10 @@ def prepare(
             arguments.pop("recipe", None)
             if step.number == 0:  # every other number would be the same weights again
                 found.append(Prepared(step, arguments))
-        else:
+        elif trains:
             found.append(Prepared(step, arguments | {"training_seed": step.number or None}))
+        elif step.number == 0:  # the same
+            found.append(Prepared(step, arguments))
     return found, notes
 
 

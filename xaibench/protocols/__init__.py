@@ -17,10 +17,10 @@ fields name one class, which lies in the file of the card that was first: `idsds
 `base.py` says what a protocol is and `api.py` is `xaibench.score`. Every other file of this folder is a helper that
 several protocols share: `patches.py` (cells of a grid), `masks.py` (boxes and masks of a class), `curves.py` (orders of
 pixels), `grids.py` (grids of images), `transforms.py` (crops, translations and flips), `imputation.py`,
-`statistics.py`, `settings.py` (checks of settings), `activations.py` (images that activate a channel), and
-`single_deletion.py`, `insertion_deletion.py`, `incremental_deletion.py` and `energy_pointing.py`, each for one family
-of protocols. `moved.py` lists older import paths, which still work. The score functions of all protocols are also in
-`xaibench.functional`.
+`statistics.py`, `settings.py` (checks of settings), `masked_image.py` (the image times its map), `activations.py`
+(images that activate a channel), and `single_deletion.py`, `insertion_deletion.py`, `incremental_deletion.py` and
+`energy_pointing.py`, each for one family of protocols. `moved.py` lists older import paths, which still work. The score
+functions of all protocols are also in `xaibench.functional`.
 """
 
 from xaibench.protocols import moved

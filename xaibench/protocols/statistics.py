@@ -87,6 +87,17 @@ def constant_or_not_finite(values: Tensor) -> Tensor:
     return ~values.isfinite().all(1) | (values == values[:, :1]).all(1)
 
 
+def min_max(values: Tensor) -> Tensor:
+    """Each row scaled to [0, 1] by its own minimum and maximum.
+
+    values (P, ...) floating; returns (P, n) float64, NaN throughout a row that is constant or not finite.
+    """
+    values = values.flatten(1).double()
+    low, high = values.amin(1, keepdim=True), values.amax(1, keepdim=True)
+    usable = values.isfinite().all(1, keepdim=True) & (high > low)
+    return torch.where(usable, (values - low) / torch.where(usable, high - low, 1.0), torch.nan)
+
+
 def area_under_curve(fractions: Tensor, heights: Tensor) -> Tensor:
     """The area under curves by the trapezoid rule: the score of deletion (lower is better) and insertion (higher).
 

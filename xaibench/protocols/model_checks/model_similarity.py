@@ -18,6 +18,7 @@ from xaibench.attribution.maps import to_map
 from xaibench.errors import XaibenchError
 from xaibench.protocols.base import Protocol, Scores, status_of
 from xaibench.protocols.settings import OUTPUTS, TARGETS, check_choices
+from xaibench.protocols.statistics import min_max
 
 
 def softmax_difference(probabilities: Tensor, others: Tensor) -> Tensor:
@@ -61,15 +62,7 @@ def map_difference(maps: Tensor, others: Tensor) -> Tensor:
     Source: Hesse, Schaub-Meyer, Roth, Benchmarking the Attribution Quality of Vision Models, NeurIPS 2024 (of
     Grad-CAM).
     """
-    return (_scaled(maps) - _scaled(others)).abs().mean(1)
-
-
-def _scaled(maps: Tensor) -> Tensor:
-    """(P, pixels) float64 in [0, 1]; NaN throughout where a map is constant or not finite."""
-    values = maps.flatten(1).double()
-    low, high = values.amin(1, keepdim=True), values.amax(1, keepdim=True)
-    usable = values.isfinite().all(1, keepdim=True) & (high > low)
-    return torch.where(usable, (values - low) / torch.where(usable, high - low, 1.0), torch.nan)
+    return (min_max(maps) - min_max(others)).abs().mean(1)
 
 
 @dataclass(frozen=True)
