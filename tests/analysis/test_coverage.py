@@ -1,8 +1,8 @@
 """How often intervals and rank sets hold, by simulation with known truth. Each test prints its rows of
 `docs/statistics.md`; run with `-m slow -s`.
 
-An interval that is not given counts as holding, since it states nothing. Limits leave room for the Monte-Carlo error:
-three standard errors of the rate at the limit.
+An interval that is not given counts as holding, since it states nothing. Limits of means have no room for the
+Monte-Carlo error (.0024 for 10000 repetitions); others have three standard errors of the rate at the limit.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from xaibench.analysis.rank_sets import rank_sets, surely_better
 
 pytestmark = pytest.mark.slow
 IMAGES = (8, 16, 32, 64)
+ROUNDS, METHODS = 250, 40  # repetitions are methods of one call, which share resamples
 SKEWED = 1 - 2 * 0.8 / 6.8  # the mean of `skewed`
 
 
@@ -60,54 +61,67 @@ def at_least(limit, repetitions):
 
 @pytest.mark.parametrize("name", MEANS)
 def test_intervals_of_means(name):
-    """At least .93 at 8 images and .94 from 16 on. Repetitions are methods of one call, so they share resamples."""
     bounds, truth, draw = MEANS[name]
     rng = np.random.default_rng(1)
-    rounds, methods, rates = 50, 40, []
-    for images in IMAGES:
-        held = 0
-        for number in range(rounds):
-            low, high = mean_intervals(draw(rng, images, methods), None, bounds, 1000, number)
-            held += (~(low > truth + 1e-9) & ~(high < truth - 1e-9)).sum()
-        rates.append(held / (rounds * methods))
+    rates = [held(images, truth, lambda n: (draw(rng, n, METHODS), None, bounds)) for images in IMAGES]
     report(name, rates)
-    for images, rate in zip(IMAGES, rates, strict=True):
-        assert rate >= at_least(0.93 if images == 8 else 0.94, rounds * methods), (name, images)
+    require_limits(rates)
+
+
+@pytest.mark.parametrize(("name", "spread"), [("exponential", 0.0), ("log-normal", 1.0)])
+def test_tails_without_an_end(name, spread):
+    """Of an exponential distribution means hold; of a log-normal one, whose skewness is 6.2, none holds: see `docs`."""
+    rng = np.random.default_rng(8)
+    draw = rng.exponential if not spread else rng.lognormal
+    rates = [held(n, np.exp(spread / 2), lambda n: (draw(size=(n, METHODS)), None, None)) for n in IMAGES]
+    report(f"{name}, no range known", rates)
+    if spread:
+        assert rates[0] > 0.9 and rates == sorted(rates) and rates[-1] < 0.94
+    else:
+        require_limits(rates)
+
+
+def held(images, truth, draw):
+    """How often the intervals of means of draw(images), the arguments of `mean_intervals`, have the truth inside."""
+    found = [mean_intervals(*draw(images), 1000, number) for number in range(ROUNDS)]
+    inside = [(~(low > truth + 1e-9) & ~(high < truth - 1e-9)).mean() for low, high in found]
+    return float(np.mean(inside))
+
+
+def require_limits(rates):
+    """At least .93 at 8 images and .94 from 16 on."""
+    assert rates[0] >= 0.93 and min(rates[1:]) >= 0.94, rates
 
 
 def test_intervals_of_means_over_rows_of_images():
     """Breakdowns: one to four rows an image, which are alike; images are drawn with all their rows."""
     rng = np.random.default_rng(5)
-    rounds, methods, rates = 50, 40, []
-    for images in IMAGES:
-        held = 0
-        for number in range(rounds):
-            rows = rng.integers(1, 5, images)
-            image = skewed(rng, images, methods)
-            sums = sum(
-                np.where(rows[:, None] > k, 0.7 * image + 0.3 * skewed(rng, images, methods), 0) for k in range(4)
-            )
-            low, high = mean_intervals(sums, rows.astype(float), (-1, 1), 1000, number)
-            held += (~(low > SKEWED) & ~(high < SKEWED)).sum()
-        rates.append(held / (rounds * methods))
+
+    def draw(images):
+        rows, image = rng.integers(1, 5, images), skewed(rng, images, METHODS)
+        parts = [0.7 * image + 0.3 * skewed(rng, images, METHODS) for _ in range(4)]
+        sums = sum(np.where(rows[:, None] > number, part, 0) for number, part in enumerate(parts))
+        return sums, rows.astype(float), (-1, 1)
+
+    rates = [held(images, SKEWED, draw) for images in IMAGES]
     report("means over 1 to 4 rows an image", rates)
-    assert min(rates[1:]) >= at_least(0.94, rounds * methods) and rates[0] >= at_least(0.92, rounds * methods)
+    require_limits(rates)
 
 
 @pytest.mark.parametrize("r", [0.0, 0.6, 0.95])
 def test_intervals_of_correlations(r):
     rng = np.random.default_rng(6)
-    repetitions, rates = 400, []
+    repetitions, rates = 2000, []
     for images in IMAGES:
-        held = 0
+        inside = 0
         for number in range(repetitions):
             x, noise = rng.normal(size=(2, images))
             rows = pd.DataFrame({"x": x, "y": r * x + np.sqrt(1 - r**2) * noise, "image_id": range(images)})
             low, high, _ = _interval(rows, tuple(range(images)), 500, number)
-            held += low <= r <= high
-        rates.append(held / repetitions)
+            inside += low <= r <= high
+        rates.append(inside / repetitions)
     report(f"correlation of {r:g}", rates)
-    assert min(rates) >= at_least(0.94, repetitions)
+    assert min(rates) >= 0.94
 
 
 def close(rng, images):

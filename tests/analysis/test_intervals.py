@@ -26,7 +26,7 @@ def direct(scores, weights, resamples, seed):
         rows = np.repeat(every, counts)
         shift, spread = ratio(rows) - ratio(every), deviation(rows)
         t.append(shift / spread if spread > 1e-9 else np.sign(shift) * np.inf)
-    ordered, tail = np.sort(t), int(0.025 * (resamples - 1))
+    ordered, tail = np.sort(t), int(0.025 * (1 - 1 / len(scores)) * (resamples - 1))
     return ratio(every) - ordered[-1 - tail] * deviation(every), ratio(every) - ordered[tail] * deviation(every)
 
 

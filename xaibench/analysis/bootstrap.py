@@ -36,6 +36,18 @@ def require_scores(scores: np.ndarray) -> np.ndarray:
     return scores
 
 
+def studentised_tail(images: int, level: float = LEVEL) -> float:
+    """The share of resamples beyond either end of an interval of the studentised bootstrap: (1 - level) / 2, less its
+    n-th part for n images.
+
+    Studentised intervals miss their level by an amount of the order 1/n (Hall, Annals of Statistics 1988), downwards
+    where scores have a long tail, as resamples have no longer one than the sample. The nominal level is raised
+    accordingly, which is called calibrated (Loh, Journal of the American Statistical Association 82, 1987); that the
+    n-th part is enough was found by simulation (`docs/statistics.md`).
+    """
+    return (1 - level) / 2 * (1 - 1 / images)
+
+
 def resampled_counts(images: int, resamples: int = 2000, seed: int = 0) -> Iterator[np.ndarray]:
     """How often each image is drawn in each resample, (block, images) int64, block by block.
 

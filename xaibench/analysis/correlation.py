@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 
-from xaibench.analysis.bootstrap import LEVEL, bootstrap_means
+from xaibench.analysis.bootstrap import bootstrap_means, studentised_tail
 from xaibench.analysis.scored_board import ScoredBoard
 from xaibench.analysis.scores import NO_CLASS, of_metric
 from xaibench.errors import XaibenchError
@@ -111,7 +111,7 @@ def _interval(rows: pd.DataFrame, images: tuple[str, ...], resamples: int, seed:
         t = (z_drawn - z) / deviation_drawn
         t[np.isinf(z_drawn)] = z_drawn[np.isinf(z_drawn)]
         t[without] = np.where(np.arange(len(without)) % 2, np.inf, -np.inf)  # either end, as nothing is known of them
-        tail = (1 - LEVEL) / 2
+        tail = studentised_tail(len(images))
         ends = np.quantile(t, 1 - tail, method="higher"), np.quantile(t, tail, method="lower")
         low, high = (float(np.tanh(z[0] - end * deviation[0])) for end in ends)
     return low, high, len(without)

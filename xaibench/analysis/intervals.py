@@ -2,7 +2,8 @@
 
 Each resample gives t* = (mean* - mean) / s*, with its own standard deviation s*; the ends are mean - t s for the
 quantiles t of t* (Hall, Annals of Statistics 1988; Efron and Tibshirani, An Introduction to the Bootstrap, 1993,
-chapter 12). A resample of one value has no t*: it counts as infinite, since to leave it out makes intervals too short.
+chapter 12), a little further out for few images (`studentised_tail`). A resample of one value has no t*: it counts as
+infinite, since to leave it out makes intervals too short.
 
 Where that is frequent, as for scores with few values, or where an end would leave the range of the scores, both ends
 are those of Gaffke's bound for a bounded mean (Learned-Miller and Thomas, 2019; simulated in Phan et al., ICML 2021);
@@ -16,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from xaibench.analysis.bootstrap import BLOCK, LEVEL, require_scores, resampled_counts
+from xaibench.analysis.bootstrap import BLOCK, LEVEL, require_scores, resampled_counts, studentised_tail
 from xaibench.seeds import derive
 
 Bounds = tuple[float, float]
@@ -67,7 +68,7 @@ def mean_intervals(
     mean = sums.sum(axis=0) / weights.sum()
     residuals = sums - mean * weights[:, None]
     t, flat = _studentised(residuals, weights, resamples, seed)
-    tail = (1 - level) / 2
+    tail = studentised_tail(len(sums), level)
     lowest = np.quantile(t, tail, axis=0, method="lower")
     highest = np.quantile(t, 1 - tail, axis=0, method="higher")
     spread = np.sqrt((residuals**2).mean(axis=0)) / weights.mean()
