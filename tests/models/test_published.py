@@ -174,6 +174,9 @@ def test_weights_of_a_data_set_fit_another_one_with_its_classes(wheel, card):
     assert find_weights(one, SAME, WeightsRequest("plain"), download=False)
     other = DatasetCard(name="other", title="Other", geometry=SAME.geometry)
     assert find_weights(one, other, WeightsRequest("plain"), download=False) is None
+    text = how_to_get_weights(one, other, WeightsRequest("plain"))
+    place = obtain(one.plain, False)
+    assert f"classes of photos are here, to explain predictions: --target prediction --weights {place}" in text
     assert "fetch" not in how_to_get_weights(one, DATA, WeightsRequest("plain"))
 
 

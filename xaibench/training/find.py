@@ -13,7 +13,7 @@ from xaibench.errors import XaibenchError
 from xaibench.home import home
 from xaibench.models.download import address
 from xaibench.models.file_kinds import folder_kind
-from xaibench.models.published import obtain
+from xaibench.models.published import known_places, obtain
 from xaibench.models.trained import TrainedWeights, trained_weights
 
 CHOICES = ("plain", "aligned", "self-aligned")
@@ -172,6 +172,10 @@ def how_to_get_weights(card: ModelCard, dataset: DatasetCard, request: WeightsRe
     published = published_weights(card, dataset, request)
     if published and not published.package:  # a package needs no fetching
         steps.insert(0, f"fetch the published ones ({address(published)[0]}) by --download")
+    elif not published and request.choice == "plain" and card.plain and not card.plain.is_local:
+        here = (path for path in known_places(card.plain) if path.is_file())
+        others = f"those of the classes of {card.plain.dataset} are here"
+        steps += [f"{others}, to explain predictions: --target prediction --weights {path}" for path in here]
     return "; ".join([*steps, "or name a file by --weights PATH"])
 
 
