@@ -24,11 +24,11 @@ TOKEN = "hf_a_secret_of_mine"
 
 @pytest.fixture
 def hub(monkeypatch):
-    """The stand-in, current for this test; files go there by LFS, as the storage behind Xet has no stand-in."""
+    """The stand-in, current for this test; the storage behind Xet has none."""
     server = Hub()
     monkeypatch.setenv("HF_ENDPOINT", server.address)
     monkeypatch.setenv("HF_TOKEN", TOKEN)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
+    monkeypatch.delenv("HF_HUB_DISABLE_XET", raising=False)
     monkeypatch.setattr("time.sleep", lambda seconds: None)  # between retries
     yield server
     server.shutdown()
@@ -48,6 +48,32 @@ def test_everything_arrives_in_one_commit(hub, board):
     assert [one["summary"] for one in hub.commits] == ["Version 1"]
     assert address == f"{hub.address}/datasets/ann/boards"
     assert {token for *_, token in hub.seen if token} == {f"Bearer {TOKEN}"}
+
+
+@pytest.mark.parametrize("switch", [None, "0"])
+def test_large_files_go_by_lfs_unless_the_environment_lets_the_client_use_xet(hub, board, monkeypatch, switch):
+    """Where `hf_xet` is installed the client takes it by itself; here it is one that says that it was asked."""
+    from huggingface_hub import _commit_api, constants
+
+    asked = []
+
+    def xet(*, additions, **more):
+        asked.extend(one.path_in_repo for one in additions)
+        raise RuntimeError("no storage behind Xet here")
+
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", False)
+    monkeypatch.setattr("huggingface_hub.utils._runtime.is_package_available", lambda name: True)
+    monkeypatch.setattr(_commit_api, "_upload_xet_files", xet)
+    if switch is None:
+        push(board, "ann/boards")
+        batches = [path for _, path, _ in hub.seen if path.endswith("/objects/batch")]
+        assert batches and not asked and "scores.parquet" in hub.repositories["ann/boards"]
+    else:
+        monkeypatch.setenv("HF_HUB_DISABLE_XET", switch)
+        with pytest.raises(XaibenchError, match="not pushed to ann/boards: no storage behind Xet here"):
+            push(board, "ann/boards")
+        assert "scores.parquet" in asked and not hub.commits
+    assert constants.HF_HUB_DISABLE_XET is False, "as it was"
 
 
 def test_what_is_stale_is_deleted_and_what_is_of_others_stays(hub, board, tmp_path):

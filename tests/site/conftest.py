@@ -26,7 +26,7 @@ def site(folder, tmp_path_factory) -> Path:
     """Its site, outside of the folder, which is enough for it."""
     from xaibench.site.build import build_site
 
-    return build_site(folder, tmp_path_factory.mktemp("public") / "site")[0]
+    return build_site(folder, tmp_path_factory.mktemp("public") / "site").folder
 
 
 @pytest.fixture(scope="session")

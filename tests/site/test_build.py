@@ -199,7 +199,8 @@ def test_odd_boards_have_pages_too(tmp_path):
         )
         run.finish("complete")
         run.save(store)
-    site, pages = build_site(store.root)
+    built = build_site(store.root)
+    site, pages = built.folder, built.pages
     assert {path.name.rsplit("-", 1)[0] for path in (site / "boards").iterdir()} == {
         "accuracy-resnet18", "sds-resnet18", "sds-vgg16", "epg-resnet18", "idsds-resnet18", "idsds-vgg16"}  # fmt: skip
     (joined,) = (site / "across").iterdir()

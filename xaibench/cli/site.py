@@ -39,5 +39,7 @@ def build(
     from xaibench.report.text import count
     from xaibench.site.build import build_site
 
-    made, pages = build_site(folder, to)
-    echo(f"{count(pages, 'page')}; open {clean(made / 'index.html')}")
+    site = build_site(folder, to)
+    for note in site.notes:
+        echo(clean(note), err=True)
+    echo(f"{count(site.pages, 'page')}; open {clean(site.folder / 'index.html')}")

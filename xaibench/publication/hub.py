@@ -15,6 +15,7 @@ from xaibench.publication.sums import require_unchanged
 
 TOKEN = "HF_TOKEN"
 ENDPOINT = "HF_ENDPOINT"
+NO_XET = "HF_HUB_DISABLE_XET"
 ADVICE = {
     401: f"the Hub does not accept the token in {TOKEN}; make one with write access, in the settings of your account",
     403: f"the token in {TOKEN} may not write there; take one with write access to it, or name another repository",
@@ -30,13 +31,14 @@ def push(root: Path, repository: str, private: bool | None = None) -> str:
 
     One commit adds what is new and deletes what the folder no longer has, so that readers see the old version or the
     new one; files of others in the repository stay. private: whether a new repository is; None leaves it to the Hub.
-    The token is that of HF_TOKEN in the environment, and the Hub that of HF_ENDPOINT. Raises XaibenchError in one line
-    for anything that the Hub refuses.
+    The token is that of HF_TOKEN in the environment, and the Hub that of HF_ENDPOINT. Large files go by LFS over HTTP;
+    HF_HUB_DISABLE_XET=0 lets the client use Xet, where `hf_xet` is installed. Raises XaibenchError in one line for
+    anything that the Hub refuses, and for a folder that was changed since it was published.
     """
     index = read_index(root)
     require_unchanged(root)
     api = _api()
-    with _one_line(repository, root):
+    with _one_line(repository, root), _by_lfs():
         from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
         address = api.create_repo(repository, repo_type="dataset", private=private, exist_ok=True)
@@ -63,6 +65,20 @@ def _api() -> Any:
     if not token:
         raise XaibenchError(f"--hub needs a token with write access in the environment: {TOKEN}=...")
     return HfApi(endpoint=os.environ.get(ENDPOINT) or None, token=token)
+
+
+@contextmanager
+def _by_lfs() -> Iterator[None]:
+    """While the block uploads, files go by LFS, of which the tests have a stand-in, unless the environment sets the
+    client's switch. The client reads that variable once, when it is imported, so its constant is set."""
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_DISABLE_XET
+    constants.HF_HUB_DISABLE_XET = before or NO_XET not in os.environ
+    try:
+        yield
+    finally:
+        constants.HF_HUB_DISABLE_XET = before
 
 
 @contextmanager

@@ -76,20 +76,25 @@ class MapStore:
         """All files with maps, of every key."""
         return sorted(self.root.glob("*/*.safetensors"))
 
-    def find(self, key: str, image_ids: Iterable[str]) -> dict[str, dict[int, Tensor]]:
+    def find(
+        self, key: str, image_ids: Iterable[str], damaged: list[Path] | None = None
+    ) -> dict[str, dict[int, Tensor]]:
         """The maps (H, W) of several images, by image id and target, with each file opened once.
 
-        Images without a kept map are not in it, nor are those whose maps are damaged.
+        Images without a kept map are not in it, nor are those whose maps are damaged; the files of the latter are added
+        to `damaged`.
         """
-        wanted = set(image_ids)
+        wanted, damaged = set(image_ids), [] if damaged is None else damaged
         found: dict[str, dict[int, Tensor]] = {}
         for path in self.files(key):
-            for name, sums in contents(path, []):
+            for name, sums in contents(path, damaged):
                 owner, _, target = name.rpartition(SEPARATOR)
                 if owner in wanted and int(target) not in found.get(owner, {}):
                     values = read_map(path, name, sums)
                     if values is not None:
                         found.setdefault(owner, {})[int(target)] = values
+                    else:
+                        damaged.append(path)
         return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass
 from importlib.resources import files
 from itertools import chain
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 from xaibench.errors import XaibenchError
 from xaibench.files import make_folder, obstacle
 from xaibench.leftovers import temporary
+from xaibench.report.text import count
 from xaibench.site.content import Content
 from xaibench.site.gallery import Galleries
 from xaibench.site.page import File, Page
@@ -27,8 +29,17 @@ SECTIONS = {
 }  # fmt: skip
 
 
-def build_site(folder: str | Path, to: str | Path | None = None) -> tuple[Path, int]:
-    """Builds the site of a board folder (or of a plain results folder) and returns its folder and its number of pages.
+@dataclass(frozen=True)
+class Site:
+    """A site that was built: its folder, its number of pages, and notes on what is not in it."""
+
+    folder: Path
+    pages: int
+    notes: tuple[str, ...]
+
+
+def build_site(folder: str | Path, to: str | Path | None = None) -> Site:
+    """Builds the site of a board folder, or of a plain results folder.
 
     to: the folder of the site, by default `site` inside the board folder; one that an earlier call made is replaced.
     The site needs nothing outside of it, so it can be copied anywhere. The same board folder gives the same bytes.
@@ -37,7 +48,9 @@ def build_site(folder: str | Path, to: str | Path | None = None) -> tuple[Path, 
     root = Path(folder)
     to = root / "site" if to is None else Path(to)
     check_target(to)
-    made = list(_everything(root))
+    content = Content(root)
+    drawer = Galleries(content)
+    made = list(_everything(content, drawer))
     pages = [one for one in made if isinstance(one, Page)]
     there = {page.section for page in pages}
     sections = {key: value for key, value in SECTIONS.items() if key in there}
@@ -54,7 +67,7 @@ def build_site(folder: str | Path, to: str | Path | None = None) -> tuple[Path, 
         raise obstacle(error, to) from error
     finally:
         shutil.rmtree(staged, ignore_errors=True)
-    return to, len(pages)
+    return Site(to, len(pages), _notes(root, drawer))
 
 
 def check_target(to: Path) -> None:
@@ -65,18 +78,25 @@ def check_target(to: Path) -> None:
         raise XaibenchError(f"{to} is no folder; name another with --to")
 
 
-def _everything(root: Path) -> Iterator[Page | File]:
-    content = Content(root)
-    drawer = Galleries(content)
-    galleries = drawer.make()
+def _notes(root: Path, drawer: Galleries) -> tuple[str, ...]:
+    """What the site leaves out, counted."""
+    if not (damaged := drawer.damaged_files()):
+        return ()
+    files = f"{count(len(damaged), 'damaged file')}, such as {damaged[0].relative_to(root).as_posix()}"
+    boards = count(len(drawer.damaged), "board")
+    return (f"left out on pages of {boards}: the maps in {files}; `xaibench validate {root}` lists them",)
+
+
+def _everything(content: Content, drawer: Galleries) -> Iterator[Page | File]:
+    galleries, left_out = drawer.make(), drawer.left_out()
     yield from chain(
         start.pages(content),
-        boards.pages(content, galleries),
+        boards.pages(content, galleries, left_out),
         across.pages(content),
         designs.pages(content),
         agreement.pages(content),
         methods.pages(content, galleries),
-        gallery.pages(content, galleries),
+        gallery.pages(content, galleries, left_out),
         images.pages(content, galleries),
         runs.pages(content),
         drawer.files.values(),

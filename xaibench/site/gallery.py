@@ -16,9 +16,11 @@ from xaibench.errors import XaibenchError
 from xaibench.hashing import digest
 from xaibench.publication.photos import read_photo
 from xaibench.report.heatmap import heatmap, number, scale_of
+from xaibench.report.text import count
 from xaibench.results.maps import SEPARATOR, MapStore, contents
 from xaibench.site.content import Content, SiteBoard
 from xaibench.site.page import File
+from xaibench.site.words import listed
 
 EACH = 4  # images of each group: best, typical, worst
 LARGEST = 256  # pixels of a side of a picture
@@ -73,21 +75,43 @@ class Gallery:
 
 @dataclass
 class Galleries:
-    """Draws pictures, each once, however many boards show it."""
+    """Draws pictures, each once, however many boards show it.
+
+    damaged: by the slug of a board and a method the files of kept maps that are damaged, whose maps are in no gallery;
+    filled by `make`.
+    """
 
     content: Content
     files: dict[str, File] = field(default_factory=dict)
+    damaged: dict[str, dict[str, list[Path]]] = field(default_factory=dict)
 
     def make(self) -> list[Gallery]:
         """The galleries of all boards of which maps are kept."""
         return [found for one in self.content.boards if (found := self._gallery(one))]
 
+    def damaged_files(self) -> list[Path]:
+        """All damaged files, each once: boards share them."""
+        every = (path for methods in self.damaged.values() for paths in methods.values() for path in paths)
+        return sorted(set(every))
+
+    def left_out(self) -> dict[str, str]:
+        """A sentence on what is left out, by the slug of each board of which anything is."""
+        return {slug: _left_out(methods) for slug, methods in self.damaged.items()}
+
     def _gallery(self, one: SiteBoard) -> Gallery | None:
         maps = MapStore(self.content.root)
         if not maps.root.is_dir():
             return None
+        damaged: dict[str, list[Path]] = {cell.method_name: [] for cell in one.board.cells}
+        gallery = self._from_maps(one, maps, damaged)
+        if any(damaged.values()):
+            self.damaged[one.slug] = {name: paths for name, paths in damaged.items() if paths}
+        return gallery
+
+    def _from_maps(self, one: SiteBoard, maps: MapStore, damaged: dict[str, list[Path]]) -> Gallery | None:
+        """The gallery of a board; files with damaged maps are added to those of their methods."""
         scores = one.found.image_scores()
-        kept = {cell.method_name: _names(maps, cell.key) for cell in one.board.cells}
+        kept = {cell.method_name: _names(maps, cell.key, damaged[cell.method_name]) for cell in one.board.cells}
         shown = [name for name in one.found.table["method"] if kept.get(name)]
         ranked = set(one.found.table.loc[one.found.table["kind"].isin(RANKED), "method"])
         first = [kept[name] for name in shown if name in ranked] or [kept[name] for name in shown]
@@ -102,7 +126,7 @@ class Galleries:
         except XaibenchError:  # no image has a score of every method
             return None
         rows = self._rows(one, groups.images)
-        drawn = {cell.key: maps.find(cell.key, groups.images) for cell in cells}
+        drawn = {cell.key: maps.find(cell.key, groups.images, damaged[cell.method_name]) for cell in cells}
         entries = []
         for group, names in groups:
             for image_id in names:
@@ -152,9 +176,17 @@ class Galleries:
         return address
 
 
-def _names(maps: MapStore, key: str) -> set[str]:
+def _left_out(methods: dict[str, list[Path]]) -> str:
+    files = {path for paths in methods.values() for path in paths}
+    return (
+        f"{count(len(files), 'file')} of kept maps {'is' if len(files) == 1 else 'are'} damaged, so maps of "
+        f"{listed(sorted(methods))} are missing here."
+    )
+
+
+def _names(maps: MapStore, key: str, damaged: list[Path]) -> set[str]:
     """The images of which a cell has kept maps."""
-    return {name.rpartition(SEPARATOR)[0] for path in maps.files(key) for name, _ in contents(path, [])}
+    return {name.rpartition(SEPARATOR)[0] for path in maps.files(key) for name, _ in contents(path, damaged)}
 
 
 def _class(classes: tuple[str, ...], index: object) -> str:

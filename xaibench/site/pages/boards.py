@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -49,13 +49,13 @@ PROVENANCE = (
 )  # fmt: skip
 
 
-def pages(content: Content, galleries: list[Gallery]) -> Iterator[Page]:
-    """The list of boards and the page of each."""
+def pages(content: Content, galleries: list[Gallery], left_out: Mapping[str, str]) -> Iterator[Page]:
+    """The list of boards and the page of each. left_out: by slug what the gallery of a board leaves out."""
     shown = {gallery.one.slug for gallery in galleries}
     values = {"table": index_table(content, "")} | _history(content)
     yield Page("boards.html", "boards.html", "Boards", "boards", values)
     for one in content.boards:
-        yield _page(content, one, one.slug in shown)
+        yield _page(content, one, one.slug in shown, left_out.get(one.slug, ""))
 
 
 def _history(content: Content) -> dict[str, Any]:
@@ -96,7 +96,7 @@ def _index_row(content: Content, one: SiteBoard) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _page(content: Content, one: SiteBoard, has_gallery: bool) -> Page:
+def _page(content: Content, one: SiteBoard, has_gallery: bool, left_out: str) -> Page:
     page = page_of(one.found)
     values = {
         "one": one, "protocol_title": title_of("protocol", one.protocol), "model_title": title_of("model", one.model),
@@ -105,7 +105,7 @@ def _page(content: Content, one: SiteBoard, has_gallery: bool) -> Page:
         "provenance": _provenance(content, one), "runs": list(reversed(one.board.runs)), "limits": limits(one),
         "pairs": _pairs(content, one), "front": _front(content, one),
         "across": next((each for each in content.across if one.slug in {m.slug for m in each.members.values()}), None),
-        "current": one in content.current, "has_gallery": has_gallery,
+        "current": one in content.current, "has_gallery": has_gallery, "left_out": left_out,
     }  # fmt: skip
     return Page(one.address, "board.html", f"{one.protocol} on {one.model}", "boards", values)
 

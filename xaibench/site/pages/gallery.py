@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from xaibench.site.content import Content
 from xaibench.site.gallery import Gallery
@@ -12,8 +12,8 @@ from xaibench.site.shipped import title_of
 FEW = 6  # methods that a page shows before a reader chooses
 
 
-def pages(content: Content, galleries: list[Gallery]) -> Iterator[Page]:
-    """The list of galleries and the page of each."""
+def pages(content: Content, galleries: list[Gallery], left_out: Mapping[str, str]) -> Iterator[Page]:
+    """The list of galleries and the page of each. left_out: by slug what the gallery of a board leaves out."""
     if not galleries:
         return
     yield Page("gallery.html", "galleries.html", "Gallery", "gallery", {"galleries": galleries})
@@ -21,7 +21,8 @@ def pages(content: Content, galleries: list[Gallery]) -> Iterator[Page]:
         table = gallery.one.found.table
         ranked = [name for name in table.loc[table["rank"].notna(), "method"] if name in gallery.methods]
         values = {
-            "gallery": gallery, "one": gallery.one, "best": ranked[:FEW] or gallery.methods[:FEW],
+            "gallery": gallery, "one": gallery.one, "left_out": left_out.get(gallery.one.slug, ""),
+            "best": ranked[:FEW] or gallery.methods[:FEW],
             "spread": spread(ranked or gallery.methods),
             "addresses": {name: content.method_address(name) for name in gallery.methods},
             "protocol_title": title_of("protocol", gallery.one.protocol),
