@@ -116,6 +116,8 @@ def test_undefined_cases_have_a_status(net, images, labels, signed, evidence):
             scores = kind(scaling).score(e, signed)
             assert scores.status == status == scores.also["complexity"].status
             assert scores.values.isnan().tolist() == [one != OK for one in status]
+    signed[4, 0, 0, 0] = float("inf")
+    assert scaled_map(signed).flatten(1).isnan().all(1).tolist() == [True] * 3 + [False, True, False]
     assert average_drop_score(torch.tensor([0.0]), torch.tensor([0.5])).isnan().all()
     assert average_gain_score(torch.tensor([1.0]), torch.tensor([0.5])).isnan().all()
     with pytest.raises(XaibenchError, match="baseline is zero or black, not 'blur'"):

@@ -1,4 +1,7 @@
-"""Boards of a results folder that differ in one thing alone: their protocol, its settings, the seed, or the model."""
+"""Boards of a results folder that differ in one thing alone: their protocol, its settings, the seed, or the model.
+
+Two questions are asked of them: whether they agree (`agreement`), and how far ranks move with settings (`meta_rank`).
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from xaibench.analysis.across_models import named_by_model
 from xaibench.analysis.agreement import Agreement, agreement
 from xaibench.analysis.boards import Board, boards, rest_of, short_key
 from xaibench.analysis.leaderboard import Leaderboard, open_leaderboard
+from xaibench.analysis.meta_rank import MetaRank, meta_rank
 from xaibench.errors import XaibenchError
 from xaibench.results.store import Store
 
@@ -19,9 +24,11 @@ DIFFERING = {
     "protocol": OF_A_PROTOCOL,
     "setting": OF_A_PROTOCOL,
     "seed": ("seed",),
+    "setting or seed": (*OF_A_PROTOCOL, "seed"),
     "model": ("model", "weights", "reference"),
 }
 """Parts of a context that may differ between boards, by what is asked for: weights are aligned with a protocol."""
+OF_ONE_PROTOCOL = ("setting", "setting or seed")
 
 
 def agreement_of_boards(
@@ -39,13 +46,48 @@ def agreement_of_boards(
 
     Raises XaibenchError where no two boards are alike but for that.
     """
+    taken, notes = _alike(store, across, protocol, model, dataset, newest)
+    return agreement(
+        {name: board.ranked_scores() for name, board in taken.items()},
+        {name: board.higher_is_better for name, board in taken.items()},
+        across=across, title=_title("agreement across", taken.values(), across),
+        titles={name: board.title for name, board in taken.items()}, notes=notes,
+    )  # fmt: skip
+
+
+def meta_rank_of_boards(
+    store: Store | str | Path, protocol: str, *, model: str | None = None, dataset: str | None = None,
+    newest: Callable[[str, str], int | None] = lambda kind, name: None,
+) -> MetaRank:  # fmt: skip
+    """How far the ranks of methods move with the settings and the seed of one protocol, all else being the same.
+
+    Arguments and which boards are taken: as for `agreement_of_boards`. Raises XaibenchError where no two boards of the
+    protocol are alike but for settings and seed, or these have too few methods or no image in common.
+    """
+    taken, notes = _alike(store, "setting or seed", protocol, model, dataset, newest)
+    contexts = {name: board.context for name, board in taken.items()}
+    return meta_rank(
+        {name: board.ranked_scores() for name, board in taken.items()},
+        {name: board.higher_is_better for name, board in taken.items()},
+        settings={name: (part["protocol"].get("settings") or {}) | {"seed": part.get("seed")}
+                  for name, part in contexts.items()},
+        title=_title("ranks across", taken.values(), "setting or seed"),
+        titles={name: board.title for name, board in taken.items()}, notes=notes,
+    )  # fmt: skip
+
+
+def _alike(
+    store: Store | str | Path, across: str, protocol: str | None, model: str | None, dataset: str | None,
+    newest: Callable[[str, str], int | None],
+) -> tuple[dict[str, Leaderboard], tuple[str, ...]]:  # fmt: skip
+    """The newest set of boards that differ in `across` alone, by their names, and notes."""
     store = store if isinstance(store, Store) else Store.open(store)
     every = boards(store, protocol, model=model, dataset=dataset)
     current = [board for board in every if board.is_current]
     groups: dict[str, list[Board]] = {}
     for board in current:
         if any(cell.method is not None for cell in board.cells):
-            name = board.context["protocol"]["name"] if across == "setting" else ""
+            name = board.context["protocol"]["name"] if across in OF_ONE_PROTOCOL else ""
             groups.setdefault(name + rest_of(board, DIFFERING[across]), []).append(board)
     several = [_Usable.of(store, group, across, newest) for group in groups.values() if len(group) > 1]
     several = [found for found in several if len(found.boards) > 1]
@@ -59,12 +101,7 @@ def agreement_of_boards(
     for other in several[1:]:
         named = next(iter(other.boards.values()))
         notes.append(f"also alike but for the {across}: {len(other.boards)} boards such as {named.title}")
-    return agreement(
-        {name: board.ranked_scores() for name, board in taken.boards.items()},
-        {name: board.higher_is_better for name, board in taken.boards.items()},
-        across=across, title=_title(taken.boards.values(), across),
-        titles={name: board.title for name, board in taken.boards.items()}, notes=tuple(notes),
-    )  # fmt: skip
+    return taken.boards, tuple(notes)
 
 
 @dataclass(frozen=True)
@@ -98,6 +135,8 @@ def _named(group: list[Board], across: str) -> dict[str, Board]:
         names = [f"seed {board.context.get('seed')}" for board in group]
     elif across == "setting":
         names = differing_details([part.get("label") or part["name"] for part in protocols])
+    elif across == "setting or seed":
+        names = _of_settings_and_seeds(protocols, [board.context.get("seed") for board in group])
     else:
         labels: dict[str, list[str]] = {}
         for part in protocols:
@@ -114,6 +153,15 @@ def _named(group: list[Board], across: str) -> dict[str, Board]:
     }
 
 
+def _of_settings_and_seeds(protocols: Sequence[dict[str, Any]], seeds: Sequence[Any]) -> list[str]:
+    """Names of boards of one protocol by the settings in which they differ, and by the seed where seeds differ."""
+    labels = [part.get("label") or part["name"] for part in protocols]
+    several = list(dict.fromkeys(labels))
+    details = dict(zip(several, differing_details(several) if len(several) > 1 else [""], strict=True))
+    seed = [f"seed {one}" if len(set(seeds)) > 1 else "" for one in seeds]
+    return [", ".join(filter(None, (details[label], one))) for label, one in zip(labels, seed, strict=True)]
+
+
 def differing_details(labels: Sequence[str]) -> list[str]:
     """Labels of one protocol without the details that all of them have at the same place.
 
@@ -127,16 +175,18 @@ def differing_details(labels: Sequence[str]) -> list[str]:
     return [", ".join(each[place] for place in kept) for each in details]
 
 
-def _title(found: Iterable[Leaderboard], across: str) -> str:
+def _title(asked: str, found: Iterable[Leaderboard], across: str) -> str:
     first = next(iter(found))
     parts = {part: first.context.get(part) or {} for part in ("protocol", "model", "dataset", "profile")}
+    named = {"model"} if across == "protocol" else {"protocol"} if across in OF_ONE_PROTOCOL else set()
     shown = [
-        value.get("name", "") if (part, across) in (("model", "protocol"), ("protocol", "setting")) else label
+        value.get("name", "") if part in named else label
         for part, value in parts.items()
         if (label := value.get("label") or value.get("name")) and part != across
     ]
-    seed = [] if across == "seed" else [f"seed {first.context.get('seed')}"]
-    return " · ".join([f"agreement across {across}s", *shown, *seed])
+    seed = [] if "seed" in across else [f"seed {first.context.get('seed')}"]
+    plural = "settings and seeds" if across == "setting or seed" else f"{across}s"
+    return " · ".join([f"{asked} {plural}", *shown, *seed])
 
 
 def _wanted(*given: str | None) -> str:

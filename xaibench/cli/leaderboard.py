@@ -29,6 +29,8 @@ Examples:
   # do protocols order the methods alike? and the seeds, grids and baselines of one protocol, or the models?
   xaibench leaderboard --agree --figure agreement.svg
   xaibench leaderboard idsds --agree --across setting
+  # does the ranking hold with other settings and seeds? mean rank and spread, and what changes the order most
+  xaibench leaderboard sds --meta-rank --figure ranks.svg
   # what a better score costs; which models are both accurate and well explained
   xaibench leaderboard idsds --pareto --figure pareto.svg
   xaibench leaderboard idsds --pareto --by model
@@ -106,6 +108,9 @@ def command(
         Across | None,
         typer.Option("--across", help="With --agree: what differs.", show_default="protocol"),
     ] = None,
+    meta_rank: Annotated[
+        bool, typer.Option("--meta-rank", help="Ranks over boards that differ in settings or seed alone.")
+    ] = False,
     pareto: Annotated[
         bool, typer.Option("--pareto", help="Score against cost; with --by model, against accuracy.")
     ] = False,
@@ -130,7 +135,7 @@ def command(
 
     view = View(
         protocol, out, {"model": model, "dataset": dataset, "board": board, "metric": metric}, by and by.value, class_,
-        sort.value, correlate, pairs, agree, across and across.value, pareto, cost and cost.value,
+        sort.value, correlate, pairs, agree, across and across.value, pareto, cost and cost.value, meta_rank,
     )  # fmt: skip
     view.check()
     if correlate and figure:

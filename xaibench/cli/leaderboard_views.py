@@ -25,12 +25,13 @@ class View:
     across: str | None = None
     pareto: bool = False
     cost: str | None = None
+    meta_rank: bool = False
 
     def check(self) -> None:
         """Raises XaibenchError for options that do not go together."""
         given = {
             "--by": self.by and not (self.pareto and self.by == "model"), "--correlate": self.correlate,
-            "--pairs": self.pairs, "--agree": self.agree, "--pareto": self.pareto,
+            "--pairs": self.pairs, "--agree": self.agree, "--pareto": self.pareto, "--meta-rank": self.meta_rank,
         }  # fmt: skip
         tables = [option for option, used in given.items() if used]
         if len(tables) > 1:
@@ -43,18 +44,25 @@ class View:
             raise XaibenchError("--cost is the x-axis of --pareto; of models (--by model) that is the accuracy")
         if self.protocol is None and not self.agree:
             raise XaibenchError("name a protocol; only --agree takes boards of several")
-        if self.agree and (self.selection["board"] or self.selection["metric"]):
-            raise XaibenchError("--agree compares several boards by their main metrics; leave out --board and --metric")
+        if (self.agree or self.meta_rank) and (self.selection["board"] or self.selection["metric"]):
+            option = "--agree" if self.agree else "--meta-rank"
+            raise XaibenchError(
+                f"{option} compares several boards by their main metrics; leave out --board and --metric"
+            )
 
     def result(self) -> Any:
         """The result that was asked for; raises XaibenchError where the folder has none."""
         from xaibench import registry
         from xaibench.analysis.leaderboard import open_leaderboard
 
+        chosen = {name: self.selection[name] for name in ("model", "dataset")}
+        if self.meta_rank:
+            from xaibench.analysis.alike import meta_rank_of_boards
+
+            return meta_rank_of_boards(self.out, self.protocol, newest=registry.shipped_version, **chosen)
         if self.agree:
             from xaibench.analysis.alike import agreement_of_boards
 
-            chosen = {name: self.selection[name] for name in ("model", "dataset")}
             return agreement_of_boards(
                 self.out, self.across or "protocol", self.protocol, newest=registry.shipped_version, **chosen
             )

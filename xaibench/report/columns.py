@@ -201,12 +201,15 @@ AGREEING_BOARDS = (
     BOARD, Column("reliability", "rho to be expected between its order and that of as many other images"),
     N_METHODS, replace(N_IMAGES, explanation="images of its means"),
 )  # fmt: skip
-AGREEMENT = (
-    _name("first", "one board"), _name("second", "the other board"),
-    Column("tau", "Kendall's tau-b of the two orders of methods"),
+_TAU_ENDS = (
     Column("tau_low", "lower end of its 95 % bootstrap interval", outputs=FOR_PROGRAMS | {"markdown", "html"}),
     Column("tau_high", "upper end of its 95 % bootstrap interval", outputs=FOR_PROGRAMS | {"markdown", "html"}),
     Column("interval", "95 % bootstrap interval of tau", value=tau_interval, outputs=frozenset({"text"})),
+)  # fmt: skip
+AGREEMENT = (
+    _name("first", "one board"), _name("second", "the other board"),
+    Column("tau", "Kendall's tau-b of the two orders of methods"),
+    *_TAU_ENDS,
     Column("rho", "Spearman's rho of the two orders of methods"),
     Column("rho_low", "lower end of its 95 % bootstrap interval", outputs=FOR_PROGRAMS),
     Column("rho_high", "upper end of its 95 % bootstrap interval", outputs=FOR_PROGRAMS),
@@ -215,6 +218,19 @@ AGREEMENT = (
     Column("n_methods", "ranked methods that both boards have", dropped=1),
     Column("n_images", "images that both boards have", dropped=2),
 )  # fmt: skip
+
+META_RANK = (
+    METHOD, Column("mean_rank", "mean rank over boards"),
+    Column("spread", "standard deviation of the rank over boards"),
+    Column("best_rank", "its best rank on a board"), Column("worst_rank", "its worst rank on a board"),
+    Column("n_boards", "boards that differ in settings alone", dropped=1),
+)  # fmt: skip
+META_RANK_SETTINGS = (
+    _name("setting", "the setting in which two boards differ"), _name("values", "its values on these boards"),
+    Column("tau", "mean Kendall's tau-b of pairs of boards that differ in it alone"), *_TAU_ENDS,
+    Column("n_pairs", "such pairs of boards", dropped=1),
+)  # fmt: skip
+META_RANK_BOARDS = (BOARD, Column("tau", "mean Kendall's tau-b with the other boards"), *_TAU_ENDS)
 
 PARETO_POINTS = (
     METHOD, MODEL, ACCURACY, replace(ACCURACY_ON, dropped=1), BEST_METHOD, replace(PASSES, dropped=0),

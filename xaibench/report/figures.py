@@ -10,6 +10,7 @@ from xaibench.errors import XaibenchError
 from xaibench.report.across_figure import across_figure
 from xaibench.report.agreement_figure import agreement_figure
 from xaibench.report.board_figure import board_figure, breakdown_figure
+from xaibench.report.meta_rank_figure import meta_rank_figure
 from xaibench.report.pairs_figure import pairs_figure
 from xaibench.report.pareto_figure import pareto_figure
 
@@ -19,6 +20,7 @@ FIGURES: dict[str, Callable[[Any, str | Path], Path]] = {
     "pairs": pairs_figure,
     "across-models": across_figure,
     "agreement": agreement_figure,
+    "meta-rank": meta_rank_figure,
     "pareto": pareto_figure,
 }
 

@@ -118,6 +118,22 @@ class Agreement(Protocol):
     def tree(self) -> np.ndarray: ...
 
 
+class MetaRank(Protocol):
+    """Ranks over boards: a row per method (`columns.META_RANK`), per board (`columns.META_RANK_BOARDS`) and per setting
+    (`columns.META_RANK_SETTINGS`)."""
+
+    table: pd.DataFrame
+    boards: pd.DataFrame
+    factors: pd.DataFrame
+    ranks: pd.DataFrame
+    tau: float
+    tau_low: float
+    tau_high: float
+    n_images: int
+    title: str
+    notes: tuple[str, ...]
+
+
 class Pareto(Protocol):
     """Points of two numbers: a row per point (`columns.PARETO_POINTS`), with x under its own name."""
 

@@ -8,6 +8,7 @@ from typing import Any
 from xaibench.report.across_page import across_models_page
 from xaibench.report.agreement_page import agreement_page
 from xaibench.report.board_pages import breakdown_page, correlation_page, leaderboard_page
+from xaibench.report.meta_rank_page import meta_rank_page
 from xaibench.report.overview_page import overview_page
 from xaibench.report.page import Page
 from xaibench.report.pairs_page import pairs_page
@@ -22,6 +23,7 @@ LAYOUTS: dict[str, Callable[[Any], Page]] = {
     "pairs": pairs_page,
     "across-models": across_models_page,
     "agreement": agreement_page,
+    "meta-rank": meta_rank_page,
     "pareto": pareto_page,
     "study": study_page,
     "overview": overview_page,
