@@ -14,6 +14,7 @@ from xaibench.attribution.evidence import Evidence
 from xaibench.attribution.relevance import through_linear, through_pool, through_product, through_sum
 from xaibench.attribution.rollout import flow
 from xaibench.errors import XaibenchError
+from xaibench.models.clip import UnitLength
 from xaibench.models.outputs import two_sided
 
 
@@ -55,7 +56,7 @@ def check_rules(vit: Transformer) -> None:
 
     if vit.of_torchvision:
         raise XaibenchError("has rules for the vision transformers of timm, not for torchvision's")
-    if type(vit.net.head) is not nn.Linear:
+    if not _linear_layers(vit.net.head):
         raise XaibenchError(f"has rules for a linear head, not for {type(vit.net.head).__name__}")
     for block in vit.blocks:
         for part, known in ((block, (Block, ResPostBlock)), (block.attn, (Attention,)), (block.mlp, (Mlp,))):
@@ -68,7 +69,7 @@ def check_rules(vit: Transformer) -> None:
 
 def modules_of_rules(vit: Transformer) -> list[nn.Module]:
     """The modules whose inputs or outputs `attention_relevances` needs."""
-    found = [vit.net.norm, vit.net.head]
+    found = [vit.net.norm, *_linear_layers(vit.net.head)]
     for block in vit.blocks:
         attn, mlp = block.attn, block.mlp
         found += [block, block.drop_path1, block.drop_path2, mlp.fc1, mlp.fc2]
@@ -76,13 +77,23 @@ def modules_of_rules(vit: Transformer) -> list[nn.Module]:
     return found
 
 
+def _linear_layers(head: nn.Module) -> list[nn.Linear]:
+    """The linear layers of a head, the first first: itself, or those of CLIP's, which brings vectors to unit length in
+    between; none for other heads."""
+    parts = list(head) if type(head) is nn.Sequential else [head]
+    linear = [part for part in parts if type(part) is nn.Linear]
+    return linear if all(type(part) in (nn.Linear, UnitLength) for part in parts) else []
+
+
 def attention_relevances(vit: Transformer, kept: Kept, start: Tensor) -> list[Tensor]:
     """Relevance (N, heads, T, T), double, of the attention map of every block, the first block first.
 
     kept are the recorded modules of a pass, start (N, K) is the relevance of the logits; its sum reaches each block.
     """
-    head = vit.net.head
-    relevance = through_linear(start, _taken(kept, head), two_sided(head.weight, 0).double())
+    last, *before = reversed(_linear_layers(vit.net.head))
+    relevance = through_linear(start, _taken(kept, last), two_sided(last.weight, 0).double())
+    for layer in before:
+        relevance = through_linear(relevance, _taken(kept, layer), layer.weight.double())
     relevance = through_pool(relevance, _given(kept, vit.net.norm), vit.net.pool)
     found: list[Tensor] = []
     for block in reversed(vit.blocks):

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from xaibench.attribution.evidence import Evidence
 from xaibench.attribution.relevance import quotient
 from xaibench.errors import XaibenchError
+from xaibench.models.clip import UnitLength
 from xaibench.models.disconnected import Disconnected
 from xaibench.models.layouts import Maps
 
@@ -79,6 +80,8 @@ def _rules(net: nn.Module, gamma_patches: float, gamma_linear: float, shares: Sh
             yield partial(module.register_forward_hook, partial(_gamma, gamma_patches))
         elif isinstance(module, norms):
             yield partial(module.register_forward_hook, _norm)
+        elif kind is UnitLength:
+            yield partial(module.register_forward_hook, _unit_length)
         elif kind in activations:
             yield partial(module.register_forward_hook, _activation)
         elif kind is _timm_attention():
@@ -150,6 +153,11 @@ def _norm(module: nn.LayerNorm, args: tuple, output: Tensor) -> Tensor:
     centred = inputs - inputs.mean(axes, keepdim=True)
     scaled = centred / (centred.square().mean(axes, keepdim=True) + module.eps).sqrt().detach()
     return _with_gradient_of(scaled if module.weight is None else scaled * module.weight, output)
+
+
+def _unit_length(module: nn.Module, args: tuple, output: Tensor) -> Tensor:
+    """The length is a constant."""
+    return _with_gradient_of(args[0] / args[0].norm(dim=-1, keepdim=True).clamp(min=1e-12).detach(), output)
 
 
 def _activation(module: nn.Module, args: tuple, output: Tensor) -> Tensor:

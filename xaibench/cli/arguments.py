@@ -13,7 +13,7 @@ from xaibench.configuration import split_names
 from xaibench.errors import XaibenchError, one_line
 from xaibench.parsing import parse_toml
 
-MODEL = "A name of `xaibench ls models`, timm:NAME, or FILE.py:BUILDER."
+MODEL = "A name of `xaibench ls models`, timm:NAME, clip:NAME, or FILE.py:BUILDER."
 
 ImageSize = Annotated[
     int | None,

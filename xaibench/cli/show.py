@@ -49,11 +49,12 @@ def model(
     """Print the card of a model and, of the built network, parameters, preprocessing, sizes of maps, methods that
     fit."""
     from xaibench.cli.model_text import model_text
+    from xaibench.models import clip
     from xaibench.models.open import model_card
     from xaibench.plugins import add
 
     add(plugin or (), cards or ())
-    card = model_card(name)
+    card = clip.card(name, None) if name.startswith(clip.PREFIX) else model_card(name)
     text = model_text(card, image_size)
     _print(card)
     echo(f"\n{text}")

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from xaibench.configuration import Argument, Config, path_text, split_names
+from xaibench.models.class_names import PROMPT
 
 PRECISIONS = ("float32", "tf32", "float64", "bfloat16", "float16")
 Size = Annotated[int, Field(ge=1)] | Literal["auto"]
@@ -26,13 +27,17 @@ class RunConfig(Config):
     protocols: Annotated[tuple[str, ...], Field(min_length=1), Argument(flag="", metavar="PROTOCOL[,PROTOCOL]")]
     """Names of `xaibench ls protocols`."""
     model: Annotated[str, Argument(metavar="MODEL[,MODEL]")]
-    """A name of `xaibench ls models`, timm:NAME, or FILE.py:BUILDER. Several, or 'resnet*'."""
+    """A name of `xaibench ls models`, timm:NAME, clip:NAME, or FILE.py:BUILDER. Several, or 'resnet*'."""
     dataset: str = "critters"
     """A name of `xaibench ls datasets`."""
     data_root: Annotated[Path | None, Argument(metavar="DIR")] = None
     """The folder with its images."""
     weights: Annotated[str | None, Argument(metavar="aligned|self-aligned|plain|PATH")] = None
     """By default what the protocol asks for; self-aligned: without labels."""
+    classes_file: Annotated[Path | None, Argument(metavar="FILE")] = None
+    """Of clip:NAME: the names of the classes, one a line, in the order of the data set's."""
+    prompt: Annotated[str, Argument(metavar="TEXT")] = PROMPT
+    """Of clip:NAME: the text of a class, whose name is put in place of {}."""
     reference_model: Annotated[str | None, Argument(default="--model")] = None
     """The second model, where a protocol compares two."""
     reference_weights: Annotated[str | None, Argument(metavar="aligned|self-aligned|plain|PATH", default="plain")] = (

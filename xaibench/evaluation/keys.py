@@ -119,6 +119,7 @@ def _model(model: Model) -> dict[str, Any]:
         }
         | model.encoding.key_fields
         | ({"outputs": "one logit"} if model.one_logit else {})
+        | ({"zero_shot": model.zero_shot} if model.zero_shot else {})
     )
 
 

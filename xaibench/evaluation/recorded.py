@@ -17,6 +17,7 @@ from xaibench.errors import XaibenchError
 from xaibench.evaluation.config import RunConfig
 from xaibench.masks.dataset import with_masks
 from xaibench.models.build import brings_weights
+from xaibench.models.class_names import PROMPT
 from xaibench.models.published import known_places
 from xaibench.models.state import file_digest
 from xaibench.models.trained import trained_weights
@@ -25,11 +26,14 @@ from xaibench.results.manifest import RunManifest
 
 @dataclass(frozen=True)
 class RecordedPlaces:
-    """Where a run found what its results folder does not hold: the photos, the masks, and the file of the weights."""
+    """Where a run found what its results folder does not hold: the photos, the masks, and the file of the weights; and
+    the class names and the prompt of a zero-shot classifier."""
 
     data_root: Path | None = None
     masks: Path | None = None
     weights: Path | None = None
+    classes_file: Path | None = None
+    prompt: str = PROMPT
 
     @classmethod
     def of(cls, run: RunManifest | None) -> RecordedPlaces:
@@ -44,7 +48,8 @@ class RecordedPlaces:
             return cls.of_command(run.command)
         known = {name: value for name, value in run.config.items() if name in RunConfig.model_fields}
         config = RunConfig.parse(known, f"the record of run {run.run}")
-        return cls(config.data_root, config.masks, Path(config.weights) if config.weights else None)
+        weights = Path(config.weights) if config.weights else None
+        return cls(config.data_root, config.masks, weights, config.classes_file, config.prompt)
 
     @classmethod
     def of_command(cls, command: str) -> RecordedPlaces:

@@ -33,6 +33,7 @@ from xaibench.evaluation.recorded import (
 from xaibench.evaluation.resolve import resolve
 from xaibench.evaluation.resources import Resources, choose_device
 from xaibench.evaluation.weights import open_models
+from xaibench.models.clip import PREFIX
 from xaibench.models.open import model_card
 from xaibench.plugins import add
 from xaibench.progress import bar
@@ -141,7 +142,7 @@ def _config(cells: Sequence[Cell], recorded: RecordedPlaces, places: Places, dev
             model=model,
             dataset=data.name,
             data_root=places.data_root if data.needs_root else None,
-            weights=recorded_weights(model_card(model), context, recorded, places.weights),
+            **_weights(model, context, recorded, places),
             masks=recorded.masks,
             methods=tuple(cell.method["name"] for cell in cells),
             layer=_layer(cells[0]),
@@ -156,6 +157,15 @@ def _config(cells: Sequence[Cell], recorded: RecordedPlaces, places: Places, dev
         )
     except XaibenchError as error:
         raise XaibenchError(f"{AGAIN}: {error}{_plug_in(cells, places)}") from error
+
+
+def _weights(model: str, context: dict[str, Any], recorded: RecordedPlaces, places: Places) -> dict[str, Any]:
+    """The fields of a request that name the weights of a model, and the texts of a zero-shot classifier."""
+    if model.startswith(PREFIX):
+        given = places.weights or recorded.weights
+        texts = {"classes_file": recorded.classes_file, "prompt": recorded.prompt}
+        return texts | {"weights": str(given) if given else None}
+    return {"weights": recorded_weights(model_card(model), context, recorded, places.weights)}
 
 
 def _plan(cells: Sequence[Cell], config: RunConfig, run: RunManifest | None, places: Places) -> Plan:

@@ -16,6 +16,7 @@ from xaibench.datasets.open import drops_parts, open_dataset
 from xaibench.errors import XaibenchError
 from xaibench.evaluation.config import RunConfig
 from xaibench.masks.dataset import with_masks
+from xaibench.models.clip import ZeroShot, is_clip
 from xaibench.models.open import model_card
 from xaibench.protocols.api import make_protocol
 from xaibench.protocols.base import TARGETS, Protocol
@@ -58,7 +59,7 @@ def resolve(config: RunConfig) -> ResolvedRun:
     protocols = [make_protocol(card, chosen) for card, chosen in zip(cards, settings, strict=True)]
     data: DatasetCard = registry.card("dataset", config.dataset)
     profile_name, profile = data.profile(config.profile)
-    model = model_card(config.model)
+    model = model_card(config.model, ZeroShot.of(config))
     data = data.for_model(model, config.image_size)
     dataset = _dataset(config, data, cards, protocols)
     layer = validate_stage(model, config.layer)
@@ -81,7 +82,7 @@ def resolve(config: RunConfig) -> ResolvedRun:
         data=data,
         dataset=dataset,
         methods=tuple(methods),
-        weights=WeightsRequest(config.weights or ("aligned" if alignment else "plain"), alignment or DEFAULT_ALIGNMENT),
+        weights=_weights(model, config.weights or ("aligned" if alignment else "plain"), alignment),
         profile_name=profile_name,
         profile=profile,
         images=config.images if config.images is not None else profile.images,
@@ -173,7 +174,14 @@ def _reference(
         raise XaibenchError(f"none of {names} compares two models; leave out --reference-model and --reference-weights")
     if not given:
         return None
+    zero_shot = ZeroShot.of(config, config.reference_weights)
+    model = model_card(config.reference_model or config.model, zero_shot)
     choice = config.reference_weights or "plain"
-    if choice not in CHOICES and not Path(choice).is_file():
+    if not is_clip(model) and choice not in CHOICES and not Path(choice).is_file():
         raise XaibenchError(f"--reference-weights {choice} is neither {', nor '.join(CHOICES)}, nor a file")
-    return model_card(config.reference_model or config.model), WeightsRequest(choice, alignment or DEFAULT_ALIGNMENT)
+    return model, _weights(model, choice, alignment)
+
+
+def _weights(model: ModelCard, choice: str, alignment: Alignment | None) -> WeightsRequest:
+    """The weights of a choice; those of a zero-shot classifier are in its card."""
+    return WeightsRequest("plain" if is_clip(model) else choice, alignment or DEFAULT_ALIGNMENT)

@@ -26,6 +26,7 @@ from xaibench.explanation.photos import names_of_classes, opened_data, read_phot
 from xaibench.explanation.result import Explanation, Guess
 from xaibench.models.base import Model
 from xaibench.models.build import brings_weights
+from xaibench.models.clip import ZeroShot, class_names, is_clip
 from xaibench.models.dilate import sample_input
 from xaibench.models.open import model_card, open_model
 from xaibench.models.outputs import probabilities, usable
@@ -75,7 +76,7 @@ def explain_config(config: ExplainConfig, quiet: bool = True) -> list[Explanatio
     if config.out is not None:
         check_figure(config.out, config.style)  # before minutes are spent on what could not be drawn
     add(config.plugins, config.cards)
-    card = model_card(config.model)
+    card = model_card(config.model, ZeroShot.of(config))
     data: DatasetCard = registry.card("dataset", config.dataset).for_model(card)
     _, profile = data.profile(config.profile)
     layer = validate_stage(card, config.layer)
@@ -84,7 +85,7 @@ def explain_config(config: ExplainConfig, quiet: bool = True) -> list[Explanatio
     exif = config.dataset_options.get("exif", AUTO)
     images = [read_photo(photo, data, known, exif) for photo in config.photos]
     model = _open_model(card, data, config, len(classes or ()))
-    names = names_of_classes(classes, model.classes)
+    names = list(class_names(card)) or names_of_classes(classes, model.classes)
     index = target_index(config.target, names) if config.target is not None else None
     trial = trial_of(model, data.geometry.crop, ["logit"], layer)
     chosen, skipped = _choose(config.methods, model.name, model.family, bool(model.cam_layer), trial, layer)
@@ -156,7 +157,7 @@ def _choose(
 def _open_model(card: ModelCard, data: DatasetCard, config: ExplainConfig, classes: int) -> Model:
     """A model with its weights, for the number of classes of the weights; classes: that of the data set, 0 if
     unknown."""
-    weights, options = config.weights, config.dataset_options
+    weights, options = None if is_clip(card) else config.weights, config.dataset_options
     choice, path = weights or "plain", None
     if not (choice == "plain" and brings_weights(card)):
         path = find_weights(card, data, WeightsRequest(choice), config.download, options)

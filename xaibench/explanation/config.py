@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator
 
 from xaibench.configuration import Argument, Config, path_text, split_names
+from xaibench.models.class_names import PROMPT
 
 
 class ExplainConfig(Config):
@@ -16,7 +17,7 @@ class ExplainConfig(Config):
     photos: Annotated[tuple[str, ...], Argument(hidden=True)]
     """Image files, or image ids of the data set."""
     model: str
-    """A name of `xaibench ls models`, timm:NAME, or FILE.py:BUILDER."""
+    """A name of `xaibench ls models`, timm:NAME, clip:NAME, or FILE.py:BUILDER."""
     methods: Annotated[tuple[str, ...] | None, Argument(default="five quick ones of different kinds")] = None
     """Names of `xaibench ls methods`, or `all`; those that do not fit the model are left out, unless they are named."""
     out: Annotated[Path | None, Argument(default="PHOTO-explained.png")] = None
@@ -29,6 +30,10 @@ class ExplainConfig(Config):
     """Such as split=train; exif=raw shows photos as they are stored, also files, which are else turned upright."""
     weights: Annotated[str | None, Argument(metavar="plain|aligned|PATH")] = None
     """By default plain, else aligned with deletions; nothing is trained."""
+    classes_file: Annotated[Path | None, Argument(metavar="FILE")] = None
+    """Of clip:NAME: the names of the classes, one a line, in the order of the data set's."""
+    prompt: Annotated[str, Argument(metavar="TEXT")] = PROMPT
+    """Of clip:NAME: the text of a class, whose name is put in place of {}."""
     target: Annotated[int | str | None, Argument(metavar="CLASS", default="prediction")] = None
     """Index or name of the class that is explained."""
     layer: Annotated[str | None, Argument(metavar="STAGE", default="Input")] = None

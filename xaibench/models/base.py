@@ -99,7 +99,8 @@ class Model:
     at the data set's image size. classes is the number of its logits: 2 where it has one output (one_logit), whose
     probability is a sigmoid. notes describe changes of the architecture (a dilated last stage), and that images are
     turned to grey. stages are module paths by the name of a stage, where attributions may be taken. remarks are what
-    the user should know of how a file was taken for the weights, a line each.
+    the user should know of how a file was taken for the weights, a line each. zero_shot is what keys say of the texts
+    of a zero-shot classifier.
     """
 
     name: str
@@ -117,6 +118,7 @@ class Model:
     weights: dict = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
     one_logit: bool = False
+    zero_shot: dict[str, Any] = field(default_factory=dict)
     _layouts: dict = field(default_factory=dict, repr=False, compare=False)
 
     @property

@@ -8,6 +8,7 @@ from pathlib import Path
 from xaibench import registry
 from xaibench.cards import DatasetCard, Geometry, ModelCard
 from xaibench.errors import XaibenchError
+from xaibench.models import clip
 from xaibench.models.base import Model
 from xaibench.models.build import attention_in, brings_weights, build_network, is_finished, own_state
 from xaibench.models.dilate import dilate_last_stage, sample_input
@@ -18,8 +19,15 @@ from xaibench.models.state import StateFile, class_count, load_state, read_state
 from xaibench.models.tokens import check_size, plain_transformer_in
 
 
-def model_card(name: str) -> ModelCard:
-    """The card of a registered model, of `timm:NAME`, or of a builder in a Python file, `path/to/file.py:make`."""
+def model_card(name: str, zero_shot: clip.ZeroShot | None = None) -> ModelCard:
+    """The card of a registered model, of `timm:NAME`, of `clip:NAME` with the classes that zero_shot names, or of a
+    builder in a Python file, `path/to/file.py:make`."""
+    if name.startswith(clip.PREFIX):
+        if zero_shot is None:
+            raise XaibenchError(f"{name} is a zero-shot classifier, which only run and explain take (--classes-file)")
+        return clip.card(name, zero_shot)
+    if zero_shot is not None and zero_shot.classes_file is not None:
+        raise XaibenchError(f"--classes-file names the classes of clip:NAME; leave it out for model {name}")
     if name.rpartition(":")[0].endswith(".py"):
         from xaibench.plugins import model_in_file
 
@@ -60,7 +68,7 @@ def build_model(card: ModelCard, num_classes: int, geometry: Geometry, min_cam_g
         name=card.name, net=net, encoding=encoding, cam_layer=layer, classes=classes,
         cam_grid=map_size(net, layer, look), family=card.family, notes=notes, one_logit=one_logit,
         probability="sigmoid" if one_logit else card.probability, version=card.version,
-        source=registry.source(card), stages=card.stages,
+        source=registry.source(card), stages=card.stages, zero_shot=clip.key_fields(card),
     )  # fmt: skip
 
 
@@ -82,6 +90,8 @@ def open_model(
         model = build_model(card, 1, geometry, grid)
     other = max(rows or model.classes, 2)
     other = other if other != classes else None
+    if other and not any_classes and clip.is_clip(card):
+        raise XaibenchError(f"--classes-file names {other} classes, {dataset.name} has {classes}; name each of them")
     if other and not any_classes:
         raise XaibenchError(
             f"weights {state.path} are for {other} classes, {dataset.name} has {classes}; "
@@ -111,6 +121,8 @@ def load_weights(model: Model, state: StateFile, choice: str, card: ModelCard) -
         kind = f"self-aligned on {alignment['images']} unlabelled images"
     made = state.header["task"]["name"] if state.header.get("task") else kind or "plain"
     known = {"plain": made, "aligned": kind, "self-aligned": kind, "own": "its own weights"}
+    if clip.is_clip(card):
+        known["own"] = f"zero-shot, weights {card.parameters['weights']}, prompt {card.parameters['prompt']!r}"
     said = f"{kind} " if "aligned" in kind else ""
     label = known.get(choice) or f"{said}weights {state.path.name}"
     model.weights = {"digest": state.digest, "alignment": alignment, "label": label}

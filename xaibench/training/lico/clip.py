@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-import importlib
 from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
@@ -13,14 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from xaibench.errors import XaibenchError
-from xaibench.home import home
-from xaibench.models.download import fetch
+from xaibench.models.clip_package import is_quick, open_clip, published_file, unknown_name
 from xaibench.models.file_kinds import is_torchscript
 from xaibench.models.state import load_state, read_state
 from xaibench.training.lico.text import WORDS, TextSource
 
-HUB = "https://huggingface.co"
-FILE = "open_clip_model.safetensors"
 NO_IMAGES = {"image_size": 16, "layers": 1, "width": 64, "patch_size": 16}  # the half that is not used, made small
 PARTS = ("token_embedding", "positional_embedding", "transformer", "ln_final")
 
@@ -60,12 +55,9 @@ class ClipText(nn.Module):
 
 
 def _package() -> ModuleType:
-    try:
-        return importlib.import_module("open_clip")
-    except ImportError as error:
-        raise XaibenchError(
-            "CLIP's text encoder needs one more package: pip install 'xaibench[lico]'; or take --text-encoder words"
-        ) from error
+    return open_clip(
+        "CLIP's text encoder needs one more package: pip install 'xaibench[lico]'; or take --text-encoder words"
+    )
 
 
 def build_clip(encoder: str, weights: str) -> tuple[nn.Module, Any]:
@@ -76,8 +68,7 @@ def build_clip(encoder: str, weights: str) -> tuple[nn.Module, Any]:
     """
     package = _package()
     settings, config = package.pretrained.get_pretrained_cfg(encoder, weights), _config(package, encoder)
-    quick = bool(config.get("quick_gelu") or settings.get("quick_gelu"))
-    net = package.CLIP(config["embed_dim"], NO_IMAGES, config["text_cfg"], quick_gelu=quick)
+    net = package.CLIP(config["embed_dim"], NO_IMAGES, config["text_cfg"], quick_gelu=is_quick(config, settings))
     return net, package.get_tokenizer(encoder)
 
 
@@ -85,7 +76,7 @@ def _config(package: ModuleType, encoder: str) -> dict[str, Any]:
     """What open_clip builds by that name; raises XaibenchError as `build_clip` does."""
     config = package.get_model_config(encoder)
     if config is None:
-        raise _unknown("--text-encoder", encoder, [WORDS, *package.list_models()])
+        raise unknown_name("--text-encoder", encoder, [WORDS, *package.list_models()])
     if {"custom_text", "multimodal_cfg"} & config.keys() or "hf_model_name" in config["text_cfg"]:
         raise XaibenchError(f"the text half of {encoder} is not built as CLIP's; take ViT-B-32 or one like it")
     return config
@@ -123,19 +114,8 @@ def text_source(encoder: str, weights: str, download: bool) -> TextSource:
         return TextSource(encoder, weights, Path(weights))
     package = _package()
     _config(package, encoder)  # before anything is fetched
-    hub = package.pretrained.get_pretrained_cfg(encoder, weights).get("hf_hub", "").strip("/")
-    if not hub:
-        names = package.pretrained.list_pretrained_tags_by_model(encoder)
-        raise _unknown("--text-weights", weights, ["none", *names])
-    path = home() / "downloads" / f"{hub.replace('/', '-')}-{FILE}"
-    if not download and not path.is_file():
-        raise XaibenchError(
-            f"the weights {weights} of the text encoder {encoder} are not here; fetch them by --download, name a file "
-            f"by --text-weights, or take --text-encoder {WORDS}, which needs none"
-        )
-    return TextSource(encoder, weights, fetch(f"{HUB}/{hub}/resolve/main/{FILE}", path))
-
-
-def _unknown(option: str, name: str, known: list[str]) -> XaibenchError:
-    close = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
-    return XaibenchError(f"{option} {name!r} is not known{f'; did you mean {chr(32).join(close)}?' if close else ''}")
+    absent = (
+        f"the weights {weights} of the text encoder {encoder} are not here; fetch them by --download, name a file "
+        f"by --text-weights, or take --text-encoder {WORDS}, which needs none"
+    )
+    return TextSource(encoder, weights, published_file(package, encoder, weights, download, "--text-weights", absent))
