@@ -136,9 +136,14 @@ def build_zero_shot(architecture: str, weights: str, file: str, classes: list[st
     net.load_state_dict(
         _image_half(clip) | {"head.classes.weight": _embedded(package, architecture, clip, classes, prompt)}
     )
-    # texts are embedded by arithmetic that rounds, so what names the network is what it is made of
-    net.xaibench_identity = digest([architecture, file_digest(Path(file)) if file else weights, list(classes), prompt])
+    net.xaibench_identity = identity(architecture, weights, file, classes, prompt)
     return net
+
+
+def identity(architecture: str, weights: str, file: str, classes: list[str], prompt: str) -> str:
+    """What names a zero-shot classifier in keys: what it is made of, wherever the file lies. Its numbers do not, since
+    texts are embedded by arithmetic that rounds, on each machine in its own way."""
+    return digest([architecture, file_digest(Path(file)) if file else weights, list(classes), prompt])
 
 
 def _package() -> ModuleType:

@@ -76,7 +76,7 @@ def hub(published, monkeypatch, tmp_path):
     web = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=web.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
-    monkeypatch.setattr("xaibench.training.lico.clip.HUB", f"http://127.0.0.1:{web.server_port}")
+    monkeypatch.setattr("xaibench.models.clip_package.HUB", f"http://127.0.0.1:{web.server_port}")
     monkeypatch.setenv("XAIBENCH_HOME", str(tmp_path))
     yield handler
     web.shutdown()
