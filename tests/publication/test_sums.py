@@ -99,7 +99,7 @@ def test_links_in_the_folder_are_a_line(mine, tmp_path):
     assert len(lines(mine)) == 1 and "is a link" in lines(mine)[0]
 
 
-@pytest.mark.process
+@pytest.mark.slow
 def test_earlier_versions_are_compared_too(results, mine):
     assert publish(results, mine, Request(title="another")).index.version == 2
     assert not lines(mine)
@@ -126,7 +126,7 @@ def test_nothing_is_published_withdrawn_or_pushed_on_a_changed_folder(results, m
     assert table.read_bytes() == edited and read_index(mine).version == 1
 
 
-@pytest.mark.process
+@pytest.mark.slow
 def test_a_folder_of_an_earlier_format_gets_the_list_when_it_is_published_to(results, mine, earlier_format):
     earlier_format(mine)
     found = publish(results, mine)

@@ -110,7 +110,7 @@ def write_index(root: Path, store: Store) -> None:
                  "reason": HOSTILE_CLASS, "last": 1}  # fmt: skip
     gone = {"name": "width", "title": f"Width {SCRIPT}", "content": "0" * 16, "reason": HOSTILE_CLASS, "last": 1}
     index = {
-        "format": "xaibench-board", "format_version": 2, "version": 2, "xaibench": "0", "title": SCRIPT, "license": "x",
+        "format": "xaibench-board", "format_version": 1, "version": 2, "xaibench": "0", "title": SCRIPT, "license": "x",
         "boards": boards, "withdrawn": [withdrawn],
         "withdrawn_comparisons": [gone],
         "images": {"critters (32 px)": {image: f"images/{number}.png" for number, image in enumerate(IMAGES)}},

@@ -9,7 +9,9 @@ import pytest
 import torch
 from site_folder import IMAGES, METHODS, Reader, make_folder
 
+from xaibench.publication.sums import write_sums
 from xaibench.results.maps import MapStore
+from xaibench.site.build import _notes
 from xaibench.site.content import Content
 from xaibench.site.gallery import Galleries
 
@@ -47,6 +49,7 @@ def of_board(store, model: str) -> dict[str, Path]:
     return {cell.method_name: MapStore(store.root).files(cell.key)[0] for cell in cells}
 
 
+@pytest.mark.slow
 def test_maps_that_are_left_out_are_counted_and_named(store):
     """Each kind of damage to the maps of another method; what is whole is shown as before."""
     files = of_board(store, "resnet18")
@@ -85,3 +88,15 @@ def test_the_build_and_the_pages_of_the_board_say_so(store, command, tmp_path):
     assert not list((tmp_path / "site" / "gallery").glob("idsds-vgg-*"))
     for page in (tmp_path / "site" / "boards").glob("grid-pg-*.html"):
         assert "damaged" not in Reader(page.read_text("utf-8")).text
+
+
+def test_a_board_folder_that_was_changed_is_named(store):
+    """As the list of its files says; a folder of an earlier format has none."""
+    drawer = Galleries(Content(store.root))
+    assert _notes(store.root, drawer) == ()
+    write_sums(store.root)
+    assert _notes(store.root, drawer) == ()
+    next((store.root / "rows").rglob("*.parquet")).write_bytes(b"other rows")
+    (store.root / "rows" / "more.parquet").write_bytes(b"")
+    [note] = _notes(store.root, drawer)
+    assert note.startswith(f"{store.root} is not as it was published: 2 files changed, missing or added, such as rows/")

@@ -12,6 +12,8 @@ from pathlib import Path
 from xaibench.errors import XaibenchError
 from xaibench.files import make_folder, obstacle
 from xaibench.leftovers import temporary
+from xaibench.publication.index import is_board_folder
+from xaibench.publication.sums import unchanged
 from xaibench.report.text import count
 from xaibench.site.content import Content
 from xaibench.site.gallery import Galleries
@@ -79,12 +81,16 @@ def check_target(to: Path) -> None:
 
 
 def _notes(root: Path, drawer: Galleries) -> tuple[str, ...]:
-    """What the site leaves out, counted."""
-    if not (damaged := drawer.damaged_files()):
-        return ()
-    files = f"{count(len(damaged), 'damaged file')}, such as {damaged[0].relative_to(root).as_posix()}"
-    boards = count(len(drawer.damaged), "board")
-    return (f"left out on pages of {boards}: the maps in {files}; `xaibench validate {root}` lists them",)
+    """What the site leaves out, counted, and whether a board folder is another than was published."""
+    notes = []
+    if damaged := drawer.damaged_files():
+        files = f"{count(len(damaged), 'damaged file')}, such as {damaged[0].relative_to(root).as_posix()}"
+        boards = count(len(drawer.damaged), "board")
+        notes.append(f"left out on pages of {boards}: the maps in {files}; `xaibench validate {root}` lists them")
+    if is_board_folder(root) and (problems := unchanged(root).problems):
+        found = f"{count(len(problems), 'file')} changed, missing or added, such as {problems[0].path}"
+        notes.append(f"{root} is not as it was published: {found}; `xaibench validate {root}` lists them")
+    return tuple(notes)
 
 
 def _everything(content: Content, drawer: Galleries) -> Iterator[Page | File]:
