@@ -40,6 +40,7 @@ def loop(net, image, attribution, label, groups, mean=True) -> tuple[list[float]
 @pytest.mark.parametrize("baseline", ["mean", "zero"])
 def test_scores_agree_with_a_plain_loop(baseline, net, images, labels, evidence):
     maps, protocol = torch.randn(6, 1, 16, 24).double(), Saco(groups=6, baseline=baseline)
+    images = images + torch.tensor([3.0, 0, -3])[:, None, None]  # the mean colour is no grey
     e = evidence(net, images, labels, chunk=5)
     scores = protocol.score(protocol.prepare(e), maps)
     assert e.runner.forwards == 6 + 6 * 6 and scores.status == [OK] * 6
@@ -58,6 +59,9 @@ def test_the_coefficient_is_that_of_the_paper():
     assert found.tolist() == pytest.approx(expected, abs=1e-6) and found.abs().max() <= 1
     # by hand: weights 1, 3 and 2 of the pairs, of which the first disagrees
     assert saco_score(torch.tensor([[3.0, 2.0, 0.0]]), torch.tensor([[0.1, 0.3, 0.0]])).item() == pytest.approx(4 / 6)
+    unsorted = sums.flip(1)  # as sums may be where groups differ by a pixel
+    expected = [coefficient(*pair) for pair in zip(unsorted.tolist(), drops.tolist(), strict=True)]
+    assert saco_score(unsorted, drops).tolist() == pytest.approx(expected, abs=1e-6)
     # scale and shift of the map, and any increasing function of the drops, change nothing
     assert torch.allclose(saco_score(3 * sums - 5, drops.double() ** 3), found, atol=1e-5)
     assert saco_score(sums, sums).tolist() == [1] * 50 and saco_score(sums, -sums).tolist() == [-1] * 50
