@@ -123,9 +123,12 @@ def test_a_survey_is_tested_and_published_numbers_are_checked(follow):
 
 
 def test_boards_of_one_model_agree_and_have_a_pareto_front(follow, tmp_path):
-    first, agree, _, seeds, pareto, csv = [" ".join(text.split()) for _, text in follow("agreement.md")]
+    texts = [" ".join(text.split()) for _, text in follow("agreement.md")]
+    first, agree, _, seeds, _, ranks, pareto, csv = texts
     assert "passes seconds" in first and all(f" {name} " in agree for name in ("ids", "sds", "epg"))
-    assert "seed 0 seed 1" in seeds and "on_front" in pareto and "method,seconds,mean" in csv
+    assert "seed 0 seed 1" in seeds and all(name in ranks for name in ("mean_rank", "blur baseline, seed 0", "seed 1"))
+    assert (tmp_path / "ranks.svg").is_file()
+    assert "on_front" in pareto and "method,seconds,mean" in csv
     assert (tmp_path / "agreement.svg").is_file() and (tmp_path / "pareto.svg").is_file()
 
 

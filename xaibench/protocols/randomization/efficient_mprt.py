@@ -17,7 +17,7 @@ from xaibench.errors import XaibenchError
 from xaibench.protocols.base import Protocol, Scores, status_of, without_logits
 from xaibench.protocols.randomization.randomization import Randomization, Randomized
 from xaibench.protocols.settings import OUTPUTS, TARGETS, check_choices, check_whole
-from xaibench.protocols.statistics import constant_or_not_finite, min_max
+from xaibench.protocols.statistics import min_max
 
 LARGEST = 1.0  # the rise that stands for anything above it: twice as complex
 
@@ -103,7 +103,7 @@ class EfficientMprt(Protocol):
         entropies = [histogram_entropy(each, self.bins) for each in (maps, random_maps)]
         rise = complexity_rise_score(*entropies)
         lost = without_logits(stage, random_maps)
-        bad_maps = constant_or_not_finite(maps) | rise.isnan()
+        bad_maps = rise.isnan()  # of a constant map too, whose entropy is 0
         further = {"relative-rise": rise, "entropy-trained": entropies[0], "entropy-random": entropies[1]}
         also = {name: status_of(values, bad_maps, lost) for name, values in further.items()}
         return replace(status_of(rise.clamp(max=LARGEST), bad_maps, lost), also=also)
