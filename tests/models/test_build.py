@@ -142,8 +142,8 @@ def test_a_file_that_is_missing_or_broken_is_named(tmp_path):
         model_card(f"{tmp_path}/broken.py:make")
 
 
-def test_attention_has_no_cam_layer_unless_one_is_named(file):
-    assert model(file, "make").cam_layer == "1" and model(file, "attends").cam_layer == ""
+def test_the_cam_layer_before_attention_is_the_last_map(file):
+    assert model(file, "make").cam_layer == "1" and model(file, "attends").cam_layer == "patches"
 
 
 def test_decorated_builders_say_encoding_and_layer(file):

@@ -25,7 +25,7 @@ NETWORKS = {
  "inception_next_atto": FIRST, "resnet10t": FIRST,
     "mixer_s32_224": (0, 7, 7), "resmlp_12_224": (0, 14, 14), "gmlp_ti16_224": (0, 14, 14),
     "mvitv2_tiny": (0, 7, 7), "hiera_tiny_224": (0, 7, 7), "twins_svt_small": (0, 7, 7),
-    "coat_lite_tiny": (1, 7, 7), "xcit_nano_12_p16_224": (0, 14, 14), "cait_xxs24_224": (0, 14, 14),
+    "coat_lite_tiny": (1, 7, 7), "xcit_nano_12_p16_224": (1, 14, 14), "cait_xxs24_224": (1, 14, 14),
     "convit_tiny": (1, 14, 14), "beit_base_patch16_224": (1, 14, 14),
     "eva02_tiny_patch14_224": (1, 16, 16), "vit_relpos_small_patch16_224": (0, 14, 14),
     "efficientformer_l1": (0, 7, 7), "deit_tiny_distilled_patch16_224": (2, 14, 14),

@@ -16,7 +16,7 @@ from xaibench.attribution.stages import LAYER, LayerEvidence, at_stage, layer_of
 from xaibench.cards import MethodCard
 from xaibench.errors import XaibenchError
 
-NETWORK_NEEDS = frozenset({"attention", "completeness", "relu"})  # tested by a pass through the network
+NETWORK_NEEDS = frozenset({"attention", "biases", "completeness", "relu"})  # tested by a pass through the network
 
 FAMILY_NAMES = {"vit": "a vision transformer", "bcos": "a B-cos network", "bagnet": "a BagNet", "cnn": "a CNN"}
 

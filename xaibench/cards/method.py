@@ -21,9 +21,9 @@ class MethodCard(Card):
     """The model families that it is defined for; empty: all."""
     resize: Literal["bilinear", "nearest"] = "bilinear"
     """How its maps are enlarged to the size of the image; with `nearest`, every position becomes one constant block."""
-    needs: tuple[Literal["cam-layer", "gradients", "relu", "completeness", "attention"], ...] = ()
-    """Requirements on a model. `relu` (no other activation functions), `completeness` and `attention` (of a kind that
-    the method has rules for) are tested before a run."""
+    needs: tuple[Literal["cam-layer", "gradients", "relu", "completeness", "biases", "attention"], ...] = ()
+    """Requirements on a model. `relu` (no other activation functions), `completeness`, `biases` (none but
+    those that the method reads) and `attention` (of a kind that the method has rules for) are tested before a run."""
     formula: str = ""
     """What it computes, in one line of plain text."""
     family_parameters: dict[str, dict[str, Any]] = {}

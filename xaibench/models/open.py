@@ -13,6 +13,7 @@ from xaibench.models.base import Model
 from xaibench.models.build import attention_in, brings_weights, build_network, is_finished, own_state
 from xaibench.models.dilate import dilate_last_stage, sample_input
 from xaibench.models.inputs import fit_encoding
+from xaibench.models.layouts import MapFinder
 from xaibench.models.probe import default_cam_layer, map_size
 from xaibench.models.published import has_file_name, named_as_network
 from xaibench.models.state import StateFile, class_count, load_state, read_state
@@ -53,21 +54,22 @@ def build_model(card: ModelCard, num_classes: int, geometry: Geometry, min_cam_g
     one_logit, classes = outputs == 1, max(outputs, 2)
     if num_classes not in (outputs, classes) and not is_finished(card):
         raise XaibenchError(f"model {card.name} gives {outputs} logits where it was built for {num_classes} classes")
-    tokens = bool(plain_transformer_in(net))
-    attends = attention_in(net) and not tokens
-    layer = card.cam_layer or ("" if attends else default_cam_layer(net, look))
+    finder = MapFinder(net, look)
+    layer = card.cam_layer or default_cam_layer(net, look, finder=finder)
     if layer and not any(path == layer for path, _ in net.named_modules()):
         raise XaibenchError(f"model {card.name} has no layer {layer!r}, which its cam_layer names")
     lost = [path for path in card.stages.values() if all(path != known for known, _ in net.named_modules())]
     if lost:
         raise XaibenchError(f"model {card.name} has no layer {lost[0]!r}, which its stages name")
-    times = dilate_last_stage(net, layer, look, min_cam_grid) if layer and min_cam_grid and not tokens else 0
+    # tokens and windows of attention are of fixed sizes
+    fixed = bool(attention_in(net) or plain_transformer_in(net))
+    times = dilate_last_stage(net, layer, look, min_cam_grid) if layer and min_cam_grid and not fixed else 0
     notes = ("last stage dilated" if times == 1 else f"last {times} stages dilated",) if times else ()
     notes += ("grey images",) if len(encoding.mean) == 1 else ()
     return Model(
         name=card.name, net=net, encoding=encoding, cam_layer=layer, classes=classes,
-        cam_grid=map_size(net, layer, look), family=card.family, notes=notes, one_logit=one_logit,
-        probability="sigmoid" if one_logit else card.probability, version=card.version,
+        cam_grid=map_size(net, layer, look, None if times else finder), family=card.family, notes=notes,
+        one_logit=one_logit, probability="sigmoid" if one_logit else card.probability, version=card.version,
         source=registry.source(card), stages=card.stages, zero_shot=clip.key_fields(card),
     )  # fmt: skip
 

@@ -106,7 +106,8 @@ def unseen(net: nn.Module, needs: Collection[str] = ("relu",)) -> str | None:
     """Why a method with some needs cannot explain a network of which a part cannot be looked into; None where it can,
     or where there is no such part."""
     found = opaque_part(net)
-    parts = {"cam-layer", "attention", "completeness", "relu"} if found and not found[0] else {"completeness", "relu"}
+    parts = {"cam-layer", "attention", "biases", "completeness", "relu"}
+    parts = parts if found and not found[0] else parts - {"cam-layer", "attention"}
     if found is None or not parts & set(needs):
         return None
     path, part = found

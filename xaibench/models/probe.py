@@ -87,11 +87,11 @@ def default_cam_layer(
     return last_spatial_layer(net, inputs, output, finder)
 
 
-def map_size(net: nn.Module, layer: str, inputs: Tensor) -> tuple[int, int]:
+def map_size(net: nn.Module, layer: str, inputs: Tensor, finder: MapFinder | None = None) -> tuple[int, int]:
     """Height and width of the map, or of the grid of tokens, in the output of a layer; (0, 0) for "" and for other
-    layers."""
+    layers. finder is what is known of the network's maps."""
     if not layer:
         return 0, 0
-    finder = MapFinder(net, inputs)
+    finder = finder or MapFinder(net, inputs)
     calls = [seen for seen in finder.seen if seen.path == layer]
     return (finder.size(calls[-1]) if calls else None) or (0, 0)

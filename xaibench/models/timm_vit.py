@@ -12,13 +12,6 @@ from xaibench.models.tokens import transformer_in
 FILES = ("vision_transformer", "vision_transformer_hybrid", "deit")  # of timm.models: one class, and blocks like it
 
 
-def is_vit(architecture: str) -> bool:
-    """Whether a name of timm's is one of its plain vision transformers, as ViT, DeiT, DINOv2 and FlexiViT are."""
-    from timm.models import is_model_in_modules
-
-    return is_model_in_modules(architecture, FILES)
-
-
 def build(num_classes: int, architecture: str, **changes: Any) -> nn.Module:
     """The network `timm.create_model(architecture, **changes)` without weights.
 

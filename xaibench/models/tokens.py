@@ -12,6 +12,10 @@ from torch import Tensor, nn
 from xaibench.errors import XaibenchError
 
 PARTS = ("patch_embed", "blocks", "num_prefix_tokens")
+CLASS_BLOCKS = (
+    "blocks_token_only",
+    "cls_attn_blocks",
+)  # of CaiT and XCiT: the class token first comes in behind blocks
 OTHERS = (  # of torchvision, and of the classes of transformers: the embedding of patches, with its sizes
     ("conv_proj", "encoder", "class_token", "image_size", "patch_size"),
     ("projection", "image_size", "patch_size", "num_patches"),
@@ -59,8 +63,12 @@ class Layout:
 
 
 def transformer_in(net: nn.Module) -> nn.Module | None:
-    """The vision transformer in a network (or the network itself), found by the parts of timm's; None without one."""
-    return next((m for m in net.modules() if all(hasattr(m, part) for part in PARTS)), None)
+    """The vision transformer in a network (or the network itself), found by the parts of timm's; None without one.
+
+    Those whose class token is no token of the blocks of patches (CaiT, XCiT) are none.
+    """
+    found = (m for m in net.modules() if all(hasattr(m, part) for part in PARTS))
+    return next((m for m in found if not any(hasattr(m, part) for part in CLASS_BLOCKS)), None)
 
 
 def plain_transformer_in(net: nn.Module) -> str:

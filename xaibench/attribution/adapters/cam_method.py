@@ -11,6 +11,7 @@ from pytorch_grad_cam.base_cam import BaseCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor
 
+from xaibench.attribution.adapters.full_grad import check_biases
 from xaibench.attribution.adapters.library import pair_by_pair
 from xaibench.attribution.adapters.prepare import prepared
 from xaibench.attribution.evidence import Evidence
@@ -102,6 +103,7 @@ class CamMethod:
             raise XaibenchError(net.opaque)
         if issubclass(self.kind, FullGrad):  # whose terms of biases are not zero where that of the input is
             check_input_gradient(e.runner, e.images)
+            check_biases(e, net)
         layers = [] if issubclass(self.kind, FullGrad) else [net.tap(e.cam_layer, e.cam_layout)]
         made = {k: v for k, v in parameters.items() if k in self.constructor}
         call_arguments = {k: v for k, v in parameters.items() if k not in self.constructor}
