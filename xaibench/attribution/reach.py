@@ -51,7 +51,12 @@ def layer_layout(runner: Runner, layer: nn.Module, images: Tensor) -> MapLayout 
 
 def share_maps(runner: Runner, copy: Runner) -> None:
     """What is known of the maps in a network also counts for a copy with other weights, whose maps tell less."""
-    copy.memo.update({key: known for key, known in runner.memo.items() if key[0] == "maps"})
+    copy.memo.update(maps_known(runner))
+
+
+def maps_known(runner: Runner) -> dict[tuple, object]:
+    """The part of a runner's memo that says where the maps of its network are."""
+    return {key: known for key, known in runner.memo.items() if key[0] == "maps"}
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import torch
 from xaibench import registry
 from xaibench.attribution.evidence import Evidence
 from xaibench.attribution.methods import NETWORK_NEEDS, method_maps
-from xaibench.attribution.reach import check_input_gradient
+from xaibench.attribution.reach import check_input_gradient, maps_known
 from xaibench.attribution.runner import ModelRunner, out_of_memory
 from xaibench.attribution.stages import at_stage
 from xaibench.cards import MethodCard
@@ -35,16 +35,20 @@ def trial_of(
     it is tried once for all whether the network has them.
     """
 
+    known: dict[tuple, object] = {}  # where the maps are, which all trials share
+
     @contextmanager
     def noise() -> Iterator[Evidence | None]:
         weight = next(model.net.parameters(), torch.zeros(1))
         drawn = normal(generator(0, "trial of a network"), INPUTS, model.encoding.channels, side, side)
         images = drawn.to(weight)
         with ModelRunner(model.net, chunk=INPUTS) as runner:
+            runner.memo.update(known)
             logits = runner.logits(INPUTS, lambda index: images[index])
             targets, view = logits.argmax(1), replace(model.view, stages={} if layer is None else model.stages)
             e = Evidence(runner, images, targets, [f"noise {i}" for i in range(INPUTS)], view=view)
             yield e if usable(logits).all() else None  # else noise tells nothing of this network
+            known.update(maps_known(runner))
 
     @cache
     def without(need: str) -> str | None:
