@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import time
 import warnings
+from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,35 +29,41 @@ from xaibench.cards import Geometry
 from xaibench.errors import XaibenchError
 from xaibench.models.base import Model
 from xaibench.models.open import build_model, model_card
-from xaibench.models.timm_cnn import input_side
 
 FIRST, LAST = None, "channels last"
-# (prefix, rows, columns) of tokens, as the networks' own code says
+# how the CAM layer's output lies, as the networks' own code says: the number of tokens before those of the patches, and
+# how many pixels a side a patch of the last map has
 NETWORKS = {
-    "swin_tiny_patch4_window7_224": LAST, "swinv2_tiny_window8_256": LAST, "swinv2_cr_tiny_ns_224": FIRST,
-    "maxvit_rmlp_pico_rw_256": FIRST, "coatnet_nano_rw_224": FIRST, "mixer_s32_224": (0, 7, 7),
-    "resmlp_12_224": (0, 14, 14), "gmlp_ti16_224": (0, 14, 14), "eva02_tiny_patch14_224": (1, 16, 16),
-    "vit_small_patch14_dinov2": (1, 9, 9), "vit_small_patch14_reg4_dinov2": (5, 9, 9),
-    "vit_small_patch16_dinov3": (5, 16, 16), "deit_tiny_patch16_224": (1, 14, 14),
-    "deit_tiny_distilled_patch16_224": (2, 14, 14), "deit3_small_patch16_224": (1, 14, 14),
-    "cait_xxs24_224": (1, 14, 14), "beit_base_patch16_224": (1, 14, 14), "levit_conv_128s": FIRST,
-    "xcit_nano_12_p16_224": (1, 14, 14), "pvt_v2_b0": FIRST, "vit_relpos_small_patch16_224": (0, 14, 14),
-    "vitamin_small_224": (0, 14, 14), "convnext_atto": FIRST, "convnextv2_atto": FIRST, "regnetx_002": FIRST,
-    "regnety_002": FIRST, "efficientnet_b0": FIRST, "tf_efficientnetv2_b0": FIRST, "efficientnet_lite0": FIRST,
-    "mobilenetv3_small_050": FIRST, "mobilenetv4_conv_small_050": FIRST, "mobilenetv4_hybrid_medium": FIRST,
-    "resnet10t": FIRST, "resnest14d": FIRST, "seresnet18": FIRST, "densenet121": FIRST, "inception_v3": FIRST,
-    "nf_regnet_b0": FIRST, "focalnet_tiny_srf": FIRST, "efficientformer_l1": (0, 7, 7),
-    "efficientformerv2_s0": FIRST, "fastvit_t8": FIRST, "repvgg_a0": FIRST, "ghostnet_050": FIRST,
-    "hrnet_w18_small": FIRST, "hiera_tiny_224": (0, 7, 7), "nest_tiny": LAST, "davit_tiny": FIRST,
-    "tiny_vit_5m_224": FIRST, "edgenext_xx_small": FIRST, "mobilevit_xxs": FIRST, "mobilevitv2_050": FIRST,
-    "visformer_tiny": FIRST, "poolformer_s12": FIRST, "caformer_s18": FIRST, "gcvit_xxtiny": FIRST,
-    "mambaout_femto": LAST, "sequencer2d_s": LAST, "mvitv2_tiny": (0, 7, 7), "twins_svt_small": (0, 7, 7),
-    "coat_lite_tiny": (1, 7, 7), "convit_tiny": (1, 14, 14), "repvit_m0_9": FIRST, "inception_next_atto": FIRST,
+    "swin_tiny_patch4_window7_224": LAST, "maxvit_rmlp_pico_rw_256": FIRST, "mixer_s32_224": (0, 32),
+    "eva02_tiny_patch14_224": (1, 14), "vit_small_patch14_dinov2": (1, 14), "vit_small_patch14_reg4_dinov2": (5, 14),
+    "convnext_atto": FIRST, "regnety_002": FIRST, "efficientnet_b0": FIRST, "mobilenetv4_conv_small_050": FIRST,
+    "mobilenetv4_hybrid_medium": FIRST, "deit_tiny_patch16_224": (1, 16), "deit_tiny_distilled_patch16_224": (2, 16),
+    "vit_small_patch16_dinov3": (5, 16), "xcit_nano_12_p16_224": (1, 16), "cait_xxs24_224": (1, 16),
+    "pvt_v2_b0": FIRST, "gmlp_ti16_224": (0, 16), "resnet10t": FIRST, "regnetx_002": FIRST, "convnextv2_atto": FIRST,
+    "efficientnet_lite0": FIRST, "tf_efficientnetv2_b0": FIRST, "mobilenetv3_small_050": FIRST, "seresnet18": FIRST,
+    "resnest14d": FIRST, "densenet121": FIRST, "nf_regnet_b0": FIRST, "repvgg_a0": FIRST, "ghostnet_050": FIRST,
+    "fastvit_t8": FIRST, "edgenext_xx_small": FIRST, "mobilevit_xxs": FIRST, "mobilevitv2_050": FIRST,
+    "hrnet_w18_small": FIRST, "levit_conv_128s": FIRST, "resmlp_12_224": (0, 16), "mambaout_femto": LAST,
+    "efficientformerv2_s0": FIRST, "tiny_vit_5m_224": FIRST, "poolformer_s12": FIRST, "visformer_tiny": FIRST,
+    "vit_relpos_small_patch16_224": (0, 16), "deit3_small_patch16_224": (1, 16), "vitamin_small_224": (0, 16),
+    "coatnet_nano_rw_224": FIRST, "davit_tiny": FIRST, "focalnet_tiny_srf": FIRST, "swinv2_tiny_window8_256": LAST,
+    "swinv2_cr_tiny_ns_224": FIRST, "efficientformer_l1": (0, 32), "hiera_tiny_224": (0, 32),
+    "beit_base_patch16_224": (1, 16), "caformer_s18": FIRST, "inception_v3": FIRST, "gcvit_xxtiny": FIRST,
+    "sequencer2d_s": LAST, "nest_tiny": LAST, "mvitv2_tiny": (0, 32), "twins_svt_small": (0, 32),
+    "coat_lite_tiny": (1, 32), "convit_tiny": (1, 16), "repvit_m0_9": FIRST, "inception_next_atto": FIRST,
 }  # fmt: skip
-SIDES = {"vit_small_patch14_dinov2": 126, "vit_small_patch14_reg4_dinov2": 126}  # smaller than timm's 518
+# pixels a side of the images, smaller than timm's to be quick: all others get 96
+SIDES = dict.fromkeys(
+    ["swin_tiny_patch4_window7_224", "maxvit_rmlp_pico_rw_256", "mixer_s32_224", "coatnet_nano_rw_224",
+     "swinv2_tiny_window8_256", "swinv2_cr_tiny_ns_224", "davit_tiny", "focalnet_tiny_srf", "sequencer2d_s",
+     "mvitv2_tiny", "twins_svt_small", "coat_lite_tiny", "inception_v3"], 128
+) | dict.fromkeys(
+    ["efficientformer_l1", "hiera_tiny_224", "levit_conv_128s", "nest_tiny", "gcvit_xxtiny", "tiny_vit_5m_224",
+     "visformer_tiny", "efficientformerv2_s0"], 224
+) | dict.fromkeys(["eva02_tiny_patch14_224", "vit_small_patch14_dinov2", "vit_small_patch14_reg4_dinov2"], 84)  # fmt: skip
 # what a method costs is turned down: these numbers change no code
 CHEAP = {
-    "steps": 2, "samples": 2, "masks": 8, "n_samples": 4, "cells": 3, "window": 0.5, "stride": 0.5,
+    "steps": 2, "samples": 2, "masks": 4, "n_samples": 2, "cells": 2, "window": 0.5, "stride": 0.5,
     "comparison_categories": [1],
 }  # fmt: skip
 BY_CHANNEL = ("score-cam", "ablation-cam")  # a pass for each channel: only with FEW channels
@@ -83,17 +90,21 @@ class Row:
     seconds: float = 0.0
 
 
-def network(name: str) -> tuple[nn.Module, Tensor]:
-    """A network of timm for ten classes, with random weights in its head too, and an image."""
+def side_of(name: str) -> int:
+    """Pixels a side of the images that an architecture is tried with."""
+    return SIDES.get(name, 96)
+
+
+def changes_of(name: str) -> dict[str, int]:
+    """What timm is told so that a network takes such images: nothing, where it takes any."""
     import timm
 
-    torch.manual_seed(0)
-    changes = {"img_size": SIDES[name]} if name in SIDES else {}
-    with warnings.catch_warnings(action="ignore"):
-        net = timm.create_model(name, num_classes=10, **changes).eval()
-    stir(net)
-    side = SIDES.get(name) or input_side(name)
-    return net.requires_grad_(False), torch.randn(1, 3, side, side)
+    try:
+        with torch.device("meta"):
+            timm.create_model(name, img_size=side_of(name))
+    except TypeError:  # takes images of any size
+        return {}
+    return {"img_size": side_of(name)}
 
 
 def stir(net: nn.Module) -> None:
@@ -102,24 +113,25 @@ def stir(net: nn.Module) -> None:
         parameter.data += 0.02 * torch.randn(parameter.shape)
 
 
-def as_map(kind):
-    """The function from what a layer gives to a map (N, K, h, w); None where it gives one."""
+def as_map(name: str) -> Callable[[Tensor], Tensor]:
+    """The function from what the CAM layer of an architecture gives to a map (N, K, h, w)."""
+    kind = NETWORKS[name]
     if kind is FIRST:
-        return None
+        return lambda x: x
     if kind == LAST:
         return lambda x: x.permute(0, 3, 1, 2)
-    prefix, rows, columns = kind
-    return lambda x: x[:, prefix:].transpose(1, 2).reshape(len(x), -1, rows, columns)
+    prefix, length = kind
+    grid = (side_of(name) // length,) * 2
+    return lambda x: x[:, prefix:].transpose(1, 2).unflatten(2, grid)
 
 
 def examine(name: str) -> Row:
     """Builds an architecture as `timm:NAME` for ten classes and tries all there is to say about it."""
     began = time.process_time()
-    side = SIDES.get(name) or input_side(name)
-    row, card = Row(name, side), model_card(f"timm:{name}")
-    if name in SIDES:
-        card = card.model_copy(update={"parameters": card.parameters | {"img_size": side}})
+    side, card = side_of(name), model_card(f"timm:{name}")
+    row = Row(name, side)
     with warnings.catch_warnings(action="ignore"):
+        card = card.model_copy(update={"parameters": card.parameters | changes_of(name)})
         torch.manual_seed(0)
         model = build_model(card, 10, Geometry(resize=side, crop=side))
         stir(model.net)
@@ -136,7 +148,7 @@ def examine(name: str) -> Row:
 
 
 def _cam(row: Row, model: Model, e: Evidence) -> None:
-    expected, row.shape = grad_cam_by_hand(model.net, row.layer, e.images, 3, as_map(NETWORKS[row.name]))
+    expected, row.shape = grad_cam_by_hand(model.net, row.layer, e.images, 3, as_map(row.name))
     row.prefix = NETWORKS[row.name][0] if isinstance(NETWORKS[row.name], tuple) else None
     ours = method_maps(registry.card("method", "grad-cam"), e, {})
     row.error = float((ours - expected).abs().max() / expected.amax())
@@ -153,7 +165,7 @@ def grad_cam_by_hand(net: nn.Module, layer: str, image: Tensor, target: int, res
     logit = net(image.clone().requires_grad_())[0, target]
     handle.remove()
     (gradient,) = torch.autograd.grad(logit, kept[0])
-    maps, slopes = (reshape(x) if reshape else x for x in (kept[0].detach(), gradient))
+    maps, slopes = map(reshape, (kept[0].detach(), gradient))
     cam = (slopes.mean((2, 3), keepdim=True) * maps).sum(1, keepdim=True).clamp(min=0)
     return F.interpolate(cam, image.shape[2:], mode="bilinear", align_corners=False), tuple(maps.shape[1:])
 
@@ -190,7 +202,7 @@ def _stages(row: Row, model: Model, e: Evidence) -> None:
 
 
 def _methods(row: Row, model: Model, e: Evidence) -> None:
-    trial = trial_of(model, row.side)
+    trial, run = trial_of(model, row.side), set()  # one method of each function is run
     for card in (registry.card("method", name) for name in registry.names("method")):
         if card.role in ("control", "oracle"):
             continue
@@ -206,8 +218,9 @@ def _methods(row: Row, model: Model, e: Evidence) -> None:
             row.refused[card.name] = reason
             continue
         row.fitting.append(card.name)
-        if card.name in BY_CHANNEL and row.shape[0] > FEW:
+        if card.target in run or (card.name in BY_CHANNEL and row.shape[0] > FEW):
             continue
+        run.add(card.target)
         parameters = card.parameters | {k: v for k, v in CHEAP.items() if k in card.parameters}
         maps = method_maps(card, e, parameters)
         for other in range(4):  # a ReLU may leave nothing for a class
@@ -252,8 +265,9 @@ def rollout_by_hand(net: nn.Module, image: Tensor, row: Row) -> Tensor:
         net(image)
     for module, was in fused.items():
         module.fused_attn = was
-    prefix, rows, columns = NETWORKS[row.name]
-    count = prefix + rows * columns
+    prefix, length = NETWORKS[row.name]
+    grid = row.side // length
+    count = prefix + grid**2
     assert [tuple(a.shape[2:]) for a in kept] == [(count, count)] * len(net.blocks)
     product = torch.eye(count).double()
     for attention in kept[1:]:
@@ -261,14 +275,14 @@ def rollout_by_hand(net: nn.Module, image: Tensor, row: Row) -> Tensor:
         product = mixed / mixed.sum(1, keepdim=True) @ product
     pooled = net.global_pool == "avg"
     patches = (product[prefix:].mean(0) if pooled else product[0])[prefix:]
-    return F.interpolate(patches.reshape(1, 1, rows, columns).float(), image.shape[2:], mode="nearest")
+    return F.interpolate(patches.reshape(1, 1, grid, grid).float(), image.shape[2:], mode="nearest")
 
 
 def table(rows: list[Row]) -> str:
     """The rows as a table of Markdown."""
     lines = [
-        "| architecture | pixels | CAM layer | tokens before patches | stages | methods that fit | left out besides | Grad-CAM |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| architecture | pixels | CAM layer | tokens first | stages | methods that fit | left out | Grad-CAM |",
+        f"|{' --- |' * 8}",
     ]
     for row in rows:
         usual = ("b-cos", "bagnet", "bagnet-own")

@@ -25,6 +25,7 @@ from xaibench.models.bagnet import BagNet
 from xaibench.models.base import NOTHING_KNOWN, Encoding, Model, ModelView
 from xaibench.models.build import attention_in
 from xaibench.models.opened import unseen
+from xaibench.models.outputs import check_classifier
 from xaibench.models.probe import default_cam_layer
 from xaibench.models.sanity import check_weights, warn_once
 from xaibench.models.tokens import plain_transformer_in
@@ -93,6 +94,8 @@ def attribute(
     torch.Size([2, 1, 64, 64])
     """
     net = model.net if isinstance(model, Model) else model
+    if output is None:
+        check_classifier(net)
     inputs = check_inputs(inputs, net)  # before any pass
     targets = check_targets(targets, inputs)
     family = family_of(model, family)

@@ -48,4 +48,4 @@ def command(
         mark = card.category.replace("_", " ") if single == "protocol" else mark
         echo(f"{name:<{width}}  {card.title}" + (f"  [{mark}]" if mark else ""))
     if single == "model" and pattern == "*":
-        echo("\nand any convolutional network or plain vision transformer of timm, as timm:NAME, and CLIP as clip:NAME")
+        echo("\nand any network of timm, as timm:NAME, and CLIP as clip:NAME")

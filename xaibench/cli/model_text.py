@@ -46,7 +46,7 @@ def model_text(card: ModelCard, side: int | None = None) -> str:
         f"input: {model.encoding.channels} x {geometry.crop} x {geometry.crop}",
         f"CAM layer: {_place(finder, model.cam_layer) if model.cam_layer else 'none'}",
         f"stages: {', '.join(f'{name} {_place(finder, path)}' for name, path in model.stages.items()) or 'none'}",
-        f"tokens: {_tokens(finder, model)}",
+        f"tokens: {tokens_text(finder, model.cam_layer, model.net)}",
         *_methods(model, geometry.crop),
     ]
     return "\n".join(map(clean, lines))
@@ -93,12 +93,12 @@ def _channels(seen: Seen, layout: MapLayout) -> int:
     return seen.given[layout.axes[0] if isinstance(layout, AxisOrder) else 3 - layout.axis]
 
 
-def _tokens(finder: MapFinder, model: Model) -> str:
-    """What the tokens at the CAM layer are, and in which order."""
-    layout = finder.layout_at(model.cam_layer) if model.cam_layer else None
+def tokens_text(finder: MapFinder, layer: str, net: nn.Module) -> str:
+    """What the tokens at the CAM layer of a network are, and in which order."""
+    layout = finder.layout_at(layer) if layer else None
     if not isinstance(layout, Layout):
         return "none at the CAM layer, which gives maps" if layout else "unknown"
-    vit = transformer_in(model.net)
+    vit = transformer_in(net)
     registers = min(getattr(vit, "num_reg_tokens", 0) or 0, layout.prefix)
     named = {"class": min(layout.prefix - registers, 1), "register": registers}
     named["other"] = layout.prefix - sum(named.values())

@@ -16,8 +16,9 @@ from xaibench.exclusive import exclusive
 from xaibench.models.copies import copied
 from xaibench.models.modes import check_modes
 from xaibench.models.opened import opened, uncompiled
-from xaibench.models.outputs import as_matrix, described
+from xaibench.models.outputs import as_matrix, check_classifier, described
 from xaibench.models.state import StateFile, tensors_digest
+from xaibench.models.timm_cnn import size_hint
 
 
 def brings_weights(card: ModelCard) -> bool:
@@ -67,6 +68,7 @@ def validate_classes(name: str, net: nn.Module, inputs: Tensor) -> int:
 
     Raises XaibenchError where the network does not accept them, or does not return logits (1, K).
     """
+    check_classifier(net)
     side = f"{inputs.shape[2]}x{inputs.shape[3]}"
     try:
         with torch.no_grad():
@@ -74,6 +76,7 @@ def validate_classes(name: str, net: nn.Module, inputs: Tensor) -> int:
     except Exception as error:
         raise XaibenchError(
             f"model {name} cannot take images of {side} pixels: {type(error).__name__}: {one_line(error, 300)}"
+            f"{size_hint(name, inputs.shape[2])}"
         ) from error
     outputs = as_matrix(given, len(inputs))
     if outputs is None:

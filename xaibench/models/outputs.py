@@ -7,7 +7,9 @@ logits (-z, z), whose probabilities are sigmoids: sigmoid(-z) and sigmoid(z), wh
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from xaibench.errors import XaibenchError
 
 
 def as_matrix(output: object, count: int) -> Tensor | None:
@@ -20,6 +22,15 @@ def as_matrix(output: object, count: int) -> Tensor | None:
     if output.ndim < 2 and output.numel() == count:
         output = output.reshape(count, 1)
     return output if output.ndim == 2 and len(output) == count and output.shape[1] else None
+
+
+def check_classifier(net: nn.Module) -> None:
+    """Raises XaibenchError for a network of timm that was made without a classifier: its outputs are features."""
+    if type(net).__module__.startswith("timm.") and getattr(net, "num_classes", None) == 0:
+        raise XaibenchError(
+            f"{type(net).__name__} of timm has no classifier (num_classes=0), so its outputs are features, not logits; "
+            "make it with the number of classes"
+        )
 
 
 def described(output: object) -> str:

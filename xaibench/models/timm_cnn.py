@@ -19,15 +19,16 @@ from xaibench.models.tokens import plain_transformer_in, token_layer, transforme
 STAGES = {"Mid1": 8, "Mid2": 4, "Mid3": 2, "Final": 1}  # how many times the side of the last map theirs is
 
 
-def build(num_classes: int, architecture: str) -> nn.Module:
-    """The network `timm.create_model(architecture)` without weights.
+def build(num_classes: int, architecture: str, **changes: Any) -> nn.Module:
+    """The network `timm.create_model(architecture, **changes)` without weights.
 
-    Raises XaibenchError where timm cannot build it with a head for so many classes.
+    changes are parameters of its class, such as img_size. Raises XaibenchError where timm cannot build it with them and
+    a head for so many classes.
     """
     import timm
 
     try:
-        return timm.create_model(architecture, pretrained=False, num_classes=num_classes)
+        return timm.create_model(architecture, pretrained=False, num_classes=num_classes, **changes)
     except Exception as error:  # of timm, whose builders may raise anything
         raise XaibenchError(
             f"timm cannot build {architecture} for {num_classes} classes: {one_line(error, 300)}"
@@ -53,6 +54,13 @@ def card(name: str) -> ModelCard:
 def input_side(architecture: str) -> int:
     """Pixels a side of the images that timm's configuration of a network is for."""
     return _config(architecture).input_size[-1]
+
+
+def size_hint(name: str, side: int) -> str:
+    """What to do where `timm:NAME` does not take images of a side: the option that makes those that it is for."""
+    if not name.startswith("timm:") or input_side(name.removeprefix("timm:")) == side:
+        return ""
+    return f"; --image-size {input_side(name.removeprefix('timm:'))} makes images that it is for"
 
 
 def _config(architecture: str) -> Any:
