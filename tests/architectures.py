@@ -1,34 +1,19 @@
-"""Architectures of timm with random weights, and how each fares: its CAM layer, stages, tokens and methods, against
-code written by hand. Run as a script, it writes the table of docs/timm.md:
-
-    python tests/architectures.py docs/timm.md [NAME ...]
-"""
+"""Architectures of timm, how what they give is a map as their own code says, and explanations of them by hand."""
 
 from __future__ import annotations
 
-import sys
-import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-import xaibench
-from xaibench import registry
-from xaibench.attribution.evidence import Evidence
-from xaibench.attribution.methods import incompatibility, method_maps
-from xaibench.attribution.reach import finder_of
-from xaibench.attribution.runner import ModelRunner
-from xaibench.attribution.trial import trial_of
 from xaibench.cards import Geometry
-from xaibench.errors import XaibenchError
 from xaibench.models.base import Model
 from xaibench.models.open import build_model, model_card
+from xaibench.models.timm_cnn import input_side
 
 FIRST, LAST = None, "channels last"
 # how the CAM layer's output lies, as the networks' own code says: the number of tokens before those of the patches, and
@@ -52,47 +37,69 @@ NETWORKS = {
     "sequencer2d_s": LAST, "nest_tiny": LAST, "mvitv2_tiny": (0, 32), "twins_svt_small": (0, 32),
     "coat_lite_tiny": (1, 32), "convit_tiny": (1, 16), "repvit_m0_9": FIRST, "inception_next_atto": FIRST,
 }  # fmt: skip
+# of these only Grad-CAM is compared, with images of timm's size; all others are in the table of docs/timm.md
+MORE = [
+    "gmlp_ti16_224",
+    "regnetx_002",
+    "efficientnet_lite0",
+    "tf_efficientnetv2_b0",
+    "mobilenetv3_small_050",
+    "seresnet18",
+    "resnest14d",
+    "densenet121",
+    "nf_regnet_b0",
+    "repvgg_a0",
+    "ghostnet_050",
+    "fastvit_t8",
+    "edgenext_xx_small",
+    "mobilevit_xxs",
+    "mobilevitv2_050",
+    "hrnet_w18_small",
+    "levit_conv_128s",
+    "resmlp_12_224",
+    "mambaout_femto",
+    "efficientformerv2_s0",
+    "tiny_vit_5m_224",
+    "poolformer_s12",
+    "visformer_tiny",
+    "vit_relpos_small_patch16_224",
+    "deit3_small_patch16_224",
+    "vitamin_small_224",
+    "coatnet_nano_rw_224",
+    "davit_tiny",
+    "focalnet_tiny_srf",
+    "swinv2_tiny_window8_256",
+    "swinv2_cr_tiny_ns_224",
+    "efficientformer_l1",
+    "hiera_tiny_224",
+    "beit_base_patch16_224",
+    "caformer_s18",
+    "inception_v3",
+    "gcvit_xxtiny",
+    "sequencer2d_s",
+    "nest_tiny",
+    "mvitv2_tiny",
+    "twins_svt_small",
+    "coat_lite_tiny",
+    "convit_tiny",
+    "repvit_m0_9",
+    "inception_next_atto",
+]
+SWEPT = [name for name in NETWORKS if name not in MORE]
 # pixels a side of the images, smaller than timm's to be quick: all others get 96
-SIDES = dict.fromkeys(
-    ["swin_tiny_patch4_window7_224", "maxvit_rmlp_pico_rw_256", "mixer_s32_224", "coatnet_nano_rw_224",
-     "swinv2_tiny_window8_256", "swinv2_cr_tiny_ns_224", "davit_tiny", "focalnet_tiny_srf", "sequencer2d_s",
-     "mvitv2_tiny", "twins_svt_small", "coat_lite_tiny", "inception_v3"], 128
-) | dict.fromkeys(
-    ["efficientformer_l1", "hiera_tiny_224", "levit_conv_128s", "nest_tiny", "gcvit_xxtiny", "tiny_vit_5m_224",
-     "visformer_tiny", "efficientformerv2_s0"], 224
-) | dict.fromkeys(["eva02_tiny_patch14_224", "vit_small_patch14_dinov2", "vit_small_patch14_reg4_dinov2"], 84)  # fmt: skip
-# what a method costs is turned down: these numbers change no code
-CHEAP = {
-    "steps": 2, "samples": 2, "masks": 4, "n_samples": 2, "cells": 2, "window": 0.5, "stride": 0.5,
-    "comparison_categories": [1],
+SIDES = {
+    "swin_tiny_patch4_window7_224": 128, "maxvit_rmlp_pico_rw_256": 128, "mixer_s32_224": 128,
+    "coatnet_nano_rw_224": 128, "swinv2_tiny_window8_256": 128, "swinv2_cr_tiny_ns_224": 128, "davit_tiny": 128,
+    "focalnet_tiny_srf": 128, "sequencer2d_s": 128, "mvitv2_tiny": 128, "twins_svt_small": 128, "coat_lite_tiny": 128,
+    "inception_v3": 128, "efficientformer_l1": 224, "hiera_tiny_224": 224, "levit_conv_128s": 224, "nest_tiny": 224,
+    "gcvit_xxtiny": 224, "tiny_vit_5m_224": 224, "visformer_tiny": 224, "efficientformerv2_s0": 224,
+    "eva02_tiny_patch14_224": 84, "vit_small_patch14_dinov2": 84, "vit_small_patch14_reg4_dinov2": 84,
 }  # fmt: skip
-BY_CHANNEL = ("score-cam", "ablation-cam")  # a pass for each channel: only with FEW channels
-FEW = 130
-
-
-@dataclass
-class Row:
-    """How an architecture fared. error: the largest difference of our Grad-CAM from the one by hand, relative to its
-    maximum; stages: each with its map, and what it was compared with; fitting and refused: methods, refused ones with
-    the reason; failed: what went wrong, a line each."""
-
-    name: str
-    side: int
-    layer: str = ""
-    shape: tuple[int, ...] = ()
-    prefix: int | None = None
-    error: float = float("nan")
-    rollout: float | None = None
-    stages: dict[str, tuple[str, tuple[int, ...], str]] = field(default_factory=dict)
-    fitting: list[str] = field(default_factory=list)
-    refused: dict[str, str] = field(default_factory=dict)
-    failed: list[str] = field(default_factory=list)
-    seconds: float = 0.0
 
 
 def side_of(name: str) -> int:
     """Pixels a side of the images that an architecture is tried with."""
-    return SIDES.get(name, 96)
+    return input_side(name) if name in MORE else SIDES.get(name, 96)
 
 
 def changes_of(name: str) -> dict[str, int]:
@@ -107,10 +114,16 @@ def changes_of(name: str) -> dict[str, int]:
     return {"img_size": side_of(name)}
 
 
-def stir(net: nn.Module) -> None:
-    """Adds noise to all weights, as some begin with zero."""
-    for parameter in net.parameters():
+def opened(name: str) -> tuple[Model, Tensor]:
+    """The model `timm:NAME` for ten classes with random weights, none of which is zero, and an image for it."""
+    side, card = side_of(name), model_card(f"timm:{name}")
+    with warnings.catch_warnings(action="ignore"):
+        card = card.model_copy(update={"parameters": card.parameters | changes_of(name)})
+        torch.manual_seed(0)
+        model = build_model(card, 10, Geometry(resize=side, crop=side))
+    for parameter in model.net.parameters():
         parameter.data += 0.02 * torch.randn(parameter.shape)
+    return model.freeze("cpu", torch.float32), torch.randn(1, 3, side, side)
 
 
 def as_map(name: str) -> Callable[[Tensor], Tensor]:
@@ -125,39 +138,6 @@ def as_map(name: str) -> Callable[[Tensor], Tensor]:
     return lambda x: x[:, prefix:].transpose(1, 2).unflatten(2, grid)
 
 
-def examine(name: str) -> Row:
-    """Builds an architecture as `timm:NAME` for ten classes and tries all there is to say about it."""
-    began = time.process_time()
-    side, card = side_of(name), model_card(f"timm:{name}")
-    row = Row(name, side)
-    with warnings.catch_warnings(action="ignore"):
-        card = card.model_copy(update={"parameters": card.parameters | changes_of(name)})
-        torch.manual_seed(0)
-        model = build_model(card, 10, Geometry(resize=side, crop=side))
-        stir(model.net)
-        model.freeze("cpu", torch.float32)
-        image, target = torch.randn(1, 3, side, side), torch.tensor([3])
-        row.layer = model.cam_layer
-        with ModelRunner(model.net, chunk=16) as runner:
-            e = Evidence(runner, image, target, ["0"], view=model.view)
-            _cam(row, model, e)
-            _stages(row, model, e)
-            _methods(row, model, e)
-    row.seconds = time.process_time() - began
-    return row
-
-
-def _cam(row: Row, model: Model, e: Evidence) -> None:
-    expected, row.shape = grad_cam_by_hand(model.net, row.layer, e.images, 3, as_map(row.name))
-    row.prefix = NETWORKS[row.name][0] if isinstance(NETWORKS[row.name], tuple) else None
-    ours = method_maps(registry.card("method", "grad-cam"), e, {})
-    row.error = float((ours - expected).abs().max() / expected.amax())
-    if not (expected.amax() > 0 and row.error < 1e-3):
-        row.failed.append(f"Grad-CAM differs by {row.error:.1e}")
-    if tuple(model.cam_grid) != row.shape[1:]:
-        row.failed.append(f"the CAM grid is {model.cam_grid}")
-
-
 def grad_cam_by_hand(net: nn.Module, layer: str, image: Tensor, target: int, reshape) -> tuple[Tensor, tuple[int, ...]]:
     """Grad-CAM (1, 1, H, W) by a hook on a layer, and channels, rows and columns of its map."""
     kept: list[Tensor] = []
@@ -170,73 +150,8 @@ def grad_cam_by_hand(net: nn.Module, layer: str, image: Tensor, target: int, res
     return F.interpolate(cam, image.shape[2:], mode="bilinear", align_corners=False), tuple(maps.shape[1:])
 
 
-def _stages(row: Row, model: Model, e: Evidence) -> None:
-    """Each stage's map against what timm itself gives of intermediate maps, or against the sizes that it lists."""
-    finder, net = finder_of(e.runner, e.images), model.net
-    listed = {f["module"]: f for f in getattr(net, "feature_info", None) or []}
-    try:
-        with torch.no_grad():
-            known = net.forward_intermediates(e.images, output_fmt="NCHW", intermediates_only=True)
-    except (AttributeError, TypeError):
-        known = []
-    for stage, path in model.stages.items():
-        kept: list[Tensor] = []
-        handle = net.get_submodule(path).register_forward_hook(lambda m, a, output, kept=kept: kept.append(output))
-        with torch.no_grad():
-            net(e.images)
-        handle.remove()
-        layout = finder.layout_at(path)
-        if layout is None:
-            row.failed.append(f"stage {stage} {path} gives no map")
-            continue
-        found = layout.to_map(kept[0])
-        seen = "CAM layer" if path == row.layer else ""
-        if any(other.shape == found.shape and torch.allclose(other, found, atol=1e-4) for other in known):
-            seen = "values"
-        elif path in listed:
-            side, channels = -(-row.side // listed[path]["reduction"]), listed[path]["num_chs"]
-            seen = "sizes" if found.shape[1:] == (channels, side, side) else ""
-        if not seen:
-            row.failed.append(f"stage {stage} {path} {tuple(found.shape[1:])} is not among timm's")
-        row.stages[stage] = path, tuple(found.shape[1:]), seen
-
-
-def _methods(row: Row, model: Model, e: Evidence) -> None:
-    trial, run = trial_of(model, row.side), set()  # one method of each function is run
-    for card in (registry.card("method", name) for name in registry.names("method")):
-        if card.role in ("control", "oracle"):
-            continue
-        card = card.for_family(model.family)
-        reason = incompatibility(card, model.family, bool(model.cam_layer))
-        if reason:
-            try:
-                xaibench.attribute(model, e.images, e.targets, card.name)
-                row.failed.append(f"{card.name} is not refused")
-            except XaibenchError as error:
-                assert "\n" not in str(error)
-        if reason := reason or trial(card):
-            row.refused[card.name] = reason
-            continue
-        row.fitting.append(card.name)
-        if card.target in run or (card.name in BY_CHANNEL and row.shape[0] > FEW):
-            continue
-        run.add(card.target)
-        parameters = card.parameters | {k: v for k, v in CHEAP.items() if k in card.parameters}
-        maps = method_maps(card, e, parameters)
-        for other in range(4):  # a ReLU may leave nothing for a class
-            if maps.std() > 0:
-                break
-            maps = method_maps(card, e.explaining(torch.tensor([other])), parameters)
-        if not maps.isfinite().all() or maps.std() == 0:
-            row.failed.append(f"{card.name} gives {'a constant' if maps.isfinite().all() else 'no finite'} map")
-        if card.name == "rollout":
-            row.rollout = float((maps - rollout_by_hand(model.net, e.images, row)).abs().max() / maps.amax())
-            if not row.rollout < 1e-4:
-                row.failed.append(f"rollout differs by {row.rollout:.1e}")
-
-
 @contextmanager
-def softmaxes():
+def softmaxes() -> Iterator[list[Tensor]]:
     """While active, all outputs of softmax with four axes are recorded."""
     kept, plain, functional = [], Tensor.softmax, F.softmax
 
@@ -256,7 +171,7 @@ def softmaxes():
         Tensor.softmax, F.softmax = plain, functional
 
 
-def rollout_by_hand(net: nn.Module, image: Tensor, row: Row) -> Tensor:
+def rollout_by_hand(net: nn.Module, image: Tensor, name: str) -> Tensor:
     """Attention Rollout (1, 1, H, W) from the second block on, of all softmaxes of a pass without fused attention."""
     fused = {module: module.fused_attn for module in net.modules() if hasattr(module, "fused_attn")}
     for module in fused:
@@ -265,8 +180,8 @@ def rollout_by_hand(net: nn.Module, image: Tensor, row: Row) -> Tensor:
         net(image)
     for module, was in fused.items():
         module.fused_attn = was
-    prefix, length = NETWORKS[row.name]
-    grid = row.side // length
+    prefix, length = NETWORKS[name]
+    grid = side_of(name) // length
     count = prefix + grid**2
     assert [tuple(a.shape[2:]) for a in kept] == [(count, count)] * len(net.blocks)
     product = torch.eye(count).double()
@@ -276,34 +191,3 @@ def rollout_by_hand(net: nn.Module, image: Tensor, row: Row) -> Tensor:
     pooled = net.global_pool == "avg"
     patches = (product[prefix:].mean(0) if pooled else product[0])[prefix:]
     return F.interpolate(patches.reshape(1, 1, grid, grid).float(), image.shape[2:], mode="nearest")
-
-
-def table(rows: list[Row]) -> str:
-    """The rows as a table of Markdown."""
-    lines = [
-        "| architecture | pixels | CAM layer | tokens first | stages | methods that fit | left out | Grad-CAM |",
-        f"|{' --- |' * 8}",
-    ]
-    for row in rows:
-        usual = ("b-cos", "bagnet", "bagnet-own")
-        left = ", ".join(f"`{name}`" for name in row.refused if name not in usual)
-        kinds = {seen for *_, seen in row.stages.values()} - {"CAM layer"}
-        stages = f"{len(row.stages)} ({' and '.join(sorted(kinds))})" if row.stages else "none"
-        size = " x ".join(map(str, row.shape))
-        tokens = "none: maps" if row.prefix is None else str(row.prefix)
-        lines.append(
-            f"| `{row.name}` | {row.side} | `{row.layer}` {size} | {tokens} | {stages} | {len(row.fitting)} | "
-            f"{left or 'none'} | {row.error:.0e} |"
-        )
-    return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    chosen, found = sys.argv[2:] or list(NETWORKS), []
-    for architecture in chosen:
-        found.append(examine(architecture))
-        print(f"{found[-1].seconds:5.1f} s {found[-1]}", flush=True)
-    page = Path(sys.argv[1])
-    before, _, rest = page.read_text().partition("| architecture |")
-    _, _, after = rest.partition("\n\n")
-    page.write_text(f"{before}{table(found)}\n\n{after}")
