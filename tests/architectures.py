@@ -39,18 +39,7 @@ NETWORKS = {
 }  # fmt: skip
 # of these only Grad-CAM is compared, with images of timm's size; all others are in the table of docs/timm.md
 MORE = [
-    "gmlp_ti16_224",
-    "regnetx_002",
-    "efficientnet_lite0",
-    "tf_efficientnetv2_b0",
-    "mobilenetv3_small_050",
-    "seresnet18",
-    "resnest14d",
-    "densenet121",
-    "nf_regnet_b0",
-    "repvgg_a0",
     "ghostnet_050",
-    "fastvit_t8",
     "edgenext_xx_small",
     "mobilevit_xxs",
     "mobilevitv2_050",

@@ -70,9 +70,12 @@ def examine(name: str) -> Row:
 
 
 def _cam(row: Row, model: Model, e: Evidence) -> None:
-    expected, row.shape = grad_cam_by_hand(model.net, row.layer, e.images, 3, as_map(row.name))
+    for target in range(10):  # a ReLU may leave nothing for a class
+        expected, row.shape = grad_cam_by_hand(model.net, row.layer, e.images, target, as_map(row.name))
+        if expected.any():
+            break
     row.prefix = NETWORKS[row.name][0] if isinstance(NETWORKS[row.name], tuple) else None
-    ours = method_maps(registry.card("method", "grad-cam"), e, {})
+    ours = method_maps(registry.card("method", "grad-cam"), e.explaining(torch.tensor([target])), {})
     row.error = float((ours - expected).abs().max() / expected.amax())
     if not (expected.amax() > 0 and row.error < 1e-3):
         row.failed.append(f"Grad-CAM differs by {row.error:.1e}")
@@ -137,7 +140,7 @@ def _methods(row: Row, model: Model, e: Evidence) -> None:
             if maps.std() > 0:
                 break
             maps = method_maps(card, e.explaining(torch.tensor([other])), parameters)
-        # untrained, Score-CAM weighs all channels alike, and behind a layer normalisation their sum is the same everywhere
+        # untrained, Score-CAM weighs all channels alike: behind a layer normalisation their sum is the same everywhere
         if not maps.isfinite().all() or (maps.std() == 0 and card.name != "score-cam"):
             row.failed.append(f"{card.name} gives {'a constant' if maps.isfinite().all() else 'no finite'} map")
         if card.name == "rollout":

@@ -18,7 +18,7 @@ TABLE = Path(__file__).parents[2] / "docs" / "timm.md"
 
 def rows_of(text: str) -> dict[str, list[str]]:
     """The cells of a table of architectures by name, without the last column, a rounding error."""
-    lines = [line for line in text.splitlines() if re.match(r"\| `\w+`", line)]
+    lines = [line for line in text.splitlines() if re.match(r"\| `\w+` \| \d", line)]
     return {line.split("`")[1]: [cell.strip() for cell in line.split("|")][1:-2] for line in lines}
 
 
