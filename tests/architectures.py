@@ -41,7 +41,6 @@ NETWORKS = {
 MORE = [
     "ghostnet_050",
     "edgenext_xx_small",
-    "mobilevit_xxs",
     "mobilevitv2_050",
     "hrnet_w18_small",
     "levit_conv_128s",

@@ -35,15 +35,15 @@ def methods_in(said: dict[str, str]) -> tuple[list[str], dict[str, str]]:
 
 @pytest.mark.process
 def test_resnet_50_in_words():
-    said = lines("resnet50")
+    said = lines("resnet50", 64)
     assert said["size"] == f"{ResNet50_Weights.IMAGENET1K_V1.meta['num_params']:,} parameters (1000 classes)"
     assert said["preprocessing"] == (
-        "shorter side 256 px, centre crop 224 px; (pixels / 255 - mean) / std with mean 0.485, 0.456, 0.406 and std "
+        "shorter side 73 px, centre crop 64 px; (pixels / 255 - mean) / std with mean 0.485, 0.456, 0.406 and std "
         "0.229, 0.224, 0.225"
     )
-    assert said["input"] == "3 x 224 x 224" and said["CAM layer"] == "layer4 2048 x 7 x 7"
+    assert said["input"] == "3 x 64 x 64" and said["CAM layer"] == "layer4 2048 x 2 x 2"
     assert said["stages"] == (
-        "Mid1 layer1 256 x 56 x 56, Mid2 layer2 512 x 28 x 28, Mid3 layer3 1024 x 14 x 14, Final layer4 2048 x 7 x 7"
+        "Mid1 layer1 256 x 16 x 16, Mid2 layer2 512 x 8 x 8, Mid3 layer3 1024 x 4 x 4, Final layer4 2048 x 2 x 2"
     )
     fitting, left = methods_in(said)
     assert {"grad-cam", "rise", "full-grad", "deeplift"} <= set(fitting) and left["bagnet"] == "needs a BagNet"
