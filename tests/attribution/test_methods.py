@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+
 import pytest
 import torch
 
@@ -17,6 +19,7 @@ PAPER = {
 }  # fmt: skip
 OTHER_MODELS = {"rollout", "chefer-lrp", "b-cos", "bagnet"}
 OF_TRANSFORMERS = {"vit-grad-cam", "attn-lrp", "cp-lrp-lxt", "legrad", "legrad-clip", "grad-eclip", "grad-eclip-code"}
+EXTRA = {"lrp-epsilon-plus-flat"} if importlib.util.find_spec("zennit") else set()
 CONTROLS = {"random", "constant", "centre", "edges", "oracle"}
 VARIANTS = {"saliency-l1", "grad-cam++-torchcam", "sg-cam++-torchcam", "rise-clamped"}
 FOREIGN = {
@@ -39,16 +42,18 @@ def test_a_cnn_gets_the_papers_nineteen_and_the_controls_by_default():
 
 def test_all_adds_the_variants_and_the_methods_of_other_packages():
     names, skipped = chosen(["all"])
-    assert names == PAPER | CONTROLS | VARIANTS | FOREIGN and set(skipped) == OTHER_MODELS | OF_TRANSFORMERS | {
-        "bagnet-own"
-    }
+    assert names == PAPER | CONTROLS | VARIANTS | FOREIGN | EXTRA
+    lacking = {"lrp-epsilon-plus-flat"} - EXTRA
+    assert set(skipped) == OTHER_MODELS | OF_TRANSFORMERS | {"bagnet-own"} | lacking
+    assert all(skipped[name] == "needs the package zennit: pip install 'xaibench[zennit]'" for name in lacking)
 
 
 def test_a_vision_transformer_gets_its_own_methods_and_the_cams():
     names, skipped = chosen(["all"], "vit")
     cnn_only = {"full-grad", "guided-grad-cam"}
     assert names == (PAPER | CONTROLS | VARIANTS | FOREIGN | {"rollout", "chefer-lrp"} | OF_TRANSFORMERS) - cnn_only
-    assert set(skipped) == {"b-cos", "bagnet", "bagnet-own"} | cnn_only and chosen(None, "vit")[0] > {
+    others = {"b-cos", "bagnet", "bagnet-own", "lrp-epsilon-plus-flat"}
+    assert set(skipped) == others | cnn_only and chosen(None, "vit")[0] > {
         "rollout",
         "chefer-lrp",
     }

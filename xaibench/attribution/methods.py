@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -18,16 +19,28 @@ from xaibench.errors import XaibenchError
 
 NETWORK_NEEDS = frozenset({"attention", "biases", "completeness", "relu"})  # tested by a pass through the network
 
+EXTRAS = frozenset({"zennit"})  # packages of methods that are extras of the same name
+
 FAMILY_NAMES = {"vit": "a vision transformer", "bcos": "a B-cos network", "bagnet": "a BagNet", "cnn": "a CNN"}
 
 
 def incompatibility(card: MethodCard, family: str, has_cam_layer: bool, layer: str | None = None) -> str | None:
     """Why a method cannot explain a model of this family, at a stage of it where one is named; None where it can."""
+    if reason := lacking_package(card):
+        return reason
     if card.families and family not in card.families:
         return f"needs {' or '.join(FAMILY_NAMES.get(f, f) for f in card.families)}"
     if "cam-layer" in card.needs and not has_cam_layer:
         return "needs a layer with a spatial map"
     return off_stage(card) if layer else None
+
+
+def lacking_package(card: MethodCard) -> str | None:
+    """That the package of a method is not installed, and what installs it; None where it is, or is not an extra."""
+    package = card.target.partition(":")[0].partition(".")[0]
+    if package not in EXTRAS or importlib.util.find_spec(package) is not None:
+        return None
+    return f"needs the package {package}: pip install 'xaibench[{package}]'"
 
 
 def method_cards(names: Sequence[str] | None, family: str) -> list[MethodCard]:

@@ -8,7 +8,7 @@ from xaibench.cards.part import Card
 
 
 class MethodCard(Card):
-    """An attribution method. Its target is a function of evidence, or a class of captum or pytorch-grad-cam."""
+    """An attribution method. Its target is a function of evidence, or a class of captum, pytorch-grad-cam or zennit."""
 
     kind: ClassVar[str] = "method"
     role: Literal["method", "variant", "control", "oracle"] = "method"
