@@ -1,42 +1,37 @@
-"""The arms of the study of alignment without labels: what each learns, and a network trained so.
+"""The arms of the study of alignment without labels: a small network, and what each arm asks it for.
 
-Every arm starts from the same plain weights of its seed and takes the same steps of SGD on images of which half lose a
-cell; arms differ in what they are asked for, and in how many images they see.
+Every arm starts from the plain weights of its seed and takes the same steps of SGD on images of which half have lost a
+cell; arms differ in what they are asked for, and in how many images they see. The loop is that of a training by
+`xaibench train patch-deletion`, in tensors that are kept in memory, since a study trains hundreds of networks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from xaibench import registry
-from xaibench.cards import DatasetCard
-from xaibench.datasets.base import Dataset, Sample
-from xaibench.datasets.open import open_dataset, parameters_of
-from xaibench.datasets.wrapped import Some, Wrapped
-from xaibench.models.base import Model
-from xaibench.models.open import build_model, load_weights, model_card
-from xaibench.models.state import read_state
-from xaibench.seeds import derive
-from xaibench.training.deletion import PatchDeletion
-from xaibench.training.find import DEFAULT_ALIGNMENT
-from xaibench.training.loop import fit
+from xaibench.protocols.patches import cell_masks
+from xaibench.seeds import generator
 from xaibench.training.recipe import Recipe
-from xaibench.training.resources import TrainingResources
-from xaibench.training.self_alignment import UnlabelledImages, frozen_copy
-from xaibench.training.task import LAST, Loss, Objective
+from xaibench.training.self_alignment import frozen_copy, soft_targets
 
-DATASET, SIDE = "critters", 32  # pixels a side
-ALL = 2240  # training images
-WHOLE = ("published", "published-again")
-"""Labels of all training images: the reference, and a second training of it, which is the ceiling."""
-SMALL = ("self", "labels", "hard", "logits", "deleted-answer", "intact-only", "bn-only")
-BATCH = 32
+ALL, SIDE, BATCH = 2240, 32, 32  # training images, pixels a side, images of a step
+SMOOTHING = 0.05  # of labels, as in the data set's recipe
+SOFT = soft_targets(Recipe())
+ASKED: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "self": SOFT,
+    "deleted-answer": SOFT,
+    "intact-only": SOFT,
+    "hard": lambda logits, answers: F.cross_entropy(logits, answers.argmax(1)),
+    "logits": F.mse_loss,
+}
+"""What a student's logits are asked for, given its teacher's; labels where an arm is not here."""
 
 
 @dataclass(frozen=True)
@@ -53,85 +48,55 @@ class Arm:
         return f"{self.name}-{self.images}-{self.seed}"
 
 
-class Kept(Wrapped):
-    """A drawn data set whose images are drawn once for all arms."""
-
-    def __init__(self, dataset: Dataset):
-        super().__init__(dataset)
-        self.kept: dict[str, Sample] = {}
-
-    def load(self, image_id: str) -> Sample:
-        if image_id not in self.kept:
-            self.kept[image_id] = super().load(image_id)
-        return self.kept[image_id]
+def small_network(classes: int, seed: int) -> nn.Module:
+    """Three convolutions with batch normalisation; the last map has 8 x 8 positions, four for each cell."""
+    torch.manual_seed(seed)
+    layers, taken = [], 3
+    for given, kernel, stride in ((16, 5, 2), (32, 3, 2), (32, 3, 1)):
+        convolution = nn.Conv2d(taken, given, kernel, stride, kernel // 2, bias=False)
+        layers += [convolution, nn.BatchNorm2d(given), nn.ReLU()]
+        taken = given
+    return nn.Sequential(nn.Sequential(*layers), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(taken, classes))
 
 
-def data_card() -> DatasetCard:
-    """The data set at the size of the study."""
-    return registry.card("dataset", DATASET).at_size(SIDE)
+def photos_of(arm: Arm) -> slice:
+    """The training images of an arm: others for each seed, where there are enough."""
+    start = arm.seed * arm.images if (arm.seed + 1) * arm.images <= ALL else 0
+    return slice(start, start + arm.images)
 
 
-def open_part(part: str) -> Kept:
-    """The images of evaluation (`test`) or training (`train`)."""
-    card = data_card()
-    return Kept(open_dataset(card, None, parameters_of(card, {}, part), part))
+def trained(arm: Arm, start: nn.Module, images: Tensor, labels: Tensor, zero: Tensor, steps: int, rate: float):
+    """The network of an arm, from a network whose weights stay, after steps at a rate that falls to zero by a cosine.
+
+    images (N, C, SIDE, SIDE) encoded, labels (N,); zero (C,) is what replaces a deleted cell.
+    """
+    images, labels = images[photos_of(arm)], labels[photos_of(arm)]
+    net, teacher = deepcopy(start).requires_grad_(True).train(), frozen_copy(start)
+    draw = generator(arm.seed, "study of alignment", arm.name)
+    optimizer = torch.optim.SGD(net.parameters(), lr=rate, momentum=0.9, weight_decay=1e-4)
+    order = torch.cat([torch.randperm(len(images), generator=draw) for _ in range(-(-steps * BATCH // len(images)))])
+    for step in range(steps):
+        chosen = order[step * BATCH : (step + 1) * BATCH]
+        flipped, gone = torch.rand(2, len(chosen), 1, 1, 1, generator=draw) < 0.5
+        cells = torch.randint(16, (len(chosen),), generator=draw)
+        intact = torch.where(flipped, images[chosen].flip(3), images[chosen])
+        deleted = gone & cell_masks((SIDE, SIDE), 4, cells)
+        shown = torch.where(deleted & (arm.name not in ("plain", "intact-only")), zero[:, None, None], intact)
+        logits = net(shown)  # in training mode: normalisation takes new statistics
+        if arm.name == "bn-only":
+            continue
+        for group in optimizer.param_groups:
+            group["lr"] = rate * (1 + math.cos(math.pi * step / steps)) / 2
+        optimizer.zero_grad()
+        loss_of(arm, logits, shown, intact, labels[chosen], teacher).backward()
+        optimizer.step()
+    return net.eval()
 
 
-def plain_model(name: str, weights: Path) -> Model:
-    """A network with its plain weights."""
-    data, card = data_card(), model_card(name)
-    model = build_model(card, len(open_part("test").classes), data.geometry, data.min_cam_grid)
-    return load_weights(model, read_state(weights), "plain", card)
-
-
-def photos_of(train: Dataset, arm: Arm) -> list[str]:
-    """The images of an arm: others for each seed, where there are enough."""
-    ids = train.image_list()
-    start = arm.seed * arm.images if (arm.seed + 1) * arm.images <= len(ids) else 0
-    return ids[start : start + arm.images]
-
-
-def trained(arm: Arm, name: str, weights: Path, train: Dataset, folder: Path, steps: int, rate: float) -> Model:
-    """The network of an arm after `steps` steps at a rate that falls from `rate` to zero by a cosine."""
-    model = plain_model(name, weights)
-    model.net.requires_grad_(True).to(memory_format=torch.channels_last)
-    data, geometry = Some(train, photos_of(train, arm)), data_card().geometry
-    seed = derive(arm.seed, "study of alignment", arm.name) % 2**31
-    passes = -(-steps * BATCH // len(data.ids))
-    images = UnlabelledImages(data, model.encoding, geometry, "flip", seed, passes=passes)
-    recipe = Recipe(epochs=1, batch_size=BATCH, learning_rate=rate, schedule="cosine")
-    loss = loss_of(arm, model, images, seed)
-    objective = Objective(model.net, loss, images, lambda net: {}, monitor=LAST)
-    fit(objective, recipe, folder, title=arm.key, seed=seed, resources=TrainingResources(0, "cpu"))
-    return model
-
-
-def loss_of(arm: Arm, model: Model, images: UnlabelledImages, seed: int) -> Loss:
-    """The loss of an arm, of a batch of images, passes and ids."""
-    teacher, delete = frozen_copy(model.net), PatchDeletion(DEFAULT_ALIGNMENT, model.encoding.zero, seed)
-    ask = ASKED.get(arm.name)
-
-    def loss(net: nn.Module, batch: tuple[Tensor, Tensor, Sequence[str]]) -> dict[str, Tensor]:
-        intact, turns, ids = batch
-        draws = [f"{i}, pass {turn}" for i, turn in zip(ids, turns.tolist(), strict=True)]
-        shown = intact if arm.name == "intact-only" else delete(intact, draws, images.epoch)
-        logits = net(shown)
-        if ask is None:
-            labels = torch.tensor([images.dataset.label(i) for i in ids])
-            return {"loss": F.cross_entropy(logits, labels)}
-        with torch.no_grad():
-            answers = teacher(shown if arm.name == "deleted-answer" else intact)
-        return {"loss": ask(logits, answers)}
-
-    return loss
-
-
-ASKED: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "self": lambda logits, answers: F.cross_entropy(logits, answers.softmax(1)),
-    "intact-only": lambda logits, answers: F.cross_entropy(logits, answers.softmax(1)),
-    "deleted-answer": lambda logits, answers: F.cross_entropy(logits, answers.softmax(1)),
-    "hard": lambda logits, answers: F.cross_entropy(logits, answers.argmax(1)),
-    "logits": F.mse_loss,
-    "bn-only": lambda logits, answers: 0 * logits.sum(),
-}
-"""What a student's logits are asked for, given its teacher's; labels where an arm is not here."""
+def loss_of(arm: Arm, logits: Tensor, shown: Tensor, intact: Tensor, labels: Tensor, teacher: nn.Module) -> Tensor:
+    """What an arm minimises on a batch, a scalar."""
+    if arm.name not in ASKED:
+        return F.cross_entropy(logits, labels, label_smoothing=SMOOTHING)
+    with torch.no_grad():
+        answers = teacher(shown if arm.name == "deleted-answer" else intact)
+    return ASKED[arm.name](logits, answers)

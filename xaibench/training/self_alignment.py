@@ -51,7 +51,7 @@ class SelfAlignment(Classification):
         zero."""
         return {
             "start": "plain", "epochs": max(1, round(IN_ALL / (self.passes * self.alignment.images))),
-            "batch_size": 32, "learning_rate": 0.01, "momentum": 0.9, "nesterov": False, "weight_decay": 1e-4,
+            "batch_size": 32, "learning_rate": 0.001, "momentum": 0.9, "nesterov": False, "weight_decay": 1e-4,
             "schedule": "cosine", "optimizer": "sgd", "label_smoothing": 0.0, "labels": "single",
         }  # fmt: skip
 
