@@ -20,6 +20,31 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     return MARK.sub(lambda mark: MADE[mark[1]](), markdown)
 
 
+def on_post_build(config: Any, **_: Any) -> None:
+    """Builds the sites of the published boards into `boards/` of the site (called by MkDocs)."""
+    from xaibench.site.build import build_site
+
+    for folder in _published():
+        build_site(folder, Path(config["site_dir"]) / "boards" / folder.name)
+
+
+def _published() -> list[Path]:
+    return sorted(index.parent for index in (Path(__file__).parents[1] / "leaderboards").glob("*/board.json"))
+
+
+def boards() -> str:
+    """Every board folder of `leaderboards/`: a link to its site, and what it holds."""
+    from xaibench.publication.index import read_index
+
+    lines = []
+    for folder in _published():
+        index = read_index(folder)
+        models = sorted({board.model for board in index.boards})
+        named = f'<a href="{folder.name}/index.html">{folder.name}</a>'
+        lines.append(f"| {named} | {_list(sorted({board.protocol for board in index.boards}))} | {_list(models)} |")
+    return "\n".join(["| site | protocols | models |", "| --- | --- | --- |", *lines, ""])
+
+
 def commands() -> str:
     """Every command with its help, options and examples, as `--help` prints them."""
     import typer
@@ -194,5 +219,6 @@ def _cell(text: str) -> str:
 
 
 MADE = {
-    function.__name__: function for function in (commands, cards, requests, rows, names, methods, protocols, functions)
+    function.__name__: function
+    for function in (boards, commands, cards, requests, rows, names, methods, protocols, functions)
 }
