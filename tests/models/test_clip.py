@@ -13,6 +13,7 @@ from PIL import Image
 from torch import nn
 
 import xaibench
+from xaibench import registry
 from xaibench.attribution.attention import maps_of, recorded, transformer_of
 from xaibench.attribution.chefer import attention_relevances, modules_of_rules, through_block
 from xaibench.attribution.evidence import Evidence
@@ -20,10 +21,13 @@ from xaibench.attribution.lrp import attn_lrp, cp_lrp
 from xaibench.attribution.relevance import through_pool
 from xaibench.attribution.runner import ModelRunner
 from xaibench.errors import XaibenchError
+from xaibench.evaluation.config import RunConfig
+from xaibench.evaluation.resolve import resolve
 from xaibench.models import clip
 from xaibench.models.build import build_network, own_state
 from xaibench.models.class_names import read_class_names
 from xaibench.models.open import model_card
+from xaibench.protocols.api import make_protocol
 from xaibench.results.store import Store
 
 open_clip = pytest.importorskip("open_clip", reason="the extra clip is not installed")
@@ -266,6 +270,24 @@ def test_photos_are_explained_with_the_names_of_the_file(folder, tmp_path):
     )  # fmt: skip
     assert {guess.name for guess in found.top} == set(NAMES) and found.target.name == "red car"
     assert set(found.maps) == {"legrad", "grad-eclip"}
+
+
+def test_clip_may_be_the_second_model_and_the_first(folder):
+    """The classes file belongs to whichever of both is CLIP, and each has weights of its own."""
+    (folder / "ten.txt").write_text("".join(f"kind {k}\n" for k in range(10)))
+    given = {"classes_file": folder / "ten.txt", "image_size": 32}
+    name, file = "clip:mini-zero-shot", str(folder / "weights.pt")
+    protocol = next(
+        p for p in registry.names("protocol") if make_protocol(registry.card("protocol", p), {}).needs_reference
+    )
+    given["protocols"] = (protocol,)
+    first = resolve(RunConfig(model=name, weights="none", reference_model="resnet18", **given))
+    assert (clip.is_clip(first.model), clip.is_clip(first.reference[0])) == (True, False)
+    second = resolve(RunConfig(model="resnet18", reference_model=name, reference_weights=file, **given))
+    assert not clip.is_clip(second.model) and second.reference[0].parameters["weights"] == "weights.pt"
+    assert second.reference[1].choice == "plain"
+    both = resolve(RunConfig(model=name, weights="none", reference_weights=file, **given))
+    assert [c.parameters["weights"] for c in (both.model, both.reference[0])] == ["none", "weights.pt"]
 
 
 # Refused -------------------------------------------------------------------------------------------------------------

@@ -37,6 +37,9 @@ Examples:
   # a network of your own with its weights; every method there is
   xaibench run sds --model my_models.py:make --methods all \\
       --dataset imagefolder --data-root photos --target prediction
+  # CLIP as a zero-shot classifier of the classes in a text file
+  xaibench run sds --model clip:ViT-B-32 --classes-file names.txt \\
+      --dataset imagefolder --data-root photos --download
   # several models, and the board that compares them
   xaibench run idsds --model 'resnet18,vit_tiny*,bcos_resnet18'
   xaibench leaderboard idsds --by model

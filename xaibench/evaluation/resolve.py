@@ -16,7 +16,7 @@ from xaibench.datasets.open import drops_parts, open_dataset
 from xaibench.errors import XaibenchError
 from xaibench.evaluation.config import RunConfig
 from xaibench.masks.dataset import with_masks
-from xaibench.models.clip import ZeroShot, is_clip
+from xaibench.models.clip import PREFIX, ZeroShot, is_clip
 from xaibench.models.open import model_card
 from xaibench.protocols.api import make_protocol
 from xaibench.protocols.base import TARGETS, Protocol
@@ -59,7 +59,7 @@ def resolve(config: RunConfig) -> ResolvedRun:
     protocols = [make_protocol(card, chosen) for card, chosen in zip(cards, settings, strict=True)]
     data: DatasetCard = registry.card("dataset", config.dataset)
     profile_name, profile = data.profile(config.profile)
-    model = model_card(config.model, ZeroShot.of(config))
+    model = _card(config, config.model, config.weights)
     data = data.for_model(model, config.image_size)
     dataset = _dataset(config, data, cards, protocols)
     layer = validate_stage(model, config.layer)
@@ -174,12 +174,20 @@ def _reference(
         raise XaibenchError(f"none of {names} compares two models; leave out --reference-model and --reference-weights")
     if not given:
         return None
-    zero_shot = ZeroShot.of(config, config.reference_weights)
-    model = model_card(config.reference_model or config.model, zero_shot)
+    model = _card(config, config.reference_model or config.model, config.reference_weights)
     choice = config.reference_weights or "plain"
     if not is_clip(model) and choice not in CHOICES and not Path(choice).is_file():
         raise XaibenchError(f"--reference-weights {choice} is neither {', nor '.join(CHOICES)}, nor a file")
     return model, _weights(model, choice, alignment)
+
+
+def _card(config: RunConfig, name: str, weights: str | None) -> ModelCard:
+    """The card of the first or of the second model; the classes of a file are those of whichever is CLIP."""
+    others = [config.model, config.reference_model or ""]
+    of_another = not name.startswith(PREFIX) and any(other.startswith(PREFIX) for other in others)
+    return model_card(
+        name, None if of_another else ZeroShot(config.classes_file, config.prompt, weights, config.download)
+    )
 
 
 def _weights(model: ModelCard, choice: str, alignment: Alignment | None) -> WeightsRequest:

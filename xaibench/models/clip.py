@@ -57,9 +57,9 @@ class ZeroShot:
     download: bool = False
 
     @classmethod
-    def of(cls, request: Request, weights: str | None = None) -> ZeroShot:
-        """What a request says; weights in place of its own."""
-        return cls(request.classes_file, request.prompt, weights or request.weights, request.download)
+    def of(cls, request: Request) -> ZeroShot:
+        """What a request says."""
+        return cls(request.classes_file, request.prompt, request.weights, request.download)
 
 
 class UnitLength(nn.Module):
