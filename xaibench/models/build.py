@@ -24,7 +24,7 @@ from xaibench.models.timm_cnn import size_hint
 def brings_weights(card: ModelCard) -> bool:
     """Whether the builder of a model returns a network with weights: it is finished, and its card has no file of
     weights."""
-    return is_finished(card) and not (card.plain and card.plain.is_local)
+    return is_finished(card) and not (card.plain and card.plain.file)
 
 
 def is_finished(card: ModelCard) -> bool:
