@@ -301,6 +301,7 @@ TRAININGS: dict[str, tuple[str, ...]] = {
     "aligned, grid 8 blurred": (
         "train", "patch-deletion", *CRITTERS, "--grid", "8", "--baseline", "blur", "--probability", "0.25",
     ),
+    "self-aligned": ("train", "patch-deletion", *CRITTERS, *FROM, "--teacher", "self", "--images", "32"),
     "random masks": ("train", "random-masks", *CRITTERS),
     "random masks, other share": ("train", "random-masks", *CRITTERS, "--share", "0.3", "--baseline", "random"),
     "part deletion": ("train", "part-deletion", *CRITTERS),

@@ -29,7 +29,9 @@ def recipe_key(header: dict) -> str:
 def folder_of(header: dict) -> Path:
     """The folder of the training with this header."""
     task = header.get("task")
-    kind = task["name"] if task else "aligned" if header["alignment"] else "plain"
+    alignment = header["alignment"] or {}
+    aligned = "self-aligned" if alignment.get("teacher") == "self" else "aligned" if alignment else "plain"
+    kind = task["name"] if task else aligned
     name = f"{header['model']}-{header['dataset']}-{kind}-{recipe_key(header)}".replace(":", "-").replace("/", "-")
     return home() / "models" / name
 
