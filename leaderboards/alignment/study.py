@@ -1,6 +1,6 @@
 """The study of alignment without labels: trains every arm, and stores what it answers and the board of its network.
 
-    python leaderboards/alignment/study.py --out DIR [--seeds 0,1,2,3,4]
+    python leaderboards/alignment/study.py --out DIR [--seeds 0,1,2,3,4] [--only self,hard]
 
 Each arm leaves DIR/KEY.npz (logits of held-out images, intact and without each of the 16 cells), DIR/KEY.pt (weights)
 and DIR/KEY.board.json (mean score of each method). What is there is not computed again, so the command continues after
@@ -84,6 +84,7 @@ def main() -> None:
     options.add_argument("--seeds", default="0,1,2,3,4")
     options.add_argument("--steps", type=int, default=210)
     options.add_argument("--rate", type=float, default=0.05)
+    options.add_argument("--only", help="names of arms, by commas; plain and published are always there")
     given = options.parse_args()
     torch.set_num_threads(1)
     given.out.mkdir(parents=True, exist_ok=True)
@@ -92,7 +93,10 @@ def main() -> None:
     for seed in map(int, given.seeds.split(",")):
         fresh = small_network(int(labels.max()) + 1, seed)
         start = None
+        wanted = given.only.split(",") if given.only else None
         for arm in [Arm("plain", ALL, seed), *plan(seed)]:
+            if wanted and arm.name not in ("plain", "published", *wanted):
+                continue
             weights, stored = given.out / f"{arm.key}.pt", given.out / f"{arm.key}.npz"
             if weights.exists():
                 if start is None:
