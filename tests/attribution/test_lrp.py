@@ -266,6 +266,8 @@ def test_parts_without_rules_are_refused(method):
     placed = small()
     placed.blocks[0].mlp.act = nn.SiLU(inplace=True)
     refused(placed, "no rule for SiLU, which works in place")
+    channels = timm.layers.LayerNorm2d(4)  # a LayerNorm, but over other axes
+    refused(nn.Sequential(nn.Conv2d(3, 4, 8, 8), channels, nn.Flatten()), "not for LayerNorm2d")
     refused(nn.Sequential(nn.Conv2d(3, 4, 8, 8), nn.BatchNorm2d(4), nn.Flatten()), "not for BatchNorm2d")
 
 

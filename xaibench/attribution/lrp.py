@@ -78,7 +78,7 @@ def _rules(net: nn.Module, gamma_patches: float, gamma_linear: float, shares: Sh
             yield partial(module.register_forward_hook, partial(_gamma, gamma_linear))
         elif kind is nn.Conv2d:
             yield partial(module.register_forward_hook, partial(_gamma, gamma_patches))
-        elif isinstance(module, norms):
+        elif kind in norms:
             yield partial(module.register_forward_hook, _norm)
         elif kind is UnitLength:
             yield partial(module.register_forward_hook, _unit_length)
@@ -103,7 +103,7 @@ def _timm_attention() -> type[nn.Module]:
     return Attention
 
 
-def _kinds() -> tuple[frozenset[type], tuple[type, ...], frozenset[type]]:
+def _kinds() -> tuple[frozenset[type], frozenset[type], frozenset[type]]:
     """Modules that only combine others, linearly; normalisations; activation functions."""
     from timm import layers
     from timm.models import vision_transformer as timm_vit
@@ -116,7 +116,8 @@ def _kinds() -> tuple[frozenset[type], tuple[type, ...], frozenset[type]]:
         vit.VisionTransformer, vit.Encoder, vit.EncoderBlock, vit.MLPBlock,
     }  # fmt: skip
     activations = {nn.ReLU, nn.GELU, nn.SiLU, nn.Tanh, layers.GELU, layers.GELUTanh, layers.QuickGELU}
-    return frozenset(plain), (nn.LayerNorm,), frozenset(activations)
+    norms = {nn.LayerNorm, layers.LayerNorm, getattr(layers, "LayerNormFp32", nn.LayerNorm)}  # over the last axes
+    return frozenset(plain), frozenset(norms), frozenset(activations)
 
 
 def _with_gradient_of(surrogate: Tensor, output: Tensor) -> Tensor:
