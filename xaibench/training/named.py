@@ -65,7 +65,9 @@ def training_notes(key_fields: dict[str, Any]) -> str:
         f"{key_fields['model']} on {key_fields['dataset']} ({_listed(key_fields['train'])})",
         f"task: {_listed(task)}" if task else "",
         f"deletions: {_listed(key_fields['alignment'])}" if key_fields["alignment"] else "",
-        f"unlabelled images: {_listed(key_fields['unlabelled'])}" if "unlabelled" in key_fields else "",
+        "unlabelled images: from {from}, digest {digest}".format(**key_fields["unlabelled"])
+        if "unlabelled" in key_fields
+        else "",
         f"recipe: {_listed(key_fields['recipe'])}",
         f"seed: {key_fields['seed']}",
         f"metrics: {_listed(key_fields['metrics'])}",
