@@ -202,6 +202,7 @@ def test_the_length_of_an_embedding_is_a_constant_for_relevance(images):
                 assert torch.allclose(method(e, *gammas).sum((1, 2, 3)), logits, atol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "method", ["grad-cam", "vit-grad-cam", "chefer-lrp", "attn-lrp", "cp-lrp-lxt", "grad-eclip-code", "ig", "rise"]
 )
