@@ -133,6 +133,63 @@ def test_heads_and_blocks_of_other_kinds_are_refused(name, architecture, message
         xaibench.attribute(net, torch.zeros(1, 3, side, side), torch.tensor([1]), name)
 
 
+@pytest.mark.parametrize("name", ["rollout", "vit-grad-cam", "legrad", "grad-eclip"])
+def test_attention_that_is_not_one_softmax_for_each_head_is_refused(name, vit, vit_photos, vit_classes):
+    from timm.layers import DiffAttention
+
+    net = vit()
+    net.blocks[1].attn = DiffAttention(12, num_heads=2).double().eval()
+    if name != "grad-eclip":  # which reads the last block only
+        net.blocks[2].attn = DiffAttention(12, num_heads=2).double().eval()
+    with pytest.raises(XaibenchError, match="needs attention with one map for each head"):
+        xaibench.attribute(net, vit_photos, vit_classes, name)
+    net = vit()
+    net.blocks[1].attn.attn_drop = nn.Softsign()
+    with pytest.raises(XaibenchError, match="rows sum to one"):
+        xaibench.attribute(net, vit_photos, vit_classes, name)
+
+
+class Around(nn.Module):
+    """A transformer with other pooling, or with other logits, than its own."""
+
+    def __init__(self, net: nn.Module, pool=None, after=None):
+        super().__init__()
+        self.net, self.pool, self.after = net, pool, after
+
+    def forward(self, images):
+        if self.pool is None:
+            return self.after(self.net(images))
+        return self.net.head(self.pool(self.net.forward_features(images)))
+
+
+@pytest.mark.parametrize("name", ["rollout", "vit-grad-cam", "legrad", "grad-eclip", "chefer-lrp"])
+@pytest.mark.parametrize("kind", ["class token", "registers", "pooled"])
+def test_tokens_that_are_pooled_in_another_way_are_refused(name, kind, vit, vit_photos, vit_classes):
+    pools = {"class token": lambda t: t[:, 1:].mean(1), "registers": lambda t: t.mean(1), "pooled": lambda t: t[:, 0]}
+    with pytest.raises(XaibenchError, match=r"needs (logits that|a head that reads the class)"):
+        xaibench.attribute(Around(vit(kind), pools[kind]).eval(), vit_photos, vit_classes, name)
+    if kind == "class token":  # the same tokens in the same way
+        xaibench.attribute(Around(vit(kind), lambda t: t[:, 0]).eval(), vit_photos, vit_classes, name)
+
+
+@pytest.mark.parametrize("name", ["legrad", "chefer-lrp"])
+def test_logits_that_are_not_the_heads_are_refused(name, vit, vit_photos, vit_classes):
+    with pytest.raises(XaibenchError, match="needs logits that norm, pooling and classifier make"):
+        xaibench.attribute(Around(vit(), after=lambda x: x.flip(1)).eval(), vit_photos, vit_classes, name)
+
+
+@pytest.mark.parametrize(("name", "lacks"), [("legrad", "a norm and a head"), ("chefer-lrp", "a linear head")])
+def test_a_transformer_without_a_head_of_its_own_is_refused(name, lacks, vit, vit_photos, vit_classes):
+    net = vit("pooled")
+    head, norm = net.head, net.norm
+    net = Around(net, after=None)
+    del net.net.head
+    net.forward = lambda images: head(net.net.pool(net.net.forward_features(images)))
+    with pytest.raises(XaibenchError, match=lacks):
+        xaibench.attribute(net.eval(), vit_photos, vit_classes, name)
+    assert norm is net.net.norm
+
+
 def test_a_cnn_has_no_attention(small, pictures, classes, evidence):
     with pytest.raises(XaibenchError, match="method rollout needs a vision transformer"):
         xaibench.attribute(small, pictures, classes, "rollout")

@@ -327,6 +327,8 @@ def test_names_of_any_language_and_line_breaks_of_windows_are_read(tmp_path):
     ("name", "changes", "message"),
     [
         ("ViT-B-23", {}, "'ViT-B-23' is not known; did you mean ViT-B-32"),
+        ("hf-hub:owner/name", {}, "CLIP architecture 'hf-hub:owner/name' is not known"),  # not asked of any host
+        ("local-dir:/", {}, "CLIP architecture 'local-dir:/' is not known"),
         ("RN50", {}, "a ResNet whose last map is pooled by attention, which is not explained here"),
         ("coca_ViT-B-32", {}, "is not built as CLIP's plain transformers .attentional_pool"),
         ("ViT-B-16-SigLIP", {}, "is not built as CLIP's plain transformers"),
@@ -344,6 +346,26 @@ def test_what_does_not_fit_is_refused_in_one_line(name, changes, message, folder
     monkeypatch.setenv("XAIBENCH_HOME", str(tmp_path))
     with pytest.raises(XaibenchError, match=message) as caught:
         model_card(f"clip:{name}", request(folder, **changes))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("names", "prompt", "message"),
+    [
+        ("Cat\ncat", "a {}.", "reads classes 'Cat' and 'cat' as the same text"),
+        ("red car\ncat\nred  car", "a {}.", "reads classes 'red car' and 'red  car' as the same text"),
+        ("caf\u00e9\ncafe\u0301", "a {}.", "as the same text"),
+        ("cat &amp; dog\ncat & dog", "a {}.", "as the same text"),
+        ("dog\n<end_of_text>cat", "a {}.", "'<end_of_text>cat' has a mark that ends or begins texts"),
+        ("dog\ncat", "<start_of_text>{}", "'dog' has a mark that ends or begins texts"),
+        ("dog\ncat", "a {}\n", "--prompt has a control character"),
+        ("dog\ncat", "\u202ea {}", "--prompt has a control character"),
+    ],
+)
+def test_texts_that_are_read_alike_or_not_at_all_are_refused(names, prompt, message, folder, tmp_path):
+    (tmp_path / "names.txt").write_text(names)
+    with pytest.raises(XaibenchError, match=message) as caught:
+        model_card("clip:mini-zero-shot", request(folder, classes_file=tmp_path / "names.txt", prompt=prompt))
     assert "\n" not in str(caught.value)
 
 

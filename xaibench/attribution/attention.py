@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from xaibench.attribution.evidence import Evidence
+from xaibench.attribution.reach import uncounted
 from xaibench.errors import XaibenchError
 from xaibench.models.disconnected import Disconnected, joined
 from xaibench.models.outputs import two_sided
@@ -26,9 +27,11 @@ from xaibench.models.tokens import (
     torchvision_transformer_in,
     transformer_in,
 )
+from xaibench.seeds import generator, normal
 
 Kept = dict[nn.Module, tuple[Tensor, Tensor]]
 """Input and output of each recorded module."""
+ROUNDING = 0.05  # relative; more than what reduced precision changes
 
 
 @dataclass(frozen=True)
@@ -78,12 +81,21 @@ class Transformer:
 
         pooled=False takes the mean of all tokens in place of the network's own pooling, before the normalisation.
         """
+        if not self.of_torchvision and not all(hasattr(self.net, part) for part in ("norm", "head", "forward_head")):
+            raise XaibenchError(f"needs a transformer with a norm and a head of its own, not {type(self.net).__name__}")
         tokens = tokens if pooled else tokens.mean(1, keepdim=True)
         if self.of_torchvision:
             return two_sided(self.net.heads(self.net.encoder.ln(tokens)[:, 0]))
         normed = self.net.norm(tokens)
         logits = self.net.forward_head(normed) if pooled else self.net.head(self.net.fc_norm(normed[:, 0]))
         return two_sided(logits)
+
+    def check_head(self, last: Tensor, logits: Tensor) -> None:
+        """Raises XaibenchError where logits (N, K) are not what the head makes of the last block's tokens (N, T, D), as
+        where a network sorts, scales or mixes them behind it; precision that is reduced may change them a little."""
+        found = self.head(last)
+        if found.shape != logits.shape or (found - logits).abs().max() > ROUNDING * logits.abs().max():
+            raise XaibenchError("needs logits that norm, pooling and classifier make of the last block's tokens")
 
     def patches_read(self, matrices: Tensor) -> Tensor:
         """The patches' entries of matrices (N, ..., T, T) in the rows that the head reads, as maps (N, ..., h, w).
@@ -127,7 +139,41 @@ def transformer_of(e: Evidence) -> Transformer:
     if hasattr(vit, "head_dist"):
         raise XaibenchError("needs a head that reads one class token; a distilled DeiT reads two by two heads")
     blocks = tuple(vit.blocks)
-    return Transformer(vit, layout, tokens_read(vit), blocks, tuple(_taps(b.attn) for b in blocks), cells, own)
+    found = Transformer(vit, layout, tokens_read(vit), blocks, tuple(_taps(b.attn) for b in blocks), cells, own)
+    _check_read(found, e)
+    return found
+
+
+def _check_read(vit: Transformer, e: Evidence) -> None:
+    """Raises XaibenchError where logits depend on other tokens of the last block than those that the transformer says
+    it reads, as where a network takes the tokens of a backbone and pools them itself; looked at once."""
+    key = ("tokens read", vit.own)
+    if key not in e.runner.memo:
+        with uncounted(e.runner):
+            e.runner.memo[key] = _reads_as_said(vit, e)
+    if not e.runner.memo[key]:
+        read = "its class token" if vit.read == slice(0, 1) else "the tokens that it pools"
+        raise XaibenchError(
+            f"needs logits that depend on {read}; here they depend on others of the last block's tokens"
+        )
+
+
+def _reads_as_said(vit: Transformer, e: Evidence) -> bool:
+    """Whether the gradient of the logits is nowhere but at the tokens that are read, and at each of them unless their
+    maximum is taken; True where there is no gradient, which tells nothing."""
+    last = vit.blocks[-1]
+    with torch.enable_grad(), recorded(vit, [last]) as kept:
+        logits = e.runner.call(e.images[:1].detach().requires_grad_())
+    if not logits.requires_grad or last not in kept:
+        return True
+    score = (logits * normal(generator(0, "tokens read"), *logits.shape).to(logits)).sum()
+    (gradient,) = torch.autograd.grad(score, kept[last][1], allow_unused=True)
+    reached = vit.of_own(gradient).any(-1)[0] if gradient is not None else torch.zeros(vit.layout.count)
+    said = torch.zeros_like(reached)
+    said[vit.read] = True
+    if getattr(vit.net, "global_pool", "token") == "max":
+        return bool((reached <= said).all())
+    return not reached.any() or bool((reached == said).all())
 
 
 def _taps(attn: nn.Module) -> Taps:
@@ -151,6 +197,11 @@ def _stepwise(attn: nn.MultiheadAttention, taps: Taps, query: Tensor, *rest: obj
     q, k = taps.query(q), taps.key(k)
     weights = taps.weights((q * q.shape[-1] ** -0.5 @ k.mT).softmax(-1))
     return attn.out_proj(taps.mixed((weights @ v).transpose(1, 2).flatten(2))), None
+
+
+def _attentions_of(vit: Transformer) -> list[nn.Module]:
+    """The attention of each block."""
+    return [block.self_attention if vit.of_torchvision else block.attn for block in vit.blocks]
 
 
 @contextmanager
@@ -185,12 +236,20 @@ def recorded(vit: Transformer, modules: Iterable[nn.Module]) -> Iterator[Kept]:
 def maps_of(vit: Transformer, kept: Kept, inputs: int) -> list[Tensor]:
     """The attention map (N * cells², heads, T, T) of each block in a recorded pass of so many inputs.
 
-    Raises XaibenchError where there is none, or where the inputs of the transformer are not those of the network.
+    Raises XaibenchError where there is none, where it is not that of one softmax per head, or where the inputs of the
+    transformer are not those of the network.
     """
     maps = [kept[module][1] for module in vit.attention if module in kept]
     count = vit.layout.count
     if len(maps) != len(vit.blocks) or any(m.ndim != 4 or m.shape[2:] != (count, count) for m in maps):
         raise XaibenchError(f"needs attention over all {count} tokens in every block, after a softmax of its own")
+    heads = [
+        getattr(attention, "num_heads", m.shape[1]) for attention, m in zip(_attentions_of(vit), maps, strict=True)
+    ]
+    if any(m.shape[1] != count for m, count in zip(maps, heads, strict=True)):
+        raise XaibenchError("needs attention with one map for each head; here maps are subtracted from each other")
+    if any((m.detach().sum(-1) - 1).abs().max() > ROUNDING for m in maps):
+        raise XaibenchError("needs attention whose rows sum to one, as a softmax makes them")
     if any(len(m) != inputs * vit.cells**2 for m in maps):
         raise XaibenchError("needs a transformer that takes whole images; here it gets parts of them")
     return maps

@@ -35,7 +35,8 @@ def chefer_lrp(e: Evidence, first: int = 2) -> Tensor:
             logits = e.runner.call(inputs[index].detach().requires_grad_())
             maps = maps_of(vit, kept, len(index))
             gradients = torch.autograd.grad(e.objective(logits, index).sum(), maps)
-        with torch.no_grad():
+        with torch.no_grad():  # the recording is over: the head's modules run once more
+            vit.check_head(vit.of_own(kept[vit.blocks[-1]][1]), logits)
             start = F.one_hot(e.targets[index.to(e.targets.device)], logits.shape[1]).double()
             own = {module: (vit.of_own(taken), vit.of_own(given)) for module, (taken, given) in kept.items()}
             slopes = [vit.of_own(gradient).double() for gradient in gradients]
@@ -56,8 +57,9 @@ def check_rules(vit: Transformer) -> None:
 
     if vit.of_torchvision:
         raise XaibenchError("has rules for the vision transformers of timm, not for torchvision's")
-    if not _linear_layers(vit.net.head):
-        raise XaibenchError(f"has rules for a linear head, not for {type(vit.net.head).__name__}")
+    head = getattr(vit.net, "head", None)
+    if not _linear_layers(head):
+        raise XaibenchError(f"has rules for a linear head of the transformer, not for {type(head).__name__}")
     for block in vit.blocks:
         for part, known in ((block, (Block, ResPostBlock)), (block.attn, (Attention,)), (block.mlp, (Mlp,))):
             if type(part) not in known:
@@ -77,7 +79,7 @@ def modules_of_rules(vit: Transformer) -> list[nn.Module]:
     return found
 
 
-def _linear_layers(head: nn.Module) -> list[nn.Linear]:
+def _linear_layers(head: nn.Module | None) -> list[nn.Linear]:
     """The linear layers of a head, the first first: itself, or those of CLIP's, which brings vectors to unit length in
     between; none for other heads."""
     parts = list(head) if type(head) is nn.Sequential else [head]

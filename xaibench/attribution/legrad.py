@@ -37,7 +37,7 @@ def legrad(e: Evidence, layers: int = 0, pool: str = "head") -> Tensor:
         with torch.enable_grad(), recorded(vit, [*vit.attention, *vit.blocks]) as kept:
             logits = e.runner.call(inputs[index].detach().requires_grad_())
             maps = maps_of(vit, kept, len(index))
-            _check_head(vit.head(vit.of_own(kept[vit.blocks[-1]][1])), logits)
+            vit.check_head(vit.of_own(kept[vit.blocks[-1]][1]), logits)
             found = []
             for block, attention in list(zip(vit.blocks, maps, strict=True))[first:]:
                 scores = e.objective(vit.head(vit.of_own(kept[block][1]), pool == "head"), index)
@@ -49,10 +49,3 @@ def legrad(e: Evidence, layers: int = 0, pool: str = "head") -> Tensor:
 
     maps = torch.cat([part for _, part in e.runner.stream(len(inputs), step)])
     return vit.placed(maps[:, None])
-
-
-def _check_head(found: Tensor, logits: Tensor) -> None:
-    """Raises XaibenchError where logits (N, K) are not what the known head makes of the last tokens; precision that is
-    reduced may change them a little."""
-    if found.shape != logits.shape or (found - logits).abs().max() > 0.05 * logits.abs().max():
-        raise XaibenchError("needs logits that norm, pooling and classifier make of the last block's tokens")

@@ -33,11 +33,16 @@ def read_class_names(path: Path) -> tuple[str, ...]:
     return tuple(lines)
 
 
+def has_control(text: str) -> bool:
+    """Whether a text has characters that are not shown, such as line breaks and marks of direction."""
+    return any(unicodedata.category(c) in ("Cc", "Cf", "Zl", "Zp", "Cs", "Co", "Cn") for c in text)
+
+
 def _problem(name: str, first: dict[str, int]) -> str:
     """What is wrong with a line, "" for nothing; first holds the names before it by their lines."""
     if not name.strip():
         return "is empty; leave no line without a class name"
-    if any(unicodedata.category(c) in ("Cc", "Cf", "Zl", "Zp", "Cs", "Co", "Cn") for c in name):
+    if has_control(name):
         return "has a control character; a class name is plain text"
     if name != name.strip():
         return "has spaces before or after the name"

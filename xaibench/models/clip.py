@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from xaibench.cards import ModelCard
 from xaibench.errors import XaibenchError
 from xaibench.hashing import digest
-from xaibench.models.class_names import PROMPT, read_class_names
+from xaibench.models.class_names import PROMPT, has_control, read_class_names
 from xaibench.models.clip_package import is_quick, open_clip, published_file, unknown_name
 from xaibench.models.state import file_digest, load_state, read_state
 from xaibench.seeds import derive
@@ -152,7 +152,8 @@ def _package() -> ModuleType:
 
 def _config(package: ModuleType, architecture: str) -> dict[str, Any]:
     """What open_clip builds by a name."""
-    config = package.get_model_config(architecture)
+    # by other names, such as hf-hub:OWNER/NAME, open_clip would read files and fetch them
+    config = package.get_model_config(architecture) if architecture in package.list_models() else None
     if config is None:
         raise unknown_name("CLIP architecture", architecture, package.list_models())
     vision, text = config["vision_cfg"], config["text_cfg"]
@@ -178,12 +179,23 @@ def _texts(package: ModuleType, architecture: str, config: dict[str, Any], reque
         raise XaibenchError(f"{PREFIX}{architecture} needs the names of the classes: --classes-file FILE, one a line")
     if request.prompt.count("{}") != 1 or set(request.prompt.replace("{}", "")) & set("{}"):
         raise XaibenchError(f"--prompt is a text with one {{}} for the class name, such as {PROMPT!r}")
+    if has_control(request.prompt):
+        raise XaibenchError("--prompt has a control character; it is plain text")
     names = read_class_names(request.classes_file)
     tokenizer, most = package.get_tokenizer(architecture), config["text_cfg"]["context_length"] - 2
+    special, first = {*getattr(tokenizer, "all_special_ids", ())}, {}
     for name in names:
-        if (count := len(tokenizer.encode(request.prompt.replace("{}", name)))) > most:
+        tokens = tuple(tokenizer.encode(request.prompt.replace("{}", name)))
+        if len(tokens) > most:
             raise XaibenchError(
-                f"the text of class {name!r} has {count} tokens, {architecture} reads {most}; shorten it"
+                f"the text of class {name!r} has {len(tokens)} tokens, {architecture} reads {most}; shorten it"
+            )
+        if special & {*tokens}:
+            raise XaibenchError(f"the text of class {name!r} has a mark that ends or begins texts; leave it out")
+        if first.setdefault(tokens, name) != name:
+            raise XaibenchError(
+                f"{architecture} reads classes {first[tokens]!r} and {name!r} as the same text (upper case and spaces "
+                "make no difference); give them other names"
             )
     return {"classes": list(names), "prompt": request.prompt}
 
