@@ -56,12 +56,13 @@ def load_file(path: Path, *, again: bool = False) -> ModuleType:
     return module
 
 
-def package_file(package: str, file: str, what: str, extra: str = "") -> Path:
+def package_file(package: str, file: str, what: str, extra: str = "", *, folder: bool = False) -> Path:
     """The path of a file or folder that an installed package brings; the package is found without being imported.
 
     package: the name that is imported, without dots. file: the path inside its folder. what: what needs it, such as
-    `these weights`. extra: the extra of xaibench that installs it. Raises XaibenchError with the command of pip where
-    the package is not installed, and where it has no such file.
+    `these weights`. extra: the extra of xaibench that installs it. folder: whether the file is one. Another package of
+    that name may come first on Python's path, so what is found is to be compared with what it should be. Raises
+    XaibenchError with the command of pip where the package is not installed, and where it has no such file.
     """
     install = f"python -m pip install '{f'xaibench[{extra}]' if extra else package}'"
     try:
@@ -71,7 +72,8 @@ def package_file(package: str, file: str, what: str, extra: str = "") -> Path:
     folders = list(spec.submodule_search_locations or ()) if spec else []
     if not folders:
         raise XaibenchError(f"{what} are in the package {package}, which is not installed: {install}")
-    found = next((path for folder in folders if (path := Path(folder, file)).exists()), None)
+    paths = [Path(place, file) for place in folders]
+    found = next((path for path in paths if (path.is_dir() if folder else path.is_file())), None)
     if found is None:
         raise XaibenchError(
             f"{what} are in the package {package}, but what is installed in {folders[0]} has no {file}: {install}"

@@ -9,9 +9,11 @@ import pytest
 from PIL import Image
 
 from xaibench import registry
+from xaibench.datasets import imagenet20
 from xaibench.datasets.imagenet import class_names
 from xaibench.datasets.open import open_dataset
 from xaibench.errors import XaibenchError
+from xaibench.hashing import digest, sha256_of
 from xaibench.training.find import WeightsRequest, how_to_get_weights
 
 CARD = registry.card("dataset", "imagenet20")
@@ -20,9 +22,10 @@ NAMES = ("imagenet_00_243.jpg", "imagenet_01_7.jpg", "imagenet_12_999.jpg")
 
 @pytest.fixture
 def foolbox(tmp_path, monkeypatch):
-    """foolbox(names): a package of that name with these files; importing it is an error."""
+    """foolbox(names): a package of that name with these files, whose photos are the right ones where `known`; importing
+    it is an error."""
 
-    def make(names=NAMES):
+    def make(names=NAMES, known=True):
         folder = tmp_path / "site" / "foolbox"
         (folder / "data").mkdir(parents=True)
         (folder / "__init__.py").write_text("raise RuntimeError('this package was imported')\n")
@@ -31,6 +34,9 @@ def foolbox(tmp_path, monkeypatch):
             pixels = random.integers(0, 255, (300, 260, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(folder / "data" / name)
         monkeypatch.syspath_prepend(str(folder.parent))
+        if known:
+            sums = {name: sha256_of(folder / "data" / name) for name in names if imagenet20.NAME.fullmatch(name)}
+            monkeypatch.setattr(imagenet20, "PHOTOS", digest(sums))
         return folder / "data"
 
     return make
@@ -51,12 +57,39 @@ def test_photos_and_classes_are_those_of_the_names(foolbox):
         data.load("imagenet_00_244.jpg")
 
 
-def test_a_replaced_photo_is_another_one(foolbox):
-    folder = foolbox()
-    data = open_dataset(CARD, None, {})
-    before = data.digest(NAMES[1])
-    Image.new("RGB", (300, 300), "red").save(folder / NAMES[1])
-    assert data.digest(NAMES[1]) != before
+@pytest.mark.parametrize("change", ["replaced", "missing", "more", "renamed", "a folder"])
+def test_other_photos_are_refused(change, foolbox):
+    """As a version with others has them, a package that is there in part, or a folder of that name on the way to it."""
+    photo = foolbox() / NAMES[1]
+    assert open_dataset(CARD, None, {}).ids == list(NAMES)
+    if change == "replaced":
+        Image.new("RGB", (300, 300), "red").save(photo)
+    elif change == "more":
+        Image.new("RGB", (300, 300), "red").save(photo.with_name("imagenet_02_8.jpg"))
+    elif change == "renamed":
+        photo.rename(photo.with_name("imagenet_01_8.jpg"))
+    else:
+        photo.unlink()
+        if change == "a folder":
+            photo.mkdir()
+    with pytest.raises(XaibenchError, match=r"has other photos imagenet_NUMBER_CLASS\.jpg than those") as error:
+        open_dataset(CARD, None, {})
+    assert str(photo.parent) in str(error.value) and "foolbox==3.3.4" in str(error.value)
+
+
+def test_a_folder_foolbox_beside_the_user_is_neither_run_nor_trusted(foolbox):
+    foolbox(known=False)
+    with pytest.raises(XaibenchError, match="take away a folder foolbox that is not the package"):
+        open_dataset(CARD, None, {})
+    assert "foolbox" not in sys.modules
+
+
+def test_a_file_in_the_place_of_the_photos_is_one_line(foolbox):
+    folder = foolbox(())
+    folder.rmdir()
+    folder.touch()
+    with pytest.raises(XaibenchError, match="has no data: python -m pip install"):
+        open_dataset(CARD, None, {})
 
 
 def test_without_the_package_the_extra_and_the_command_are_named(monkeypatch):
@@ -70,8 +103,8 @@ def test_without_the_package_the_extra_and_the_command_are_named(monkeypatch):
 
 
 def test_a_version_without_such_photos_is_refused(foolbox):
-    foolbox(("cifar10_00_3.png",))
-    with pytest.raises(XaibenchError, match=r"has no photos imagenet_NUMBER_CLASS\.jpg; install another version"):
+    foolbox(("cifar10_00_3.png",), known=False)
+    with pytest.raises(XaibenchError, match=r"has other photos imagenet_NUMBER_CLASS\.jpg"):
         open_dataset(CARD, None, {})
 
 

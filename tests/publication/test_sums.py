@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 
@@ -93,10 +94,31 @@ def test_a_list_that_is_damaged_or_gone_is_one_line(mine):
     assert lines(mine) == ["SHA256SUMS: missing: it lists what was published, and is not there"]
 
 
+def test_a_list_that_was_rewritten_is_no_list_of_publish(mine):
+    """Its lines end as coreutils end them, in the order of the paths."""
+    text = (mine / SUMS).read_text()
+    for changed, problem in (
+        (text.replace("\n", "\r\n"), "line 1 is not the SHA-256 and the path of another file"),
+        (text.replace("\n", "\u2028", 1), "line 1 is not the SHA-256 and the path of another file"),
+        (text.rstrip("\n"), "its last line has no end"),
+        ("".join(reversed(text.splitlines(keepends=True))), "its lines are in another order"),
+    ):
+        (mine / SUMS).write_bytes(changed.encode())
+        assert lines(mine) == [f"SHA256SUMS: unreadable: {problem}"]
+
+
 def test_links_in_the_folder_are_a_line(mine, tmp_path):
-    (tmp_path / "outside").write_text("private")
-    (mine / "boards" / "link.csv").symlink_to(tmp_path / "outside")
+    (tmp_path / "outside").write_bytes((mine / SUMS).read_bytes())
+    link = mine / "boards" / "link.csv"
+    link.symlink_to(tmp_path / "outside")
     assert len(lines(mine)) == 1 and "is a link" in lines(mine)[0]
+    link.unlink()
+    os.mkfifo(link)
+    assert len(lines(mine)) == 1 and "link.csv is neither a file nor a folder; remove it" in lines(mine)[0]
+    link.unlink()
+    (mine / SUMS).unlink()
+    (mine / SUMS).symlink_to(tmp_path / "outside")
+    assert lines(mine) == ["SHA256SUMS: unreadable: it is a link, which no board folder has"]
 
 
 @pytest.mark.slow

@@ -11,6 +11,8 @@ from torch import nn
 from xaibench import registry
 from xaibench.cards import Alignment, Geometry
 from xaibench.datasets.base import Dataset, Sample
+from xaibench.datasets.folder import ImageFolder
+from xaibench.datasets.wrapped import Some
 from xaibench.errors import XaibenchError
 from xaibench.models.state import read_header
 from xaibench.results.manifest import load_runs
@@ -21,6 +23,7 @@ from xaibench.training.recipe import Recipe
 from xaibench.training.self_alignment import answer_loss, frozen_copy, soft_targets
 from xaibench.training.steps import make_optimizer
 from xaibench.training.task import LAST
+from xaibench.training.unlabelled import aligned_on, check_unseen, open_unlabelled, source_digest
 
 SELF = ("train", "patch-deletion", "--teacher", "self", "--model", "tiny", "--dataset", "mini", "--device", "cpu")
 SMALL = ("--epochs", "1", "--quiet")
@@ -186,6 +189,55 @@ def test_a_run_takes_them_when_asked_and_never_evaluates_their_images(plain, com
     recorded = [m.training for m in load_runs(Store.open(tmp_path / "r")) if "unlabelled" in m.training]
     assert len(recorded) == 2 and all(found["unlabelled"]["from"] == "critters" for found in recorded)
     assert not any("aligned_on" in found for found in recorded), "no list of digests in every record"
+    second = (*run, "--weights", "plain", "--reference-weights", "self-aligned", "--model", "tiny", "--images", 48)
+    second = [word if word != "idsds" else "model-similarity" for word in second]
+    refused = command(*second, "--dataset-option", "split=train")
+    assert refused[0] and "the second model (--reference-model, --reference-weights): the weights were" in refused[2]
+
+
+@pytest.mark.process
+def test_what_is_trained_from_them_does_not_evaluate_their_images_either(plain, command, tmp_path):
+    """A training with labels that starts from them, and an alignment on other photos."""
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (50, 40, 3), dtype=np.uint8)).save(photos / "0.png")
+    before = set((plain / "models").rglob("weights.safetensors"))
+    assert command(*SELF, "--images", 12, *SMALL)[0] == 0
+    (first,) = set((plain / "models").rglob("weights.safetensors")) - before
+    learnt = read_header(first)["aligned_on"]
+    assert len(learnt) == 12
+    further = ("--weights", first, *SMALL)
+    for words in (
+        (*SELF, "--photos", photos, "--images", 1),
+        ("train", "classifier", *SELF[4:], "--recipe", "start=plain"),
+    ):
+        before = set((plain / "models").rglob("weights.safetensors"))
+        status, _, error = command(*words, *further)
+        assert status == 0, error
+        (path,) = set((plain / "models").rglob("weights.safetensors")) - before
+        found = read_header(path)["aligned_on"]
+        assert found[:12] == learnt and len(found) == 12 + ("--photos" in words)
+
+
+def test_a_copy_under_another_name_is_the_same_photo(tmp_path):
+    photos, evaluated = tmp_path / "holiday", tmp_path / "evaluated"
+    (evaluated / "cat").mkdir(parents=True)
+    photos.mkdir()
+    random, geometry = np.random.default_rng(0), Geometry(resize=32, crop=32)
+    for number in range(4):
+        photo = Image.fromarray(random.integers(0, 255, (50, 40, 3), dtype=np.uint8))
+        photo.save(photos / f"{number}.png")
+        photo.save(evaluated / "cat" / f"other{number}.png")
+    card = registry.card("dataset", "imagefolder")
+    found = open_unlabelled(card, None, {}, photos, 3)
+    header = {"aligned_on": aligned_on(None, found)}
+    data = ImageFolder(evaluated, geometry)
+    for wrapped in (data, Some(data, data.ids)):
+        with pytest.raises(XaibenchError, match="aligned on 3 of the 4 images of this run, such as cat/other"):
+            check_unseen(header, wrapped, data.ids)
+    kept = [name for name in data.ids if source_digest(data, name) not in header["aligned_on"]]
+    assert len(kept) == 1 and check_unseen(header, data, kept) is None and check_unseen({}, data, data.ids) is None
+    assert aligned_on(photos / "0.png", None) == [], "weights from elsewhere have no header"
 
 
 @pytest.mark.process

@@ -12,18 +12,20 @@ from xaibench.datasets.exif import RAW
 from xaibench.datasets.imagenet import class_names
 from xaibench.datasets.photos import Photos
 from xaibench.errors import XaibenchError
+from xaibench.hashing import digest, sha256_of
 from xaibench.importing import package_file
 
 NAME = re.compile(r"imagenet_(\d\d)_(\d{1,3})\.jpg")
 """The name of a photo: its number, and the index of its class."""
+PHOTOS = "125835b17c83fd12"  # digest of the SHA-256 of each photo by its name, in foolbox 3.3.4
 
 
 class ImageNet20(Photos):
     """Photos `imagenet_NUMBER_CLASS.jpg` in the folder `data` of the package foolbox, with ImageNet's 1000 classes; ids
     are the names of the files.
 
-    Raises XaibenchError where the package is not installed, or has no such photos, and for any split but `test`: there
-    is nothing to train on.
+    Raises XaibenchError where the package is not installed, or has other photos, and for any split but `test`: there is
+    nothing to train on.
     """
 
     name = "imagenet20"
@@ -35,14 +37,17 @@ class ImageNet20(Photos):
                 f"data set {self.name} has 20 photos to evaluate on, and none to train on (split {split}); train on "
                 "--dataset imagenet or imagefolder"
             )
-        super().__init__(package_file("foolbox", "data", f"the photos of data set {self.name}", "real"), geometry)
-        named = {path.name: NAME.fullmatch(path.name) for path in self.root.iterdir()}
-        self._labels = {name: int(found[2]) for name, found in sorted(named.items()) if found}
-        if not self._labels:
+        what = f"the photos of data set {self.name}"
+        super().__init__(package_file("foolbox", "data", what, "real", folder=True), geometry)
+        files = {path.name: path for path in sorted(self.root.iterdir()) if path.is_file()}
+        named = {name: found for name in files if (found := NAME.fullmatch(name))}
+        if digest({name: sha256_of(files[name]) for name in named}) != PHOTOS:
             raise XaibenchError(
-                f"{self.root} has no photos imagenet_NUMBER_CLASS.jpg; install another version: "
-                "python -m pip install foolbox==3.3.4"
+                f"{self.root} has other photos imagenet_NUMBER_CLASS.jpg than those of data set {self.name}; take away "
+                "a folder foolbox that is not the package, or install it again: python -m pip install "
+                "--force-reinstall foolbox==3.3.4"
             )
+        self._labels = {name: int(found[2]) for name, found in named.items()}
         self.classes: Sequence[str] = class_names()
         self.ids = list(self._labels)
 

@@ -43,7 +43,7 @@ class OpenedModels:
 
 def open_models(run: ResolvedRun, resources: Resources, quiet: bool, say: Callable[[str], None]) -> OpenedModels:
     """Finds or trains the weights of a run's models; raises XaibenchError where there are none, where a protocol
-    refuses them, and where they were aligned, without labels, on images that the run evaluates. say is told what the
+    refuses them, and where either was aligned, without labels, on images that the run evaluates. say is told what the
     user should know of their files, and once where another process is training them, which is waited for in parts of a
     run."""
     model, state, other = _network(run, resources, quiet, say)
@@ -62,7 +62,8 @@ def _second(run: ResolvedRun, model: Model, resources: Resources, quiet: bool, s
     """The second model of a run, found or made as the first was; its classes must be the first one's."""
     card, request = run.reference
     try:
-        second, _, _ = _network(replace(run, model=card, weights=request), resources, quiet, say)
+        second, state, _ = _network(replace(run, model=card, weights=request), resources, quiet, say)
+        check_unseen(state.header, run.dataset, run.dataset.image_list(run.images))
     except XaibenchError as error:
         raise XaibenchError(f"the second model (--reference-model, --reference-weights): {error}") from error
     if second.classes != model.classes:

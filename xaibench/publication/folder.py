@@ -80,7 +80,8 @@ def recover(target: Path) -> None:
 def own_files(root: Path, without: frozenset[str] = frozenset()) -> dict[str, Path]:
     """The files of a board folder by their relative paths, except below the top names `without`.
 
-    Raises XaibenchError for a link: publishing makes none, and one of others may lead to files that are private.
+    Raises XaibenchError for a link: publishing makes none, and one of others may lead to files that are private; and
+    for what is neither a file nor a folder, such as a pipe.
     """
     found = {}
     for name in sorted(OWN - without):
@@ -88,6 +89,8 @@ def own_files(root: Path, without: frozenset[str] = frozenset()) -> dict[str, Pa
         paths = [top, *sorted(top.rglob("*"))]
         if links := [path for path in paths if path.is_symlink()]:
             raise XaibenchError(f"{links[0]} is a link, which no board folder has; put the file itself there")
+        if odd := [path for path in paths if path.exists() and not (path.is_file() or path.is_dir())]:
+            raise XaibenchError(f"{odd[0]} is neither a file nor a folder; remove it")
         found |= {path.relative_to(root).as_posix(): path for path in paths if path.is_file()}
     return found
 

@@ -83,8 +83,10 @@ def _without_list(root: Path) -> Unchanged:
 
 def _read_sums(root: Path) -> dict[str, str]:
     """The sums by relative path. Raises XaibenchError for what `write_sums` does not write."""
+    if (root / SUMS).is_symlink():
+        raise XaibenchError("it is a link, which no board folder has")
     try:
-        lines = read_regular(root / SUMS, LIMIT).decode().splitlines()
+        *lines, rest = read_regular(root / SUMS, LIMIT).decode().split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise XaibenchError(f"it cannot be read ({one_line(error)})") from error
     found: dict[str, str] = {}
@@ -93,6 +95,8 @@ def _read_sums(root: Path) -> dict[str, str]:
         if match is None or match[2] in found:
             raise XaibenchError(f"line {number} is not the SHA-256 and the path of another file")
         found[match[2]] = match[1]
+    if rest or list(found) != sorted(found):
+        raise XaibenchError("its last line has no end" if rest else "its lines are in another order")
     return found
 
 

@@ -25,7 +25,7 @@ from xaibench.training.recipe import Recipe, recipe_for, recipe_problem
 from xaibench.training.resources import TrainingResources
 from xaibench.training.self_alignment import SelfAlignment
 from xaibench.training.transfer import load_start, transferred_weights
-from xaibench.training.unlabelled import Unlabelled, open_unlabelled
+from xaibench.training.unlabelled import Unlabelled, aligned_on, open_unlabelled
 
 if TYPE_CHECKING:
     from xaibench.models.base import Model
@@ -183,8 +183,8 @@ class Training:
         if first_process() and self._is_described:
             self.write_config()
         header = self.key_fields | {"classes": classes} | ({"fresh": fresh} if fresh else {})
-        if self.unlabelled:
-            header |= {"aligned_on": list(self.unlabelled.digests)}  # so that no run evaluates them
+        if aligned := aligned_on(self.start, self.unlabelled):
+            header |= {"aligned_on": aligned}  # so that no run evaluates them
         job = TrainingJob(self.task, self.recipe, self.path.parent, header, self.title, config.seed, tuple(head))
         train(model, Split(learnt, validation, data.geometry), job, resources)
 

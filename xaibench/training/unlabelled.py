@@ -16,6 +16,8 @@ from xaibench.datasets.photos import Photos
 from xaibench.datasets.wrapped import Some, Wrapped
 from xaibench.errors import XaibenchError
 from xaibench.hashing import content_hash
+from xaibench.models.file_kinds import is_safetensors
+from xaibench.models.state import read_header
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,13 @@ def source_digest(dataset: Dataset, image_id: str) -> str:
     if isinstance(dataset, Photos):
         return content_hash(read_bytes(dataset.path(image_id)))
     return dataset.digest(image_id)
+
+
+def aligned_on(start: Path | None, unlabelled: Unlabelled | None) -> list[str]:
+    """The digests of all images that weights were aligned on without labels: now, and before by the header of the file
+    that their training starts from."""
+    before = read_header(start).get("aligned_on", ()) if start is not None and is_safetensors(start) else ()
+    return list(dict.fromkeys([*before, *(unlabelled.digests if unlabelled else ())]))
 
 
 def check_unseen(header: dict[str, Any], dataset: Dataset, images: list[str]) -> None:
