@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -27,6 +29,15 @@ from xaibench.training.unlabelled import aligned_on, check_unseen, open_unlabell
 
 SELF = ("train", "patch-deletion", "--teacher", "self", "--model", "tiny", "--dataset", "mini", "--device", "cpu")
 SMALL = ("--epochs", "1", "--quiet")
+
+
+@pytest.fixture(scope="module")
+def small_home(small_home, tmp_path_factory):
+    """The small home without what other tests trained: of several plain weights none would be chosen."""
+    own = tmp_path_factory.mktemp("self_aligned")
+    shutil.copytree(small_home / "cards", own / "cards")
+    shutil.copy(small_home / "xaibench_test_network.py", own)
+    return own
 
 
 class Random(Dataset):
