@@ -66,6 +66,13 @@ class Doubled(nn.Module):
         return x + self.layer(x)
 
 
+class Standardised(nn.Conv2d):
+    """A convolution with weights whose mean is 0."""
+
+    def forward(self, x):
+        return self._conv_forward(x, self.weight - self.weight.mean((1, 2, 3), keepdim=True), self.bias)
+
+
 @with_zennit
 def test_networks_whose_relevance_would_be_wrong_are_refused():
     conv = nn.Conv2d(3, 3, 3, padding=1)
@@ -74,6 +81,8 @@ def test_networks_whose_relevance_would_be_wrong_are_refused():
     moved.running_mean += 1
     for net, message in (
         (nn.Sequential(conv, Doubled(nn.Conv2d(3, 3, 1)), *ends), "computes add outside of modules"),
+        (nn.Sequential(conv, same := nn.Conv2d(3, 3, 1), nn.ReLU(), same, *ends), "runs one Conv2d more than once"),
+        (nn.Sequential(conv, Standardised(3, 3, 1), *ends), "runs Standardised, for which zennit has no rule"),
         (nn.Sequential(conv, nn.GroupNorm(1, 3), *ends), "runs GroupNorm, for which zennit has no rule"),
         (nn.Sequential(conv, nn.ReLU(), moved, *ends), "has a BatchNorm that does not follow a linear layer"),
     ):

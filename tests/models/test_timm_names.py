@@ -12,7 +12,9 @@ from xaibench.cli.model_text import model_text, tokens_text
 from xaibench.errors import XaibenchError
 from xaibench.models.layouts import MapFinder
 from xaibench.models.open import build_model, model_card
+from xaibench.models.probe import default_cam_layer
 from xaibench.models.timm_cnn import stages_of
+from xaibench.models.tokens import has_branches
 
 
 def test_a_tag_has_its_own_mean_and_deviation():
@@ -65,6 +67,22 @@ def test_what_does_not_fit_is_left_out_with_the_reason():
     left = next(line for key, line in lines.items() if key.startswith("left out"))
     assert "full-grad (needs logits that are the sum" in left and "this one has silu" in left
     assert lines["tokens"] == "none at the CAM layer, which gives maps"
+
+
+@pytest.mark.parametrize(("name", "none"), [("crossvit_9_240", True), ("coat_mini", True), ("coat_lite_mini", False)])
+def test_of_several_grids_that_the_head_reads_none_is_the_cam_layer(name, none):
+    with torch.device("meta"):
+        net = timm.create_model(name, num_classes=3).eval()
+        image = torch.zeros(1, 3, 240, 240)
+    assert has_branches(net) == none
+    assert not none or default_cam_layer(net, image) == ""
+
+
+@pytest.mark.parametrize("name", ["resnet18.", "resnet18.a1_in1k.x", "resnet18.A1_in1k"])
+def test_a_tag_that_is_none_is_one_line(name):
+    with pytest.raises(XaibenchError, match=r"timm has no tag .* of resnet18; its tags are a1_in1k") as caught:
+        model_card(f"timm:{name}")
+    assert "\n" not in str(caught.value)
 
 
 def test_a_network_without_a_classifier_gives_no_logits():

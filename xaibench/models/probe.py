@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from xaibench.models.layouts import AxisOrder, MapFinder, MapLayout
 from xaibench.models.passes import Seen, observed
-from xaibench.models.tokens import token_layer
+from xaibench.models.tokens import has_branches, token_layer
 from xaibench.seeds import generator, normal
 
 LAST = 48  # maps among which that is looked for which the head reads
@@ -80,7 +80,9 @@ def default_cam_layer(
     finder: MapFinder | None = None,
 ) -> str:
     """The default layer for class activation maps: for known vision transformers `token_layer`, for other networks
-    `last_spatial_layer`."""
+    `last_spatial_layer`; "" where the head reads several grids of tokens, of which a layer would show one."""
+    if has_branches(net):
+        return ""
     layer, finder = token_layer(net), finder or MapFinder(net, inputs)
     if layer and finder.layout_at(layer) is not None:
         return layer

@@ -68,12 +68,12 @@ def _config(architecture: str) -> Any:
     import timm
     from timm.models import get_arch_pretrained_cfgs
 
-    base, _, tag = architecture.partition(".")
+    base, dot, tag = architecture.partition(".")
     if not timm.is_model(base):
         near = did_you_mean(base.lower(), timm.list_models(), most=3)
         raise XaibenchError(f"unknown timm model {base!r}; {near and near + ' '}timm.list_models() in Python lists all")
     tags = [full.partition(".")[2] for full in get_arch_pretrained_cfgs(base)]
-    if tag and tag not in tags:
+    if dot and (not tag or tag not in tags):
         known = f"its tags are {', '.join(tags)}" if any(tags) else "it has none"
         raise XaibenchError(f"timm has no tag {tag!r} of {base}; {known}")
     config = timm.get_pretrained_cfg(architecture, allow_unregistered=True)

@@ -11,6 +11,10 @@ from torch import Tensor, nn
 
 from xaibench.errors import XaibenchError
 
+BRANCHES = (  # of CrossViT, and of CoaT with parallel blocks: the head reads several grids of tokens
+    ("num_branches", "patch_embed", "norm"),
+    ("parallel_blocks", "aggregate"),
+)
 PARTS = ("patch_embed", "blocks", "num_prefix_tokens")
 CLASS_BLOCKS = (
     "blocks_token_only",
@@ -69,6 +73,11 @@ def transformer_in(net: nn.Module) -> nn.Module | None:
     """
     found = (m for m in net.modules() if all(hasattr(m, part) for part in PARTS))
     return next((m for m in found if not any(hasattr(m, part) for part in CLASS_BLOCKS)), None)
+
+
+def has_branches(net: nn.Module) -> bool:
+    """Whether the head of a network reads several grids of tokens side by side, so that no layer's map tells all."""
+    return any(all(getattr(m, part, None) is not None for part in parts) for m in net.modules() for parts in BRANCHES)
 
 
 def plain_transformer_in(net: nn.Module) -> str:

@@ -27,6 +27,7 @@ from xaibench.attribution.reach import uncounted
 from xaibench.errors import XaibenchError, one_line
 
 RULED = (types.Linear, types.Activation, types.AvgPool, types.MaxPool, types.BatchNorm, Sum)
+STORED = (types.Linear, types.AvgPool, Sum)  # whose rules look at what the module took
 NEUTRAL = (nn.Identity, nn.Dropout, nn.Dropout2d, nn.Flatten)
 RESHAPING = frozenset(
     {"relu", "relu_", "cat", "stack", "flatten", "reshape", "view", "contiguous", "dropout", "clone", "size", "float"}
@@ -95,22 +96,39 @@ class ZennitMethod:
         return problem
 
 
+def _is_changed(module: nn.Module) -> bool:
+    """Whether a module computes otherwise than torch's, or zennit's, of its kind, as convolutions do that standardise
+    their weights in each pass: rules change the weights."""
+    written = type(module).forward.__module__.partition(".")[0]
+    return written not in ("torch", "zennit") or "forward" in vars(module)
+
+
 class Watch(TorchFunctionMode):
     """While it is active, a pass of the copy tells what it computes outside of modules that zennit has rules for."""
 
     def __init__(self, net: Prepared):
         super().__init__()
         self.running, self.inside, self.outside, self.handles = 0, 0, "", []
+        self.called: set[nn.Module] = set()
         self._counting(net.net, "running")
         for module in net.net.modules():
             if any(True for _ in module.children()):
                 continue
-            if not isinstance(module, (*RULED, *NEUTRAL)):
+            if not isinstance(module, (*RULED, *NEUTRAL)) or _is_changed(module):
                 self.outside = self.outside or f"runs {type(module).__name__}, for which zennit has no rule"
+            if isinstance(module, STORED):
+                self.handles.append(module.register_forward_pre_hook(self._once))
             self._counting(module, "inside")
         norms = [module for module in net.net.modules() if isinstance(module, types.BatchNorm)]
         if any(norm.running_mean.any() or norm.bias.any() or (norm.weight != 1).any() for norm in norms):
             self.outside = self.outside or "has a BatchNorm that does not follow a linear layer"
+
+    def _once(self, module: nn.Module, args: tuple) -> None:
+        """Notes a second call of a module, since rules keep what the last call took."""
+        if module in self.called:
+            name = type(module).__name__
+            self.outside = self.outside or f"runs one {name} more than once in a pass, for which zennit has no rule"
+        self.called.add(module)
 
     def _counting(self, module: nn.Module, what: str) -> None:
         """Counts how many calls of a module are being computed."""
