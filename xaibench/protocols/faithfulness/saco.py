@@ -23,6 +23,9 @@ BASELINES = ("mean", "zero")
 def salience_groups(maps: Tensor, places: Tensor, groups: int) -> tuple[Tensor, Tensor]:
     """Pixels of a map in groups of equal numbers (to the nearest pixel), the most salient first, and their sums.
 
+    Where groups differ by a pixel, sums are those of groups of the mean number with the same mean, so that a constant
+    that is added to a map changes no difference.
+
     Args:
         maps: (P, 1, H, W), any floating dtype.
         places: (P, H W) int64: the place of each pixel in the order of the map, see `removal_places`.
@@ -41,7 +44,9 @@ def salience_groups(maps: Tensor, places: Tensor, groups: int) -> tuple[Tensor, 
     ends = torch.tensor(removal_counts(places.shape[1], groups)[1:], device=places.device)
     numbers = torch.searchsorted(ends, places, right=True)
     sums = torch.zeros(len(maps), groups, dtype=torch.float64, device=maps.device)
-    return numbers, sums.scatter_add_(1, numbers, maps.flatten(1).double())
+    sums.scatter_add_(1, numbers, maps.flatten(1).double())
+    sizes = ends.diff(prepend=ends.new_zeros(1)).double()
+    return numbers, sums * (places.shape[1] / groups / sizes)
 
 
 def saco_score(sums: Tensor, drops: Tensor) -> Tensor:
