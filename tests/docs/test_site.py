@@ -15,6 +15,7 @@ import typer
 import xaibench
 from xaibench.cards import CARD_TYPES
 from xaibench.cli.app import app
+from xaibench.publication.sums import unchanged
 from xaibench.results.schema import MEANINGS, SCHEMA
 
 ROOT = Path(__file__).parents[2]
@@ -92,10 +93,23 @@ def test_commands_in_the_pages_exist():
 
 
 @pytest.mark.process
-def test_the_site_builds_without_a_warning(tmp_path):
+@pytest.mark.parametrize("boards", ["false", pytest.param("true", marks=pytest.mark.slow)])
+def test_the_site_builds_without_a_warning(tmp_path, boards):
     pytest.importorskip("mkdocs", reason="the site needs the extra: pip install '.[docs]'")
     build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
-    environment = os.environ | {"NO_MKDOCS_2_WARNING": "1", "PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"NO_MKDOCS_2_WARNING": "1", "PYTHONPATH": str(ROOT), "XAIBENCH_DOCS_BOARDS": boards}
     done = subprocess.run(build, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0 and "WARNING" not in done.stderr, done.stderr
     assert "xaibench run" in (tmp_path / "reference" / "commands" / "index.html").read_text()
+    for folder in (ROOT / "leaderboards").glob("*/board.json"):
+        address = f"{folder.parent.name}/index.html"
+        assert f'href="{address}"' in (tmp_path / "boards" / "index.html").read_text()
+        assert (tmp_path / "boards" / address).exists() == (boards == "true")
+
+
+def test_published_boards_are_as_they_were_published():
+    folders = [index.parent for index in (ROOT / "leaderboards").glob("*/board.json")]
+    assert folders
+    for folder in folders:
+        found = unchanged(folder)
+        assert not found.problems and found.files

@@ -63,8 +63,9 @@ def best_across(one: SiteAcross) -> str:
     # Where one method alone is ranked, there is none that it is better than.
     several = [board.found.table for board in boards if board.found.table["rank_low"].count() > 1]
     alone = sum(sum(1 for _ in leading(table)) == 1 for table in several)
-    every = "both models" if len(boards) == 2 else f"all {len(boards)} models"
-    text = f"{listed(names)} may be the best on {every if whole else f'{most} of {len(boards)} models'}, "
+    models = "models" if len({board.model for board in boards}) == len(boards) else "trained models"
+    every = f"both {models}" if len(boards) == 2 else f"all {len(boards)} {models}"
+    text = f"{listed(names)} may be the best on {every if whole else f'{most} of {len(boards)} {models}'}, "
     text += f"no other method on {'as many' if not whole else 'both' if len(boards) == 2 else 'all of them'}"
     settled = "no model" if not alone else "each of them" if alone == len(boards) else f"{alone} of them"
     return f"{text}; on {settled} a single method is surely the best."

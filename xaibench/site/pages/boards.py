@@ -25,6 +25,7 @@ from xaibench.site.words import best_method, limits, listed
 INDEX = (
     Column("protocol", "what is measured", align="left"), Column("model", "the explained model", align="left"),
     Column("dataset", "the data set", align="left"),
+    Column("details", "what tells it from other boards of the same protocol, model and data set", align="left"),
     Column("best", "the ranked method with the best mean", align="left"),
     Column("leading", "methods that may be the best: rank 1 is in their rank set"),
     Column("methods", "methods that are ranked"), Column("images", "images of the list"),
@@ -77,8 +78,9 @@ def index_table(content: Content, root: str, shown: list[SiteBoard] | None = Non
     """One row for each board."""
     boards = {one.slug: one for one in (content.boards if shown is None else shown)}
     rows = pd.DataFrame([_index_row(content, one) | {"slug": slug} for slug, one in boards.items()])
+    shown_columns = [column for column in INDEX if column.name != "details" or rows["details"].any()]
     return data_table(
-        "boards", Table(INDEX, rows), "All boards of this folder", thing="boards",
+        "boards", Table(shown_columns, rows), "All boards of this folder", thing="boards",
         links={"protocol": lambda row: root + boards[row["slug"]].address,
                "model": lambda row: root + boards[row["slug"]].address,
                "best": lambda row: root + content.method_address(row["best"]) if row["best"] else ""},
@@ -90,7 +92,7 @@ def _index_row(content: Content, one: SiteBoard) -> dict[str, Any]:
     first = list(leading(one.found.table))
     return {
         "protocol": one.protocol, "model": one.model, "dataset": one.dataset,
-        "best": first[0]["method"] if first else "", "leading": len(first),
+        "details": content.details[one.slug], "best": first[0]["method"] if first else "", "leading": len(first),
         "methods": int(one.found.table["rank"].notna().sum()), "images": one.found.n_list,
         "state": "current" if one in content.current else "older",
     }  # fmt: skip

@@ -32,10 +32,17 @@ def pages(content: Content) -> Iterator[Page]:
         "images": number_of_images(main),
         "counts": {"boards": len(content.boards), "models": len({one.model for one in content.boards}),
                    "methods": len(_methods(content)), "protocols": len({one.protocol for one in content.boards})},
-        "others": [(one, best_across(one)) for one in content.across[1:]] if several else [],
+        "others": [(one, _apart(content, one), best_across(one)) for one in content.across[1:]] if several else [],
         "table": index_table(content, "", content.current),
     }  # fmt: skip
     yield Page("index.html", "start.html", "Start", "start", values)
+
+
+def _apart(content: Content, one: SiteAcross) -> str:
+    """Its protocol, with what all of its boards have of their own."""
+    details = [content.details[board.slug].split(", ") for board in one.members.values()]
+    own = [detail for detail in details[0] if detail and all(detail in others for others in details)]
+    return f"{one.protocol} ({', '.join(own)})" if own else one.protocol
 
 
 def _methods(content: Content) -> set[str]:
@@ -47,17 +54,17 @@ def _methods(content: Content) -> set[str]:
 def _panels(content: Content, main: SiteAcross | SiteBoard) -> list[dict[str, Any]]:
     """A panel for each model, its best methods on one axis that all panels share."""
     if isinstance(main, SiteBoard):
-        boards, most = [main], len(main.found.table)
+        boards, most = {main.model: main}, len(main.found.table)
     else:
         order = main.found.models["model"].tolist()
-        boards, most = [main.members[name] for name in order][:PANELS], SHOWN
-    tables = {one.slug: _first(one.found.table, most) for one in boards}
+        boards, most = {name: main.members[name] for name in order[:PANELS]}, SHOWN
+    tables = {name: _first(one.found.table, most) for name, one in boards.items()}
     every = pd.concat(tables.values())
     axis = panel_axis([*every["ci_low"], *every["mean"], *every["ci_high"]])
-    return [_panel(content, one, tables[one.slug], axis) for one in boards]
+    return [_panel(content, name, one, tables[name], axis) for name, one in boards.items()]
 
 
-def _panel(content: Content, one: SiteBoard, table: pd.DataFrame, axis: Axis) -> dict[str, Any]:
+def _panel(content: Content, name: str, one: SiteBoard, table: pd.DataFrame, axis: Axis) -> dict[str, Any]:
     items = [
         Item(row["method"], row["mean"], row["ci_low"], row["ci_high"], row_style(row),
              content.method_address(row["method"]))
@@ -65,8 +72,8 @@ def _panel(content: Content, one: SiteBoard, table: pd.DataFrame, axis: Axis) ->
     ]  # fmt: skip
     best, shown = [row["method"] for row in leading(one.found.table)], set(table["method"])
     return {
-        "model": one.model, "address": one.address, "leading": len(best),
-        "drawing": panel(items, axis, f"Mean and 95 % interval of the first methods on {one.model}"),
+        "model": name, "address": one.address, "leading": len(best),
+        "drawing": panel(items, axis, f"Mean and 95 % interval of the first methods on {name}"),
         "hidden": sum(name not in shown for name in best), "ranked": int(one.found.table["rank"].notna().sum()),
     }  # fmt: skip
 
