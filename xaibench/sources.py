@@ -49,7 +49,7 @@ def file_source(path: Path, module: str = "") -> str:
     name = _distribution(module.split(".")[0]) if installed and module else None
     if name:
         return f"{name} {version(name)} {content_hash(path.read_bytes())}"
-    parts = [f"{file.name} {content_hash(file.read_bytes())}" for file in _with_neighbours(path.resolve())]
+    parts = [f"{file.name} {content_hash(file.read_bytes())}" for file in files_of(path.resolve())]
     return content_hash("\n".join(parts).encode())
 
 
@@ -66,7 +66,7 @@ def _installed() -> tuple[Path, ...]:
     return tuple(Path(folder).resolve() for folder in folders if folder)
 
 
-def _with_neighbours(path: Path) -> list[Path]:
+def files_of(path: Path) -> list[Path]:
     """A Python file and the files of its folder that it imports, and that those import, in the order of their names."""
     found, waiting = set(), [path]
     while waiting:
@@ -81,7 +81,7 @@ def _imported(path: Path) -> set[str]:
     """First parts of the names that a Python file imports anywhere in it; none where it is not valid Python."""
     try:
         tree = ast.parse(path.read_bytes())
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, MemoryError, RecursionError):  # the last two: nested too deeply
         return set()
     names: set[str] = set()
     for node in ast.walk(tree):

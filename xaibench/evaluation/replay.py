@@ -116,22 +116,22 @@ def replay(
     }
     lacking = [cell for cell in cells if missing[cell.key]]
     fitted = {key: chosen for each in load_runs(store) for key, chosen in each.fitted.items()} if lacking else {}
-    for layer in dict.fromkeys(_layer(cell) for cell in lacking):
-        same = [cell for cell in lacking if _layer(cell) == layer]
-        config = _config(same, recorded, places, device)
-        plan = _plan(same, config, run, places)
+    for layer in dict.fromkeys(stage_of(cell) for cell in lacking):
+        same = [cell for cell in lacking if stage_of(cell) == layer]
+        config = request_of(same, recorded, places, device)
+        plan = plan_of(same, config, run, places)
         wanted = {cell.key: missing[cell.key] for cell in same}
         for key, found in _make(plan, config, wanted, run, fitted, quiet).items():
             maps[key] |= found
     return Replay(dataset, samples, maps, not lacking)
 
 
-def _layer(cell: Cell) -> str | None:
+def stage_of(cell: Cell) -> str | None:
     """The stage of the model at which a cell's maps are taken; None for its input."""
     return cell.method["parameters"]["layer"] if "module" in cell.method else None
 
 
-def _config(cells: Sequence[Cell], recorded: RecordedPlaces, places: Places, device: str) -> RunConfig:
+def request_of(cells: Sequence[Cell], recorded: RecordedPlaces, places: Places, device: str) -> RunConfig:
     """The request that gives cells with the keys of these; raises XaibenchError where something is not there."""
     context = cells[0].context
     try:
@@ -145,7 +145,7 @@ def _config(cells: Sequence[Cell], recorded: RecordedPlaces, places: Places, dev
             **_weights(model, context, recorded, places),
             masks=recorded.masks,
             methods=tuple(cell.method["name"] for cell in cells),
-            layer=_layer(cells[0]),
+            layer=stage_of(cells[0]),
             image_size=context["dataset"]["geometry"]["crop"],
             profile=context["profile"]["name"],
             dataset_options=recorded_options(data, context),
@@ -168,7 +168,7 @@ def _weights(model: str, context: dict[str, Any], recorded: RecordedPlaces, plac
     return {"weights": recorded_weights(model_card(model), context, recorded, places.weights)}
 
 
-def _plan(cells: Sequence[Cell], config: RunConfig, run: RunManifest | None, places: Places) -> Plan:
+def plan_of(cells: Sequence[Cell], config: RunConfig, run: RunManifest | None, places: Places) -> Plan:
     """The plan whose jobs have the keys of these cells; raises XaibenchError that says why there is none."""
     try:
         resolved = resolve(config)

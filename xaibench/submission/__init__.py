@@ -1,0 +1,1 @@
+"""`xaibench submit`, and what a board does with a submission: it is read strictly, checked, and replayed."""
