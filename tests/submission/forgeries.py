@@ -69,6 +69,7 @@ def _named(name: str) -> Forge:
 def _entry(name: str, mode: int, data: bytes = b"/etc/passwd") -> Forge:
     entry = zipfile.ZipInfo(name)
     entry.external_attr, entry.create_system = mode << 16, 3
+    entry.compress_type = zipfile.ZIP_DEFLATED  # else a bomb is as large as what it unpacks to
     return lambda root, relist: zipped(root, lambda archive: archive.writestr(entry, data))
 
 

@@ -1,4 +1,4 @@
-"""A real run is packed and replayed: honest rows are equal, a changed one is found, code runs only where it is trusted."""
+"""A real run is packed and replayed: honest rows are equal, a changed one is found, and code runs only with trust."""
 
 from __future__ import annotations
 
@@ -51,7 +51,8 @@ def submitted(weights, tmp_path, monkeypatch):
         (tmp_path / "plugin_mine.py").write_text(PLUGIN.format(body=body))
         with monkeypatch.context() as patch:
             patch.setattr(registry, "_decorated", dict(registry._decorated))
-            run("sds", model="critters_cnn", dataset="critters", weights=str(weights), methods=("mine", "ixg", "random"),
+            run("sds", model="critters_cnn", dataset="critters", weights=str(weights),
+                methods=("mine", "ixg", "random"),
                 images=4, out=tmp_path / "results", plugins=(tmp_path / "plugin_mine.py",), device="cpu")  # fmt: skip
         submit(tmp_path / "results", tmp_path / "plugin_mine.py", tmp_path / "mine")
         return tmp_path / "mine"

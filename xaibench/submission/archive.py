@@ -87,8 +87,8 @@ class _Budget:
             raise XaibenchError(f"the submission has more than {FILES} files")
         return name
 
-    def copy(self, source: IO[bytes], target: Path, most: int) -> None:
-        """Copies one file of at most so many bytes."""
+    def copy(self, source: IO[bytes], target: Path, most: int) -> int:
+        """Copies one file of at most so many bytes; how many there are."""
         target.parent.mkdir(parents=True, exist_ok=True)
         size = 0
         with target.open("xb") as file:
@@ -99,6 +99,7 @@ class _Budget:
                 if self.bytes > TOTAL:
                     raise XaibenchError(f"the submission has more than {TOTAL >> 30} GiB")
                 file.write(block)
+        return size
 
 
 def _unzip(path: Path, root: Path) -> None:
@@ -116,7 +117,9 @@ def _unzip(path: Path, root: Path) -> None:
                     _check_entry(entry)
                     most = entry.file_size if entry.file_size > SMALL else SMALL
                     with archive.open(entry) as source:
-                        budget.copy(source, root / budget.name(entry.filename), most)
+                        size = budget.copy(source, root / budget.name(entry.filename), most)
+                    if size != entry.file_size:
+                        raise XaibenchError(f"{entry.filename} has another size than the archive states")
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
         raise XaibenchError(f"{path} is no sound ZIP file ({one_line(error)}); fetch or pack it again") from None
     except OSError as error:

@@ -26,7 +26,7 @@ class Submission(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
 
     format: Literal["xaibench-submission"]
-    format_version: Literal[1]
+    format_version: Annotated[int, Field(ge=1, le=1)]
     xaibench: Version
     """The version of xaibench that packed it."""
     methods: Annotated[list[MethodName], Field(min_length=1, max_length=1000)]

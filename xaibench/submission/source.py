@@ -18,6 +18,7 @@ from xaibench.sources import file_source, files_of
 
 TARGET = re.compile(r"^target[ \t]*=[ \t]*([\"'])[^\"'\n]*\1[ \t]*(#[^\n]*)?$", re.MULTILINE)
 PACKAGES = ("captum", "pytorch_grad_cam", "zennit")  # classes of which a card may name without any code
+DECORATED = ((1, "raw"), (1, "abs"))  # versions and transforms that a decorator gives
 MOST = 1 << 20  # bytes of a file
 
 
@@ -53,7 +54,8 @@ def made_by(card: Path, methods: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """
     if card.suffix == ".py":
         source = file_source(card)
-        return sorted(name for name, part in methods.items() if part.get("source") == source)
+        parts = {name: part for name, part in methods.items() if part.get("source") == source}
+        return sorted(name for name, part in parts.items() if (part.get("version"), part.get("transform")) in DECORATED)
     found = read_card("method", card)
     file, _, attribute = found.target.rpartition(":")
     parts = {name: part for name, part in methods.items() if name == found.name}
