@@ -21,7 +21,7 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 
 def on_post_build(config: Any, **_: Any) -> None:
-    """Builds the sites of the published boards into `boards/`, unless XAIBENCH_DOCS_BOARDS is false (called by MkDocs)."""
+    """Builds the sites of the published boards (called by MkDocs), unless XAIBENCH_DOCS_BOARDS is false."""
     from xaibench.site.build import build_site
 
     for folder in _published() if config["extra"]["boards"] else ():
