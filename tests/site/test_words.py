@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from xaibench.site.content import SiteAcross, leading_models
+from xaibench.site.content import Content, SiteAcross, leading_models
 from xaibench.site.words import best_across, best_method, best_models, limits, number_of_images
 
 
@@ -116,3 +116,27 @@ def test_two_models_are_both():
     assert best_across(across(one, two)) == (
         "a may be the best on both models, no other method on both; on 1 of them a single method is surely the best."
     )
+
+
+def test_trainings_of_one_model_are_not_called_models():
+    one, two = board(("a", 1), ("b", 2), model="x"), board(("a", 1), ("b", 1), model="x")
+    trained = SiteAcross("slug", across(one).found, {"x": one, "x (training seed 1)": two})
+    assert best_across(trained).startswith("a may be the best on both trained models, no other method on both")
+
+
+def test_boards_of_one_model_are_told_apart_by_what_their_titles_do_not_share():
+    titles = {
+        "a": "idsds (grid 4, label, logit) · net (aligned) · critters (64 px) · seed 0",
+        "b": "idsds (grid 4, label, logit) · net (aligned, training seed 1) · critters (64 px) · seed 0",
+        "c": "idsds (grid 8, label, logit) · net (aligned) · critters (64 px) · seed 0",
+    }
+    boards = [
+        SimpleNamespace(
+            slug=slug, protocol="idsds", model="net", dataset="critters", found=SimpleNamespace(title=title)
+        )
+        for slug, title in titles.items()
+    ]
+    alone = SimpleNamespace(slug="d", protocol="idsds", model="other", dataset="critters", found=boards[0].found)
+    content = Content.__new__(Content)
+    content.__dict__["boards"] = [*boards, alone]
+    assert content.details == {"a": "grid 4", "b": "grid 4, training seed 1", "c": "grid 8", "d": ""}
