@@ -19,6 +19,7 @@ from xaibench.analysis import (
     comparison,
     correlation,
     leaderboard,
+    meta_rank,
     pairwise,
     pareto,
     ranking,
@@ -92,7 +93,7 @@ def test_a_result_is_printed_by_its_page(board, monkeypatch):
         assert getattr(board, name)() == getattr(page, name)()
     assert board.to_text(80, colour=True) == page.to_text(80, colour=True) != page.to_text(80)
     kinds = (Leaderboard, breakdown.Breakdown, correlation.Correlation, across_models.AcrossModels, study.Study,
-             pairwise.Pairs, survey.Survey, agreement.Agreement, pareto.Pareto)  # fmt: skip
+             pairwise.Pairs, survey.Survey, agreement.Agreement, pareto.Pareto, meta_rank.MetaRank)  # fmt: skip
     assert {kind.layout for kind in kinds} | {"overview"} == set(LAYOUTS)
     monkeypatch.setattr(presentation, "_page_of", lambda result: SimpleNamespace(to_csv=lambda: result.board))
     assert board.to_csv() == "ab"
