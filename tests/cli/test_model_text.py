@@ -34,6 +34,7 @@ def methods_in(said: dict[str, str]) -> tuple[list[str], dict[str, str]]:
 
 
 @pytest.mark.process
+@pytest.mark.slow
 def test_resnet_50_in_words():
     said = lines("resnet50", 64)
     assert said["size"] == f"{ResNet50_Weights.IMAGENET1K_V1.meta['num_params']:,} parameters (1000 classes)"
