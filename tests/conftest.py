@@ -96,15 +96,25 @@ def evidence():
         runner.__exit__()
 
 
-@pytest.fixture(scope="session")
-def small_home(tmp_path_factory) -> Path:
-    """A folder for XAIBENCH_HOME with the model card `tiny` and the data set card `mini`; it keeps trained weights."""
-    folder = tmp_path_factory.mktemp("home")
+def _small_home(folder: Path) -> Path:
+    """Fills a folder for XAIBENCH_HOME with the model card `tiny` and the data set card `mini`."""
     for kind, name, text in (("models", "tiny", MODEL_CARD), ("datasets", "mini", DATASET_CARD)):
         (folder / "cards" / kind).mkdir(parents=True)
         (folder / "cards" / kind / f"{name}.toml").write_text(text)
     (folder / "xaibench_test_network.py").write_text(NETWORK)
     return folder
+
+
+@pytest.fixture(scope="session")
+def small_home(tmp_path_factory) -> Path:
+    """A folder for XAIBENCH_HOME with the model card `tiny` and the data set card `mini`; it keeps trained weights."""
+    return _small_home(tmp_path_factory.mktemp("home"))
+
+
+@pytest.fixture(scope="module")
+def untrained_home(tmp_path_factory) -> Path:
+    """A small home of this module alone, for modules that put it in place of `small_home`."""
+    return _small_home(tmp_path_factory.mktemp("untrained"))
 
 
 @pytest.fixture

@@ -5,13 +5,24 @@
 
 from __future__ import annotations
 
+import importlib.util
 from copy import copy, deepcopy
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from scipy.special import erf
 from torch import Tensor, nn
+
+
+@pytest.fixture(scope="session")
+def oracles():
+    """What lxt, torchcam and zennit gave, and the networks for which."""
+    spec = importlib.util.spec_from_file_location("oracles", Path(__file__).with_name("oracles.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def _randomised(net: nn.Module, seed: int) -> nn.Module:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 from copy import copy
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,15 +14,6 @@ from xaibench.attribution.attention import attentions, recorded, transformer_of
 from xaibench.attribution.legrad import legrad
 from xaibench.attribution.maps import bilinear
 from xaibench.errors import XaibenchError
-
-
-@pytest.fixture(scope="module")
-def oracles():
-    """What lxt, torchcam and zennit gave, and the networks for which."""
-    spec = importlib.util.spec_from_file_location("oracles", Path(__file__).with_name("oracles.py"))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def layer_slopes(seen, number: int, target: int) -> np.ndarray:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -16,15 +13,6 @@ from xaibench.errors import XaibenchError
 
 KINDS = ["class token", "pooled", "registers", "all tokens pooled", "norms", "norms after"]
 BOTH = {"attn-lrp": ATTN_LRP, "cp-lrp-lxt": CP_LRP}
-
-
-@pytest.fixture(scope="module")
-def oracles():
-    """What lxt, torchcam and zennit gave, and the networks for which."""
-    spec = importlib.util.spec_from_file_location("oracles", Path(__file__).with_name("oracles.py"))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 # Rules of relevance (not of gradients), written once more in NumPy ----------------------------------------------------

@@ -6,7 +6,6 @@ These need the package (extra `zennit`), which the tests do not install: it is L
 from __future__ import annotations
 
 import importlib.util
-from pathlib import Path
 
 import pytest
 import torch
@@ -20,15 +19,6 @@ from xaibench.errors import XaibenchError
 NAME = "lrp-epsilon-plus-flat"
 with_zennit = pytest.mark.skipif(importlib.util.find_spec("zennit") is None, reason="the extra zennit is not installed")
 IMAGES = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-
-
-@pytest.fixture(scope="module")
-def oracles():
-    """What lxt, torchcam and zennit gave, and the networks for which."""
-    spec = importlib.util.spec_from_file_location("oracles", Path(__file__).with_name("oracles.py"))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @with_zennit

@@ -139,4 +139,4 @@ def test_boards_of_one_model_are_told_apart_by_what_their_titles_do_not_share():
     alone = SimpleNamespace(slug="d", protocol="idsds", model="other", dataset="critters", found=boards[0].found)
     content = Content.__new__(Content)
     content.__dict__["boards"] = [*boards, alone]
-    assert content.details == {"a": "grid 4", "b": "grid 4, training seed 1", "c": "grid 8", "d": ""}
+    assert content.details == {"a": ["grid 4"], "b": ["grid 4", "training seed 1"], "c": ["grid 8"], "d": []}

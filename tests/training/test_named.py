@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import tomllib
@@ -36,12 +35,9 @@ TRAIN = ("--model", "tiny", "--dataset", "mini", "--epochs", 1, "--device", "cpu
 
 
 @pytest.fixture(scope="module")
-def small_home(small_home, tmp_path_factory):
+def small_home(untrained_home):
     """The small home without what other tests trained: names and weights of these tests are for these tests."""
-    own = tmp_path_factory.mktemp("named")
-    shutil.copytree(small_home / "cards", own / "cards")
-    shutil.copy(small_home / "xaibench_test_network.py", own)
-    return own
+    return untrained_home
 
 
 def files(home):

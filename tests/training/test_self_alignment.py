@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-
 import numpy as np
 import pytest
 import torch
@@ -32,12 +30,9 @@ SMALL = ("--epochs", "1", "--quiet")
 
 
 @pytest.fixture(scope="module")
-def small_home(small_home, tmp_path_factory):
+def small_home(untrained_home):
     """The small home without what other tests trained: of several plain weights none would be chosen."""
-    own = tmp_path_factory.mktemp("self_aligned")
-    shutil.copytree(small_home / "cards", own / "cards")
-    shutil.copy(small_home / "xaibench_test_network.py", own)
-    return own
+    return untrained_home
 
 
 class Random(Dataset):

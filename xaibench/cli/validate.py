@@ -55,6 +55,7 @@ def command(
 
     Files of a board folder that were changed, removed or added since it was published are problems too.
     """
+    from xaibench.errors import XaibenchError
     from xaibench.submission.archive import is_submission
 
     if is_submission(path):
@@ -65,21 +66,20 @@ def command(
             if replay is not None:
                 limits = Limits(time_limit, int(memory_limit * 2**30))
                 _replay(path, root, submission, count, trust, Where(data_root, weights, device), limits, record)
+    elif board is not None or replay is not None:
+        raise XaibenchError(f"--board and --replay are about submissions, and {path} is none")
     else:
-        _folder(path, board if board is not None else replay and Path(replay))
+        _folder(path)
 
 
-def _folder(path: Path, board: Path | None) -> None:
+def _folder(path: Path) -> None:
     """Checks a results folder or a board folder."""
-    from xaibench.errors import XaibenchError
     from xaibench.printing import clean
     from xaibench.publication.index import is_board_folder
     from xaibench.publication.sums import SUMS, unchanged
     from xaibench.report.text import count
     from xaibench.results.validate import inspect
 
-    if board is not None:
-        raise XaibenchError(f"--board and --replay are about submissions, and {path} is none")
     found, problems, published = inspect(path), [], ""
     if is_board_folder(path):
         compared = unchanged(path)
@@ -127,7 +127,10 @@ def _count(replay: str | None) -> int | None:
     return int(replay)
 
 
-def _replay(path, root, submission, count, trust, where, limits, record) -> None:
+def _replay(
+    path: Path, root: Path, submission: Any, count: int | None, trust: bool, where: Any, limits: Any,
+    record: Path | None,
+) -> None:  # fmt: skip
     """Computes drawn results again, prints how they compare, and writes the record."""
     from xaibench.files import write_json
     from xaibench.submission.replay import replay

@@ -6,7 +6,6 @@ It tells damage and edits, not forgery: whoever writes files anew can write the 
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from xaibench.errors import XaibenchError, one_line
 from xaibench.files import read_regular, write_atomic
+from xaibench.hashing import sha256_of
 from xaibench.publication.folder import own_files
 from xaibench.publication.index import FILE, LIMIT, read_index
 from xaibench.results.validate import Problem
@@ -35,7 +35,7 @@ class Unchanged:
 
 def write_sums(root: Path) -> None:
     """Lists all files of a board folder, earlier versions too, in the order of their paths."""
-    lines = [f"{_sum(path)}  {name}\n" for name, path in sorted(own_files(root, frozenset({SUMS})).items())]
+    lines = [f"{sha256_of(path)}  {name}\n" for name, path in sorted(own_files(root, frozenset({SUMS})).items())]
     write_atomic(root / SUMS, "".join(lines).encode())
 
 
@@ -102,12 +102,7 @@ def _read_sums(root: Path) -> dict[str, str]:
 
 def _compared(name: str, path: Path, expected: str) -> Sequence[Problem]:
     try:
-        same = _sum(path) == expected
+        same = sha256_of(path) == expected
     except OSError as error:
         return [Problem(name, "unreadable", f"it cannot be read ({one_line(error)})")]
     return [] if same else [Problem(name, "changed", "its content is not what was published")]
-
-
-def _sum(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

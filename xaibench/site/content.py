@@ -130,14 +130,14 @@ class Content:
         return sorted(found, key=lambda one: -len(one.members))
 
     @cached_property
-    def details(self) -> dict[str, str]:
+    def details(self) -> dict[str, list[str]]:
         """By slug what tells a board from others of its protocol, model and data set, such as `training seed 1`."""
         alike: dict[tuple[str, str, str], dict[str, list[str]]] = {}
         for one in self.boards:
             details = re.split(r" · | \(|, ", one.found.title.replace(")", ""))
             alike.setdefault((one.protocol, one.model, one.dataset), {})[one.slug] = details
         return {
-            slug: ", ".join(detail for detail in details if any(detail not in other for other in group.values()))
+            slug: [detail for detail in details if any(detail not in other for other in group.values())]
             for group in alike.values()
             for slug, details in group.items()
         }

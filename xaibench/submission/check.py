@@ -29,7 +29,6 @@ from xaibench.submission.source import check_inside, made_by, needed_files
 
 ROLES = ("method", "variant", "control", "oracle")
 MARKUP = frozenset("<>`")
-DECLARED = ("metric", "range", "higher_is_better", "undefined_cost")  # of a protocol, by its card
 
 
 @dataclass(frozen=True)
@@ -119,7 +118,7 @@ def _context(cell: Cell) -> Iterator[str]:
     protocol, card = context["protocol"], registry.card("protocol", context["protocol"]["name"])
     declared = {"metric": card.metric, "range": list(card.range), "higher_is_better": card.higher_is_better,
                 "undefined_cost": card.undefined_cost}  # fmt: skip
-    if wrong := [name for name in DECLARED if protocol.get(name) != declared[name]]:
+    if wrong := [name for name, value in declared.items() if protocol.get(name) != value]:
         yield f"its protocol declares another {wrong[0]} than the card of {card.name}"
     further = {name: one.model_dump(mode="json") for name, one in card.further.items()}
     if (protocol.get("further") or {}) != further:

@@ -24,6 +24,7 @@ from xaibench.models.state import file_digest
 from xaibench.printing import clean
 from xaibench.results.cells import Cell, metric_declaration
 from xaibench.results.equality import TOLERANCE, scale_of, scores_equal
+from xaibench.results.schema import IDENTITY
 from xaibench.results.store import Store
 from xaibench.submission.draw import detection_probability, drawn, seed_of
 from xaibench.submission.manifest import Submission, submission_hash
@@ -31,7 +32,6 @@ from xaibench.submission.manifest import Submission, submission_hash
 FORMAT, FORMAT_VERSION = "xaibench-replay", 1
 SHARES = (0.01, 0.05, 0.2)  # of forged results, for which the record says how likely one was found
 BLIND = ("cells", "runs", "lists", "source")  # what the process sees: not the rows
-IDENTITY = ["cell", "image_id", "target", "unit", "metric"]
 ENVIRONMENT = (
     "PATH",
     "HOME",
@@ -168,7 +168,7 @@ def _compared(
     for frame in (stored.merge(wanted, on=["cell", "image_id"]), again):
         frame = frame[[*IDENTITY, "score", "status"]].copy()
         frame["target"] = frame["target"].astype("Int64").fillna(-1)
-        frame["n"] = frame.groupby(IDENTITY).cumcount()  # instances of one class, in the order of the image
+        frame["n"] = frame.groupby(list(IDENTITY)).cumcount()  # instances of one class, in the order of the image
         frame["score"] = frame["score"].astype(float)
         sides.append(frame)
     both = sides[0].merge(sides[1], on=[*IDENTITY, "n"], how="outer", suffixes=("", "_again"), indicator=True)

@@ -92,7 +92,8 @@ def _index_row(content: Content, one: SiteBoard) -> dict[str, Any]:
     first = list(leading(one.found.table))
     return {
         "protocol": one.protocol, "model": one.model, "dataset": one.dataset,
-        "details": content.details[one.slug], "best": first[0]["method"] if first else "", "leading": len(first),
+        "details": ", ".join(content.details[one.slug]),
+        "best": first[0]["method"] if first else "", "leading": len(first),
         "methods": int(one.found.table["rank"].notna().sum()), "images": one.found.n_list,
         "state": "current" if one in content.current else "older",
     }  # fmt: skip

@@ -41,8 +41,8 @@ def pages(content: Content) -> Iterator[Page]:
 
 def _apart(content: Content, one: SiteAcross) -> str:
     """Its protocol, with what all of its boards have of their own."""
-    details = [content.details[board.slug].split(", ") for board in one.members.values()]
-    own = [detail for detail in details[0] if detail and all(detail in others for others in details)]
+    details = [content.details[board.slug] for board in one.members.values()]
+    own = [detail for detail in details[0] if all(detail in others for others in details)]
     return f"{one.protocol} ({', '.join(own)})" if own else one.protocol
 
 
