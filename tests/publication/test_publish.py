@@ -170,6 +170,13 @@ def test_maps_and_photos_of_the_gallery(kit, tmp_path):
         assert all(shown[image][1].equal(kept[image][1]) for image in shown)
 
 
+def test_maps_of_some_models_alone(kit, tmp_path):
+    for model in ("resnet18", "vgg16"):
+        kit.run(tmp_path / "results", kit.cells(kit.context(model)), kit.ids(4), keep=2)
+    index = publish(tmp_path / "results", tmp_path / "board", Request(gallery=2, gallery_model="res*")).index
+    assert {one.model: len(one.gallery) for one in index.boards} == {"resnet18": 2, "vgg16": 0}
+
+
 def test_no_photo_of_a_data_set_that_does_not_allow_it(kit, tmp_path):
     context = kit.context()
     context["dataset"] = context["dataset"] | {"name": "voc2012", "label": "voc2012 (224 px)"}

@@ -106,7 +106,7 @@ def boards(
     groups: dict[str, list[Cell]] = defaultdict(list)
     for cell in cells:
         wanted = {"protocol": protocol, "model": model, "dataset": dataset}
-        if all(_fits(part_name(cell.context, part), name) for part, name in wanted.items()):
+        if all(fits(part_name(cell.context, part), name) for part, name in wanted.items()):
             groups[cell.board].append(cell)
     found = [
         replace(_board(key, cells, runs, dates), successor=replaced[key].context if key in replaced else None)
@@ -171,7 +171,8 @@ def accuracy_of(run: RunManifest | None) -> tuple[float, str]:
     return float("nan"), ""
 
 
-def _fits(name: str, wanted: str | None) -> bool:
+def fits(name: str, wanted: str | None) -> bool:
+    """Whether a name is the wanted one, or matches its wildcards; None fits all."""
     return wanted is None or fnmatchcase(name, wanted)
 
 

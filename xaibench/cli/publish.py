@@ -51,6 +51,10 @@ def command(
     gallery: Annotated[
         int, typer.Option("--gallery", metavar="N", min=0, max=1000, help="Images per data set with their kept maps.")
     ] = 8,
+    gallery_model: Annotated[
+        str | None,
+        typer.Option("--gallery-model", metavar="NAME", help="Maps of this model alone (wildcards allowed)."),
+    ] = None,
     data_root: Annotated[
         Path | None, typer.Option("--data-root", metavar="DIR", help="Where the photos are, if they were moved.")
     ] = None,
@@ -84,8 +88,8 @@ def command(
 
     _check(to, withdraw, reason, hub, private)
     request = api.Request(
-        Selection(protocol, model, dataset, board), title, license_, gallery, data_root, tuple(allow_name or ()),
-        tuple(comparison or ()), dry_run,
+        Selection(protocol, model, dataset, board), title, license_, gallery, gallery_model, data_root,
+        tuple(allow_name or ()), tuple(comparison or ()), dry_run,
     )  # fmt: skip
     report = lambda step: None if quiet else echo(step, err=True)  # noqa: E731
     target = to or results

@@ -30,13 +30,15 @@ TITLE, LICENSE, GALLERY = "Boards of attribution methods", "unknown", 8
 
 @dataclass(frozen=True)
 class Request:
-    """What to publish of a results folder, and how. title, license: None takes those of the version before. allowed:
-    names that may be published although they are those of the user or the machine."""
+    """What to publish of a results folder, and how. title, license: None takes those of the version before.
+    gallery, gallery_model: of how many images maps go out, and of which models (a name or wildcards; None: of all).
+    allowed: names that may be published although they are those of the user or the machine."""
 
     selection: Selection = field(default_factory=Selection)
     title: str | None = None
     license: str | None = None
     gallery: int = GALLERY
+    gallery_model: str | None = None
     data_root: Path | None = None
     allowed: tuple[str, ...] = ()
     comparisons: tuple[Path, ...] = ()
@@ -125,7 +127,8 @@ def _write(
         versions=tuple(index.versions) if index else (),
         withdrawn=(*(index.withdrawn if index else ()), *withdrawn[0]), withdrawn_comparisons=gone,
         comparisons=tuple((known | {one.title: one for one in given}).values()),
-        gallery=request.gallery, data_root=request.data_root, allowed=request.allowed,
+        gallery=request.gallery, gallery_model=request.gallery_model,
+        data_root=request.data_root, allowed=request.allowed,
     )  # fmt: skip
     with _place(target, request.dry_run) as fresh:
         report(f"writing {count(len(collected.taken), 'board')}")

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from xaibench import __version__
+from xaibench.analysis.boards import fits
 from xaibench.analysis.leaderboard import Leaderboard, open_leaderboard
 from xaibench.files import file_name, write_atomic, write_json
 from xaibench.publication.card import card_text
@@ -53,6 +54,7 @@ class Contents:
     withdrawn_comparisons: tuple[WithdrawnComparison, ...] = ()
     comparisons: tuple[Comparison, ...] = ()
     gallery: int = 8
+    gallery_model: str | None = None
     data_root: Path | None = None
     allowed: tuple[str, ...] = ()
 
@@ -74,7 +76,8 @@ def build(taken: Sequence[Taken], about: Contents, root: Path, newest: Newest) -
         counts |= write_rows(one, rows, root)
     write_runs(taken, root, scrubber)
     lists = {one.board.key: Store(root).save_list(list(one.images)) for one in taken}
-    shown = write_gallery(taken, about.gallery, root, about.data_root)
+    with_maps = [one for one in taken if fits(part_name(one.board.context, "model"), about.gallery_model)]
+    shown = write_gallery(with_maps, about.gallery, root, about.data_root)
     public = [replace(one, board=_public(one, root)) for one in taken]
     write_cells(public, counts, root)
     boards = [_write_board(one, root, lists[one.board.key], shown, about, newest) for one in public]
