@@ -52,6 +52,11 @@ def test_no_name_of_a_plot_covers_another_and_names_stay_beside_their_points():
     for i, (start, end, y) in enumerate(boxes):
         for other, last, height in boxes[:i]:
             assert end <= other or last <= start or abs(y - height) >= NAME - 0.2
+    drawn = plot(points, ("a", "b"), "t")
+    circles = [float(y) for y in re.findall(r'cy="([\d.]+)" r="4"', drawn)]
+    moved = sum(y - 4 - own > NAME / 2 for (*_, y), own in zip(boxes, circles, strict=True))
+    assert moved and drawn.count("lead-line") == moved  # a line leads to each name that was moved
+    assert max(y for *_, y in boxes) <= float(re.search(r'viewBox="0 0 340 ([\d.]+)"', drawn)[1])
     alone = plot([Point("far", 0, 0, 0, 0, link="x"), Point("away", 1, 1, 1, 1, link="x")], ("a", "b"), "t")
     circles = re.findall(r'cy="([\d.]+)" r="4"', alone)
     assert [float(y) - 4 for _, _, y, _ in TEXTS.findall(alone)] == pytest.approx([float(y) for y in circles])

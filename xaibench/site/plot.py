@@ -48,7 +48,7 @@ def plot(points: Sequence[Point], names: tuple[str, str], title: str, logarithmi
     names_of = [_Name.of(point, across, up, side) for point in points]
     heights = _apart(names_of)
     parts += [_point(*each, up) for each in zip(points, names_of, heights, strict=True)]
-    return drawing(side, side, title, parts, "plot")
+    return drawing(side, max(side, max(heights, default=0) + NAME), title, parts, "plot")
 
 
 @dataclass(frozen=True)
@@ -83,12 +83,12 @@ def _apart(names: Sequence[_Name]) -> list[float]:
 
 def _point(point: Point, name: _Name, height: float, up: Axis) -> Markup:
     x = name.x
+    beside = round(x + (-7 if name.left else 7), 1)
     text = Markup('<text class="{}" x="{}" y="{}">{}</text>').format(
-        "left" if name.left else "right",
-        round(x + (-7 if name.left else 7), 1),
-        round(height + 4, 1),
-        clean(point.name),
+        "left" if name.left else "right", beside, round(height + 4, 1), clean(point.name)
     )
+    if height - name.y > NAME / 2:  # moved away: a line leads from the point to its name
+        text = Markup('<path class="lead-line" d="M{} {}L{} {}"/>{}').format(x, name.y, beside, round(height, 1), text)
     if point.link:
         text = Markup('<a href="{}">{}</a>').format(point.link, text)
     ends = ""
