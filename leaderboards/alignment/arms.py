@@ -1,4 +1,4 @@
-"""The arms of the study of alignment without labels: a small network, and what each arm asks it for.
+"""The arms of the study of alignment without labels: three networks, and what each arm asks them for.
 
 Every arm starts from the plain weights of its seed and takes the same steps of SGD on images of which half have lost a
 cell; arms differ in what they are asked for, and in how many images they see. The loop is that of a training by
@@ -16,12 +16,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from xaibench import registry
+from xaibench.models.open import build_model, model_card
 from xaibench.protocols.patches import cell_masks
 from xaibench.seeds import generator
 from xaibench.training.recipe import Recipe
 from xaibench.training.self_alignment import frozen_copy, soft_targets
 
-ALL, SIDE, BATCH = 2240, 32, 32  # training images, pixels a side, images of a step
+ALL, BATCH = 2240, 32  # training images, images of a step
 SMOOTHING = 0.05  # of labels, as in the data set's recipe
 SOFT = soft_targets(Recipe())
 ASKED: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -48,6 +50,18 @@ class Arm:
         return f"{self.name}-{self.images}-{self.seed}"
 
 
+@dataclass(frozen=True)
+class Subject:
+    """A network of the study: how it is built from the number of classes and a seed, the pixels of a side of its
+    images, the steps and the rate of its plain training, and the rate of all arms."""
+
+    build: Callable[[int, int], nn.Module]
+    side: int
+    steps: int
+    plain_rate: float
+    rate: float
+
+
 def small_network(classes: int, seed: int) -> nn.Module:
     """Three convolutions with batch normalisation; the last map has 8 x 8 positions, four for each cell."""
     torch.manual_seed(seed)
@@ -59,6 +73,24 @@ def small_network(classes: int, seed: int) -> nn.Module:
     return nn.Sequential(nn.Sequential(*layers), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(taken, classes))
 
 
+def of_card(name: str) -> Callable[[int, int], nn.Module]:
+    """How the network of a model card is built for the critters, the last stage dilated as in a run."""
+
+    def build(classes: int, seed: int) -> nn.Module:
+        torch.manual_seed(seed)
+        dataset = registry.card("dataset", "critters")
+        return build_model(model_card(name), classes, dataset.geometry, dataset.min_cam_grid).net
+
+    return build
+
+
+SUBJECTS = {
+    "small": Subject(small_network, 32, 700, 0.1, 0.05),
+    "critters_cnn": Subject(of_card("critters_cnn"), 64, 700, 0.1, 0.05),
+    "resnet18": Subject(of_card("resnet18"), 64, 700, 0.05, 0.02),
+}
+
+
 def photos_of(arm: Arm) -> slice:
     """The training images of an arm: others for each seed, where there are enough."""
     start = arm.seed * arm.images if (arm.seed + 1) * arm.images <= ALL else 0
@@ -68,7 +100,7 @@ def photos_of(arm: Arm) -> slice:
 def trained(arm: Arm, start: nn.Module, images: Tensor, labels: Tensor, zero: Tensor, steps: int, rate: float):
     """The network of an arm, from a network whose weights stay, after steps at a rate that falls to zero by a cosine.
 
-    images (N, C, SIDE, SIDE) encoded, labels (N,); zero (C,) is what replaces a deleted cell.
+    images (N, C, H, H) encoded, labels (N,); zero (C,) is what replaces a deleted cell.
     """
     images, labels = images[photos_of(arm)], labels[photos_of(arm)]
     net, teacher = deepcopy(start).requires_grad_(True).train(), frozen_copy(start)
@@ -80,7 +112,7 @@ def trained(arm: Arm, start: nn.Module, images: Tensor, labels: Tensor, zero: Te
         flipped, gone = torch.rand(2, len(chosen), 1, 1, 1, generator=draw) < 0.5
         cells = torch.randint(16, (len(chosen),), generator=draw)
         intact = torch.where(flipped, images[chosen].flip(3), images[chosen])
-        deleted = gone & cell_masks((SIDE, SIDE), 4, cells)
+        deleted = gone & cell_masks(images.shape[2:], 4, cells)
         shown = torch.where(deleted & (arm.name not in ("plain", "intact-only")), zero[:, None, None], intact)
         logits = net(shown)  # in training mode: normalisation takes new statistics
         if arm.name == "bn-only":
