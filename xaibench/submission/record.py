@@ -1,0 +1,136 @@
+"""Whether the record of a replay is that of a submission: its draw is done again, its numbers are those of the rows,
+and what it concludes follows from them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from xaibench import registry
+from xaibench.results.cells import Cell, metric_declaration
+from xaibench.results.equality import TOLERANCE, scale_of, scores_equal
+from xaibench.results.replays import Replay
+from xaibench.results.schema import IDENTITY
+from xaibench.submission.draw import detection_probability, drawn, seed_of
+
+SHARES = (0.01, 0.05, 0.2)  # of forged results, for which a record says how likely one was found
+
+Pair = tuple[str, str]  # the key of a result and an image
+
+
+def pairs_of(rows: pd.DataFrame) -> list[Pair]:
+    """Everything that can be drawn of the rows of a submission: results on images, sorted."""
+    return sorted(set(zip(rows["cell"], rows["image_id"], strict=True)))
+
+
+def chances(results: int, replayed: int) -> dict[str, float]:
+    """By the share of forged results, as text, how likely at least one of them was replayed, in [0, 1]."""
+    return {
+        f"{share:g}": round(detection_probability(results, max(1, round(share * results)), replayed), 4)
+        for share in SHARES
+    }
+
+
+def record_problems(record: Replay, cells: Mapping[str, Cell], rows: pd.DataFrame) -> Iterator[str]:
+    """Why a record is not that of a replay of these results, a line each.
+
+    cells: those of the submission, by key. rows: theirs, as `Store.rows` gives them.
+    """
+    cells = {key: cell for key, cell in cells.items() if cell.method is not None}
+    if record.cells.keys() != cells.keys():
+        yield "it is about other results than the submission has"
+        return
+    pairs = pairs_of(rows[rows["cell"].isin(set(cells))])
+    chosen = drawn(pairs, None if record.asked == "all" else record.asked, seed_of(record.submission, record.fresh))
+    if (record.results, record.replayed) != (len(pairs), len(chosen)):
+        yield f"it counts {record.replayed} of {record.results} results, and {len(chosen)} of {len(pairs)} were drawn"
+    if {(row.cell, row.image_id) for row in record.rows} != set(chosen):
+        yield "its rows are not those that its number draws"
+        return
+    yield from number_problems(record, cells, rows)
+    yield from _conclusions(record, cells, Counter(key for key, _ in chosen))
+
+
+def number_problems(record: Replay, cells: Mapping[str, Cell], rows: pd.DataFrame) -> Iterator[str]:
+    """Where its numbers are not those of the rows of some results, or equal and are not."""
+    rows = rows[rows["cell"].isin(set(cells))]
+    wanted = {(row.cell, row.image_id) for row in record.rows}
+    drawn_rows = rows[[pair in wanted for pair in zip(rows["cell"], rows["image_id"], strict=True)]]
+    stored: dict[tuple, list[float | None]] = {}
+    for row in drawn_rows[[*IDENTITY, "score"]].itertuples(index=False):
+        target = None if pd.isna(row.target) else int(row.target)
+        score = None if pd.isna(row.score) else float(row.score)
+        stored.setdefault((row.cell, row.image_id, target, row.unit, row.metric), []).append(score)
+    largest = rows["score"].abs().groupby([rows["cell"], rows["metric"]]).max()
+    said: dict[tuple, list[Any]] = {}
+    for row in record.rows:
+        if row.cell in cells:
+            said.setdefault((row.cell, row.image_id, row.target, row.unit, row.metric), []).append(row)
+    for place, found in said.items():
+        scores = stored.pop(place, [])
+        more = found[len(scores) :]  # rows that the replay alone has
+        if [row.submitted for row in found[: len(scores)]] != scores or any(
+            row.submitted is not None or row.equal for row in more
+        ):
+            yield f"a number of {place[1]!a} ({place[4]!a}) is not the one that was submitted"
+            return
+        key, metric = place[0], place[4]
+        bounds = metric_declaration(cells[key].context["protocol"], metric).get("range") or (None, None)
+        scale = scale_of(float(largest.get((key, metric), 0.0)), bounds)
+        if any(row.equal and not _equal(row, scale) for row in found):
+            yield f"two numbers of {place[1]!a} ({place[4]!a}) are called equal and are not"
+            return
+    if stored:
+        yield f"a row of {next(iter(stored))[1]!a}, which was drawn, is not in it"
+
+
+def _equal(row: Any, scale: float) -> bool:
+    numbers = [float("nan") if value is None else value for value in (row.submitted, row.replayed)]
+    return bool(scores_equal(*numbers, metric=row.metric, scale=scale))
+
+
+def _conclusions(record: Replay, cells: Mapping[str, Cell], counts: Mapping[str, int]) -> Iterator[str]:
+    """Where what it says of the whole does not follow from its rows."""
+    if record.tolerance != TOLERANCE:
+        yield f"its tolerance is {record.tolerance:g}, not {TOLERANCE:g}"
+    if record.equal != (bool(record.rows) and all(row.equal for row in record.rows)):
+        yield "whether all rows are equal does not follow from its rows"
+    if record.found != chances(record.results, record.replayed):
+        yield "how likely it found a forgery does not follow from how much it replayed"
+    for key, one in record.cells.items():
+        if one.method != cells[key].method_name or one.replayed != counts.get(key, 0):
+            yield f"the result {key} has another method or was replayed on another number of images"
+        if one.public_weights and not publishes_weights(cells[key]):
+            yield f"the result {key} is said to have public weights, and its model's card publishes none"
+        if one.verified and not is_verified(record.equal, one.public_weights, one.replayed):
+            yield f"the result {key} is called verified, which does not follow from its rows"
+
+
+def is_verified(equal: bool, public_weights: bool, replayed: int) -> bool:
+    """Whether a result is verified by a replay. equal: all that was replayed of its submission. replayed: of how many
+    images the result itself was."""
+    return equal and public_weights and replayed > 0
+
+
+def publishes_weights(cell: Cell) -> bool:
+    """Whether the card of a result's model publishes any weights: else nobody can replay it."""
+    name = (cell.context.get("model") or {}).get("name")
+    if registry.shipped_version("model", name) is None:
+        return False
+    card = registry.card("model", name)
+    return any(one and (one.url or one.enum or one.package) for one in (card.plain, card.aligned))
+
+
+def problems_by_record(records: Sequence[Replay], cells: Mapping[str, Cell], rows: pd.DataFrame) -> list[list[str]]:
+    """For each record of a board what is wrong with it: as `record_problems` where all of its results are still there
+    with as many images, else the numbers of those that are."""
+    found = []
+    for record in records:
+        there = {key: cells[key] for key in record.cells if key in cells}
+        own = rows[rows["cell"].isin(set(there))]
+        whole = len(there) == len(record.cells) and len(pairs_of(own)) == record.results
+        found.append(list((record_problems if whole else number_problems)(record, there, own)))
+    return found
