@@ -11,7 +11,10 @@ import numpy as np
 import pytest
 
 from xaibench import registry
+from xaibench.cards import MethodCard
 from xaibench.datasets.open import open_dataset
+from xaibench.evaluation.keys import method_part, profile_part, protocol_part
+from xaibench.protocols.api import make_protocol
 from xaibench.results.cells import Cell
 from xaibench.results.manifest import RunManifest
 from xaibench.results.schema import row_table
@@ -32,31 +35,26 @@ SOURCE = "source/plugin_mine.py"
 
 
 def context() -> dict:
-    """A context as runs store it."""
+    """A context as runs store it, but for weights that are nowhere."""
     card, data = registry.card("protocol", "idsds"), registry.card("dataset", "critters")
+    model = registry.card("model", "resnet18")
     return {
-        "protocol": {"name": "idsds", "version": card.version, "source": "", "settings": {"grid": 4},
-                     "metric": card.metric, "range": list(card.range), "undefined_cost": card.undefined_cost,
-                     "higher_is_better": card.higher_is_better, "label": "idsds (grid 4)"}
-        | ({"further": {k: m.model_dump(mode="json") for k, m in card.further.items()}} if card.further else {}),
+        "protocol": protocol_part(card, make_protocol(card, {})),
         "dataset": {"name": "critters", "version": data.version, "source": "", "settings": dict(data.parameters),
                     "geometry": data.geometry.key_fields, "label": "critters (64 px)"},
-        "model": {"name": "resnet18", "version": registry.card("model", "resnet18").version, "source": ""},
-        "weights": {"kind": "plain", "digest": "d0"}, "profile": {"name": "quick", "overrides": {}},
-        "seed": 0, "precision": "float32",
+        "model": {"name": "resnet18", "version": model.version, "source": "", "cam_layer": "layer4",
+                  "cam_grid": [4, 4], "notes": ["last stage dilated"], "mean": list(model.mean),
+                  "std": list(model.std), "label": "resnet18 (plain, last map 4x4, last stage dilated)"},
+        "weights": {"digest": "0" * 20, "alignment": None, "label": "plain"},
+        "profile": profile_part(*data.profile("quick")), "seed": 0, "precision": "float32",
     }  # fmt: skip
 
 
-def make(root: Path, plugin: Path, count: int = 8) -> None:
-    """A results folder of three methods: that of the plug-in, one of xaibench, and a control."""
+def make(root: Path, mine: dict, count: int = 8) -> None:
+    """A results folder of three methods: one of which `mine` is what its key says, one of xaibench, and a control."""
     store = Store.create(root)
     images = open_dataset(registry.card("dataset", "critters"), None, {}).image_list(count)
-    parts = [{"name": "mine", "version": 1, "parameters": {}, "transform": "raw", "source": file_source(plugin),
-              "kind": "method"}]  # fmt: skip
-    for name in ("ixg", "random"):
-        card = registry.card("method", name)
-        parts.append({"name": name, "version": card.version, "parameters": dict(card.parameters),
-                      "transform": card.transform, "source": "", "kind": card.role})  # fmt: skip
+    parts = [mine, *(method_part(card, dict(card.parameters)) for card in map(of_xaibench, ("ixg", "random")))]
     cells = [Cell(context(), part) for part in parts]
     store.register(cells)
     for number, cell in enumerate(cells):
@@ -76,6 +74,11 @@ def make(root: Path, plugin: Path, count: int = 8) -> None:
     run.save(store)
 
 
+def of_xaibench(name: str) -> MethodCard:
+    """The card of a method that ships with xaibench."""
+    return registry.card("method", name)
+
+
 @pytest.fixture(autouse=True)
 def own_home(tmp_path, monkeypatch) -> None:
     """Locks go to a home of the test."""
@@ -89,7 +92,8 @@ def packed(tmp_path_factory) -> SimpleNamespace:
     (root / "plugin_mine.py").write_text(PLUGIN)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XAIBENCH_HOME", str(root / "home"))
-        make(root / "results", root / "plugin_mine.py")
+        card = MethodCard(name="mine", title="", source=file_source(root / "plugin_mine.py"))
+        make(root / "results", method_part(card, {}))
         found = submit(root / "results", root / "plugin_mine.py", root / "mine.zip")
         submit(root / "results", root / "plugin_mine.py", root / "mine")
     return SimpleNamespace(root=root, zip=root / "mine.zip", folder=root / "mine", hash=found.hash)

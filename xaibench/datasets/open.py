@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from xaibench.datasets import red_dot
 from xaibench.datasets.base import Dataset, check_names
 from xaibench.errors import XaibenchError, one_line
 from xaibench.files import make_folder
+
+PLACES = frozenset({"root", "geometry", "size"})  # what a constructor takes that is no option
 
 
 def parameters_of(card: DatasetCard, options: dict[str, Any], part: str = "test") -> dict[str, Any]:
@@ -25,10 +28,21 @@ def drops_parts(card: DatasetCard) -> bool:
     return "drop_parts" in _parameters(card, registry.load(card))
 
 
-def _parameters(card: DatasetCard, make: Any) -> set[str]:
-    """The names of what a constructor takes."""
+def options_of(card: DatasetCard) -> dict[str, Any]:
+    """What a data set can be opened with, by name: the value of the card or the default; None where there is none.
+
+    Raises XaibenchError where the card's target makes no data set.
+    """
+    taken = _parameters(card, registry.load(card))
+    own = {name: None if one.default is one.empty else one.default for name, one in taken.items()}
+    own = {name: value for name, value in own.items() if name not in PLACES}
+    return own | card.parameters | dict.fromkeys(red_dot.OPTIONS)
+
+
+def _parameters(card: DatasetCard, make: Any) -> Mapping[str, inspect.Parameter]:
+    """What a constructor takes."""
     try:
-        return set(inspect.signature(make).parameters)
+        return inspect.signature(make).parameters
     except (TypeError, ValueError) as error:
         raise XaibenchError(f"data set {card.name} cannot be opened: {card.target} makes no data set") from error
 
@@ -55,7 +69,7 @@ def open_dataset(card: DatasetCard, root: Path | None, options: dict[str, Any], 
     root and has none, where it reads no folder and has a root, and for options that it does not have.
     """
     make = registry.load(card)
-    known = _parameters(card, make) - {"root", "geometry", "size"}
+    known = _parameters(card, make).keys() - PLACES
     for name in options:
         if name not in known and name not in red_dot.OPTIONS:
             own = f"it has {', '.join(sorted(known))}, " if known else ""

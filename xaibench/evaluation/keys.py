@@ -10,7 +10,7 @@ from typing import Any
 
 from xaibench import registry
 from xaibench.attribution.stages import layer_of, placed_name
-from xaibench.cards import DatasetCard, MethodCard, ProtocolCard
+from xaibench.cards import DatasetCard, MethodCard, Profile, ProtocolCard
 from xaibench.datasets.base import Dataset
 from xaibench.datasets.open import parameters_of
 from xaibench.evaluation.config import RunConfig
@@ -35,39 +35,46 @@ def make_context(
 
     reference is the second model, with which protocols may compare; held_out are images that they may be fitted to.
     """
-    overrides, reference = run.profile.overrides, reference if protocol.needs_reference else None
-    settings = {name: getattr(protocol, name) for name in card.parameters}
+    reference = reference if protocol.needs_reference else None
     label = f"{model.label} against {reference.label}" if reference else model.label
     return (
         {
-            "protocol": {
-                "name": card.name,
-                "version": card.version,
-                "source": registry.source(card),
-                "settings": settings,
-                "metric": card.metric,
-                "range": list(card.range),
-                "higher_is_better": card.higher_is_better,
-                "undefined_cost": card.undefined_cost,
-                "label": f"{card.name} ({protocol.description})",
-            }
-            | ({"further": {k: m.model_dump(mode="json") for k, m in card.further.items()}} if card.further else {})
-            | _other_images(run, protocol, held_out)
-            | protocol.key_fields,
+            "protocol": protocol_part(card, protocol) | _other_images(run, protocol, held_out),
             "dataset": _dataset(run.data, run.dataset, run.config.dataset_options),
             "model": _model(model) | {"label": label},
             "weights": model.weights,
-            "profile": {
-                "name": run.profile_name,
-                "overrides": overrides,
-                "label": _label(f"profile {run.profile_name}", [f"{value} {key}" for key, value in overrides.items()]),
-            },
+            "profile": profile_part(run.profile_name, run.profile),
             "seed": run.config.seed,
             "precision": run.config.precision,
         }
         | _arithmetic(run.config)
         | ({"reference": _reference(reference)} if reference else {})
     )
+
+
+def protocol_part(card: ProtocolCard, protocol: Protocol) -> dict[str, Any]:
+    """What a result's key says of a protocol with its settings, besides other images that a score depends on."""
+    return (
+        {
+            "name": card.name,
+            "version": card.version,
+            "source": registry.source(card),
+            "settings": {name: getattr(protocol, name) for name in card.parameters},
+            "metric": card.metric,
+            "range": list(card.range),
+            "higher_is_better": card.higher_is_better,
+            "undefined_cost": card.undefined_cost,
+            "label": f"{card.name} ({protocol.description})",
+        }
+        | ({"further": {k: m.model_dump(mode="json") for k, m in card.further.items()}} if card.further else {})
+        | protocol.key_fields
+    )
+
+
+def profile_part(name: str, profile: Profile) -> dict[str, Any]:
+    """What a result's key says of a profile."""
+    details = [f"{value} {key}" for key, value in profile.overrides.items()]
+    return {"name": name, "overrides": profile.overrides, "label": _label(f"profile {name}", details)}
 
 
 def method_part(

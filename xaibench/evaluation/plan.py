@@ -125,16 +125,18 @@ class Plan:
 
     def _cell(self, run: ProtocolRun, method: MethodRun, part: dict[str, Any]) -> Cell:
         """The cell of a method, of which `part` is what its key says. An oracle's maps are its protocol's own."""
-        cell = Cell(run.context, part | {"kind": self._kind(run.protocol, method)})
+        kind = kind_of(run.protocol, method.card, method.parameters, self.side)
+        cell = Cell(run.context, part | {"kind": kind})
         own = method.card.role == "oracle"
         return cell if own else replace(cell, maps=cell.map_key(run.protocol.attribution_output))
 
-    def _kind(self, protocol: Protocol, method: MethodRun) -> str:
-        """What a board calls a method: an oracle, where it perturbs the protocol's own regions."""
-        size = (self.side, self.side)
-        regions = protocol.regions(size)
-        own = method_regions(method.card, method.parameters, size) if regions is not None else None
-        return "oracle" if own is not None and same_partition(own, regions) else method.card.role
+
+def kind_of(protocol: Protocol, card: MethodCard, parameters: dict[str, Any], side: int) -> str:
+    """What a board calls a method on images of side x side pixels: its role, or an oracle, where it perturbs the
+    protocol's own regions."""
+    regions = protocol.regions((side, side))
+    own = method_regions(card, parameters, (side, side)) if regions is not None else None
+    return "oracle" if own is not None and same_partition(own, regions) else card.role
 
 
 def make_plan(run: ResolvedRun, models: OpenedModels) -> Plan:

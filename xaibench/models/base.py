@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -141,11 +141,18 @@ class Model:
     @property
     def label(self) -> str:
         """A description of the model: its name, its weights, the size of its last map, changes of the architecture."""
-        grid = [f"last map {self.cam_grid[0]}x{self.cam_grid[1]}"] if self.cam_layer else []
-        details = [*([self.weights["label"]] if self.weights else []), *grid, *self.notes]
-        return f"{self.name} ({', '.join(details)})" if details else self.name
+        return label_of(self.name, self.weights.get("label"), self.cam_layer, self.cam_grid, self.notes)
 
     def freeze(self, device: torch.device | str, dtype: torch.dtype) -> Model:
         """Moves to a device and dtype, into evaluation mode, and turns off gradients of the parameters."""
         self.net.to(device=device, dtype=dtype, memory_format=torch.channels_last).eval().requires_grad_(False)
         return self
+
+
+def label_of(
+    name: str, weights: str | None, cam_layer: str, cam_grid: Sequence[int], notes: Sequence[str]
+) -> str:  # fmt: skip
+    """A model in words: its name, its weights, the size of its last map, changes of the architecture."""
+    grid = [f"last map {cam_grid[0]}x{cam_grid[1]}"] if cam_layer else []
+    details = [*([weights] if weights else []), *grid, *notes]
+    return f"{name} ({', '.join(details)})" if details else name

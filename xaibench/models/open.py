@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from xaibench import registry
 from xaibench.cards import DatasetCard, Geometry, ModelCard
@@ -117,10 +118,7 @@ def load_weights(model: Model, state: StateFile, choice: str, card: ModelCard) -
     alignment = state.header.get("alignment")
     if card.aligned and card.aligned.alignment and has_file_name(card.aligned, state.path):
         alignment = card.aligned.alignment.key_fields
-    kinds = {"cell": "aligned", "pixels": "trained on random masks", "parts": "trained on dropped parts"}
-    kind = kinds[alignment.get("kind", "cell")] if alignment else ""
-    if alignment and alignment.get("teacher") == "self":
-        kind = f"self-aligned on {alignment['images']} unlabelled images"
+    kind = alignment_words(alignment)
     made = state.header["task"]["name"] if state.header.get("task") else kind or "plain"
     known = {"plain": made, "aligned": kind, "self-aligned": kind, "own": "its own weights"}
     if clip.is_clip(card):
@@ -129,3 +127,13 @@ def load_weights(model: Model, state: StateFile, choice: str, card: ModelCard) -
     label = known.get(choice) or f"{said}weights {state.path.name}"
     model.weights = {"digest": state.digest, "alignment": alignment, "label": label}
     return model
+
+
+def alignment_words(alignment: Mapping[str, Any] | None) -> str:
+    """What labels say of the deletions that weights were trained on, given by their `key_fields`; "" for none."""
+    if not alignment:
+        return ""
+    if alignment.get("teacher") == "self":
+        return f"self-aligned on {alignment['images']} unlabelled images"
+    kinds = {"cell": "aligned", "pixels": "trained on random masks", "parts": "trained on dropped parts"}
+    return kinds[alignment.get("kind", "cell")]

@@ -1,0 +1,47 @@
+"""Names of a submission with markup, or with characters that control a terminal or are not shown."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
+
+import pandas as pd
+
+from xaibench.publication.scrub import texts_of
+from xaibench.results.cells import Cell
+from xaibench.results.manifest import RunManifest
+from xaibench.results.store import Store
+from xaibench.results.validate import Problem
+
+MARKUP = frozenset("<>`")
+COLUMNS = ("image_id", "image_digest", "metric", "protocol", "dataset", "model", "reference_model", "method")
+
+
+def text_problems(
+    cells: Mapping[str, Cell], runs: Iterable[RunManifest], store: Store, rows: pd.DataFrame
+) -> Iterator[Problem]:
+    """Of the cells, runs, image lists and rows of a store."""
+    for key, cell in cells.items():
+        if odd := _odd(texts_of([cell.context, cell.method]), MARKUP):
+            yield Problem(f"cells/{key}.json", "text", odd)
+    for run in runs:
+        if odd := _odd(texts_of([run.protocols, run.classes, run.config, list(run.skipped)]), MARKUP):
+            yield Problem(f"runs/{run.run}.json", "text", odd)
+        if odd := _odd(texts_of([run.command, run.warnings, run.skipped]), frozenset()):
+            yield Problem(f"runs/{run.run}.json", "text", odd)
+    for path in sorted((store.root / "lists").glob("*.json")):
+        if odd := _odd(store.load_list(path.stem), MARKUP):
+            yield Problem(f"lists/{path.name}", "text", odd)
+    for name in COLUMNS:
+        if odd := _odd(rows[name].dropna().unique(), MARKUP):
+            yield Problem("rows", "text", odd)
+
+
+def _odd(texts: Iterable[str], markup: frozenset[str]) -> str:
+    """Why one of these texts is refused; "" where none is."""
+    for text in texts:
+        if any(unicodedata.category(letter) in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp") for letter in text):
+            return f"{ascii(text)[:80]} has characters that control a terminal or are not shown"
+        if markup & set(text):
+            return f"{ascii(text)[:80]} has markup, which no name has"
+    return ""
