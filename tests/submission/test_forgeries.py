@@ -25,9 +25,10 @@ QUICK = 61  # every 61st one is tried in the quick tests
 
 def reason(path: Path) -> str:
     """Why a submission is refused; "" where it is accepted. Anything but one line is an error here."""
+    board = path.parent / "board"
     try:
         with unpacked(path) as root:
-            problems = check(root).problems
+            problems = check(root, board if board.is_dir() else None).problems
             text = clean(problems[0]).replace(str(root), "") if problems else ""
     except XaibenchError as error:
         text = clean(error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow.parquet as pq
 import pytest
@@ -12,71 +13,101 @@ import torch
 from safetensors.torch import save_file
 
 from xaibench import registry
+from xaibench.cards import PublishedWeights
 from xaibench.datasets.open import open_dataset
 from xaibench.errors import XaibenchError
 from xaibench.evaluation.api import run
+from xaibench.hashing import sha256_of
+from xaibench.models.published import known_places
 from xaibench.submission.archive import unpacked
 from xaibench.submission.check import check
+from xaibench.submission.draw import Draw
 from xaibench.submission.pack import submit
-from xaibench.submission.replay import Limits, Where, replay
+from xaibench.submission.process import Limits, Where
+from xaibench.submission.replay import replay
 
-pytestmark = pytest.mark.slow
-PLUGIN = """import xaibench
+PLUGIN = """import os
+import pathlib
+
+import xaibench
+
+TRICK = pathlib.Path({trick!r})
 
 
 @xaibench.method("mine")
 def mine(evidence):
-    \"\"\"Input times gradient.\"\"\"
-    {body}
+    \"\"\"Input times gradient; and, where there is such a file, what is in it.\"\"\"
+    if TRICK.is_file():
+        exec(TRICK.read_text())
     return evidence.inputs * evidence.gradient()
 """
+TRICKS = {
+    "reads the rows of its own submission": "[path.read_bytes() for path in pathlib.Path({mine!r}).glob('rows/*/*/*')]",
+    "its code asks for socket.connect": "import socket; socket.create_connection(('127.0.0.1', 9))",
+    "its code asks for subprocess.Popen": "import subprocess; subprocess.run(['true'])",
+    "its code asks for os.system": "os.system('true')",
+    "took more than 30 s": "import time; time.sleep(600)",
+    "(?i)memory": "len(bytearray(5 << 30))",
+    "File too large": "open('big', 'wb').write(bytes(2 << 20))",
+}
+LIMITS = Limits(seconds=600, memory=4 << 30, file=1 << 20)
+SHORT = Limits(seconds=30)
 
 
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory) -> Path:
-    """Random weights of a small network."""
+def weights_of(path: Path) -> Path:
+    """Random weights of a small network, in a file."""
     torch.manual_seed(0)
     card = registry.card("model", "critters_cnn")
     net = registry.load(card)(len(open_dataset(registry.card("dataset", "critters"), None, {}).classes))
-    path = tmp_path_factory.mktemp("weights") / "w.safetensors"
+    path.parent.mkdir(parents=True, exist_ok=True)
     save_file(net.state_dict(), path)
     return path
 
 
-@pytest.fixture
-def submitted(weights, tmp_path, monkeypatch):
-    """submitted(body): a submission, whose method has this line in it, as a folder."""
-
-    def call(body: str = "") -> Path:
-        (tmp_path / "plugin_mine.py").write_text(PLUGIN.format(body=body))
-        with monkeypatch.context() as patch:
-            patch.setattr(registry, "_decorated", dict(registry._decorated))
-            run("sds", model="critters_cnn", dataset="critters", weights=str(weights),
-                methods=("mine", "ixg", "random"),
-                images=4, out=tmp_path / "results", plugins=(tmp_path / "plugin_mine.py",), device="cpu")  # fmt: skip
-        submit(tmp_path / "results", tmp_path / "plugin_mine.py", tmp_path / "mine")
-        return tmp_path / "mine"
-
-    return call
+def submitted(root: Path, weights: str) -> Path:
+    """A submission of a method that does what a file beside it says, as a folder."""
+    (root / "plugin_mine.py").write_text(PLUGIN.format(trick=str(root / "trick.txt")))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registry, "_decorated", dict(registry._decorated))
+        run("sds", model="critters_cnn", dataset="critters", weights=weights, methods=("mine", "ixg", "random"),
+            images=4, out=root / "results", plugins=(root / "plugin_mine.py",), device="cpu")  # fmt: skip
+    submit(root / "results", root / "plugin_mine.py", root / "mine")
+    return root / "mine"
 
 
-def replayed(path: Path, weights: Path, count: int | None = None, **more) -> dict:
+@pytest.fixture(scope="module")
+def real(tmp_path_factory) -> SimpleNamespace:
+    """A submission of a real run, which no test changes, its weights, and the file with what its method does."""
+    root = tmp_path_factory.mktemp("real")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XAIBENCH_HOME", str(root / "home"))
+        weights = weights_of(root / "w.safetensors")
+        return SimpleNamespace(mine=submitted(root, str(weights)), weights=weights, trick=root / "trick.txt")
+
+
+def replayed(path: Path, weights: Path | None, count: int | None = None, **more) -> dict:
     with unpacked(path) as root:
         found = check(root)
         assert not found.problems
-        return replay(root, found.submission, count, where=Where(weights=weights), hidden=(path,), **more)
+        return replay(root, found.submission, Draw(count), where=Where(weights=weights), hidden=(path,), **more)
 
 
-def test_honest_rows_are_equal_and_a_changed_one_is_found(submitted, weights, relisted):
-    mine = submitted()
-    record = replayed(mine, weights, trust=True)
+def test_without_trust_nothing_is_replayed_whatever_is_drawn(packed):
+    for count in (1, None):
+        with pytest.raises(XaibenchError, match="say --trust"):
+            replayed(packed.folder, None, count)
+
+
+@pytest.mark.slow
+def test_honest_rows_are_equal_and_a_changed_one_is_found(real, relisted, tmp_path):
+    record = replayed(real.mine, real.weights, trust=True)
     assert record["equal"] and record["results"] == record["replayed"] == 12 and len(record["rows"]) >= 12
     assert set(record["found"].values()) == {1.0}  # all of it was replayed
     assert not any(one["verified"] or one["public_weights"] for one in record["cells"].values())
-    assert json.loads(json.dumps(record)) == record
-    with pytest.raises(XaibenchError, match="say --trust"):
-        replayed(mine, weights)
+    assert {one["replayed"] for one in record["cells"].values()} == {4} and record["fresh_source"] == "drawn"
+    assert json.loads(json.dumps(record, allow_nan=False)) == record
 
+    mine = Path(shutil.copytree(real.mine, tmp_path / "mine"))
     forged = next(
         path for path in mine.glob("rows/*/*/*.parquet") if "mine" in pq.read_table(path)["method"].to_pylist()
     )
@@ -85,21 +116,70 @@ def test_honest_rows_are_equal_and_a_changed_one_is_found(submitted, weights, re
     scores[0] = scores[0] + (0.01 if scores[0] < 0.5 else -0.01)
     pq.write_table(table.set_column(place, table.schema.field(place), [scores]), forged)
     relisted(mine)
-    record = replayed(mine, weights, trust=True)
+    record = replayed(mine, real.weights, trust=True)
     (row,) = [row for row in record["rows"] if not row["equal"]]
-    assert (
-        not record["equal"]
-        and row["submitted"] == scores[0]
-        and abs(row["replayed"] - scores[0]) == pytest.approx(0.01)
+    assert not record["equal"] and row["submitted"] == scores[0]
+    assert abs(row["replayed"] - scores[0]) == pytest.approx(0.01)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", TRICKS)
+def test_code_that_asks_for_more_than_it_may_is_stopped(real, words):
+    real.trick.write_text(TRICKS[words].format(mine=str(real.mine)))
+    limits = SHORT if "30 s" in words else LIMITS
+    try:
+        with pytest.raises(XaibenchError, match=words):
+            replayed(real.mine, real.weights, trust=True, limits=limits)
+    finally:
+        real.trick.unlink()
+
+
+@pytest.mark.slow
+def test_code_has_a_home_of_its_own_in_which_libraries_keep_their_caches(real, tmp_path, monkeypatch):
+    """Nothing of the user's home is named to it, and torch, timm and matplotlib work."""
+    (tmp_path / "user").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "user"))
+    monkeypatch.setenv("HF_TOKEN", "secret")
+    seen = tmp_path / "seen.json"
+    real.trick.write_text(
+        "import json, matplotlib, timm, torch, tempfile\n"
+        "timm.create_model('resnet18'); torch.compile\n"
+        "places = [str(pathlib.Path.home()), torch.hub.get_dir(), matplotlib.get_cachedir(), tempfile.gettempdir()]\n"
+        f"pathlib.Path({str(seen)!r}).write_text(json.dumps([places, sorted(os.environ)]))\n"
     )
+    try:
+        record = replayed(real.mine, real.weights, trust=True)
+    finally:
+        real.trick.unlink()
+    (own, *caches), variables = json.loads(seen.read_text())
+    assert record["equal"] and Path(own).name == "home" and not Path(own).exists()  # ended with the process
+    assert all(Path(place).is_relative_to(Path(own).parent) for place in caches)
+    assert "HF_TOKEN" not in variables and not [*(tmp_path / "user").iterdir()]
 
 
-def test_code_that_looks_for_the_rows_or_for_more_than_its_limits_is_stopped(submitted, weights, tmp_path):
-    mine = submitted("import os, time; os.environ.get('XAIBENCH_TEST_SLEEP') or time.sleep(4)")
-    with pytest.raises(XaibenchError, match="took more than 2 s"):
-        replayed(mine, weights, trust=True, limits=Limits(seconds=2))
-    shutil.rmtree(tmp_path / "results")
-    shutil.rmtree(mine)
-    mine = submitted(f"import pathlib; [path.read_bytes() for path in pathlib.Path({str(mine)!r}).glob('*.json')]")
-    with pytest.raises(XaibenchError, match="reads the rows of its own submission"):
-        replayed(mine, weights, trust=True)
+@pytest.mark.slow
+def test_with_published_weights_a_result_is_verified(tmp_path, monkeypatch):
+    """A copy of the cards of xaibench in which a small network has published weights, here and in the process."""
+    cards = Path(shutil.copytree(registry.shipped(), tmp_path / "cards"))
+    weights = weights_of(tmp_path / "w.safetensors")
+    published = PublishedWeights(dataset="critters", url="https://example.org/w.safetensors", sha256=sha256_of(weights))
+    (place,) = known_places(published)
+    place.parent.mkdir(parents=True)
+    shutil.copy(weights, place)
+    with (cards / "models" / "critters_cnn.toml").open("a") as file:
+        file.write(f'\n[plain]\ndataset = "critters"\nurl = "{published.url}"\nsha256 = "{published.sha256}"\n')
+    patch = f"import pathlib\nfrom xaibench import registry\nregistry.shipped = lambda: pathlib.Path({str(cards)!r})\n"
+    (tmp_path / "python").mkdir()
+    (tmp_path / "python" / "sitecustomize.py").write_text(patch)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'python'}:{Path(__file__).parents[2]}")
+    monkeypatch.setattr(registry, "shipped", lambda: cards)
+    registry._shipped_cards.cache_clear()
+    try:
+        record = replayed(submitted(tmp_path, "plain"), None, trust=True)
+        assert record["equal"] and len(record["cells"]) == 3
+        assert all(one["verified"] and one["public_weights"] for one in record["cells"].values())
+        place.write_bytes(weights.read_bytes() + b" ")  # another file under the same name
+        with pytest.raises(XaibenchError, match="its weights"):
+            replayed(tmp_path / "mine", None, trust=True)
+    finally:
+        registry._shipped_cards.cache_clear()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from xaibench.cli.output import echo
+
+if TYPE_CHECKING:
+    from xaibench.submission.check import Checked
+    from xaibench.submission.draw import Draw
 
 EPILOG = """
 \b
@@ -19,9 +21,12 @@ Examples:
   xaibench validate board
   # a submission (`xaibench submit`), as a board receives it: nothing of it is run
   xaibench validate my-method.zip
+  # also: its images are those of the board and of the photos, and it changes no result that the board has
+  xaibench validate my-method.zip --board board --data-root imagenet
   # draw 20 results and compute them again; --trust lets the code of the submission run here
-  xaibench validate my-method.zip --replay 20 --trust --data-root imagenet --record replay.json
-  xaibench validate my-method.zip --board board          # also: it changes no result that the board has
+  xaibench validate my-method.zip --replay 20 --trust --data-root imagenet --record replays/my-method.json
+  # drawn by a number that everybody can look up, here the hash of the commit that merged the submission
+  xaibench validate my-method.zip --replay 60 --trust --fresh 0f3c6d1b2a4e5f60718293a4b5c6d7e8f9012345
   xaibench validate downloads/their-results && xaibench leaderboard idsds --out downloads/their-results
 """
 
@@ -38,8 +43,12 @@ def command(
         typer.Option("--replay", metavar="N|all", help="Of a submission: draw N results, and compute them again."),
     ] = None,
     trust: Annotated[bool, typer.Option("--trust", help="Let the code of the submission run here.")] = False,
+    fresh: Annotated[
+        str | None,
+        typer.Option("--fresh", metavar="HEX", help="Draw by this public number, published after the submission."),
+    ] = None,
     record: Annotated[
-        Path | None, typer.Option("--record", metavar="FILE", help="Where the record of the replay goes.")
+        Path | None, typer.Option("--record", metavar="FILE", help="A new file for the record of the replay.")
     ] = None,
     data_root: Annotated[Path | None, typer.Option("--data-root", metavar="DIR", help="The photos.")] = None,
     weights: Annotated[Path | None, typer.Option("--weights", metavar="FILE", help="The model's weights.")] = None,
@@ -56,20 +65,31 @@ def command(
     Files of a board folder that were changed, removed or added since it was published are problems too.
     """
     from xaibench.errors import XaibenchError
-    from xaibench.submission.archive import is_submission
+    from xaibench.submission.archive import is_submission, unpacked
 
-    if is_submission(path):
-        from xaibench.submission.replay import Limits, Where
-
-        count = _count(replay)
-        with _checked(path, board) as (root, submission):
-            if replay is not None:
-                limits = Limits(time_limit, int(memory_limit * 2**30))
-                _replay(path, root, submission, count, trust, Where(data_root, weights, device), limits, record)
-    elif board is not None or replay is not None:
-        raise XaibenchError(f"--board and --replay are about submissions, and {path} is none")
-    else:
+    of_replays = {"--trust": trust, "--fresh": fresh, "--record": record, "--weights": weights}
+    of_submissions = {"--board": board, "--replay": replay, "--data-root": data_root} | of_replays
+    if not is_submission(path):
+        if given := [name for name, value in of_submissions.items() if value]:
+            raise XaibenchError(f"{given[0]} is about submissions, and {path} is none")
         _folder(path)
+        return
+    if replay is None and (given := [name for name, value in of_replays.items() if value]):
+        raise XaibenchError(f"{given[0]} is of a replay; say how many results are drawn by --replay")
+    if record is not None and record.exists():
+        raise XaibenchError(f"--record {record} is there already; every record is kept, so name another file")
+    draw = _draw(replay, fresh) if replay is not None else None
+    with unpacked(path) as root:
+        checked = _check(root, board, data_root)
+        if draw is not None:
+            from xaibench.submission.process import Limits, Where
+            from xaibench.submission.replay import replay as replayed
+
+            found = replayed(
+                root, checked.submission, draw, trust=trust, hidden=(path,),
+                where=Where(data_root, weights, device), limits=Limits(time_limit, int(memory_limit * 2**30)),
+            )  # fmt: skip
+            _report(found, record)
 
 
 def _folder(path: Path) -> None:
@@ -96,62 +116,64 @@ def _folder(path: Path) -> None:
     echo(f"{count(found.rows, 'row')} in {count(found.cells, 'cell')}{published}: no problems")
 
 
-@contextmanager
-def _checked(path: Path, board: Path | None) -> Iterator[tuple[Path, Any]]:
-    """A submission, unpacked and without problems: its folder, and what it says of itself."""
+def _check(root: Path, board: Path | None, data_root: Path | None) -> Checked:
+    """Checks an unpacked submission, prints what was found, and ends with 1 where there is a problem."""
     from xaibench.printing import clean
     from xaibench.report.text import count
-    from xaibench.submission.archive import unpacked
     from xaibench.submission.check import check
     from xaibench.submission.manifest import submission_hash
 
-    with unpacked(path) as root:
-        found = check(root, board)
-        for problem in found.problems:
-            echo(clean(problem))
-        if found.problems:
-            raise typer.Exit(1)
-        echo(f"submission {submission_hash(root)}: {', '.join(found.submission.methods)}")
-        echo(f"{count(found.rows, 'row')} in {count(found.cells, 'cell')}: no problems")
-        yield root, found.submission
+    found = check(root, board, data_root)
+    for problem in found.problems:
+        echo(clean(problem))
+    if found.problems:
+        raise typer.Exit(1)
+    echo(f"submission {submission_hash(root)}: {', '.join(found.submission.methods)}")
+    for note in found.notes:
+        echo(f"not known: {clean(note)}")
+    echo(f"{count(found.rows, 'row')} in {count(found.cells, 'cell')}: no problems")
+    return found
 
 
-def _count(replay: str | None) -> int | None:
-    """How many results --replay asks for; None for all."""
+def _draw(replay: str, fresh: str | None) -> Draw:
+    """The draw that --replay and --fresh ask for."""
     from xaibench.errors import XaibenchError
+    from xaibench.submission.draw import Draw
 
-    if replay in (None, "all"):
-        return None
-    if not replay.isascii() or not replay.isdigit() or not 1 <= int(replay[:9]) <= 10**8:
+    if replay != "all" and (not replay.isascii() or not replay.isdigit() or not 1 <= int(replay[:9]) <= 10**8):
         raise XaibenchError(f"--replay is a number of results, or all, not {replay!r}")
-    return int(replay)
+    number = None if replay == "all" else int(replay)
+    return Draw(number) if fresh is None else Draw.of_public(number, fresh)
 
 
-def _replay(
-    path: Path, root: Path, submission: Any, count: int | None, trust: bool, where: Any, limits: Any,
-    record: Path | None,
-) -> None:  # fmt: skip
-    """Computes drawn results again, prints how they compare, and writes the record."""
+def _report(found: dict[str, Any], record: Path | None) -> None:
+    """Prints how drawn results compare, writes the record, and ends with 1 where any differ."""
     from xaibench.files import write_json
-    from xaibench.submission.replay import replay
 
-    found = replay(root, submission, count, trust=trust, where=where, limits=limits, hidden=(path,))
     for row in found["rows"]:
         if not row["equal"]:
             echo(f"{row['cell']} {row['image_id']}: submitted {row['submitted']}, replayed {row['replayed']}")
     if record is not None:
         write_json(record, found)
     unequal = sum(not row["equal"] for row in found["rows"])
-    echo(f"replayed {found['replayed']} of {found['results']} results, drawn by {found['fresh']}: "
+    source = "drawn here" if found["fresh_source"] == "drawn" else "given by --fresh"
+    echo(f"replayed {found['replayed']} of {found['results']} results, by the number {found['fresh']} ({source}): "
          f"{len(found['rows']) - unequal} of {len(found['rows'])} rows are equal (within {found['tolerance']:g} of the "
          "largest score)")  # fmt: skip
     chances = ", ".join(f"{float(share):.0%}: {chance:.1%}" for share, chance in found["found"].items())
     echo(f"how likely this draw finds a forgery of a share of the results: {chances}")
     for key, one in found["cells"].items():
-        state = "verified by replay" if one["verified"] else "not verified"
-        why = "" if one["verified"] or not found["equal"] else (
-            ": none of it was drawn" if one["public_weights"] else ": its weights are not published by the model's card"
-        )  # fmt: skip
-        echo(f"{one['method']} ({key}): {one['replayed']} replayed, {state}{why}")
+        echo(f"{one['method']} ({key}): {one['replayed']} of {one['results']} replayed, {_state(one, found['equal'])}")
     if unequal:
         raise typer.Exit(1)
+
+
+def _state(result: dict[str, Any], equal: bool) -> str:
+    """Whether a result is verified, and why not."""
+    if result["verified"]:
+        return "verified by replay"
+    if not equal:
+        return "not verified: rows of the submission differ"
+    if not result["public_weights"]:
+        return "not verified: its weights are not published by the model's card, or not here"
+    return f"not verified: {result['minimum']} are needed"

@@ -7,12 +7,41 @@ rows are looked at, and everybody can draw them again from the record.
 from __future__ import annotations
 
 import hashlib
+import math
+import re
+import secrets
 from collections.abc import Sequence
-from typing import TypeVar
+from dataclasses import dataclass, field
+from typing import Literal, TypeVar
 
 import numpy as np
 
+from xaibench.errors import XaibenchError
+
 Pair = TypeVar("Pair")
+FRESH = re.compile(r"[0-9a-f]{32,128}")
+SHARE, PROBABILITY = 0.2, 0.95
+"""Enough of a result is replayed where a forgery of this share of it is found with this probability."""
+
+
+@dataclass(frozen=True)
+class Draw:
+    """How many results are drawn (None: all), by which number, and where that is from.
+
+    fresh: 32 to 128 hex digits that nobody knew when the submission was packed. Without it, whoever replays draws one,
+    and could draw until it pleases: `of_public` is of one that was published after the submission, for all to see.
+    """
+
+    count: int | None
+    fresh: str = field(default_factory=lambda: secrets.token_hex(16))
+    source: Literal["drawn", "given"] = "drawn"
+
+    @classmethod
+    def of_public(cls, count: int | None, fresh: str) -> Draw:
+        """A draw by a public number; raises XaibenchError for what is none of 32 to 128 hex digits."""
+        if not FRESH.fullmatch(fresh.lower()):
+            raise XaibenchError(f"--fresh is 32 to 128 hex digits, such as the hash of a commit, not {fresh[:40]!r}")
+        return cls(count, fresh.lower(), "given")
 
 
 def seed_of(submission: str, fresh: str) -> int:
@@ -47,3 +76,15 @@ def detection_probability(results: int, forged: int, replayed: int) -> float:
     for number in range(replayed):
         missed *= max(results - forged - number, 0) / (results - number)
     return 1 - missed
+
+
+def needed(results: int) -> int:
+    """Of how many of the results of one method at least one of SHARE forged ones is found with PROBABILITY.
+
+    Examples:
+        >>> from xaibench.submission.draw import needed
+        >>> [needed(n) for n in (1, 4, 8, 32, 100, 1000)]
+        [1, 4, 6, 11, 13, 14]
+    """
+    forged = math.ceil(SHARE * results)
+    return next(n for n in range(results + 1) if detection_probability(results, forged, n) >= PROBABILITY)

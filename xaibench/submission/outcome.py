@@ -1,0 +1,108 @@
+"""What a replay found: both numbers of each row, and what is verified by them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from xaibench import __version__, registry
+from xaibench.cards import PublishedWeights
+from xaibench.hashing import sha256_of
+from xaibench.models.download import address
+from xaibench.models.published import known_places
+from xaibench.models.state import file_digest
+from xaibench.results.cells import Cell, metric_declaration
+from xaibench.results.equality import TOLERANCE, scale_of, scores_equal
+from xaibench.results.schema import IDENTITY
+from xaibench.submission.draw import PROBABILITY, SHARE, Draw, detection_probability, needed
+
+FORMAT, FORMAT_VERSION = "xaibench-replay", 1
+SHARES = (0.01, 0.05, 0.2)  # of forged results, for which the record says how likely one was found
+
+
+def compared_rows(
+    stored: pd.DataFrame, again: pd.DataFrame, cells: Mapping[str, Cell], chosen: Sequence[tuple[str, str]]
+) -> pd.DataFrame:
+    """Each row that was drawn, with both scores and whether they are equal; a row that only one side has is not."""
+    largest = stored["score"].abs().groupby([stored["cell"], stored["metric"]]).max()
+    wanted = pd.DataFrame(chosen, columns=["cell", "image_id"])
+    sides = []
+    for frame in (stored.merge(wanted, on=["cell", "image_id"]), again):
+        frame = frame[[*IDENTITY, "score", "status"]].copy()
+        frame["target"] = frame["target"].astype("Int64").fillna(-1)
+        frame["n"] = frame.groupby(list(IDENTITY)).cumcount()  # instances of one class, in the order of the image
+        frame["score"] = frame["score"].astype(float)
+        sides.append(frame)
+    both = sides[0].merge(sides[1], on=[*IDENTITY, "n"], how="outer", suffixes=("", "_again"), indicator=True)
+    scale = []
+    for key, metric in zip(both["cell"], both["metric"], strict=True):
+        bounds = metric_declaration(cells[key].context["protocol"], metric).get("range") or (None, None)
+        scale.append(scale_of(float(largest.get((key, metric), 0.0)), bounds))
+    both["equal"] = (
+        scores_equal(both["score"], both["score_again"], metric=both["metric"], scale=scale)
+        & (both["status"] == both["status_again"]).to_numpy()
+        & (both["_merge"] == "both").to_numpy()
+    )
+    return both
+
+
+def record_of(
+    name: str, draw: Draw, pairs: Sequence[tuple[str, str]], chosen: Sequence[tuple[str, str]], compared: pd.DataFrame,
+    cells: Mapping[str, Cell],
+) -> dict[str, Any]:  # fmt: skip
+    """The record of a replay, in plain JSON values.
+
+    A result is verified where enough of it was replayed (`draw.needed`), nothing of the whole submission was unequal,
+    and everybody can get its weights.
+    """
+    equal = bool(compared["equal"].all()) and len(compared) > 0
+    there, again = (dict.fromkeys(cells, 0) for _ in range(2))
+    for counts, of in ((there, pairs), (again, chosen)):
+        for key, _ in of:
+            counts[key] += 1
+    results = {}
+    for key in sorted(there):
+        public, minimum = has_public_weights(cells[key]), needed(there[key])
+        results[key] = {
+            "method": cells[key].method_name, "results": there[key], "replayed": again[key], "minimum": minimum,
+            "public_weights": public, "verified": equal and public and again[key] >= minimum,
+        }  # fmt: skip
+    return {
+        "format": FORMAT, "format_version": FORMAT_VERSION, "xaibench": __version__, "submission": name,
+        "fresh": draw.fresh, "fresh_source": draw.source, "asked": "all" if draw.count is None else draw.count,
+        "results": len(pairs), "replayed": len(chosen), "tolerance": TOLERANCE, "equal": equal, "cells": results,
+        "minimum": {"share": SHARE, "probability": PROBABILITY},
+        "found": {f"{share:g}": round(detection_probability(len(pairs), max(1, round(share * len(pairs))), len(chosen)),
+                                      4) for share in SHARES},
+        "rows": [
+            {"cell": row.cell, "image_id": row.image_id, "target": int(row.target) if row.target >= 0 else None,
+             "unit": row.unit, "metric": row.metric, "submitted": _number(row.score),
+             "replayed": _number(row.score_again), "equal": bool(row.equal)} for row in compared.itertuples()
+        ],
+    }  # fmt: skip
+
+
+def _number(score: float) -> float | None:
+    """A score, None where it is undefined or on one side only: JSON has no NaN."""
+    return None if pd.isna(score) else float(score)
+
+
+def has_public_weights(cell: Cell) -> bool:
+    """Whether a result's weights are those that the card of its model publishes: the file here has the SHA-256 that the
+    card states, and the digest of the key."""
+    name, digest = cell.context["model"]["name"], (cell.context.get("weights") or {}).get("digest")
+    if registry.shipped_version("model", name) is None:
+        return False
+    card = registry.card("model", name)
+    return any(_is_published(weights, digest) for weights in (card.plain, card.aligned) if weights)
+
+
+def _is_published(weights: PublishedWeights, digest: str | None) -> bool:
+    """Whether the file with a digest is here, and the one that is published."""
+    if not (weights.url or weights.enum or weights.package):
+        return False
+    stated = weights.sha256 if weights.package else address(weights)[1]
+    here = [path for path in known_places(weights) if path.is_file() and file_digest(path) == digest]
+    return bool(stated) and any(sha256_of(path).startswith(stated.lower()) for path in here)
