@@ -29,6 +29,7 @@ from xaibench.results.cells import part_name
 from xaibench.training.tasks import TASKS
 
 PARTS = frozenset({"protocol", "dataset", "model", "weights", "profile", "seed", "precision"})
+OF_DATASET = frozenset({"name", "version", "source", "settings", "geometry", "label"})
 OF_MODEL = frozenset({"name", "version", "source", "cam_layer", "cam_grid", "notes", "mean", "std", "label"})
 NOTES = re.compile(r"last stage dilated|last \d stages dilated|grey images")
 DIGEST = re.compile(r"[0-9a-f]{20}")
@@ -116,8 +117,8 @@ def _protocol(context: Mapping[str, Any], side: int) -> Iterator[str]:
 def _dataset(context: Mapping[str, Any], data: DatasetCard) -> Iterator[str]:
     """Names and types of settings, by the card and the data set's own defaults; deviations are in the title."""
     part = context["dataset"]
-    if odd := sorted(set(part) - {"name", "version", "source", "settings", "geometry", "label", "masks"}):
-        yield f"its data set has {ascii(odd[0])[:40]}, which no run records"
+    if odd := sorted((set(part) - {"masks"}) ^ OF_DATASET):
+        yield f"its data set has {ascii(odd[0])[:40]}, or lacks it, unlike what a run records"
     settings, known = dict(part["settings"]), options_of(data)
     if data.needs_root and not DIGEST.fullmatch(settings.pop("classes", "")):
         yield "its data set lacks the digest of its classes"
