@@ -16,10 +16,10 @@ from xaibench.models.state import file_digest
 from xaibench.results.cells import Cell, metric_declaration
 from xaibench.results.equality import TOLERANCE, scale_of, scores_equal
 from xaibench.results.schema import IDENTITY
-from xaibench.submission.draw import PROBABILITY, SHARE, Draw, detection_probability, needed
+from xaibench.submission.draw import PROBABILITY, SHARE, Draw, needed
+from xaibench.submission.record import chances
 
 FORMAT, FORMAT_VERSION = "xaibench-replay", 1
-SHARES = (0.01, 0.05, 0.2)  # of forged results, for which the record says how likely one was found
 
 
 def compared_rows(
@@ -74,8 +74,7 @@ def record_of(
         "fresh": draw.fresh, "fresh_source": draw.source, "asked": "all" if draw.count is None else draw.count,
         "results": len(pairs), "replayed": len(chosen), "tolerance": TOLERANCE, "equal": equal, "cells": results,
         "minimum": {"share": SHARE, "probability": PROBABILITY},
-        "found": {f"{share:g}": round(detection_probability(len(pairs), max(1, round(share * len(pairs))), len(chosen)),
-                                      4) for share in SHARES},
+        "found": chances(len(pairs), len(chosen)),
         "rows": [
             {"cell": row.cell, "image_id": row.image_id, "target": int(row.target) if row.target >= 0 else None,
              "unit": row.unit, "metric": row.metric, "submitted": _number(row.score),

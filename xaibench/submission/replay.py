@@ -14,6 +14,7 @@ from xaibench.submission.draw import Draw, drawn, seed_of
 from xaibench.submission.manifest import Submission, submission_hash
 from xaibench.submission.outcome import compared_rows, record_of
 from xaibench.submission.process import HERE, USUAL, Limits, Where, rows_apart
+from xaibench.submission.record import pairs_of
 
 
 def replay(
@@ -40,7 +41,7 @@ def replay(
         )
     store, name = Store.open(root), submission_hash(root)
     cells, rows = store.cells(), store.rows()
-    pairs = sorted(set(zip(rows["cell"], rows["image_id"], strict=True)))
+    pairs = pairs_of(rows)
     chosen = drawn(pairs, draw.count, seed_of(name, draw.fresh))
     digests = dict(zip(rows["image_id"], rows["image_digest"], strict=True))
     found: list[dict[str, Any]] = []
