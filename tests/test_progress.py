@@ -38,3 +38,33 @@ def test_quiet_says_nothing(clock, capsys):
         clock[0] = 100
         bar.advance(1)
     assert capsys.readouterr().err == ""
+
+
+def test_a_time_left_that_is_known_better_and_an_hour(clock, capsys):
+    with progress.bar("work", 4) as bar:
+        clock[0] = 30
+        bar.advance(1, "a", 4000)
+        clock[0] = 60
+        bar.advance(0, "b")
+    assert capsys.readouterr().err.splitlines() == [
+        "work: 1/4, 0:30 spent, 1:06:40 left; a",
+        "work: 1/4, 1:00 spent, 1:06:10 left; b",
+    ]
+
+
+def test_reports_do_not_flood_a_log(clock, capsys):
+    with progress.bar("work", 0) as bar:
+        for second in range(0, 250, 10):
+            clock[0] = second
+            bar.report([f"after {second}"])
+    assert capsys.readouterr().err.splitlines() == ["after 120", "after 240"]
+
+
+def test_on_a_terminal_lines_and_the_time_left_are_below_and_in_the_bar(monkeypatch, capsys):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "100")
+    with progress.bar("work", 4) as bar:
+        bar.advance(1, "a", 4000.9)
+        bar.report(["sds after 8 images: [bold] 0.5"])
+    printed = capsys.readouterr().err
+    assert "1:06:4" in printed and "[bold] 0.5" in printed

@@ -52,6 +52,10 @@ Examples:
   xaibench run sds --model resnet18 --images 64 --shard 2/2
   # as many of 512 images as it takes to know the three best, with 95 % confidence
   xaibench run sds --model resnet18 --images 512 --until-stable top-3
+  # what it would take: passes, time, memory and disk, from a few timed batches; nothing is stored
+  xaibench run idsds --model resnet50 --profile paper --dry-run
+  # where the time goes: two batches, for https://ui.perfetto.dev
+  xaibench run sds --model resnet18 --profile-trace trace.json.gz
   # two models: what fine-tuning on deletions changed
   xaibench run model-similarity --model resnet18 --weights aligned \\
       --reference-weights plain
@@ -67,6 +71,9 @@ SHORT = {
 }
 """Settings that have an option of their own: short forms of `--setting NAME=VALUE`."""
 
+DRY_RUN = "Time a few batches, print what the run would take (passes, time, memory, disk), and store nothing."
+TRACE = "Profile two batches into a Chrome trace, for https://ui.perfetto.dev."
+
 
 def run(
     given: dict[str, Any],
@@ -74,6 +81,8 @@ def run(
     config: Path | None,
     print_config: bool,
     quiet: bool,
+    dry_run: bool,
+    profile_trace: Path | None,
     **short: Any,
 ) -> None:
     """Evaluate attribution methods on a model and print the ranked board.
@@ -89,11 +98,26 @@ def run(
     if print_config:
         echo(request.to_toml(), nl=False)
         return
-    from xaibench.cli.several import expand, run_each
+    from xaibench.cli.several import do_each, expand, of_model, run_each
     from xaibench.provenance import command_line
 
+    models = expand(request.model, request.plugins, request.cards)
+    if dry_run:
+        from xaibench.cli.dry_run import print_estimate
+        from xaibench.evaluation.estimate import estimate_config
+
+        if profile_trace:
+            raise XaibenchError("--dry-run and --profile-trace: a dry run is no run; leave out one")
+        do_each(models, lambda model: print_estimate(estimate_config(of_model(request, model))))
+        return
+    if profile_trace:
+        from xaibench.evaluation.trace import check_trace
+
+        check_trace(profile_trace)
+        if len(models) > 1:
+            raise XaibenchError(f"--profile-trace is of one run, not of {len(models)} models; name one")
     command = command_line() if config is None else None  # a file may change; then the record has the options
-    run_each(request, expand(request.model, request.plugins, request.cards), report, quiet=quiet, command=command)
+    run_each(request, models, report, quiet=quiet, command=command, trace=profile_trace)
 
 
 def with_short_forms(given: dict[str, Any], short: dict[str, Any]) -> dict[str, Any]:
@@ -123,6 +147,8 @@ command = command_of(
             for name, (kind, text) in SHORT.items()
         ),
         option("quiet", Annotated[bool, typer.Option("--quiet", help="No progress.")], False),
+        option("dry_run", Annotated[bool, typer.Option("--dry-run", help=DRY_RUN)], False),
+        option("profile_trace", Annotated[Path | None, typer.Option(metavar="FILE.json[.gz]", help=TRACE)]),
     ],
 )
 

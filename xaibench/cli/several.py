@@ -40,30 +40,51 @@ def expand(text: str, plugins: Iterable[Path], cards: Iterable[Path]) -> list[st
     return list(dict.fromkeys(found))
 
 
-def run_each(
-    request: RunConfig, models: Sequence[str], report: Callable[[Results], None], *, quiet: bool, command: str | None
-) -> None:
-    """Carries out a request for every model and reports on each.
+def of_model(request: RunConfig, model: str) -> RunConfig:
+    """The request for one of its models."""
+    return request.model_copy(update={"model": model})
+
+
+def do_each(models: Sequence[str], do: Callable[[str], None]) -> None:
+    """Does something for every model.
 
     What one model cannot do does not stop the others: it is said when all are done. Raises XaibenchError then, or at
     once where there is one model.
     """
-    from xaibench.evaluation.api import MethodFailed, run_config
-
-    failed: dict[str, str] = {}
+    failed: list[str] = []
     for number, model in enumerate(models, 1):
         if len(models) > 1:
             echo(f"{'' if number == 1 else chr(10)}model {number}/{len(models)}: {model}\n")
         try:
-            report(run_config(request.model_copy(update={"model": model}), quiet=quiet, command=command))
+            do(model)
         except XaibenchError as error:
-            if isinstance(error, MethodFailed):
-                report(error.results)
             if len(models) == 1:
                 raise
             echo(f"{model}: {error}", err=True)
-            failed[model] = str(error)
+            failed.append(model)
     if failed:
         raise XaibenchError(f"{len(failed)} of {len(models)} models not done: {', '.join(failed)} (see above)")
+
+
+def run_each(
+    request: RunConfig,
+    models: Sequence[str],
+    report: Callable[[Results], None],
+    *,
+    quiet: bool,
+    command: str | None,
+    trace: Path | None = None,
+) -> None:
+    """Carries out a request for every model and reports on each; see `do_each`. trace: a file for a profile."""
+    from xaibench.evaluation.api import MethodFailed, run_config
+
+    def carry_out(model: str) -> None:
+        try:
+            report(run_config(of_model(request, model), quiet=quiet, command=command, trace=trace))
+        except MethodFailed as error:
+            report(error.results)
+            raise
+
+    do_each(models, carry_out)
     if len(models) > 1:
         echo(f"\ncompare them:  xaibench leaderboard {request.protocols[0]} --by model --out {request.out}")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from xaibench.analysis.leaderboard import Leaderboard
+    from xaibench.evaluation.evaluator import Evaluator
     from xaibench.evaluation.executor import Engine
+    from xaibench.evaluation.weights import Train
+    from xaibench.results.store import Store
 
 
 @dataclass(frozen=True)
@@ -104,29 +107,40 @@ def run_config(
     command: str | None = None,
     objects: Sequence[str] = (),
     engine: Engine | None = None,
+    trace: Path | None = None,
 ) -> Results:
     """Carries out a request whose names are all known; see `run`.
 
     objects: which of them stand for objects. engine: where shards are computed (`evaluation.executor`), by default in
-    this process.
+    this process. trace: a file for a profile of some batches (`evaluation.trace`).
     """
+    check_request(config)
+    from xaibench.surroundings import own_surroundings
+
+    with own_surroundings():
+        evaluator = evaluator_of(config, quiet, command, objects)
+        given = {"trace": trace} | ({"engine": engine} if engine else {})
+        return _carry_out(replace(evaluator, **given))
+
+
+def check_request(config: RunConfig) -> None:
+    """Looks up plug-ins and names, before torch is imported."""
     from xaibench.plugins import add
 
     add(config.plugins, config.cards)
     check_names(config)
 
-    from xaibench.surroundings import own_surroundings
 
-    with own_surroundings():
-        return _carry_out(config, quiet, command, objects, engine)
-
-
-def _carry_out(
-    config: RunConfig, quiet: bool, command: str | None, objects: Sequence[str], engine: Engine | None
-) -> Results:
-    """See `run_config`, with torch's surroundings those of a new process."""
+def evaluator_of(
+    config: RunConfig,
+    quiet: bool,
+    command: str | None = None,
+    objects: Sequence[str] = (),
+    folder: Callable[[Path], Store] | None = None,
+    train: Train | None = None,
+) -> Evaluator:
+    """The evaluator of a request, whose weights are there. folder makes its store, train gives weights of trainings."""
     from xaibench.evaluation.evaluator import Evaluator
-    from xaibench.evaluation.executor import local
     from xaibench.evaluation.opening import opening_warnings
     from xaibench.evaluation.plan import make_plan
     from xaibench.evaluation.resolve import resolve
@@ -140,20 +154,25 @@ def _carry_out(
     if isinstance(resolved.dataset, WithMasks):
         resolved.dataset.check(resolved.dataset.image_list(resolved.images))
     resources = Resources.of(config)
-    store = Store.create(config.out)  # before hours are spent on what could not be stored
-    models = open_models(resolved, resources, quiet, say)
+    store = (folder or Store.create)(config.out)  # before hours are spent on what could not be stored
+    models = open_models(resolved, resources, quiet, say, *([train] if train else []))
     warnings = opening_warnings(resolved, models)
     for line in warnings:
         say(f"warning: {line}")
     plan = make_plan(resolved, models)
     command = command or config.to_command("run")
     stop = UntilStable.of(config, plan, store, (lambda text: None) if quiet else say)
-    evaluator = Evaluator(config, plan, store, resources, command, say, quiet, objects, engine or local, warnings, stop)
+    return Evaluator(config, plan, store, resources, command, say, quiet, objects, warnings=warnings, stop=stop)
+
+
+def _carry_out(evaluator: Evaluator) -> Results:
+    """Evaluates, and gives back what is stored; see `run_config`."""
+    plan, store = evaluator.plan, evaluator.store
     manifest, tally = evaluator.evaluate()
     boards = {job.protocol.name: job.cell.board for job in plan.jobs}
     results = Results(
         store.root, boards, [job.key for job in plan.jobs], store.load_list(manifest.images["list"]), manifest,
-        tally.images, warnings,
+        tally.images, evaluator.warnings,
     )  # fmt: skip
     if tally.failed:
         name, reason = next(iter(tally.failed.items()))

@@ -21,23 +21,29 @@ from xaibench.protocols.base import Protocol
 
 
 def calibrate(
-    computer: Computer, keys: Set[str], known: Mapping[str, Mapping[str, float]], resources: Resources, quiet: bool
+    computer: Computer,
+    keys: Set[str],
+    known: Mapping[str, Mapping[str, float]],
+    resources: Resources,
+    quiet: bool,
+    most: int | None = None,
 ) -> dict[str, Protocol]:
     """The fitted protocols of those jobs with these result keys whose protocols are fitted at all.
 
     known: what earlier runs chose, by result key, which is kept. A method that fails here fails under that protocol;
-    the computer's tally says why. Raises XaibenchError where a held-out image is among those that are evaluated.
+    the computer's tally says why. most: of how many held-out images, where the fit is not to be used. Raises
+    XaibenchError where a held-out image is among those that are evaluated.
     """
     jobs = [job for job in computer.plan.jobs if job.key in keys and job.protocol.protocol.held_out_images]
     found = {job.key: job.protocol.protocol.with_fitted(known[job.key]) for job in jobs if job.key in known}
     open_jobs = [job for job in jobs if job.key not in found]
     for run in dict.fromkeys(job.protocol for job in open_jobs):
-        found |= _fit(computer, run, [job for job in open_jobs if job.protocol is run], resources, quiet)
+        found |= _fit(computer, run, [job for job in open_jobs if job.protocol is run], resources, quiet, most)
     return found
 
 
 def _fit(
-    computer: Computer, run: ProtocolRun, jobs: Sequence[Job], resources: Resources, quiet: bool
+    computer: Computer, run: ProtocolRun, jobs: Sequence[Job], resources: Resources, quiet: bool, most: int | None
 ) -> dict[str, Protocol]:
     """One protocol, fitted to the maps of each job's method."""
     plan = computer.plan
@@ -47,6 +53,7 @@ def _fit(
             f"{run.name}: {len(both)} of {len(images)} held-out images are evaluated too, such as "
             f"{min(both)}; evaluate fewer (--images), hold out fewer (held_out) or name a fixed threshold"
         )
+    images = images[:most]
     prepared: list[Any] = []
     maps: dict[str, list[Tensor]] = {job.key: [] for job in jobs}
     groups = [images[at : at + resources.batch] for at in range(0, len(images), resources.batch)]

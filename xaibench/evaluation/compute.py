@@ -29,6 +29,9 @@ from xaibench.protocols.base import UNDEFINED_MAP, Protocol, Scores, validate_sc
 from xaibench.results.maps import MapIndex
 
 Missing = Mapping[str, Set[str]]  # image ids by result key
+Note = Callable[[str | None, str | None], None]
+"""Is told the names of the method and the protocol that time is spent on from now on; the protocol None: on the maps of
+the method; the method None: on what the protocol does for all methods."""
 
 
 @dataclass
@@ -85,13 +88,13 @@ class Computer:
         self,
         samples: Sequence[Sample],
         missing: Missing,
-        note: Callable[[str], None] = lambda name: None,
+        note: Note = lambda method, protocol: None,
         *,
         maps: Missing = MappingProxyType({}),
         kept: MapIndex | None = None,
         keep: bool = False,
     ) -> BatchResult:
-        """What is missing of a batch of samples; note is told the name of each method before it runs.
+        """What is missing of a batch of samples; note is told before what each stretch of time is spent.
 
         missing: the images that lack rows; maps: those that lack a map alone. kept: maps that are there already and
         are not made again. keep: whether the result is to hold those that are made.
@@ -155,20 +158,21 @@ class _Batch:
     prepared: dict[int, Any] = field(default_factory=dict)
     rows: list[dict[str, Any]] = field(default_factory=list)
 
-    def result(self, note: Callable[[str], None]) -> BatchResult:
+    def result(self, note: Note) -> BatchResult:
         """All rows and maps that are missing, those without a method first, then method by method."""
         plan = self.computer.plan
         for run in plan.protocols:
+            note(None, run.name)
             self.prepared[id(run)] = self._prepare(run)
         for job in plan.jobs:
             if job.method is None and (wanted := self._of_batch(job, self.missing)):
+                note(None, job.protocol.name)
                 self._score(job, wanted, job.protocol.protocol.score, self.prepared[id(job.protocol)], None)
         for method in plan.methods:
-            note(method.name)
             self.maps.begin()
             for job in plan.jobs:
                 if job.method is method and not self.computer.failed(method.name, job.protocol.name):
-                    self._explain(job)
+                    self._explain(job, note)
         return BatchResult(self.rows, self.maps.made)
 
     def _targets(self, run: ProtocolRun) -> TargetBatch:
@@ -190,7 +194,7 @@ class _Batch:
         shown = targets.compared if run.protocol.needs_reference else targets.evidence
         return call_protocol(run, run.protocol.prepare, shown)
 
-    def _explain(self, job: Job) -> None:
+    def _explain(self, job: Job, note: Note) -> None:
         """The rows and maps of a method under a protocol; a method that raises is noted, and the others go on."""
         method, run, targets = job.method, job.protocol, self._targets(job.protocol)
         wanted = self._of_batch(job, self.missing)
@@ -202,8 +206,10 @@ class _Batch:
                 return method_maps(method.card, changed, method.parameters)
 
         try:
+            note(method.name, None)
             maps = self.maps.draw(job, targets, self.prepared[id(run)])
             if wanted:
+                note(method.name, run.name)
                 score = self.computer.fitted.get(job.key, run.protocol).score_method
                 self._score(job, wanted, score, self.prepared[id(run)], maps, again)
         except MethodRaised as raised:

@@ -8,14 +8,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
 
 from xaibench.datasets.photos import turned_since
-from xaibench.datasets.walk import skipped_lines
 from xaibench.errors import XaibenchError
-from xaibench.evaluation.compute import Tally, ready
+from xaibench.evaluation.closing import closing_warnings
+from xaibench.evaluation.compute import Missing, Tally, ready
 from xaibench.evaluation.config import RunConfig
+from xaibench.evaluation.disk import check_disk, least_map_bytes
 from xaibench.evaluation.executor import Engine, Executor, Work, local
 from xaibench.evaluation.plan import Plan
 from xaibench.evaluation.resources import Resources
@@ -40,7 +42,7 @@ class Evaluator:
     command: how the run was started, for the record. say is told what a user should know while it runs; quiet shows no
     progress. objects: what of the request was an object of a Python session.
     engine makes the executor. warnings: what the user was told already, for the record. stop: decides after how many of
-    the plan's images the run ends, None for all.
+    the plan's images the run ends, None for all. trace: the file for a profile of some batches.
     """
 
     config: RunConfig
@@ -54,19 +56,21 @@ class Evaluator:
     engine: Engine = local
     warnings: Sequence[str] = ()
     stop: UntilStable | None = None
+    trace: Path | None = None
 
     def evaluate(self) -> tuple[RunManifest, Tally]:
         """Computes what the folder lacks, except for what other processes are computing right now, which is waited for.
 
         The record is the one that the folder keeps; the tally counts what was computed here. Raises XaibenchError where
-        an image was replaced since its rows were stored, and where nothing can be written.
+        an image was replaced since its rows were stored, where kept maps do not fit on the disk, and where nothing can
+        be written.
         """
         plan, config = self.plan, self.config
-        keys = [job.key for job in plan.jobs]
-        self._check_images(keys)
-        self._check_arithmetic()
-        maps = MapIndex(MapStore(self.store.root), {job.key: job.maps for job in plan.jobs})
-        completion = Completion(self.store, keys, plan.images, maps, config.keep_maps)
+        completion = self.opened()
+        keys = completion.keys
+        if config.keep_maps and not self.stop:  # which may end after few images
+            needed = least_map_bytes(plan, self.missing(completion)[1], completion.maps, config.precision)
+            check_disk(needed, self.store.root, "its maps (--keep-maps)")
         chunk = ready(plan, self.resources.device, self.resources.chunk, config.precision)
         manifest = self._manifest(chunk)
         self.store.register(job.cell for job in plan.jobs)
@@ -79,8 +83,7 @@ class Evaluator:
     def _compute(self, manifest: RunManifest, completion: Completion, keys: Sequence[str], chunk: int) -> Tally:
         """Computes and stores what is missing, and records how that ended."""
         plan, config = self.plan, self.config
-        shards = part_of(cut(plan.images, self.resources.batch), config.part)
-        missing = completion.missing(image for shard in shards for image in shard.images)
+        shards, missing = self.missing(completion)
         todo = len(set().union(*missing.values()))
         title = f"{','.join(manifest.protocols)} on {' against '.join(model.name for model in plan.models)}"
         try:
@@ -90,11 +93,12 @@ class Evaluator:
                     plan,
                     self.store,
                     completion,
-                    frozenset(missing),
+                    missing,
                     self.resources,
                     chunk,
                     progress,
                     self.quiet,
+                    self.trace,
                 )
                 with self.engine(work) as executor:
                     manifest.fitted = executor.fitted
@@ -129,6 +133,20 @@ class Evaluator:
             if executor.tally.failed or self.stop.look(images):
                 break
         return images
+
+    def opened(self) -> Completion:
+        """What the folder has and lacks; raises XaibenchError where its rows are not to be extended. Nothing is
+        written."""
+        plan, keys = self.plan, [job.key for job in self.plan.jobs]
+        self._check_images(keys)
+        self._check_arithmetic()
+        maps = MapIndex(MapStore(self.store.root), {job.key: job.maps for job in plan.jobs})
+        return Completion(self.store, keys, plan.images, maps, self.config.keep_maps)
+
+    def missing(self, completion: Completion) -> tuple[list[Shard], Missing]:
+        """The shards of this part of the run, and the images of them that each result key lacks."""
+        shards = part_of(cut(self.plan.images, self.resources.batch), self.config.part)
+        return shards, completion.missing(image for shard in shards for image in shard.images)
 
     def _check_images(self, keys: Sequence[str]) -> None:
         """Raises XaibenchError where an image was replaced since its rows were stored."""
@@ -202,9 +220,9 @@ class Evaluator:
         manifest.accuracy = self._accuracy(manifest.cells, images)
         manifest.forward_equivalents = tally.forward_equivalents / tally.images if tally.images else None
         manifest.warnings = [
-            *self.warnings, *self._skipped_files(), *self._fewer_images(),
-            *self._without_logits(manifest.cells, images), *_undefined_maps(tally), *_damaged(completion),
-        ]  # fmt: skip
+            *self.warnings,
+            *closing_warnings(self.config, self.plan, self.store, images, tally, completion),
+        ]
         whole = "partial" if completion.missing(images) else "complete"
         manifest.finish("failed" if tally.failed else whole)
         manifest.save(self.store)
@@ -218,41 +236,3 @@ class Evaluator:
         found = dict(zip(rows["image_id"], rows["prediction"], strict=True))
         known = [i for i in images if pd.notna(found.get(i))]
         return {"correct": sum(int(found[i]) in self.plan.dataset.labels(i) for i in known), "images": len(known)}
-
-    def _skipped_files(self) -> list[str]:
-        """A line where a data set leaves out entries of its folders."""
-        lines = skipped_lines(self.plan.dataset.skipped_files())
-        name = self.plan.protocols[0].context["dataset"]["name"]
-        return [f"entries of {name}'s folders are left out: {'; '.join(lines)}"] if lines else []
-
-    def _without_logits(self, keys: Sequence[str], images: Sequence[str]) -> list[str]:
-        """A line where the model's logits of some of the images are not finite."""
-        rows = self.store.rows(keys, columns=["image_id", "prediction"]).drop_duplicates("image_id")
-        lost = sorted(set(rows.loc[rows["prediction"].isna(), "image_id"]) & set(images))
-        if not lost:
-            return []
-        return [
-            f"logits of {self.plan.model.name} are not finite for {len(lost)} of {len(images)} images, such "
-            f"as {lost[0]}: they are left out for all methods (undefined-reference), and of the accuracy"
-        ]
-
-    def _fewer_images(self) -> list[str]:
-        """A line where a data set has fewer images than a run asks for."""
-        wanted, there = self.config.images, len(self.plan.images)
-        name = self.plan.protocols[0].context["dataset"]["name"]
-        return [f"{name} has {there} images, not the {wanted} asked for"] if wanted and wanted > there else []
-
-
-def _damaged(completion: Completion) -> list[str]:
-    return [
-        f"{path} is damaged: its maps count as missing; remove it"
-        for path in (completion.maps.damaged if completion.maps else ())
-    ]
-
-
-def _undefined_maps(tally: Tally) -> list[str]:
-    return [
-        f"{number} maps of {method} are constant or not finite: {protocol} counts them at chance level"
-        for (protocol, method), number in tally.undefined.items()
-        if method != "constant"
-    ]

@@ -6,18 +6,23 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 
 from xaibench.datasets.loading import load_groups
 from xaibench.evaluation.calibration import calibrate
-from xaibench.evaluation.compute import Computer, Tally, open_computer
+from xaibench.evaluation.compute import Computer, Missing, Tally, open_computer
 from xaibench.evaluation.config import RunConfig
+from xaibench.evaluation.pace import Pace
 from xaibench.evaluation.plan import Plan
 from xaibench.evaluation.resources import Resources
+from xaibench.evaluation.running import RunningScores
 from xaibench.evaluation.shards import Shard
+from xaibench.evaluation.trace import Tracer, tracing
 from xaibench.locks import try_lock
+from xaibench.printing import say
 from xaibench.progress import Bar
 from xaibench.results.completion import Completion
 from xaibench.results.manifest import load_runs
@@ -32,19 +37,21 @@ class Work:
     """What an executor is made for.
 
     config, plan: the request and what follows from it; a process elsewhere makes the plan from the request. store,
-    completion: the results folder, and what it lacks. keys: the result keys that lack anything in this part of the run.
-    chunk: inputs in one pass. progress is advanced by images; quiet hides other bars.
+    completion: the results folder, and what it lacks. missing: the images that each result key lacks in this part
+    of the run. chunk: inputs in one pass. progress is advanced by images; quiet hides other bars. trace: the file that
+    a profile of some batches is written to, None for no profile.
     """
 
     config: RunConfig
     plan: Plan
     store: Store
     completion: Completion
-    keys: frozenset[str]
+    missing: Missing
     resources: Resources
     chunk: int
     progress: Bar
     quiet: bool
+    trace: Path | None = None
 
 
 class Executor(Protocol):
@@ -73,8 +80,10 @@ def local(work: Work) -> Iterator[Executor]:
     config = work.config
     with open_computer(work.plan, work.resources.device, work.chunk, config.precision, config.seed) as computer:
         known = {key: chosen for run in load_runs(work.store) for key, chosen in run.fitted.items()}
-        computer.fitted.update(calibrate(computer, work.keys, known, work.resources, work.quiet))
-        yield LocalExecutor(work, computer)
+        computer.fitted.update(calibrate(computer, work.missing.keys(), known, work.resources, work.quiet))
+        batches = len(set().union(*work.missing.values())) // work.resources.batch
+        with tracing(work.trace, batches, say) as tracer:
+            yield LocalExecutor(work, computer, Pace.of(work.plan, work.missing), RunningScores(work.plan), tracer)
 
 
 @dataclass
@@ -87,7 +96,11 @@ class LocalExecutor:
 
     work: Work
     computer: Computer
+    pace: Pace
+    scores: RunningScores
+    tracer: Tracer
     _pending: list[dict[str, Any]] = field(default_factory=list)  # rows that are not stored yet
+    _unreported: list[dict[str, Any]] = field(default_factory=list)  # rows that are in no running score yet
     _held: dict[str, ExitStack] = field(default_factory=dict)  # locks of shards, by the last image that is computed
     _finished: list[ExitStack] = field(default_factory=list)  # locks of shards whose last rows are pending
     _flushed: float = field(default_factory=time.monotonic)
@@ -105,6 +118,8 @@ class LocalExecutor:
     def execute(self, shards: Sequence[Shard]) -> list[Shard]:
         """See `Executor`."""
         busy: list[Shard] = []
+        completion = self.work.completion
+        self.pace.resume()
         try:
             for samples in load_groups(
                 self.work.plan.dataset,
@@ -113,11 +128,11 @@ class LocalExecutor:
                 generator=torch.Generator(),
             ):
                 images = [sample.image_id for sample in samples]
-                completion = self.work.completion
+                missing = completion.missing(images)
                 found = self.computer.compute(
                     samples,
                     completion.without_rows(images),
-                    lambda name: self.work.progress.advance(0, name),
+                    self._note,
                     maps=completion.without_maps(images),
                     kept=completion.maps,
                     keep=completion.keep,
@@ -125,9 +140,13 @@ class LocalExecutor:
                 for made in found.maps if completion.keep else ():
                     completion.maps.save(made.key, made.image_ids, made.targets, made.maps, made.digests)
                 self._pending += found.rows
+                self._unreported += found.rows
+                self.pace.finished(missing)
+                self._count(len(samples))
                 if images[-1] in self._held:
                     self._finished.append(self._held.pop(images[-1]))
-                self._count(len(samples))
+                    self._report()
+                self.tracer.next_batch()
                 if time.monotonic() - self._flushed > FLUSH_SECONDS:
                     self._flush()
         finally:
@@ -156,7 +175,9 @@ class LocalExecutor:
                 busy.append(shard)
                 continue
             completion.refresh()
-            lacking = set().union(*completion.missing(shard.images).values())
+            still = completion.missing(shard.images)
+            self.pace.elsewhere(missing, still)
+            lacking = set().union(*still.values())
             batches = [found for batch in shard.batches if (found := [i for i in batch if i in lacking])]
             if not batches:
                 locks.close()
@@ -164,11 +185,27 @@ class LocalExecutor:
             self._held[batches[-1][-1]] = locks
             yield from batches
 
+    def _note(self, method: str | None, protocol: str | None) -> None:
+        """Time is spent on a method and a protocol from now on (`compute.Note`)."""
+        self.pace.at(method, protocol)
+        text = " under ".join(filter(None, (method, protocol)))
+        self.tracer.mark(text)
+        if method is not None:
+            self.work.progress.advance(0, method)
+
+    def _report(self) -> None:
+        """Shows the means and the shares of time after a shard."""
+        rows, self._unreported = self._unreported, []
+        if not self.work.quiet:
+            self.scores.add(rows)
+            self.work.progress.report([*self.scores.lines(), *self.pace.lines()])
+
     def _count(self, images: int) -> None:
         tally = self.computer.tally
         tally.images += images
         tally.forward_equivalents = self.computer.forward_equivalents
-        self.work.progress.advance(images, f"{tally.forward_equivalents / tally.images:.0f} forwards an image")
+        note = f"{tally.forward_equivalents / tally.images:.0f} forwards an image"
+        self.work.progress.advance(images, note, self.pace.seconds_left)
 
     def _flush(self) -> None:
         """Stores the pending rows, and lets go of the shards that are stored."""

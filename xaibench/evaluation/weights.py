@@ -17,7 +17,7 @@ from xaibench.models.base import Model
 from xaibench.models.open import open_model
 from xaibench.models.state import StateFile, check_classes
 from xaibench.protocols.base import Protocol
-from xaibench.training.api import plan_training
+from xaibench.training.api import Training, plan_training
 from xaibench.training.config import TrainingConfig
 from xaibench.training.find import CHOICES, WeightsRequest, find_weights, how_to_get_weights, missing_weights, own_file
 from xaibench.training.resources import TrainingResources
@@ -25,6 +25,9 @@ from xaibench.training.tasks import alignment_fields
 from xaibench.training.unlabelled import check_unseen
 
 WAIT_SECONDS = 2.0  # between two looks whether another process has trained the weights
+
+Train = Callable[[Training, TrainingResources], Path]
+"""Gives the file of the weights of a training."""
 
 
 @dataclass(frozen=True)
@@ -41,13 +44,15 @@ class OpenedModels:
     training: dict[str, Any] | None
 
 
-def open_models(run: ResolvedRun, resources: Resources, quiet: bool, say: Callable[[str], None]) -> OpenedModels:
+def open_models(
+    run: ResolvedRun, resources: Resources, quiet: bool, say: Callable[[str], None], train: Train = Training.run
+) -> OpenedModels:
     """Finds or trains the weights of a run's models; raises XaibenchError where there are none, where a protocol
     refuses them, and where either was aligned, without labels, on images that the run evaluates. say is told what the
     user should know of their files, and once where another process is training them, which is waited for in parts of a
-    run."""
-    model, state, other = _network(run, resources, quiet, say)
-    reference = _second(run, model, resources, quiet, say) if run.reference else None
+    run. train gives the weights of a training."""
+    model, state, other = _network(run, resources, quiet, say, train)
+    reference = _second(run, model, resources, quiet, say, train) if run.reference else None
     alignment = model.weights["alignment"] and Alignment(**model.weights["alignment"])
     for card, protocol in run.protocols:
         problem = protocol.check_weights(alignment) if card.weights == "aligned" else None
@@ -58,11 +63,13 @@ def open_models(run: ResolvedRun, resources: Resources, quiet: bool, say: Callab
     return OpenedModels(model, reference, other is None, header or None)
 
 
-def _second(run: ResolvedRun, model: Model, resources: Resources, quiet: bool, say: Callable[[str], None]) -> Model:
+def _second(
+    run: ResolvedRun, model: Model, resources: Resources, quiet: bool, say: Callable[[str], None], train: Train
+) -> Model:
     """The second model of a run, found or made as the first was; its classes must be the first one's."""
     card, request = run.reference
     try:
-        second, state, _ = _network(replace(run, model=card, weights=request), resources, quiet, say)
+        second, state, _ = _network(replace(run, model=card, weights=request), resources, quiet, say, train)
         check_unseen(state.header, run.dataset, run.dataset.image_list(run.images))
     except XaibenchError as error:
         raise XaibenchError(f"the second model (--reference-model, --reference-weights): {error}") from error
@@ -75,14 +82,14 @@ def _second(run: ResolvedRun, model: Model, resources: Resources, quiet: bool, s
 
 
 def _network(
-    run: ResolvedRun, resources: Resources, quiet: bool, say: Callable[[str], None]
+    run: ResolvedRun, resources: Resources, quiet: bool, say: Callable[[str], None], train: Train
 ) -> tuple[Model, StateFile, int | None]:
     """The model with its weights, what these were read from, and their number of classes where the data set's is
     another."""
     choice, classes = run.weights.choice, run.dataset.classes
 
     def weights() -> Path:
-        return _weights(run, resources, quiet, say)
+        return _weights(run, resources, quiet, say, train)
 
     found = open_model(run.model, run.data, len(classes), choice, weights, run.any_classes)
     for remark in found[0].remarks:
@@ -100,7 +107,7 @@ def _training_description(run: ResolvedRun) -> str:
     return ", ".join([*seed, *(f"{name} {value}" for name, value in run.config.recipe.items())])
 
 
-def _weights(run: ResolvedRun, resources: Resources, quiet: bool, say: Callable[[str], None]) -> Path:
+def _weights(run: ResolvedRun, resources: Resources, quiet: bool, say: Callable[[str], None], train: Train) -> Path:
     """The file of the weights that a run wants; trained now where the data set has a recipe for it."""
     config = run.config
     if path := own_file(run.model, run.data, run.weights):
@@ -130,10 +137,10 @@ def _weights(run: ResolvedRun, resources: Resources, quiet: bool, say: Callable[
     training = plan_training(request)
     how = TrainingResources(resources.workers, resources.device, quiet=quiet)
 
-    def train() -> Path:
-        return training.run(resources=how)
+    def made() -> Path:
+        return train(training, how)
 
-    return train() if config.shard is None else _once_free(train, training.path, say)
+    return made() if config.shard is None else _once_free(made, training.path, say)
 
 
 def _once_free(train: Callable[[], Path], path: Path, say: Callable[[str], None]) -> Path:

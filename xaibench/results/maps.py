@@ -186,6 +186,10 @@ class MapIndex:
                     found |= {name: (path, sums) for name, sums in contents(path, self.damaged)}
                     self._seen.add(path)
 
+    def images(self, key: str) -> set[str]:
+        """The images of which any map is kept under a map key."""
+        return {name.rpartition(SEPARATOR)[0] for name in self._found.get(key, ())}
+
     def lacks(self, cell: str, names: Iterable[str]) -> list[str]:
         """Those names of maps of which a cell has none; values are compared with their digests, each once."""
         keys = (self.keys[cell], cell)

@@ -29,7 +29,7 @@ from xaibench.training.unlabelled import Unlabelled, aligned_on, open_unlabelled
 
 if TYPE_CHECKING:
     from xaibench.models.base import Model
-    from xaibench.training.task import Task
+    from xaibench.training.task import Split, Task
 
 
 @dataclass(frozen=True)
@@ -150,12 +150,25 @@ class Training:
 
     def _train(self, resources: TrainingResources) -> None:
         """Trains, and leaves the weights at `path`."""
+        from xaibench.training.train import TrainingJob, train
+
+        opened = self.opened(resources.quiet)
+        if first_process() and self._is_described:
+            self.write_config()
+        header = opened.header
+        if aligned := aligned_on(self.start, self.unlabelled):
+            header |= {"aligned_on": aligned}  # so that no run evaluates them
+        job = TrainingJob(self.task, self.recipe, self.path.parent, header, self.title, self.config.seed, opened.head)
+        train(opened.model, opened.split, job, resources)
+
+    def opened(self, quiet: bool) -> OpenedTraining:
+        """The network with the weights that it starts from, and its images; nothing is trained. Raises XaibenchError
+        where they do not fit each other."""
         import torch
 
         from xaibench.seeds import derive
         from xaibench.training.head import head_of
         from xaibench.training.task import Split
-        from xaibench.training.train import TrainingJob, train
 
         config, data = self.config, self.dataset
         validation = open_dataset(data, config.data_root, config.dataset_options, "validation")
@@ -179,14 +192,9 @@ class Training:
                 "give its builder the parameter num_classes"
             )
         head = head_of(self.model, model) if self.recipe.start == "transfer" or self.recipe.head_epochs else ()
-        fresh = self._load_start(model, head, classes, resources.quiet)
-        if first_process() and self._is_described:
-            self.write_config()
+        fresh = self._load_start(model, head, classes, quiet)
         header = self.key_fields | {"classes": classes} | ({"fresh": fresh} if fresh else {})
-        if aligned := aligned_on(self.start, self.unlabelled):
-            header |= {"aligned_on": aligned}  # so that no run evaluates them
-        job = TrainingJob(self.task, self.recipe, self.path.parent, header, self.title, config.seed, tuple(head))
-        train(model, Split(learnt, validation, data.geometry), job, resources)
+        return OpenedTraining(model, Split(learnt, validation, data.geometry), tuple(head), header)
 
     def _load_start(self, model: Model, head: tuple[str, ...], classes: list[str], quiet: bool) -> list[str]:
         """Loads the weights that the training starts from; the names of the tensors that keep their first values."""
@@ -200,6 +208,17 @@ class Training:
             for remark in model.remarks:
                 say(remark)
         return fresh
+
+
+@dataclass(frozen=True)
+class OpenedTraining:
+    """What a training works with: the model before its first step, its images, the names of the tensors of its head,
+    and the header of its weights."""
+
+    model: Model
+    split: Split
+    head: tuple[str, ...]
+    header: dict[str, Any]
 
 
 def plan_training(config: TrainingConfig, task: Task | None = None) -> Training:
