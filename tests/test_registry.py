@@ -370,6 +370,16 @@ def test_listing_names_imports_nothing_heavy():
     assert printed.strip() == "[]"
 
 
+@pytest.mark.process
+def test_ls_imports_nothing_heavy():
+    code = (
+        "import sys; from xaibench.cli import main; sys.argv = ['xaibench', 'ls', 'methods', 'ig'];"
+        "main(); print([m for m in ('torch', 'numpy', 'pandas', 'xaibench.configuration', 'rich') if m in sys.modules])"
+    )
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert printed.splitlines() == ["ig", "[]"]
+
+
 def test_public_names_are_there_and_others_are_not():
     for name in xaibench.__all__:
         assert getattr(xaibench, name)

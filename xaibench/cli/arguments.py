@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 import typer
 
-from xaibench.configuration import split_names
 from xaibench.errors import XaibenchError, one_line
 from xaibench.parsing import parse_toml
 
@@ -60,6 +59,8 @@ def indented(text: str) -> str:
 
 def parse_names(text: str | None) -> list[str] | None:
     """Names separated by commas; None for none given."""
+    from xaibench.configuration import split_names  # whose models take time that `xaibench ls` need not
+
     names = split_names(text)
     if names == []:
         raise XaibenchError("a list of names is empty")

@@ -155,7 +155,7 @@ def evaluator_of(
         resolved.dataset.check(resolved.dataset.image_list(resolved.images))
     resources = Resources.of(config)
     store = (folder or Store.create)(config.out)  # before hours are spent on what could not be stored
-    models = open_models(resolved, resources, quiet, say, *([train] if train else []))
+    models = open_models(resolved, resources, quiet, say, train)
     warnings = opening_warnings(resolved, models)
     for line in warnings:
         say(f"warning: {line}")

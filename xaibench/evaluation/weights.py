@@ -45,12 +45,14 @@ class OpenedModels:
 
 
 def open_models(
-    run: ResolvedRun, resources: Resources, quiet: bool, say: Callable[[str], None], train: Train = Training.run
+    run: ResolvedRun, resources: Resources, quiet: bool, say: Callable[[str], None], train: Train | None = None
 ) -> OpenedModels:
     """Finds or trains the weights of a run's models; raises XaibenchError where there are none, where a protocol
     refuses them, and where either was aligned, without labels, on images that the run evaluates. say is told what the
     user should know of their files, and once where another process is training them, which is waited for in parts of a
-    run. train gives the weights of a training."""
+    run. train gives the weights of a training, by default by running it.
+    """
+    train = train or _trained
     model, state, other = _network(run, resources, quiet, say, train)
     reference = _second(run, model, resources, quiet, say, train) if run.reference else None
     alignment = model.weights["alignment"] and Alignment(**model.weights["alignment"])
@@ -141,6 +143,10 @@ def _weights(run: ResolvedRun, resources: Resources, quiet: bool, say: Callable[
         return train(training, how)
 
     return made() if config.shard is None else _once_free(made, training.path, say)
+
+
+def _trained(training: Training, resources: TrainingResources) -> Path:
+    return training.run(resources=resources)
 
 
 def _once_free(train: Callable[[], Path], path: Path, say: Callable[[str], None]) -> Path:
