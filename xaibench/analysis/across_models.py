@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pandas as pd
 
 from xaibench.analysis.boards import Board, accuracy_of, boards, choose, rest_of
-from xaibench.analysis.leaderboard import Leaderboard, open_leaderboard
+from xaibench.analysis.leaderboard import Leaderboard, open_board
 from xaibench.analysis.letters import letters
 from xaibench.analysis.models_apart import better_models
 from xaibench.analysis.ranking import RANKED, statistics_of
@@ -71,12 +72,14 @@ def across_models(
     store: Store | str | Path, protocol: str, *, model: str | None = None, dataset: str | None = None,
     board: str | None = None, metric: str | None = None, comparable: bool,
     newest: Callable[[str, str], int | None] = lambda kind, name: None,
+    opened: Callable[[Board], Leaderboard] | None = None,
 ) -> AcrossModels:  # fmt: skip
     """The boards of a results folder that differ from the selected one only in the model, as one.
 
     Args as for `open_leaderboard`; model is a wildcard. comparable: whether the protocol's scores may be compared
-    across models, as its card says. A note names boards that a newer one has replaced, and those made with cards that
-    are newer now. Raises XaibenchError where fewer than two boards are left.
+    across models, as its card says. opened: gives the leaderboard of a board that was opened before. A note names
+    boards that a newer one has replaced, and those made with cards that are newer now. Raises XaibenchError where fewer
+    than two boards are left.
     """
     store = store if isinstance(store, Store) else Store.open(store)
     taken, others = choose(store, protocol, model=model, dataset=dataset, board=board)
@@ -92,10 +95,8 @@ def across_models(
             f"only one model was evaluated like {taken.title}; run others: xaibench run {protocol} --model A,B,C"
         )
     named = named_by_model(alike)
-    found = {
-        name: open_leaderboard(store, protocol, board=each.key, metric=metric, newest=newest)
-        for name, each in named.items()
-    }
+    opened = opened or partial(open_board, store, metric=metric, newest=newest)
+    found = {name: opened(each) for name, each in named.items()}
     right = {name: accuracy_of(each.run) for name, each in named.items()}
     joined = _joined(found, right, taken.context, comparable)
     return replace(joined, notes=(*joined.notes, *_ages(named, found)))

@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from xaibench.analysis.across_models import named_by_model
 from xaibench.analysis.agreement import Agreement, agreement
 from xaibench.analysis.boards import Board, boards, rest_of, short_key
-from xaibench.analysis.leaderboard import Leaderboard, open_leaderboard
+from xaibench.analysis.leaderboard import Leaderboard, open_board
 from xaibench.analysis.meta_rank import MetaRank, meta_rank
 from xaibench.errors import XaibenchError
 from xaibench.results.store import Store
@@ -34,6 +35,7 @@ OF_ONE_PROTOCOL = ("setting", "setting or seed")
 def agreement_of_boards(
     store: Store | str | Path, across: str = "protocol", protocol: str | None = None, *, model: str | None = None,
     dataset: str | None = None, newest: Callable[[str, str], int | None] = lambda kind, name: None,
+    opened: Callable[[Board], Leaderboard] | None = None,
 ) -> Agreement:  # fmt: skip
     """How the boards of a results folder that differ only in `across` agree on the order of methods.
 
@@ -43,10 +45,11 @@ def agreement_of_boards(
     Args:
         across: what differs, one of `DIFFERING`.
         protocol, model, dataset: names or wildcards, as for `boards`; newest: as for `open_leaderboard`.
+        opened: gives the leaderboard of a board that was opened before.
 
     Raises XaibenchError where no two boards are alike but for that.
     """
-    taken, notes = _alike(store, across, protocol, model, dataset, newest)
+    taken, notes = _alike(store, across, protocol, model, dataset, newest, opened)
     return agreement(
         {name: board.ranked_scores() for name, board in taken.items()},
         {name: board.higher_is_better for name, board in taken.items()},
@@ -78,10 +81,11 @@ def meta_rank_of_boards(
 
 def _alike(
     store: Store | str | Path, across: str, protocol: str | None, model: str | None, dataset: str | None,
-    newest: Callable[[str, str], int | None],
+    newest: Callable[[str, str], int | None], opened: Callable[[Board], Leaderboard] | None = None,
 ) -> tuple[dict[str, Leaderboard], tuple[str, ...]]:  # fmt: skip
     """The newest set of boards that differ in `across` alone, by their names, and notes."""
     store = store if isinstance(store, Store) else Store.open(store)
+    opened = opened or partial(open_board, store, newest=newest)
     every = boards(store, protocol, model=model, dataset=dataset)
     current = [board for board in every if board.is_current]
     groups: dict[str, list[Board]] = {}
@@ -89,7 +93,7 @@ def _alike(
         if any(cell.method is not None for cell in board.cells):
             name = board.context["protocol"]["name"] if across in OF_ONE_PROTOCOL else ""
             groups.setdefault(name + rest_of(board, DIFFERING[across]), []).append(board)
-    several = [_Usable.of(store, group, across, newest) for group in groups.values() if len(group) > 1]
+    several = [_Usable.of(group, across, opened) for group in groups.values() if len(group) > 1]
     several = [found for found in several if len(found.boards) > 1]
     if not several:
         raise XaibenchError(
@@ -112,17 +116,17 @@ class _Usable:
     notes: list[str]
 
     @classmethod
-    def of(cls, store: Store, group: list[Board], across: str, newest: Callable) -> _Usable:
+    def of(cls, group: list[Board], across: str, opened: Callable[[Board], Leaderboard]) -> _Usable:
         found: dict[str, Leaderboard] = {}
         notes = []
         for name, board in sorted(_named(group, across).items()):
-            opened = open_leaderboard(store, board.context["protocol"]["name"], board=board.key, newest=newest)
-            if not opened.has_direction:
-                notes.append(f"{name} is left out: {opened.metric} describes and has no better end")
-            elif not opened.table["rank"].notna().any():
+            one = opened(board)
+            if not one.has_direction:
+                notes.append(f"{name} is left out: {one.metric} describes and has no better end")
+            elif not one.table["rank"].notna().any():
                 notes.append(f"{name} is left out: none of its methods has every image of the list")
             else:
-                found[name] = opened
+                found[name] = one
         return cls(found, notes)
 
 

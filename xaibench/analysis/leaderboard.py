@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import pairwise as neighbours
 from pathlib import Path
 from typing import ClassVar
@@ -97,6 +97,28 @@ def open_leaderboard(
     """
     store = store if isinstance(store, Store) else Store.open(store)
     taken, rest = choose(store, protocol, model=model, dataset=dataset, board=board)
+    return open_board(
+        store, taken, rest, metric=metric, resamples=resamples, seed=seed, newest=newest, others=others, held=True
+    )
+
+
+def open_board(
+    store: Store,
+    taken: Board,
+    rest: Sequence[Board] = (),
+    *,
+    metric: str | None = None,
+    resamples: int = 2000,
+    seed: int = 0,
+    newest: Callable[[str, str], int | None] = lambda kind, name: None,
+    others: bool = True,
+    held: bool = False,
+) -> Leaderboard:
+    """The leaderboard of one board.
+
+    Args as for `open_leaderboard`; rest: the other boards of its protocol, for notes. held: whether its rows stay in
+    memory; else they are read again where more is made of it, so that many boards may be open.
+    """
     every = [taken, *rest]
     images = taken.image_list(store)
     notes = [f"board {short_key(taken, every)}: {taken.title}"]
@@ -117,10 +139,12 @@ def open_leaderboard(
         notes.append(f"{cell.method_name}: an older version is stored too (cell {cell.key}); the newest is shown")
     for other in rest if others else ():
         notes.append(f"also stored: {other.title} (--board {short_key(other, every)})")
-    rows = store.rows([cell.key for cell in taken.cells], columns=READ)
+    read = partial(store.rows, [cell.key for cell in taken.cells], READ)
     found = leaderboard(
-        rows, taken.cells, images, metric=metric, run=_recorded(taken), notes=notes, resamples=resamples, seed=seed
+        read(), taken.cells, images, metric=metric, run=_recorded(taken), notes=notes, resamples=resamples, seed=seed
     )
+    if not held:
+        found = replace(found, source=replace(found.source, read=partial(_listed, read, found.source.images)))
     table, of_costs = with_costs(found.table, taken)
     found = replace(found, table=table, notes=(*found.notes, *of_costs))
     return replace(found, context=taken.context, age=taken.age or (f"made with {'; '.join(old)}" if old else ""))
@@ -198,8 +222,13 @@ def leaderboard(
         table, cells[0].board, cells[0].context, metric, higher, len(listed),
         len(set(rows["image_id"]) - set(scores.index)),
         protocol.get("undefined_cost"), run.accuracy, tuple(notes),
-        Source(every, tuple(cells), tuple(listed), run.classes, run.command), surely_better=better,
+        Source(lambda: every, tuple(cells), tuple(listed), run.classes, run.command), surely_better=better,
     )  # fmt: skip
+
+
+def _listed(read: Callable[[], pd.DataFrame], images: Sequence[str]) -> pd.DataFrame:
+    rows = read()
+    return rows[rows["image_id"].isin(images)]
 
 
 def _ties(better: pd.DataFrame) -> Iterator[str]:

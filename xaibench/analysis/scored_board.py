@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,14 +15,20 @@ from xaibench.results.cells import Cell, describe, metric_declaration
 
 @dataclass(frozen=True)
 class Source:
-    """What a leaderboard was made from: rows (`leaderboard.READ`, every metric) of its cells and images, the names of
-    the data set's classes by index (none where no run recorded them), and the command of its run."""
+    """What a leaderboard was made from: a function that gives the rows (`leaderboard.READ`, every metric) of its cells
+    and images, the names of the data set's classes by index (none where no run recorded them), and the command of its
+    run. So several boards need not have their rows in memory together."""
 
-    rows: pd.DataFrame
+    read: Callable[[], pd.DataFrame]
     cells: tuple[Cell, ...]
     images: tuple[str, ...]
     classes: tuple[str, ...] = ()
     command: str = ""
+
+    @property
+    def rows(self) -> pd.DataFrame:
+        """The rows, which may be read from files anew."""
+        return self.read()
 
 
 @dataclass(frozen=True)

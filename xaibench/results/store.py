@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import io
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
@@ -138,11 +139,13 @@ class Store:
         write_atomic(path, buffer.getvalue())
         return path
 
-    def shards(self) -> list[Path]:
+    def shards(self, keys: Collection[str] | None = None) -> list[Path]:
         """The shards in the order in which they were written, without temporary files of killed runs; after them those
-        that `xaibench publish` writes, `rows/<protocol>/<model>/<cell>.parquet`."""
+        that `xaibench publish` writes, `rows/<protocol>/<model>/<cell>.parquet`. Where keys are given, without the
+        latter of other cells."""
         rows = self.root / "rows"
-        return [*sorted(rows.glob("*.parquet")), *sorted(rows.glob("*/*/*.parquet"))]
+        every = [*sorted(rows.glob("*.parquet")), *sorted(rows.glob("*/*/*.parquet"))]
+        return [path for path in every if self._may_have(path, keys)]
 
     def done(self, keys: Iterable[str], shards: Sequence[Path] | None = None) -> dict[str, set[str]]:
         """For each cell key the ids of the images whose rows are stored, in all shards or in these."""
@@ -153,6 +156,10 @@ class Store:
             for key, image_id in zip(pairs["cell"].to_pylist(), pairs["image_id"].to_pylist(), strict=True):
                 done[key].add(names.setdefault(image_id, image_id))
         return done
+
+    def has_rows(self, keys: Iterable[str]) -> bool:
+        """Whether any row of these cells is stored."""
+        return any(batch.num_rows for batch in self._batches(["cell"], keys))
 
     def explained(
         self, keys: Iterable[str], shards: Sequence[Path] | None = None
@@ -195,18 +202,21 @@ class Store:
         """
         columns = list(columns or SCHEMA.names)
         needed = list(dict.fromkeys([*columns, *IDENTITY]))
-        batches = list(self._batches([*needed, SHARD], None if keys is None else set(keys)))
-        fields = [SCHEMA.field(name) for name in needed]
-        table = pa.Table.from_batches(batches, schema=pa.schema([*fields, pa.field(SHARD, pa.string())]))
-        frame = table.to_pandas(types_mapper=NULLABLE.get)
-        return _without_copies(frame)[columns]
+        keys = None if keys is None else set(keys)
+        shards = self.shards(keys)
+        places = pa.array(sorted(map(str, shards)), pa.string())
+        fields = [*(SCHEMA.field(name) for name in needed), pa.field(SHARD, pa.int32())]
+        batches = (_with_place(batch, places) for batch in self._batches([*needed, SHARD], keys, shards))
+        table = pa.Table.from_batches(batches, schema=pa.schema(fields))
+        return _without_copies(table, columns)
 
     def _batches(
         self, columns: list[str], keys: Iterable[str] | None, shards: Sequence[Path] | None = None
     ) -> Iterator[pa.RecordBatch]:
         """The stored rows in batches, projected and filtered while reading, older schemas upgraded on the way."""
+        keys = None if keys is None else set(keys)
         selection = None if keys is None else ds.field("cell").isin(pa.array(sorted(keys), pa.string()))
-        shards = self.shards() if shards is None else shards
+        shards = self.shards(keys) if shards is None else [path for path in shards if self._may_have(path, keys)]
         old = [path for path in shards if self._version(path) != SCHEMA_VERSION]
         current = [str(path) for path in shards if path not in old]
         try:
@@ -228,6 +238,10 @@ class Store:
                         pass
             raise
 
+    def _may_have(self, path: Path, keys: Collection[str] | None) -> bool:
+        """Whether a shard may have rows of these cells: those that `xaibench publish` writes have the key as name."""
+        return keys is None or path.parent == self.root / "rows" or path.stem in keys
+
     def _version(self, path: Path) -> int:
         if path not in self._versions:
             with reading(path, self.root):
@@ -236,7 +250,22 @@ class Store:
         return self._versions[path]
 
 
-def _without_copies(frame: pd.DataFrame) -> pd.DataFrame:
-    shard = pd.Series(pd.factorize(frame.pop(SHARD), sort=True)[0], index=frame.index)
-    oldest = shard.groupby([frame[name] for name in IDENTITY], dropna=False, sort=False).transform("min")
-    return frame[shard == oldest].reset_index(drop=True)
+def _with_place(batch: pa.RecordBatch, places: pa.Array) -> pa.RecordBatch:
+    """The batch with the place of each row's file among the sorted files, instead of its name, which is long."""
+    at = batch.schema.get_field_index(SHARD)
+    return batch.set_column(at, pa.field(SHARD, pa.int32()), pc.index_in(batch[SHARD], value_set=places))
+
+
+def _without_copies(table: pa.Table, columns: list[str]) -> pd.DataFrame:
+    """The columns of rows that are no copies. Only rows of a (cell, image) that several shards have can be copies, and
+    mostly there is none."""
+    if not (_in_several_shards(table, ["cell"]) and _in_several_shards(table, ["cell", "image_id"])):
+        return table.select(columns).to_pandas(types_mapper=NULLABLE.get)
+    frame = table.to_pandas(types_mapper=NULLABLE.get)
+    oldest = frame.groupby([frame[name] for name in IDENTITY], dropna=False, sort=False)[SHARD].transform("min")
+    return frame.loc[frame[SHARD] == oldest, columns].reset_index(drop=True)
+
+
+def _in_several_shards(table: pa.Table, columns: list[str]) -> bool:
+    ends = table.group_by(columns).aggregate([(SHARD, "min"), (SHARD, "max")])
+    return pc.any(pc.not_equal(ends[f"{SHARD}_min"], ends[f"{SHARD}_max"])).as_py() or False

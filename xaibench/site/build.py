@@ -52,16 +52,20 @@ def build_site(folder: str | Path, to: str | Path | None = None) -> Site:
     check_target(to)
     content = Content(root)
     drawer = Galleries(content)
-    made = list(_everything(content, drawer))
-    pages = [one for one in made if isinstance(one, Page)]
-    there = {page.section for page in pages}
-    sections = {key: value for key, value in SECTIONS.items() if key in there}
     place = to.resolve()  # a link stays one
     make_folder(place.parent)
     staged = temporary(place)
+    pages: list[Page] = []
     try:
-        for one in made:
-            _write(staged / one.address, one.data if isinstance(one, File) else _html(one, sections))
+        for one in _everything(content, drawer):  # files have all rows together, so each is written as it comes
+            if isinstance(one, File):
+                _write(staged / one.address, one.data)
+            else:
+                pages.append(one)
+        there = {page.section for page in pages}
+        sections = {key: value for key, value in SECTIONS.items() if key in there}
+        for page in pages:
+            _write(staged / page.address, _html(page, sections))
         if place.is_dir():
             shutil.rmtree(place)
         staged.rename(place)

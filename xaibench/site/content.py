@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from xaibench import registry
 from xaibench.analysis.across_models import AcrossModels, across_models
+from xaibench.analysis.agreement import Agreement
+from xaibench.analysis.alike import agreement_of_boards
 from xaibench.analysis.boards import Board, boards, short_key
-from xaibench.analysis.leaderboard import Leaderboard, open_leaderboard
+from xaibench.analysis.leaderboard import Leaderboard, open_board
 from xaibench.errors import XaibenchError
 from xaibench.files import file_name
 from xaibench.publication.index import is_board_folder, read_index
@@ -74,8 +78,25 @@ class SiteAcross:
         return f"across/{self.slug}.html"
 
 
+MOST_ROWS = 4_000_000  # that are kept, about half a gigabyte
+
+
 class _ReadOnce(Store):
-    """A store to which nothing is added meanwhile: its cells are read once, however many boards are opened."""
+    """A store to which nothing is added meanwhile: its cells are read once, however many boards are opened, and so are
+    the rows of boards where they are not too many to keep."""
+
+    def __init__(self, root: str | Path) -> None:
+        super().__init__(root)
+        self._rows: dict[tuple, pd.DataFrame] = {}
+
+    def rows(self, keys: Iterable[str] | None = None, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """As `Store.rows`; the rows that were asked for longest ago make room for others."""
+        asked = None if keys is None else tuple(sorted(keys)), None if columns is None else tuple(columns)
+        found = self._rows.pop(asked, None)
+        self._rows[asked] = super().rows(*asked) if found is None else found
+        while len(self._rows) > 1 and sum(map(len, self._rows.values())) > MOST_ROWS:
+            del self._rows[next(iter(self._rows))]
+        return self._rows[asked]
 
     @cached_property
     def _cells(self) -> dict[str, Cell]:
@@ -92,15 +113,20 @@ class Content:
     def __init__(self, root: Path):
         self.root, self.store = root, _ReadOnce.open(root)
         self.index = read_index(root) if is_board_folder(root) else None
+        self._open: dict[str, Leaderboard] = {}  # by the key of the board
         self.refused: list[str] = []  # which boards could not be joined across models, and why
+
+    @cached_property
+    def _boards(self) -> list[Board]:
+        return boards(self.store)
 
     @cached_property
     def boards(self) -> list[SiteBoard]:
         """Current boards first, the newest before older ones. Raises XaibenchError where there is none."""
-        every = [board for board in boards(self.store) if self._has_rows(board)]
+        every = [board for board in self._boards if self.store.has_rows(cell.key for cell in board.cells)]
         if not every:
             raise XaibenchError(f"no row is stored in {self.root}, so there is nothing to show; see `xaibench run`")
-        return [SiteBoard(_slug(board, every), board, self._leaderboard(board)) for board in every]
+        return [SiteBoard(_slug(board, every), board, self._opened(board)) for board in every]
 
     @cached_property
     def current(self) -> list[SiteBoard]:
@@ -118,7 +144,7 @@ class Content:
             try:
                 joined = across_models(
                     self.store, one.protocol, board=one.board.key, comparable=is_comparable(one.protocol),
-                    newest=registry.shipped_version,
+                    newest=registry.shipped_version, opened=self._opened,
                 )  # fmt: skip
             except XaibenchError as error:  # no image in common, or alike in nothing but names: a page says so
                 self.refused.append(f"{one.protocol} on {one.model} is not joined with other models: {error}")
@@ -179,17 +205,27 @@ class Content:
         """The id of a method's row."""
         return f"method-{self.method_slugs[method]}"
 
-    def _has_rows(self, board: Board) -> bool:
-        return any(self.store.done(cell.key for cell in board.cells).values())
+    def agreement(self, across: str, protocol: str | None, model: str | None, dataset: str | None) -> Agreement:
+        """How boards that fit these patterns and differ only in `across` agree; as `agreement_of_boards`."""
+        return agreement_of_boards(
+            self.store, across, protocol, model=model, dataset=dataset, newest=registry.shipped_version,
+            opened=self._opened,
+        )  # fmt: skip
 
-    def _leaderboard(self, board: Board) -> Leaderboard:
-        protocol = board.context["protocol"]["name"]
-        return open_leaderboard(self.store, protocol, board=board.key, newest=registry.shipped_version, others=False)
+    def _opened(self, board: Board) -> Leaderboard:
+        if board.key not in self._open:
+            rest = [each for each in self._boards if each.key != board.key and _protocol(each) == _protocol(board)]
+            self._open[board.key] = open_board(self.store, board, rest, newest=registry.shipped_version, others=False)
+        return self._open[board.key]
 
     def _alone(self, one: SiteBoard) -> bool:
         """Whether no other model was evaluated under the same protocol on the same data."""
         alike = {each.model for each in self.current if (each.protocol, each.dataset) == (one.protocol, one.dataset)}
         return len(alike) < 2
+
+
+def _protocol(board: Board) -> str:
+    return part_name(board.context, "protocol")
 
 
 def _slug(board: Board, every: list[Board]) -> str:

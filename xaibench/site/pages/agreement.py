@@ -8,9 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from xaibench import registry
 from xaibench.analysis.agreement import Agreement
-from xaibench.analysis.alike import agreement_of_boards
 from xaibench.errors import XaibenchError
 from xaibench.report import columns
 from xaibench.report.heatmap import number
@@ -61,9 +59,7 @@ def _part(content: Content, one: Question, place: int) -> dict[str, Any] | None:
     """A section of the page; for boards that look alike and are not, why there is none, and None for mere repeats."""
     chosen = [name and _literal(name) for name in (one.protocol, one.model, one.dataset)]
     try:
-        found = agreement_of_boards(
-            content.store, one.across, chosen[0], model=chosen[1], dataset=chosen[2], newest=registry.shipped_version
-        )
+        found = content.agreement(one.across, *chosen)
     except XaibenchError as error:
         if one.across in ("seed", "setting"):  # asked of boards that differ in either
             return None
