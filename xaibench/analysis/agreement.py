@@ -204,8 +204,11 @@ def halves_of(scores: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray
     The halves depend on the seed and the number of images alone.
     """
     rng, half = np.random.default_rng(derive(seed, "halves of the images")), len(scores) // 2
-    drawn = np.stack([rng.permutation(len(scores))[: 2 * half] for _ in range(SPLITS)])
-    return order_of(scores[drawn[:, :half]].mean(axis=1)), order_of(scores[drawn[:, half:]].mean(axis=1))
+    means = np.empty((2, SPLITS, scores.shape[1]))
+    for split in range(SPLITS):
+        drawn = rng.permutation(len(scores))
+        means[:, split] = scores[drawn[:half]].mean(axis=0), scores[drawn[half : 2 * half]].mean(axis=0)
+    return order_of(means[0]), order_of(means[1])
 
 
 def _reliability(scores: np.ndarray, seed: int) -> float:

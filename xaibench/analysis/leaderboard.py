@@ -84,6 +84,7 @@ def open_leaderboard(
     seed: int = 0,
     newest: Callable[[str, str], int | None] = lambda kind, name: None,
     others: bool = True,
+    held: bool = True,
 ) -> Leaderboard:
     """The leaderboard of a results folder: the selected board, or the one that was computed last.
 
@@ -92,13 +93,14 @@ def open_leaderboard(
         metric: which one, where a protocol stores several (default: the one its card names).
         newest: the installed version of a card, see `Board.outdated`.
         others: whether the notes list the other boards of the protocol.
+        held: see `open_board`.
 
     Raises XaibenchError when no board fits, several begin with `board`, or the folder cannot be read.
     """
     store = store if isinstance(store, Store) else Store.open(store)
     taken, rest = choose(store, protocol, model=model, dataset=dataset, board=board)
     return open_board(
-        store, taken, rest, metric=metric, resamples=resamples, seed=seed, newest=newest, others=others, held=True
+        store, taken, rest, metric=metric, resamples=resamples, seed=seed, newest=newest, others=others, held=held
     )
 
 

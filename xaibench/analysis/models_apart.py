@@ -44,10 +44,14 @@ def better_models(
     if not tests:
         return better
     shares = [(1 - level) / (len(best) * (len(best) - 1) / 2) / signed[a].shape[1] for a, _ in tests]
-    differences = np.hstack([best[a][:, None] - signed[b] for a, b in tests])
-    found = _one_sided(differences, max(resamples, int(2 / min(shares))), seed)
-    ends = np.cumsum([signed[b].shape[1] for _, b in tests])
-    for (a, b), share, p in zip(tests, shares, np.split(found, ends[:-1]), strict=True):
+    differences = (best[a][:, None] - signed[b] for a, b in tests)
+    resamples = max(resamples, int(2 / min(shares)))
+    if len(signed[tests[0][1]]) * resamples > LARGE:  # all differences may be gigabytes
+        found = [_one_sided(each, resamples, seed) for each in differences]
+    else:
+        ends = np.cumsum([signed[b].shape[1] for _, b in tests])
+        found = np.split(_one_sided(np.hstack(list(differences)), resamples, seed), ends[:-1])
+    for (a, b), share, p in zip(tests, shares, found, strict=True):
         better[a, b] = p.max() <= share
     return better
 

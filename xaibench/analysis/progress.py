@@ -36,9 +36,9 @@ class Progress:
 def progress(store: Store) -> list[Progress]:
     """All runs of a store, oldest first, each with what it still lacks."""
     runs = load_runs(store)
-    done = store.done({key for run in runs for key in run.cells})
     lists = {name: set(store.load_list(name)) for run in runs if (name := run.images.get("list"))}
-    return [_progress(run, lists.get(run.images.get("list"), set()), done) for run in runs]
+    # run by run: the ids of all images of all cells may be more than fit into memory
+    return [_progress(run, lists.get(run.images.get("list"), set()), store.done(set(run.cells))) for run in runs]
 
 
 def finish_commands(runs: Sequence[Progress], root: Path) -> list[str]:

@@ -113,7 +113,7 @@ def _write_board(
     """Writes a board as CSV, JSON, Markdown and figure."""
     context, key = taken.board.context, taken.board.key
     names = {part: part_name(context, part) or "none" for part in ("protocol", "model", "dataset")}
-    found = open_leaderboard(Store(root), names["protocol"], board=key, newest=newest, others=False)
+    found = open_leaderboard(Store(root), names["protocol"], board=key, newest=newest, others=False, held=False)
     found = replace(found, notes=(*found.notes, *_withdrawn_from(key, about.withdrawn)))
     page = page_of(found)
     page = replace(page, document=(*page.document, Bullets(found.notes)))

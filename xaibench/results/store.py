@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import secrets
+import sys
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,6 +41,7 @@ class Store:
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
         self._versions: dict[Path, int] = {}
+        self._cells_of: dict[Path, frozenset[str]] = {}
 
     @classmethod
     def create(cls, root: str | Path) -> Store:
@@ -141,8 +143,8 @@ class Store:
 
     def shards(self, keys: Collection[str] | None = None) -> list[Path]:
         """The shards in the order in which they were written, without temporary files of killed runs; after them those
-        that `xaibench publish` writes, `rows/<protocol>/<model>/<cell>.parquet`. Where keys are given, without the
-        latter of other cells."""
+        that `xaibench publish` writes, `rows/<protocol>/<model>/<cell>.parquet`. Where keys are given, those alone that
+        have rows of these cells."""
         rows = self.root / "rows"
         every = [*sorted(rows.glob("*.parquet")), *sorted(rows.glob("*/*/*.parquet"))]
         return [path for path in every if self._may_have(path, keys)]
@@ -239,8 +241,21 @@ class Store:
             raise
 
     def _may_have(self, path: Path, keys: Collection[str] | None) -> bool:
-        """Whether a shard may have rows of these cells: those that `xaibench publish` writes have the key as name."""
-        return keys is None or path.parent == self.root / "rows" or path.stem in keys
+        """Whether a shard has rows of these cells; those that `xaibench publish` writes have the key as name."""
+        if keys is None or path.parent != self.root / "rows":
+            return keys is None or path.stem in keys
+        return not self._cells_in(path).isdisjoint(keys)
+
+    def _cells_in(self, path: Path) -> frozenset[str]:
+        """The cells of which a shard has rows. Keys are hashes, so the least and the largest one in a file do not tell
+        which others it has."""
+        if path not in self._cells_of:
+            with reading(path, self.root):
+                file, self._versions[path] = open_shard(path)
+                with file:
+                    found = [batch["cell"].unique() for batch in file.iter_batches(BATCH, columns=["cell"])]
+            self._cells_of[path] = frozenset(sys.intern(key) for part in found for key in part.to_pylist())
+        return self._cells_of[path]
 
     def _version(self, path: Path) -> int:
         if path not in self._versions:

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from xaibench.errors import XaibenchError, one_line
-from xaibench.hashing import digest
-from xaibench.results.cells import Cell, metric_declaration
-from xaibench.results.completion import missing_images
-from xaibench.results.equality import scale_of, scores_equal
+from xaibench.results.cells import Cell
 from xaibench.results.manifest import RunManifest, safe_command
 from xaibench.results.maps import MapStore
 from xaibench.results.maps import faults as faults_of_maps
+from xaibench.results.row_checks import COLUMNS, Contents, Fault, faults_of_rows
 from xaibench.results.schema import IDENTITY, SCHEMA, faults
 from xaibench.results.shard_files import is_damage, shard_batches
 from xaibench.results.store import Store
 
-OVERSHOOT = 1e-5  # by how much rounding may take a score out of its range, as a share of the limit
+TOGETHER = 1_500_000  # rows of several cells that are checked together, about half a gigabyte
 
 
 @dataclass(frozen=True)
@@ -60,22 +60,81 @@ def inspect(root: str | Path) -> Validation:
     """As `validate`, with counts."""
     store = Store.open(root)
     problems: list[Problem] = []
-    tables = []
-    for path in store.shards():
-        table = _shard(store, path, problems)
-        if table is not None:
-            tables.append(table.append_column("shard", pa.array([_name(store, path)] * table.num_rows, pa.string())))
+    rows = _Rows(store, problems)
     cells = _cells(store, problems)
-    rows = pa.concat_tables(tables).to_pandas() if tables else pd.DataFrame(columns=[*_COLUMNS, "shard"])
-    for found in (_scores(rows, cells), _copies(rows, cells), _contents(rows, cells)):
-        problems.extend(found)
-    lists = _lists(store, problems)
-    problems.extend(_run_problems(store, rows, lists))
-    problems.extend(_maps(store))
-    return Validation(problems, len(rows.drop_duplicates([*IDENTITY])), rows["cell"].nunique())
+    listed: list[Problem] = []
+    lists = _lists(store, listed)
+    runs = _Runs(store, lists)
+    names = [_name(store, path) for path in rows.shards]
+    faults: list[Fault] = []
+    contents, count = Contents(cells), 0
+    for group in rows.groups():
+        found = rows.of(group)
+        faults += faults_of_rows(found, cells)
+        contents.add(found)
+        runs.add(found)
+        count += len(found) - int(found.duplicated([*IDENTITY]).sum())
+    for kinds in (("orphan", "range"), ("duplicate",)):
+        ordered = sorted((fault for fault in faults if fault.kind in kinds), key=lambda fault: fault.cell)
+        problems += [Problem(names[fault.place], fault.kind, fault.text) for fault in ordered]
+    for name, image_id, place, several in contents.several():
+        text = f"image {image_id} of {name} has several contents: {', '.join(several)}"
+        problems.append(Problem(names[place], "digest", text))
+    problems += [*listed, *runs.problems(), *_maps(store)]
+    return Validation(problems, count, len(rows.cells))
 
 
-_COLUMNS = [*IDENTITY, "image_digest", "score", "status", "dataset"]
+class _Rows:
+    """The rows of the shards that can be read, a few cells at a time; adds the problems of single shards and rows.
+
+    cells: of each the number of rows, in the order in which they come. A folder with few rows is read once, a larger
+    one twice.
+    """
+
+    def __init__(self, store: Store, problems: list[Problem]):
+        self.shards, self.cells = store.shards(), Counter()
+        self._of: dict[int, set[str]] = {}  # cells of each sound shard
+        self._held: dict[int, pa.Table] | None = {}
+        for place, path in enumerate(self.shards):
+            table = _shard(store, path, problems)
+            if table is None:
+                continue
+            found = {one["values"]: one["counts"] for one in table["cell"].value_counts().to_pylist()}
+            self.cells.update(found)
+            self._of[place] = set(found)
+            if self._held is not None:
+                self._held[place] = table
+            if self.cells.total() > TOGETHER:
+                self._held = None
+
+    def groups(self) -> Iterator[set[str]]:
+        """Cells whose rows are read together: those that come next in the files."""
+        group: set[str] = set()
+        size = 0
+        for key, rows in self.cells.items():
+            if group and size + rows > TOGETHER:
+                yield group
+                group, size = set(), 0
+            group.add(key)
+            size += rows
+        if group:
+            yield group
+
+    def of(self, group: set[str]) -> pd.DataFrame:
+        """All rows of some cells, in the order of the shards."""
+        tables = []
+        for place, cells in self._of.items():
+            if not cells & group:
+                continue
+            table = self._read(place) if self._held is None else self._held[place]
+            if not cells <= group:
+                table = table.filter(pc.is_in(table["cell"], value_set=pa.array(sorted(group), pa.string())))
+            tables.append(table.append_column("place", pa.array(np.full(table.num_rows, place), pa.int32())))
+        return pa.concat_tables(tables).to_pandas()
+
+    def _read(self, place: int) -> pa.Table:
+        batches = (batch.select(list(COLUMNS)) for batch in shard_batches(self.shards[place]))
+        return pa.Table.from_batches(batches, pa.schema([SCHEMA.field(name) for name in COLUMNS]))
 
 
 def _shard(store: Store, path: Path, problems: list[Problem]) -> pa.Table | None:
@@ -93,7 +152,11 @@ def _shard(store: Store, path: Path, problems: list[Problem]) -> pa.Table | None
         count = pc.sum(bad).as_py() or 0
         if count:
             problems.append(Problem(name, "row", f"{text}, in {count} of {table.num_rows} rows"))
-    return table.select(_COLUMNS)
+    if path.parent != store.root / "rows" and (others := set(table["cell"].unique().to_pylist()) - {path.stem}):
+        problems.append(
+            Problem(name, "row", f"by its name it has rows of one cell, but there are {len(others)} others")
+        )
+    return table.select(list(COLUMNS))
 
 
 def _cells(store: Store, problems: list[Problem]) -> dict[str, Cell]:
@@ -111,73 +174,6 @@ def _cells(store: Store, problems: list[Problem]) -> dict[str, Cell]:
     return cells
 
 
-def _scores(rows: pd.DataFrame, cells: dict[str, Cell]) -> Iterator[Problem]:
-    for key, group in rows.groupby("cell"):
-        shard = group["shard"].iloc[0]
-        if key not in cells:
-            yield Problem(shard, "orphan", f"{len(group)} rows of cell {key}, which has no readable file in cells/")
-            continue
-        for metric, scored in group.groupby("metric"):
-            yield from _outside(key, scored, _range(cells, key, metric))
-
-
-def _range(cells: dict[str, Cell], key: str, metric: str) -> Sequence[float | None]:
-    """The range of a metric as its cell declares it; (None, None) where nothing does."""
-    protocol = cells[key].context.get("protocol", {}) if key in cells else {}
-    return metric_declaration(protocol, metric).get("range") or (None, None)
-
-
-def _outside(key: str, rows: pd.DataFrame, bounds: Sequence[float | None]) -> Iterator[Problem]:
-    """The problem of scores of one metric that lie outside the range of their protocol."""
-    (low, high), score = bounds, rows["score"]
-    outside = pd.Series(False, index=rows.index)
-    if low is not None:
-        outside |= score < low - OVERSHOOT * max(1.0, abs(low))
-    if high is not None:
-        outside |= score > high + OVERSHOOT * max(1.0, abs(high))
-    if outside.any():
-        worst = rows[outside].iloc[0]
-        yield Problem(
-            worst["shard"], "range",
-            f"{outside.sum()} scores of cell {key} outside [{low}, {high}], such as {worst['score']:g}",
-        )  # fmt: skip
-
-
-def _copies(rows: pd.DataFrame, cells: dict[str, Cell]) -> Iterator[Problem]:
-    shared = rows[rows.duplicated([*IDENTITY], keep=False)]
-    # Instances of one class in an image share an identity: there the n-th of one shard is the n-th of another.
-    position = shared.groupby(["shard", *IDENTITY], dropna=False, sort=False).cumcount()
-    shared = shared.assign(position=position.where(shared["unit"] == "instance", 0))
-    groups = shared.groupby([*IDENTITY, "position"], dropna=False, sort=False)
-    copies = groups.agg(low=("score", "min"), high=("score", "max"), statuses=("status", "nunique"),
-                        rows=("status", "size"), shards=("shard", "nunique"), shard=("shard", "last"))  # fmt: skip
-    copies = copies.reset_index()
-    largest = rows["score"].abs().groupby([rows["cell"], rows["metric"]]).max().rename("scale")
-    for key, metric in largest.index:
-        largest[key, metric] = scale_of(largest[key, metric], _range(cells, key, metric))
-    scale = copies.join(largest, on=["cell", "metric"])["scale"]
-    equal = scores_equal(copies["low"], copies["high"], metric=copies["metric"], scale=scale)
-    bad = copies[~equal | (copies["statuses"] > 1) | (copies["rows"] > copies["shards"])]
-    for key, group in bad.groupby("cell"):
-        row = group.iloc[0]
-        text = f"{len(group)} rows of cell {key} are stored several times and differ, or are twice in one shard"
-        yield Problem(
-            row["shard"], "duplicate", f"{text}; such as image {row['image_id']}: {row['low']:g} and {row['high']:g}"
-        )
-
-
-def _contents(rows: pd.DataFrame, cells: dict[str, Cell]) -> Iterator[Problem]:
-    """Images with several contents under one data set; data sets with other options or masks count as different."""
-    parts = {key: cell.context.get("dataset", {}) for key, cell in cells.items()}
-    keys = {key: digest({k: v for k, v in part.items() if k != "label"}) for key, part in parts.items()}
-    rows = rows.assign(data=rows["cell"].map(keys))
-    contents = rows.groupby(["data", "dataset", "image_id"], dropna=False)["image_digest"].agg(["nunique", "unique"])
-    for (data, name, image_id), found in contents[contents["nunique"] > 1].iterrows():
-        shard = rows[(rows["data"] == data) & (rows["image_id"] == image_id)]["shard"].iloc[-1]
-        text = f"image {image_id} of {name} has several contents: {', '.join(sorted(found['unique']))}"
-        yield Problem(shard, "digest", text)
-
-
 def _lists(store: Store, problems: list[Problem]) -> dict[str, list[str]]:
     lists = {}
     for path in sorted((store.root / "lists").glob("*.json")):
@@ -188,28 +184,49 @@ def _lists(store: Store, problems: list[Problem]) -> dict[str, list[str]]:
     return lists
 
 
-def _run_problems(store: Store, rows: pd.DataFrame, lists: dict[str, list[str]]) -> Iterator[Problem]:
-    stored = rows.groupby("cell")["image_id"].agg(set).to_dict()
-    for path in sorted((store.root / "runs").glob("*.json")):
-        try:
-            run = RunManifest.load(path)
-        except XaibenchError as error:
-            yield Problem(_name(store, path), "unreadable", str(error))
-            continue
-        if run.status != "complete":
-            continue
-        images = lists.get(run.images.get("list"))
-        if images is None:
-            yield Problem(_name(store, path), "run", f"its image list {run.images.get('list')} is missing or damaged")
-            continue
-        missing = missing_images(run.cells, images, stored)
-        if missing:
-            count = sum(map(len, missing.values()))
-            yield Problem(
-                _name(store, path), "run",
-                f"marked complete, but {count} images in {len(missing)} of {len(run.cells)} cells lack rows; "
-                f"to compute them: {safe_command(run.command, store.root)}",
-            )  # fmt: skip
+class _Runs:
+    """The runs of a folder, and how many images of their lists the cells of complete ones lack."""
+
+    def __init__(self, store: Store, lists: dict[str, list[str]]):
+        self._store, self._lists = store, {name: set(images) for name, images in lists.items()}
+        self._runs: dict[str, RunManifest | str] = {}  # by the name of the file; what is wrong where it cannot be read
+        self._wanted: dict[str, set[str]] = {}  # of each cell the lists that it is to have
+        self._lacking: dict[tuple[str, str], int] = {}  # images, by cell and list
+        for path in sorted((store.root / "runs").glob("*.json")):
+            try:
+                run = self._runs[_name(store, path)] = RunManifest.load(path)
+            except XaibenchError as error:
+                self._runs[_name(store, path)] = str(error)
+                continue
+            if run.status == "complete" and (listed := run.images.get("list")) in self._lists:
+                for key in run.cells:
+                    self._wanted.setdefault(key, set()).add(listed)
+
+    def add(self, rows: pd.DataFrame) -> None:
+        """Takes in the rows of further cells."""
+        for key, images in rows.groupby("cell")["image_id"]:
+            stored = set(images) if key in self._wanted else set()
+            for listed in self._wanted.get(key, ()):
+                self._lacking[key, listed] = len(self._lists[listed] - stored)
+
+    def problems(self) -> Iterator[Problem]:
+        """What is wrong with the runs, after all rows were taken in."""
+        for name, run in self._runs.items():
+            if isinstance(run, str):
+                yield Problem(name, "unreadable", run)
+                continue
+            if run.status != "complete":
+                continue
+            listed = run.images.get("list")
+            if listed not in self._lists:
+                yield Problem(name, "run", f"its image list {listed} is missing or damaged")
+                continue
+            lacking = [self._lacking.get((key, listed), len(self._lists[listed])) for key in dict.fromkeys(run.cells)]
+            if any(lacking):
+                cells = f"{sum(map(bool, lacking))} of {len(run.cells)} cells"
+                command = safe_command(run.command, self._store.root)
+                text = f"marked complete, but {sum(lacking)} images in {cells} lack rows; to compute them: {command}"
+                yield Problem(name, "run", text)
 
 
 def _maps(store: Store) -> Iterator[Problem]:
