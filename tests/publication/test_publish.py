@@ -194,7 +194,7 @@ def test_the_index_is_read_strictly(board, tmp_path):
     Index.model_validate(content)
     for change, words in [
         ({"extra": 1}, "extra"), ({"version": "1"}, "version"), ({"format": "other"}, "format"),
-        ({"format_version": 3}, "update it"), ({"images": {"a": {"b": "../../etc/passwd"}}}, "out of the folder"),
+        ({"format_version": 4}, "update it"), ({"images": {"a": {"b": "../../etc/passwd"}}}, "out of the folder"),
         ({"images": {"a": {"b": "images/absent.png"}}}, "lacks images/absent.png"),
     ]:  # fmt: skip
         (board / "board.json").write_text(json.dumps(content | change))

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy.stats import hypergeom
 
+from xaibench.results.manifest import load_runs
+from xaibench.results.schema import row_table
 from xaibench.results.store import Store
 from xaibench.submission.archive import FILE
 
@@ -33,12 +36,32 @@ def made_record(
                          "metric": row.metric, "submitted": row.score, "replayed": other,
                          "equal": len(said) >= changed})  # fmt: skip
     counts = {key: sum(cell == key for cell, _ in chosen) for key in cells}
+    there = {key: sum(cell == key for cell, _ in pairs) for key in cells}
+    least = {key: next(n for n in range(count + 1) if hypergeom.sf(0, count, -(-count // 5), n) >= 0.95)
+             for key, count in there.items()}  # fmt: skip
     chance = {share: 1 - hypergeom.pmf(0, len(pairs), max(1, round(float(share) * len(pairs))), len(chosen))
               for share in ("0.01", "0.05", "0.2")}  # fmt: skip
     return {
         "format": "xaibench-replay", "format_version": 1, "xaibench": "0.2", "submission": name, "fresh": fresh,
+        "fresh_source": "drawn",
         "asked": asked, "results": len(pairs), "replayed": len(chosen), "tolerance": 1e-4, "equal": not changed,
-        "cells": {key: {"method": cells[key].method_name, "replayed": counts[key], "public_weights": public,
-                        "verified": public and not changed and counts[key] > 0} for key in sorted(cells)},
+        "cells": {key: {"method": cells[key].method_name, "results": there[key], "replayed": counts[key],
+                        "minimum": least[key], "public_weights": public,
+                        "verified": public and not changed and counts[key] >= least[key]} for key in sorted(cells)},
+        "minimum": {"share": 0.2, "probability": 0.95},
         "found": {share: round(float(value), 4) for share, value in chance.items()}, "rows": said,
     }  # fmt: skip
+
+
+def own_results(packed: Path, root: Path, methods: tuple[str, ...] = ("ixg", "random")) -> Path:
+    """A results folder with some of the results of another, from a run of its own: those of who keeps a board."""
+    old, new = Store.open(packed), Store.create(root)
+    cells = [cell for cell in old.cells().values() if cell.method_name in methods]
+    new.register(cells)
+    for cell in cells:
+        rows = old.rows([cell.key])
+        new.append(row_table({name: rows[name] for name in rows.columns}))
+    (run,) = load_runs(old)
+    images = {"list": new.save_list(old.load_list(run.images["list"])), "count": run.images["count"]}
+    replace(run, run="20260101T000000Z-0000aa", cells=[cell.key for cell in cells], images=images).save(new)
+    return root

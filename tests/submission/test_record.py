@@ -62,6 +62,9 @@ FORGED: dict[str, Callable[[dict], object]] = {
     "another key": lambda v: v["cells"].update({"0" * 16: _first(v)}),
     "another method": lambda v: _first(v).update(method="ig"),
     "more of a result": lambda v: _first(v).update(replayed=8),
+    "another least number": lambda v: _first(v).update(minimum=1),
+    "another rule": lambda v: v["minimum"].update(probability=0.5),
+    "verified by too few": lambda v: [one.update(verified=True) for one in v["cells"].values()],
     "verified without weights": lambda v: _first(v).update(public_weights=False, verified=True),
 }
 
@@ -126,16 +129,22 @@ def test_a_huge_file_and_a_pipe_are_not_read(tmp_path, monkeypatch):
 
 def test_one_state_for_each_result(packed):
     """By hand: what is drawn and equal, without public weights, not drawn, differing, and of nobody else."""
-    value = made_record(packed.folder, 1)
-    (key,) = {row["cell"] for row in value["rows"]}
-    other = next(each for each in value["cells"] if each != key)
+    for number in range(1000):  # until a draw has enough of one result, and not of all
+        fresh = f"{number:032x}"
+        value = made_record(packed.folder, 14, fresh=fresh)
+        enough = {key for key, one in value["cells"].items() if one["replayed"] >= 6}  # of 8
+        if enough:
+            break
+    key, other = min(enough), min(set(value["cells"]) - enough)
     brought = dict.fromkeys(value["cells"], value["submission"])
     said = lambda value, key, brought: state_of(key, [Replay.model_validate(value)], brought)  # noqa: E731
     assert (said(value, key, brought), said(value, other, brought)) == (VERIFIED, NOT_REPLAYED)
     assert (said(value, key, {}), said(value, other, {})) == (VERIFIED, OWN)
-    private = made_record(packed.folder, 1, public=False)
+    private = made_record(packed.folder, 14, public=False, fresh=fresh)
     assert (said(private, key, brought), said(private, other, brought)) == (NOT_PUBLIC, NOT_REPLAYED)
-    differing = made_record(packed.folder, 1, changed=1)
+    differing = made_record(packed.folder, 14, changed=1, fresh=fresh)
+    (key,) = {row["cell"] for row in differing["rows"] if not row["equal"]}
+    other = min(set(value["cells"]) - {key})
     assert (said(differing, key, {}), said(differing, other, {})) == (DIFFERENCES, OWN)
     assert said(differing, other, brought) == DIFFERENCES  # the submission that brought it is not to be trusted
     both = [Replay.model_validate(each) for each in (differing, made_record(packed.folder, "all"))]

@@ -21,6 +21,9 @@ Examples:
   xaibench validate board && xaibench leaderboard idsds --out board
   # later results make a new version; the old one stays in board/versions
   xaibench publish more-results --to board
+  # a submission of others (`xaibench submit`), with the record of its replay, beside what is there
+  xaibench validate my-method.zip --board board --replay 60 --trust --record replay.json
+  xaibench publish my-method.zip --to board --replay replay.json
   # to the Hub, as a data set with a viewer; the token is that of the environment
   HF_TOKEN=... xaibench publish results --to board --hub my-name/my-boards --private
   HF_TOKEN=... xaibench publish board --hub my-name/my-boards          # as it is
@@ -31,7 +34,9 @@ Examples:
 
 
 def command(
-    results: Annotated[Path, typer.Argument(help="The results folder; with --withdraw the board folder.")],
+    results: Annotated[
+        Path, typer.Argument(help="The results folder or a submission; with --withdraw the board folder.")
+    ],
     to: Annotated[Path | None, typer.Option("--to", metavar="DIR", help="The board folder; made if missing.")] = None,
     protocol: Annotated[str | None, typer.Option("--protocol", help="Only boards of it (wildcards allowed).")] = None,
     model: Annotated[str | None, typer.Option("--model", help="Only boards of this model (wildcards allowed).")] = None,
@@ -39,6 +44,14 @@ def command(
         str | None, typer.Option("--dataset", help="Only boards of this data set (wildcards allowed).")
     ] = None,
     board: Annotated[str | None, typer.Option("--board", metavar="KEY", help="The board whose key begins so.")] = None,
+    replay: Annotated[
+        Path | None,
+        typer.Option("--replay", metavar="FILE", help="Of a submission: the record that `validate --record` wrote."),
+    ] = None,
+    replaced: Annotated[
+        list[str] | None,
+        typer.Option("--replace", metavar="METHOD", help="Of a submission: it is a newer version of the board's."),
+    ] = None,
     comparison: Annotated[
         list[Path] | None,
         typer.Option("--comparison", metavar="FILE", help="What `xaibench compare NAME --format json` printed."),
@@ -85,8 +98,11 @@ def command(
     """
     from xaibench.publication import api
     from xaibench.publication.collect import Selection
+    from xaibench.submission.archive import is_submission
 
     _check(to, withdraw, reason, hub, private)
+    if (replay or replaced) and not (to is not None and is_submission(results)):
+        raise XaibenchError(f"--replay and --replace are about submissions, and {results} is none")
     request = api.Request(
         Selection(protocol, model, dataset, board), title, license_, gallery, gallery_model, data_root,
         tuple(allow_name or ()), tuple(comparison or ()), dry_run,
@@ -96,6 +112,10 @@ def command(
     found = None
     if withdraw:
         found = api.withdraw(target, withdraw, reason or "", request, report)
+    elif to is not None and is_submission(results):
+        from xaibench.submission.publish import publish_submission
+
+        found = publish_submission(results, target, request, report, replay=replay, replaced=replaced or ())
     elif to is not None:
         found = api.publish(results, target, request, report)
     if found:

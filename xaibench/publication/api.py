@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,11 +15,12 @@ from xaibench.home import home
 from xaibench.locks import claim
 from xaibench.provenance import command_line
 from xaibench.publication.build import Contents, build, write_index
-from xaibench.publication.collect import Collected, Selection, collect, order_of, published
+from xaibench.publication.collect import Collected, Selection, Taken, collect, order_of, published
 from xaibench.publication.comparisons import Comparison, not_withdrawn, published_comparisons, read_comparison
 from xaibench.publication.folder import OWN, own_files, put_in_place, recover, written_beside
 from xaibench.publication.index import Index, WithdrawnComparison, WithdrawnEntry, is_board_folder, read_index
 from xaibench.publication.records import scrubber_for
+from xaibench.publication.submissions import Brought, brought_to, joined, without_own
 from xaibench.publication.sums import require_unchanged, write_sums
 from xaibench.publication.versions import keep_old, merged, same_version, withdrawals, without_withdrawn
 from xaibench.report.text import count
@@ -58,12 +59,19 @@ class Published:
 
 
 def publish(
-    results: Path, target: Path, request: Request = Request(), report: Callable[[str], None] = lambda line: None
+    results: Path,
+    target: Path,
+    request: Request = Request(),
+    report: Callable[[str], None] = lambda line: None,
+    brought: Brought | None = None,
 ) -> Published:
     """Publishes the boards of a results folder into a board folder, which is made where there is none.
 
     Boards that are published already stay, unless these results have them anew or newer ones. report is given a line
-    before each step. Raises XaibenchError, in one line with what to do, for incomplete, mixed or damaged results, for
+    before each step. brought: the submission that the results are of (see `submission.publish`); None: they are those
+    of whoever keeps the board, or a board folder with submissions of its own.
+
+    Raises XaibenchError, in one line with what to do, for incomplete, mixed or damaged results, for
     private content that no placeholder can replace, and for a target that is no board folder.
     """
     if results.resolve() == target.resolve():
@@ -77,11 +85,26 @@ def publish(
         new, notes = without_withdrawn(collected.taken, index.withdrawn if index else [])
         if not new:
             raise XaibenchError(f"nothing to publish: {'; '.join(notes) or 'no board fits'}")
+        new = [replace(one, photos=target) for one in new] if brought else new
         taken, more, reasons = merged(new, old)
         _refuse(reasons, request, report)
         collected = Collected(taken, [*collected.notes, *notes, *more], [])
         given = [read_comparison(path) for path in request.comparisons]
-        return _write(collected, target, index, request, given, ([], []), report)
+        submissions = _submissions(results, target, index, new, brought)
+        return _write(collected, target, index, request, given, ([], []), submissions, report)
+
+
+def _submissions(
+    results: Path, target: Path, index: Index | None, new: Sequence[Taken], brought: Brought | None
+) -> Brought:
+    """The submissions of a board folder to which results are published."""
+    before = brought_to(target, index) if index else Brought()
+    given = brought_to(results) if brought is None else brought
+    there = {key for entry in index.boards for key in entry.cells} if index else set()
+    if brought is None:
+        keys = {cell.key for one in new for cell in one.board.cells}
+        before = without_own(before, keys - {key for one in given.entries for key in one.cells})
+    return joined(before, given, there)
 
 
 def withdraw(
@@ -103,7 +126,7 @@ def withdraw(
         old = published(Store.open(target), index)
         entries = withdrawals(old, published_comparisons(target, index), names, reason, index)
         left, _ = without_withdrawn(old, entries[0])
-        return _write(Collected(left, [], []), target, index, request, [], entries, report)
+        return _write(Collected(left, [], []), target, index, request, [], entries, brought_to(target, index), report)
 
 
 def _write(
@@ -113,6 +136,7 @@ def _write(
     request: Request,
     given: Sequence[Comparison],
     withdrawn: tuple[Sequence[WithdrawnEntry], Sequence[WithdrawnComparison]],
+    brought: Brought,
     report: Callable[[str], None],
 ) -> Published:
     """Writes a version beside the folder, and puts it in place where it is another than the last."""
@@ -126,7 +150,7 @@ def _write(
         version=index.version if index else 1,
         versions=tuple(index.versions) if index else (),
         withdrawn=(*(index.withdrawn if index else ()), *withdrawn[0]), withdrawn_comparisons=gone,
-        comparisons=tuple((known | {one.title: one for one in given}).values()),
+        brought=brought, comparisons=tuple((known | {one.title: one for one in given}).values()),
         gallery=request.gallery, gallery_model=request.gallery_model,
         data_root=request.data_root, allowed=request.allowed,
     )  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from xaibench.publication.index import (
 )
 from xaibench.publication.records import check_names, scrubber_for, write_cell, write_runs
 from xaibench.publication.rows import rows_folder, texts_of_rows, write_cells, write_rows, write_scores
+from xaibench.publication.submissions import Brought, replays_of, states, with_states, write_replays
 from xaibench.publication.verify import verify
 from xaibench.report.board_figure import board_figure
 from xaibench.report.page import Bullets
@@ -37,6 +38,7 @@ from xaibench.report.text import csv_value
 from xaibench.results.cells import part_name
 from xaibench.results.store import FOLDERS, Store
 
+WITHOUT_SUBMISSIONS = 2  # the format of a folder that has none
 TABLE = "leaderboard.csv"
 CONTEXT = ("protocol", "model", "dataset", "metric", "higher_is_better", "board")
 FOLDERS_OF_BOARDS = ("boards", "figures")
@@ -53,6 +55,7 @@ class Contents:
     withdrawn: tuple[WithdrawnEntry, ...] = ()
     withdrawn_comparisons: tuple[WithdrawnComparison, ...] = ()
     comparisons: tuple[Comparison, ...] = ()
+    brought: Brought = field(default_factory=Brought)
     gallery: int = 8
     gallery_model: str | None = None
     data_root: Path | None = None
@@ -80,15 +83,21 @@ def build(taken: Sequence[Taken], about: Contents, root: Path, newest: Newest) -
     shown = write_gallery(with_maps, about.gallery, root, about.data_root)
     public = [replace(one, board=_public(one, root)) for one in taken]
     write_cells(public, counts, root)
-    boards = [_write_board(one, root, lists[one.board.key], shown, about, newest) for one in public]
+    write_replays(about.brought, root)
+    replays = list(replays_of(root, about.brought.entries).values())
+    said = {one.board.key: states([cell.key for cell in one.board.cells], about.brought.entries, replays)
+            for one in public}  # fmt: skip
+    boards = [_write_board(one, root, lists[one.board.key], shown, about, newest, said[one.board.key])
+              for one in public]  # fmt: skip
     _write_table([board for board, _ in boards], root)
     write_scores([board for board, _ in boards], root)
+    version_of_format = FORMAT_VERSION if about.brought.entries else WITHOUT_SUBMISSIONS
     index = Index.made(
-        format=FORMAT, format_version=FORMAT_VERSION, version=about.version, xaibench=__version__, title=about.title,
+        format=FORMAT, format_version=version_of_format, version=about.version, xaibench=__version__, title=about.title,
         license=about.license, boards=[entry for _, entry in boards],
         comparisons=write_comparisons(about.comparisons, root, scrubber), images=shown.photos,
         versions=list(about.versions), withdrawn=list(about.withdrawn),
-        withdrawn_comparisons=list(about.withdrawn_comparisons),
+        withdrawn_comparisons=list(about.withdrawn_comparisons), submissions=list(about.brought.entries),
     )  # fmt: skip
     write_index(index, root)
     verify(root, scrubber)
@@ -97,7 +106,8 @@ def build(taken: Sequence[Taken], about: Contents, root: Path, newest: Newest) -
 
 def write_index(index: Index, root: Path) -> None:
     """Writes `board.json` and the card, `README.md`."""
-    write_json(root / FILE, index.model_dump(mode="json", by_alias=True))
+    left_out = None if index.submissions else {"submissions"}
+    write_json(root / FILE, index.model_dump(mode="json", by_alias=True, exclude=left_out))
     write_atomic(root / "README.md", card_text(index, root).encode())
 
 
@@ -108,13 +118,20 @@ def _public(taken: Taken, root: Path) -> Any:
 
 
 def _write_board(
-    taken: Taken, root: Path, image_list: str, shown: Shown, about: Contents, newest: Newest
+    taken: Taken,
+    root: Path,
+    image_list: str,
+    shown: Shown,
+    about: Contents,
+    newest: Newest,
+    said: Mapping[str, str],
 ) -> tuple[Leaderboard, BoardEntry]:
-    """Writes a board as CSV, JSON, Markdown and figure."""
+    """Writes a board as CSV, JSON, Markdown and figure. said: what replays say of its results."""
     context, key = taken.board.context, taken.board.key
     names = {part: part_name(context, part) or "none" for part in ("protocol", "model", "dataset")}
     found = open_leaderboard(Store(root), names["protocol"], board=key, newest=newest, others=False, held=False)
-    found = replace(found, notes=(*found.notes, *_withdrawn_from(key, about.withdrawn)))
+    table = with_states(found.table, taken.board.cells, said)
+    found = replace(found, notes=(*found.notes, *_withdrawn_from(key, about.withdrawn)), table=table)
     page = page_of(found)
     page = replace(page, document=(*page.document, Bullets(found.notes)))
     name = "-".join([*(file_name(text) for text in names.values()), key])

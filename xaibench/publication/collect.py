@@ -32,11 +32,13 @@ class Selection:
 
 @dataclass(frozen=True)
 class Taken:
-    """A board that is published, the folder that it comes from, and its image list in order."""
+    """A board that is published, the folder that it comes from, its image list in order, and the board folder that may
+    have its photos already."""
 
     board: Board
     store: Store
     images: tuple[str, ...]
+    photos: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from xaibench.leftovers import abandoned_folders, is_temporary, temporary
 
 OWN = frozenset({
     "README.md", "SHA256SUMS", "board.json", "leaderboard.csv", "scores.parquet", "cells.parquet", "cells", "runs",
-    "lists", "rows", "maps", "images", "boards", "figures", "comparisons", "versions",
+    "lists", "rows", "maps", "images", "replays", "boards", "figures", "comparisons", "versions",
 })  # fmt: skip
 """The names that a board folder has; all else in it (`.git`, a site) belongs to others and is kept."""
 EXCHANGE, CURRENT = 2, -100  # RENAME_EXCHANGE and AT_FDCWD of Linux

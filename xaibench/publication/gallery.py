@@ -124,9 +124,10 @@ def _published(taken: Sequence[Taken], images: Sequence[str]) -> dict[str, bytes
 
     found: dict[str, bytes] = {}
     for one in taken:
-        if is_board_folder(one.store.root):
-            paths = read_index(one.store.root).images.get(dataset_label(one.board.context), {})
-            found |= {i: png(read_photo(one.store.root / paths[i])) for i in images if i in paths and i not in found}
+        root = one.photos or one.store.root
+        if is_board_folder(root):
+            paths = read_index(root).images.get(dataset_label(one.board.context), {})
+            found |= {i: png(read_photo(root / paths[i])) for i in images if i in paths and i not in found}
     return found
 
 

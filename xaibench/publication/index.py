@@ -10,9 +10,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from xaibench.errors import XaibenchError
 from xaibench.files import check_regular, read_json
 from xaibench.results.records import VALUES, Count, Key, Name, Text
+from xaibench.results.replays import Sum
 
 FILE = "board.json"
-FORMAT, FORMAT_VERSION = "xaibench-board", 2
+FORMAT, FORMAT_VERSION = "xaibench-board", 3
 LIMIT = 64 << 20  # bytes
 
 
@@ -113,6 +114,19 @@ class WithdrawnComparison(_Strict):
     """The last version that has it."""
 
 
+class SubmissionEntry(_Strict):
+    """A submission of others (`xaibench submit`)."""
+
+    submission: Sum
+    """Its name: the SHA-256 of its `submission.json`."""
+    methods: Annotated[list[Name], Field(min_length=1, max_length=1000)]
+    """The methods that it brought."""
+    cells: Annotated[list[Key], Field(max_length=VALUES)]
+    """The keys of the results that it brought, and that nobody else has run for this board."""
+    replays: Annotated[list[Sum], Field(max_length=1000)] = []
+    """The SHA-256 of the records of its replays, `replays/<SHA-256>.json`, oldest first; all are kept."""
+
+
 class VersionEntry(_Strict):
     """An earlier version: its index, and the folder with all of its files that later versions do not have."""
 
@@ -127,8 +141,9 @@ class Index(_Strict):
     """What a board folder holds."""
 
     format: Literal["xaibench-board"]
-    format_version: Literal[1, 2]
-    """From 2 on `SHA256SUMS` lists the files, and comparisons may be withdrawn."""
+    format_version: Literal[1, 2, 3]
+    """From 2 on `SHA256SUMS` lists the files, and comparisons may be withdrawn; from 3 on there are submissions. A
+    folder without any is written as 2, which earlier versions of xaibench read."""
     version: Version
     """The number of this version, from 1."""
     xaibench: Text
@@ -144,11 +159,15 @@ class Index(_Strict):
     withdrawn: Annotated[list[WithdrawnEntry], Field(max_length=VALUES)] = []
     withdrawn_comparisons: Annotated[list[WithdrawnComparison], Field(max_length=VALUES)] = []
 
+    submissions: Annotated[list[SubmissionEntry], Field(max_length=VALUES)] = []
+    """What others submitted, oldest first; also what was withdrawn or replaced since."""
+
     def paths(self) -> list[str]:
         """Every file that it names."""
         boards = [path for one in self.boards for path in (one.csv, one.json_, one.markdown, one.figure)]
         photos = [path for found in self.images.values() for path in found.values()]
-        others = [one.json_ for one in self.comparisons] + [one.index for one in self.versions]
+        replays = [f"replays/{name}.json" for one in self.submissions for name in one.replays]
+        others = [*replays, *(one.json_ for one in self.comparisons), *(one.index for one in self.versions)]
         return [*boards, *photos, *others, *(f"cells/{key}.json" for one in self.boards for key in one.cells)]
 
 

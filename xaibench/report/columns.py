@@ -85,10 +85,13 @@ BEST_METHOD = _name("best_method", "the ranked method with the best mean on thes
 BEST = Column("best", "mean score of the best method")
 MEAN_OF_METHODS = Column("mean", "mean score over the ranked methods")
 N_METHODS = Column("n_methods", "number of ranked methods")
+REPLAY = _name(
+    "replay", "whether enough of a submitted result was computed again, and all of its submission's that was is equal"
+)
 
 LEADERBOARD = (
     RANK, METHOD, MEAN, CI_LOW, CI_HIGH, N_IMAGES, N_UNDEFINED, RANKS, RANK_LOW, RANK_HIGH, LETTERS, COVERAGE, *COSTS,
-    KIND,
+    KIND, REPLAY,
 )  # fmt: skip
 
 GROUP = _name("group", "group of images; all: every image")

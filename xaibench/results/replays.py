@@ -52,11 +52,22 @@ class ReplayedResult(_Strict):
     """One result of the submission, by the key of its cell."""
 
     method: Name
+    results: Count
+    """On how many images it is."""
     replayed: Count
-    """How many of its images were drawn."""
+    """How many of them were drawn."""
+    minimum: Count
+    """How many have to be, for it to be verified."""
     public_weights: bool
     """Whether its weights are those that the model's card publishes."""
     verified: bool
+
+
+class Minimum(_Strict):
+    """How much of a result is enough: a forgery of this share of it is found with this probability."""
+
+    share: Annotated[float, Field(gt=0, le=1)]
+    probability: Annotated[float, Field(gt=0, lt=1)]
 
 
 class Replay(_Strict):
@@ -69,6 +80,8 @@ class Replay(_Strict):
     """The name of the submission: the SHA-256 of its `submission.json`."""
     fresh: Fresh
     """What was drawn after the submission came; with its name it gives the seed of the draw."""
+    fresh_source: Literal["drawn", "given"]
+    """Whether it was drawn by whoever replayed, or is a public number of others."""
     asked: Annotated[int, Field(ge=1, le=10**8)] | Literal["all"]
     results: Annotated[int, Field(ge=1, le=10**9)]
     """How many results, each a method on an image, the submission has."""
@@ -77,6 +90,7 @@ class Replay(_Strict):
     equal: bool
     """Whether all rows are equal."""
     cells: Annotated[dict[Key, ReplayedResult], Field(min_length=1, max_length=20_000)]
+    minimum: Minimum
     found: Annotated[dict[Share, Probability], Field(max_length=20)]
     """By the share of results that are forged how likely at least one of them was drawn."""
     rows: Annotated[list[ReplayedRow], Field(max_length=ROWS)]
@@ -102,8 +116,9 @@ def read_replay(path: Path) -> Replay:
 def state_of(key: str, records: Iterable[Replay], brought: Mapping[str, str]) -> str:
     """What is said of a result: one of the five texts above.
 
-    records: all of the board. brought: by the key of a result the submission that brought it to the board. A difference
-    counts wherever it was found: for the result that has it, and for all that this submission brought.
+    A replay of fewer images than the least number counts as none. records: all of the board. brought: by the key of a
+    result the submission that brought it to the board. A difference counts wherever it was found: for the result that
+    has it, and for all that this submission brought.
     """
     own = [record for record in records if key in record.cells]
     of_its_submission = [record for record in own if brought.get(key) == record.submission]
@@ -113,6 +128,7 @@ def state_of(key: str, records: Iterable[Replay], brought: Mapping[str, str]) ->
         return DIFFERENCES
     if any(record.cells[key].verified for record in own):
         return VERIFIED
-    if any(record.cells[key].replayed and not record.cells[key].public_weights for record in own):
+    enough = [record.cells[key] for record in own if record.cells[key].replayed >= record.cells[key].minimum]
+    if any(not one.public_weights for one in enough):
         return NOT_PUBLIC
     return NOT_REPLAYED if key in brought else OWN

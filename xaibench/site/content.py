@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,15 @@ from xaibench.analysis.leaderboard import Leaderboard, open_board
 from xaibench.errors import XaibenchError
 from xaibench.files import file_name
 from xaibench.publication.index import is_board_folder, read_index
+from xaibench.publication.submissions import replay_path, states, with_states
 from xaibench.results.cells import Cell, part_name
 from xaibench.results.manifest import RunManifest, load_runs
+from xaibench.results.replays import Replay, read_replay
 from xaibench.results.store import Store
+from xaibench.results.validate import Problem
 from xaibench.site.links import slugs
 from xaibench.site.shipped import is_comparable
+from xaibench.submission.record import problems_with_board
 
 
 @dataclass(frozen=True)
@@ -193,6 +197,30 @@ class Content:
         return dict(sorted(found.items()))
 
     @cached_property
+    def bad_replays(self) -> list[Problem]:
+        """What is wrong with records of replays; those are not shown, and verify nothing."""
+        return problems_with_board(self.root) if self.index else []
+
+    @cached_property
+    def replays(self) -> dict[str, Replay]:
+        """The records of replays by their SHA-256, those of the newest submission last."""
+        if self.index is None:
+            return {}
+        bad = {problem.path for problem in self.bad_replays}
+        names = [name for one in self.index.submissions for name in one.replays]
+        return {name: read_replay(self.root / replay_path(name)) for name in names if replay_path(name) not in bad}
+
+    def replay_state(self, board: Board) -> dict[str, str]:
+        """What is said of each result of a board, by its key; nothing where no submission is about any of them."""
+        entries = self.index.submissions if self.index else []
+        return states([cell.key for cell in board.cells], entries, self.replays.values())
+
+    @staticmethod
+    def replay_address(name: str) -> str:
+        """Of the page of a replay, from the site's folder."""
+        return f"replays/{name[:16]}.html"
+
+    @cached_property
     def method_slugs(self) -> dict[str, str]:
         """The part of addresses of each method."""
         return slugs(self.cells)
@@ -215,7 +243,9 @@ class Content:
     def _opened(self, board: Board) -> Leaderboard:
         if board.key not in self._open:
             rest = [each for each in self._boards if each.key != board.key and _protocol(each) == _protocol(board)]
-            self._open[board.key] = open_board(self.store, board, rest, newest=registry.shipped_version, others=False)
+            found = open_board(self.store, board, rest, newest=registry.shipped_version, others=False)
+            table = with_states(found.table, board.cells, self.replay_state(board))
+            self._open[board.key] = replace(found, table=table)
         return self._open[board.key]
 
     def _alone(self, one: SiteBoard) -> bool:

@@ -4,17 +4,23 @@ and what it concludes follows from them."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from xaibench import registry
+from xaibench.errors import XaibenchError
+from xaibench.publication.index import read_index
+from xaibench.publication.submissions import replay_path
 from xaibench.results.cells import Cell, metric_declaration
 from xaibench.results.equality import TOLERANCE, scale_of, scores_equal
-from xaibench.results.replays import Replay
+from xaibench.results.replays import Replay, read_replay
 from xaibench.results.schema import IDENTITY
-from xaibench.submission.draw import detection_probability, drawn, seed_of
+from xaibench.results.store import Store
+from xaibench.results.validate import Problem
+from xaibench.submission.draw import PROBABILITY, SHARE, detection_probability, drawn, needed, seed_of
 
 SHARES = (0.01, 0.05, 0.2)  # of forged results, for which a record says how likely one was found
 
@@ -51,7 +57,7 @@ def record_problems(record: Replay, cells: Mapping[str, Cell], rows: pd.DataFram
         yield "its rows are not those that its number draws"
         return
     yield from number_problems(record, cells, rows)
-    yield from _conclusions(record, cells, Counter(key for key, _ in chosen))
+    yield from _conclusions(record, cells, Counter(key for key, _ in pairs), Counter(key for key, _ in chosen))
 
 
 def number_problems(record: Replay, cells: Mapping[str, Cell], rows: pd.DataFrame) -> Iterator[str]:
@@ -92,27 +98,26 @@ def _equal(row: Any, scale: float) -> bool:
     return bool(scores_equal(*numbers, metric=row.metric, scale=scale))
 
 
-def _conclusions(record: Replay, cells: Mapping[str, Cell], counts: Mapping[str, int]) -> Iterator[str]:
+def _conclusions(
+    record: Replay, cells: Mapping[str, Cell], there: Mapping[str, int], again: Mapping[str, int]
+) -> Iterator[str]:
     """Where what it says of the whole does not follow from its rows."""
     if record.tolerance != TOLERANCE:
         yield f"its tolerance is {record.tolerance:g}, not {TOLERANCE:g}"
     if record.equal != (bool(record.rows) and all(row.equal for row in record.rows)):
         yield "whether all rows are equal does not follow from its rows"
+    if (record.minimum.share, record.minimum.probability) != (SHARE, PROBABILITY):
+        yield "it asks for another least number of images than this xaibench"
     if record.found != chances(record.results, record.replayed):
         yield "how likely it found a forgery does not follow from how much it replayed"
     for key, one in record.cells.items():
-        if one.method != cells[key].method_name or one.replayed != counts.get(key, 0):
-            yield f"the result {key} has another method or was replayed on another number of images"
+        numbers = (there[key], again.get(key, 0), needed(there[key]))
+        if one.method != cells[key].method_name or (one.results, one.replayed, one.minimum) != numbers:
+            yield f"the result {key} has another method, or other numbers of images"
         if one.public_weights and not publishes_weights(cells[key]):
             yield f"the result {key} is said to have public weights, and its model's card publishes none"
-        if one.verified and not is_verified(record.equal, one.public_weights, one.replayed):
+        if one.verified and not (record.equal and one.public_weights and one.replayed >= one.minimum):
             yield f"the result {key} is called verified, which does not follow from its rows"
-
-
-def is_verified(equal: bool, public_weights: bool, replayed: int) -> bool:
-    """Whether a result is verified by a replay. equal: all that was replayed of its submission. replayed: of how many
-    images the result itself was."""
-    return equal and public_weights and replayed > 0
 
 
 def publishes_weights(cell: Cell) -> bool:
@@ -124,13 +129,26 @@ def publishes_weights(cell: Cell) -> bool:
     return any(one and (one.url or one.enum or one.package) for one in (card.plain, card.aligned))
 
 
-def problems_by_record(records: Sequence[Replay], cells: Mapping[str, Cell], rows: pd.DataFrame) -> list[list[str]]:
-    """For each record of a board what is wrong with it: as `record_problems` where all of its results are still there
-    with as many images, else the numbers of those that are."""
-    found = []
-    for record in records:
-        there = {key: cells[key] for key in record.cells if key in cells}
-        own = rows[rows["cell"].isin(set(there))]
-        whole = len(there) == len(record.cells) and len(pairs_of(own)) == record.results
-        found.append(list((record_problems if whole else number_problems)(record, there, own)))
+def problems_with_board(root: Path) -> list[Problem]:
+    """What is wrong with the records of replays in a board folder.
+
+    As `record_problems` where the board has all results of a submission, on as many images; else, as where some were
+    withdrawn, the numbers of those that it has. Raises XaibenchError where its index cannot be read.
+    """
+    store, found = Store.open(root), []
+    for entry in read_index(root).submissions:
+        for name in entry.replays:
+            path = replay_path(name)
+            try:
+                record = read_replay(root / path)
+            except XaibenchError as error:
+                found.append(Problem(path, "replay", str(error)))
+                continue
+            there = {key: store.cell(key) for key in record.cells if store.has_cell(key)}
+            rows = store.rows(there)
+            whole = len(there) == len(record.cells) and len(pairs_of(rows)) == record.results
+            problems = list((record_problems if whole else number_problems)(record, there, rows))
+            if record.submission != entry.submission:
+                problems = ["it is of another submission than board.json says"]
+            found += [Problem(path, "replay", text) for text in problems]
     return found

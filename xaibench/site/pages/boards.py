@@ -13,6 +13,7 @@ from xaibench.report import columns
 from xaibench.report.pages import page_of
 from xaibench.report.table import Column, Table
 from xaibench.report.text import UNRANKED_KINDS
+from xaibench.results.replays import OWN
 from xaibench.site.content import Content, SiteBoard, leading
 from xaibench.site.gallery import Gallery
 from xaibench.site.page import Page
@@ -53,7 +54,8 @@ PROVENANCE = (
 def pages(content: Content, galleries: list[Gallery], left_out: Mapping[str, str]) -> Iterator[Page]:
     """The list of boards and the page of each. left_out: by slug what the gallery of a board leaves out."""
     shown = {gallery.one.slug for gallery in galleries}
-    values = {"table": index_table(content, "")} | _history(content)
+    replays = bool(content.index and content.index.submissions)
+    values = {"table": index_table(content, ""), "replays": replays} | _history(content)
     yield Page("boards.html", "boards.html", "Boards", "boards", values)
     for one in content.boards:
         yield _page(content, one, one.slug in shown, left_out.get(one.slug, ""))
@@ -109,6 +111,7 @@ def _page(content: Content, one: SiteBoard, has_gallery: bool, left_out: str) ->
         "pairs": _pairs(content, one), "front": _front(content, one),
         "across": next((each for each in content.across if one.slug in {m.slug for m in each.members.values()}), None),
         "current": one in content.current, "has_gallery": has_gallery, "left_out": left_out,
+        "replays": "replay" in one.found.table,
     }  # fmt: skip
     return Page(one.address, "board.html", f"{one.protocol} on {one.model}", "boards", values)
 
@@ -118,10 +121,16 @@ def board_table(content: Content, one: SiteBoard, root: str) -> DataTable:
     table = one.found.table
     return data_table(
         "board", Table(columns.LEADERBOARD, table), f"Methods ranked by {one.protocol} on {one.model}", thing="methods",
-        links={"method": lambda row: root + content.method_address(row["method"])},
-        drawings=[interval_column(table, "method")], selects=("kind",),
+        links={"method": lambda row: root + content.method_address(row["method"]),
+               "replay": lambda row: replay_link(content, root, row)},
+        drawings=[interval_column(table, "method")], selects=("kind", "replay"),
         row_id=lambda row: content.method_id(row["method"]), style=row_style,
     )  # fmt: skip
+
+
+def replay_link(content: Content, root: str, row: Row) -> str:
+    """Where the page of a method has its replays, for what is said of a row."""
+    return "" if row["replay"] == OWN else f"{root}{content.method_address(row['method'])}#replays"
 
 
 def interval_column(

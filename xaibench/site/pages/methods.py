@@ -13,6 +13,7 @@ from xaibench.site.content import Content, SiteBoard
 from xaibench.site.gallery import Gallery
 from xaibench.site.page import Page
 from xaibench.site.pages.boards import interval_column, row_style
+from xaibench.site.pages.replays import of_method
 from xaibench.site.shipped import shipped_card
 from xaibench.site.tables import data_table
 
@@ -77,7 +78,7 @@ def _page(content: Content, name: str, galleries: list[Gallery]) -> Page:
     values = {
         "name": name, "card": card, "kind": cell.kind, "ranks": ranks,
         "parameters": (cell.method or {}).get("parameters") or {}, "version": (cell.method or {}).get("version", 1),
-        "maps": [each for each in maps if each["images"]],
+        "maps": [each for each in maps if each["images"]], "replays": of_method(content, name),
     }  # fmt: skip
     return Page(content.method_address(name), "method.html", card.title if card else name, "methods", values)
 
