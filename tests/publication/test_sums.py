@@ -42,7 +42,13 @@ def test_the_list_is_what_coreutils_compute(board):
 def test_every_kind_of_file_that_was_edited_is_one_line(mine, command):
     """One byte of each kind of file that publishing writes; the size stays."""
     edited = [sorted(mine.glob(kind))[0] for kind in KINDS]
-    assert {path.relative_to(mine).parts[0] for path in edited} == OWN - {SUMS, "images", "comparisons", "replays", "versions"}
+    assert {path.relative_to(mine).parts[0] for path in edited} == OWN - {
+        SUMS,
+        "images",
+        "comparisons",
+        "replays",
+        "versions",
+    }
     for path in edited:
         data = bytearray(path.read_bytes())
         data[len(data) // 2] ^= 1

@@ -73,7 +73,7 @@ def build_site(folder: str | Path, to: str | Path | None = None) -> Site:
         raise obstacle(error, to) from error
     finally:
         shutil.rmtree(staged, ignore_errors=True)
-    return Site(to, len(pages), _notes(root, drawer, content))
+    return Site(to, len(pages), _notes(root, drawer))
 
 
 def check_target(to: Path) -> None:
@@ -84,14 +84,14 @@ def check_target(to: Path) -> None:
         raise XaibenchError(f"{to} is no folder; name another with --to")
 
 
-def _notes(root: Path, drawer: Galleries, content: Content) -> tuple[str, ...]:
+def _notes(root: Path, drawer: Galleries) -> tuple[str, ...]:
     """What the site leaves out, counted, and whether a board folder is another than was published."""
     notes = []
     if damaged := drawer.damaged_files():
         files = f"{count(len(damaged), 'damaged file')}, such as {damaged[0].relative_to(root).as_posix()}"
         boards = count(len(drawer.damaged), "board")
         notes.append(f"left out on pages of {boards}: the maps in {files}; `xaibench validate {root}` lists them")
-    notes += [f"left out, and nothing is verified by it: {problem}" for problem in content.bad_replays]
+    notes += [f"left out, and nothing is verified by it: {problem}" for problem in drawer.content.bad_replays]
     if is_board_folder(root) and (problems := unchanged(root).problems):
         found = f"{count(len(problems), 'file')} changed, missing or added, such as {problems[0].path}"
         notes.append(f"{root} is not as it was published: {found}; `xaibench validate {root}` lists them")
