@@ -17,6 +17,7 @@ from xaibench.analysis.bootstrap import LEVEL, require_scores, resampled_counts
 from xaibench.analysis.intervals import FLAT, studentised
 
 LARGE = 1 << 28  # draws of images beyond which Student's t takes the bootstrap's place: with so many the two agree
+PART = 1 << 22  # drawn means that are in memory at a time
 
 
 def better_models(
@@ -47,17 +48,27 @@ def better_models(
     differences = (best[a][:, None] - signed[b] for a, b in tests)
     resamples = max(resamples, int(2 / min(shares)))
     if len(signed[tests[0][1]]) * resamples > LARGE:  # all differences may be gigabytes
-        found = [_one_sided(each, resamples, seed) for each in differences]
+        found = [_one_sided(each, resamples, seed, np.full(each.shape[1], share), np.zeros(each.shape[1], int))
+                 for each, share in zip(differences, shares, strict=True)]  # fmt: skip
     else:
-        ends = np.cumsum([signed[b].shape[1] for _, b in tests])
-        found = np.split(_one_sided(np.hstack(list(differences)), resamples, seed), ends[:-1])
+        sizes = [signed[b].shape[1] for _, b in tests]
+        claims, needed = np.repeat(np.arange(len(tests)), sizes), np.repeat(shares, sizes)
+        found = np.split(
+            _one_sided(np.hstack(list(differences)), resamples, seed, needed, claims), np.cumsum(sizes)[:-1]
+        )
     for (a, b), share, p in zip(tests, shares, found, strict=True):
         better[a, b] = p.max() <= share
     return better
 
 
-def _one_sided(differences: np.ndarray, resamples: int, seed: int) -> np.ndarray:
-    """p of each mean difference being above zero, (tests,), of differences (images, tests)."""
+def _one_sided(
+    differences: np.ndarray, resamples: int, seed: int, needed: np.ndarray, claims: np.ndarray
+) -> np.ndarray:
+    """p of each mean difference being above zero, (tests,), of differences (images, tests).
+
+    needed: the greatest p with which a test supports its claim. claims: which claim each test belongs to, from 0 on.
+    Once p of one test is surely greater, the tests of its claim are left as they are: the claim has failed anyway.
+    """
     images = len(differences)
     mean, deviation = differences.mean(axis=0), differences.std(axis=0)
     flat = deviation**2 <= FLAT * (differences**2).mean(axis=0)
@@ -67,8 +78,14 @@ def _one_sided(differences: np.ndarray, resamples: int, seed: int) -> np.ndarray
 
         return t.sf(observed * np.sqrt(images - 1), images - 1)
     residuals = differences - mean
-    squared, reached = residuals**2, np.zeros(len(mean))
+    squared, reached, left = residuals**2, np.zeros(len(mean)), np.arange(len(mean))
     for counts in resampled_counts(images, resamples, seed):
-        drawn = studentised(counts @ residuals / images, counts @ squared / images)
-        reached += (drawn >= observed).sum(axis=0)
+        start = 0
+        while start < len(counts) and len(left):
+            part = counts[start : start + max(1, PART // len(left))]
+            start += len(part)
+            drawn = studentised(part @ residuals[:, left] / images, part @ squared[:, left] / images)
+            reached[left] += (drawn >= observed[left]).sum(axis=0)
+            failed = np.unique(claims[left][1 + reached[left] > needed[left] * (1 + resamples)])
+            left = left[~np.isin(claims[left], failed)]
     return (1 + reached) / (1 + resamples)
