@@ -27,11 +27,27 @@ def test_a_model_is_better_whose_best_method_is_better_than_every_method_of_the_
 
 def test_long_lists_agree_with_students_t(monkeypatch):
     differences = drawn([[0.03, 0.0, -0.02]], 400, seed=5)[0]
-    drawn_p = models_apart._one_sided(differences, 20_000, 0)
+    always, one = np.ones(3), np.zeros(3, int)
+    drawn_p = models_apart._one_sided(differences, 20_000, 0, always, one)
     monkeypatch.setattr(models_apart, "LARGE", 0)
     expected = ttest_1samp(differences, 0, alternative="greater").pvalue
-    assert models_apart._one_sided(differences, 20_000, 0) == pytest.approx(expected, rel=1e-9)
+    assert models_apart._one_sided(differences, 20_000, 0, always, one) == pytest.approx(expected, rel=1e-9)
     assert drawn_p == pytest.approx(expected, abs=0.01)
+
+
+def test_what_fits_into_memory_and_claims_that_failed_early_change_no_claim(monkeypatch):
+    differences = np.hstack(drawn([[0.2, 0.15, 0.1], [0.2, 0.0], [-0.05, 0.1]], 24, seed=6))
+    claims, needed = np.repeat([0, 1, 2], [3, 2, 2]), np.full(7, 0.01)
+    p = models_apart._one_sided(differences, 20_000, 0, np.ones(7), claims)  # no claim can fail before the end
+    monkeypatch.setattr(models_apart, "PART", 700)
+    early = models_apart._one_sided(differences, 20_000, 0, needed, claims)
+    holds = [bool((p[claims == claim] <= 0.01).all()) for claim in range(3)]
+    assert holds == [bool((early[claims == claim] <= 0.01).all()) for claim in range(3)] == [True, False, False]
+    assert (
+        (early <= p + 1e-12).all()
+        and (early < p).any()
+        and early[claims == 0] == pytest.approx(p[claims == 0], abs=1e-9)
+    )
 
 
 def test_one_method_of_the_other_model_that_is_as_good_is_enough():
