@@ -52,7 +52,7 @@ def test_a_card_with_a_hostile_paper_has_no_link():
     paper = {"title": SCRIPT, "year": 2020, "url": "javascript:alert(1)"}
     card = MethodCard(name="x", title=QUOTED, paper=paper, notes=SCRIPT, formula="<b>a</b>")
     values = {"name": SCRIPT, "card": card, "kind": "method", "version": 1, "parameters": {"<i>": SCRIPT}, "maps": [],
-              "root": "../", "sections": {}, "section": "methods", "title": SCRIPT}  # fmt: skip
+              "replays": (), "root": "../", "sections": {}, "section": "methods", "title": SCRIPT}  # fmt: skip
     empty = {
         "name": "r",
         "caption": "",
