@@ -76,7 +76,8 @@ def publish(
     """
     if results.resolve() == target.resolve():
         raise XaibenchError("--to is the results folder itself; name another folder")
-    report(f"checking {results}")
+    if brought is None:  # a submission was checked already
+        report(f"checking {results}")
     collected = collect(Store.open(results), request.selection, registry.shipped_version)
     _refuse(collected.reasons, request, report)
     with _alone(target):
