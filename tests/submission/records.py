@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from scipy.stats import hypergeom
 
+from xaibench import registry
+from xaibench.results.cells import Cell
 from xaibench.results.manifest import load_runs
 from xaibench.results.schema import row_table
 from xaibench.results.store import Store
@@ -54,13 +56,19 @@ def made_record(
 
 
 def own_results(packed: Path, root: Path, methods: tuple[str, ...] = ("ixg", "random")) -> Path:
-    """A results folder with some of the results of another, from a run of its own: those of who keeps a board."""
+    """A results folder with some of the results of another, and of `saliency`, which that has not, from a run of its
+    own: those of who keeps a board."""
     old, new = Store.open(packed), Store.create(root)
     cells = [cell for cell in old.cells().values() if cell.method_name in methods]
+    card = registry.card("method", "saliency")
+    part = {"name": card.name, "version": card.version, "parameters": dict(card.parameters),
+            "transform": card.transform, "source": "", "kind": card.role}  # fmt: skip
+    others = [(cell, cell.key) for cell in cells] + [(Cell(cells[0].context, part), cells[0].key)]
+    cells = [cell for cell, _ in others]
     new.register(cells)
-    for cell in cells:
-        rows = old.rows([cell.key])
-        new.append(row_table({name: rows[name] for name in rows.columns}))
+    for cell, origin in others:
+        rows = old.rows([origin]).assign(cell=cell.key, method=cell.method_name)
+        new.append(row_table({column: rows[column] for column in rows.columns}))
     (run,) = load_runs(old)
     images = {"list": new.save_list(old.load_list(run.images["list"])), "count": run.images["count"]}
     replace(run, run="20260101T000000Z-0000aa", cells=[cell.key for cell in cells], images=images).save(new)

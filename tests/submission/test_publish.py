@@ -19,8 +19,6 @@ from xaibench.publication.sums import write_sums
 from xaibench.submission.pack import submit
 from xaibench.submission.publish import publish_submission
 
-PUBLIC = "verified by replay", "not replayed", "own run of the board"
-
 
 def record_in(folder: Path, value: dict) -> Path:
     path = folder / f"record-{len(list(folder.glob('record-*')))}.json"
@@ -50,9 +48,11 @@ def test_results_are_added_to_those_of_the_board_and_say_where_they_are_from(pac
     record = record_in(tmp_path, made_record(packed.folder, "all"))
     status, out, err = command("publish", packed.zip, "--to", kept, "--quiet")
     assert status == 0, (out, err)
-    assert said(kept) == {"mine": "not replayed", "ixg": "own run of the board", "random": "own run of the board"}
+    own = dict.fromkeys(("ixg", "random", "saliency"), "own run of the board")
+    assert said(kept) == own | {"mine": "not replayed"}
     assert command("publish", packed.zip, "--to", kept, "--replay", record, "--quiet")[0] == 0
-    assert set(said(kept).values()) == {"verified by replay"}  # also of what the board had: the same rows
+    again = dict.fromkeys(("mine", "ixg", "random"), "verified by replay")  # the board had two of them: the same rows
+    assert said(kept) == again | {"saliency": "own run of the board"}
     status, out, _ = command("validate", kept)
     assert status == 0 and "no problems" in out
 
@@ -60,13 +60,14 @@ def test_results_are_added_to_those_of_the_board_and_say_where_they_are_from(pac
     (entry,) = index.submissions
     assert (entry.submission, entry.methods, len(entry.cells)) == (packed.hash, ["mine"], 1)
     assert json.loads((kept / f"replays/{entry.replays[0]}.json").read_text()) == json.loads(record.read_text())
-    assert index.version == 3 and len(index.boards) == 1 and len(index.boards[0].cells) == 3
+    assert index.version == 3 and len(index.boards) == 1 and len(index.boards[0].cells) == 4
     (board,) = before.keys() & {path for path in before if path.startswith("boards/") and path.endswith(".csv")}
     assert (kept / "versions/1" / board).read_bytes() == before[board]
     markdown = (kept / index.boards[0].markdown).read_text()
     assert "| replay |" in markdown and "verified by replay" in markdown
 
 
+@pytest.mark.slow
 def test_the_same_gives_the_same_bytes(packed, tmp_path):
     record = record_in(tmp_path, made_record(packed.folder, 20))
     first = publish_submission(packed.zip, tmp_path / "a", replay=record)
@@ -76,6 +77,7 @@ def test_the_same_gives_the_same_bytes(packed, tmp_path):
     assert files(tmp_path / "a") == files(tmp_path / "b")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("value", "word"),
     [({"public": False}, "replayed, weights are not public"), ({"changed": 1}, "replay found differences"),
@@ -87,6 +89,7 @@ def test_each_word_is_said_of_what_it_means(packed, tmp_path, value, word):
     assert set(said(tmp_path / "board").values()) == {word}
 
 
+@pytest.mark.slow
 def test_a_later_record_does_not_undo_a_difference(packed, tmp_path):
     for value in (made_record(packed.folder, "all", changed=1), made_record(packed.folder, "all")):
         publish_submission(packed.zip, tmp_path / "board", replay=record_in(tmp_path, value))
@@ -106,6 +109,7 @@ def test_a_forged_record_changes_nothing(packed, kept, tmp_path, kind):
     with pytest.raises(XaibenchError) as error:
         publish_submission(packed.zip, kept, replay=record_in(tmp_path, value | changes[kind]))
     assert files(kept) == before and "\n" not in str(error.value) and "<script>" not in str(error.value)
+    assert kind != "another submission" or "is of the submission 000000000000" in str(error.value)
 
 
 def test_a_failure_while_writing_leaves_the_board(packed, kept, tmp_path, monkeypatch):
@@ -134,6 +138,7 @@ def test_a_changed_submission_and_records_without_one_are_refused(packed, mine, 
     assert status and "is published whole" in err
 
 
+@pytest.mark.slow
 def test_a_method_of_others_is_replaced_only_when_asked(packed, tmp_path):
     """The same name with other code: refused, and with --replace the old one stays in its version."""
     board = tmp_path / "board"
@@ -179,6 +184,7 @@ def edited(packed, folder: Path) -> Path:
     return folder / "edited.zip"
 
 
+@pytest.mark.slow
 def test_validate_finds_records_that_do_not_match_the_rows(packed, tmp_path, command):
     board = tmp_path / "board"
     publish_submission(packed.zip, board, replay=record_in(tmp_path, made_record(packed.folder)))
@@ -191,15 +197,17 @@ def test_validate_finds_records_that_do_not_match_the_rows(packed, tmp_path, com
         assert status == 1 and f"replays/{path.stem}.json: replay: " in out
 
 
+@pytest.mark.slow
 def test_records_stay_when_results_are_withdrawn(packed, kept, tmp_path, command):
     publish_submission(packed.zip, kept, replay=record_in(tmp_path, made_record(packed.folder, "all")))
     withdraw(kept, ["mine"], "its author asked for it")
-    assert set(said(kept)) == {"ixg", "random"} and len(list(kept.glob("replays/*.json"))) == 1
+    assert set(said(kept)) == {"ixg", "random", "saliency"} and len(list(kept.glob("replays/*.json"))) == 1
     assert command("validate", kept)[0] == 0
     publish(tmp_path / "own", kept)
     assert len(read_index(kept).submissions) == 1
 
 
+@pytest.mark.slow
 def test_own_runs_of_what_was_submitted_are_own_runs(packed, tmp_path):
     publish_submission(packed.zip, tmp_path / "board")
     publish(packed.root / "results", tmp_path / "board")
