@@ -360,14 +360,18 @@ def test_entry_points_of_the_other_kinds(kind, package):
         assert card.name == name and registry.load(card).__name__ == thing and registry.source(card)
 
 
+def _printed(code: str) -> list[str]:
+    """The lines that code prints in a process of its own."""
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.splitlines()
+
+
 @pytest.mark.process
 def test_listing_names_imports_nothing_heavy():
     code = (
         "import sys; from xaibench import registry; registry.names('method'); registry.names('model');"
         "print([m for m in ('torch', 'numpy', 'pandas', 'pydantic', 'timm') if m in sys.modules])"
     )
-    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert printed.strip() == "[]"
+    assert _printed(code) == ["[]"]
 
 
 @pytest.mark.process
@@ -376,8 +380,7 @@ def test_ls_imports_nothing_heavy():
         "import sys; from xaibench.cli import main; sys.argv = ['xaibench', 'ls', 'methods', 'ig'];"
         "main(); print([m for m in ('torch', 'numpy', 'pandas', 'xaibench.configuration', 'rich') if m in sys.modules])"
     )
-    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert printed.splitlines() == ["ig", "[]"]
+    assert _printed(code) == ["ig", "[]"]
 
 
 def test_public_names_are_there_and_others_are_not():

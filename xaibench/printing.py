@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+UNITS = ("B", "kB", "MB", "GB", "TB")
 LONGEST = 4000  # characters of a line; names in files of others have no end of their own
 
 
@@ -27,3 +28,11 @@ def print_line(text: Any) -> None:
     """Prints one line on standard error, at once; of a very long one the beginning."""
     line = clean(" ".join(str(text).split()))
     print(line if len(line) <= LONGEST else f"{line[:LONGEST]}...", file=sys.stderr, flush=True)
+
+
+def size_text(size: float) -> str:
+    """Bytes for reading: `1.2 GB`."""
+    number = 0
+    while size >= 1000 and number < len(UNITS) - 1:
+        size, number = size / 1000, number + 1
+    return f"{size:.0f} {UNITS[number]}" if number == 0 or size >= 100 else f"{size:.1f} {UNITS[number]}"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from xaibench.cli.output import echo
-from xaibench.printing import clean
+from xaibench.printing import clean, size_text
 from xaibench.progress import clock
 
 if TYPE_CHECKING:
@@ -15,15 +15,13 @@ if TYPE_CHECKING:
 
 def print_estimate(found: Estimate) -> None:
     """Prints what a run would take; the last line says what does not fit."""
-    from xaibench.evaluation.disk import size_text
-
-    for name, text in _lines(found, size_text):
+    for name, text in _lines(found):
         echo(f"{name:<20}{clean(text)}")
     if found.disk > found.free_disk:
         echo(f"does not fit: {size_text(found.disk)} are stored, {size_text(found.free_disk)} are free on the disk")
 
 
-def _lines(found: Estimate, size_text) -> Iterator[tuple[str, str]]:
+def _lines(found: Estimate) -> Iterator[tuple[str, str]]:
     """The name and the text of each line."""
     total, timed = found.total, found.timed
     lacking = round(total.images)

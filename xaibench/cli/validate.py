@@ -99,12 +99,12 @@ def _folder(path: Path) -> None:
     from xaibench.publication.sums import SUMS, unchanged
     from xaibench.report.text import count
     from xaibench.results.validate import inspect
-    from xaibench.submission.record import problems_with_board
+    from xaibench.submission.record import replay_problems
 
     found, problems, published = inspect(path), [], ""
     if is_board_folder(path):
         compared = unchanged(path)
-        problems = compared.problems or problems_with_board(path)
+        problems = compared.problems or replay_problems(path)
         if compared.files is None:
             echo(f"board.json: an earlier version without {SUMS}: files that were changed are not noticed; publishing "
                  "to it again lists them")  # fmt: skip

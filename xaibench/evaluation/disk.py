@@ -9,9 +9,8 @@ from xaibench.attribution.runner import PRECISIONS
 from xaibench.errors import XaibenchError
 from xaibench.evaluation.compute import Missing
 from xaibench.evaluation.plan import Plan
+from xaibench.printing import size_text
 from xaibench.results.maps import MapIndex
-
-UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
 def free_bytes(folder: Path) -> int:
@@ -41,11 +40,3 @@ def check_disk(needed: int, folder: Path, what: str) -> None:
             f"this run does not fit on the disk: {what} take {size_text(needed)} or more, {size_text(free)} are free "
             f"in {folder}; free some space, name another --out, or leave out --keep-maps"
         )
-
-
-def size_text(size: float) -> str:
-    """Bytes for reading: `1.2 GB`."""
-    number = 0
-    while size >= 1000 and number < len(UNITS) - 1:
-        size, number = size / 1000, number + 1
-    return f"{size:.0f} {UNITS[number]}" if number == 0 or size >= 100 else f"{size:.1f} {UNITS[number]}"

@@ -1,7 +1,7 @@
 """What a run would take, from a few timed batches on its device with its model: `xaibench run --dry-run`.
 
 Nothing is written. Images that lack the same results cost the same, so each such group is timed for itself: one image
-first, which warms up, then two whole batches unless these take longer than a minute.
+first, which warms up, then two whole batches unless one would take longer than half a minute.
 """
 
 from __future__ import annotations

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from xaibench.evaluation.compute import Missing
 from xaibench.evaluation.plan import Plan
 from xaibench.progress import clock
 
-Missing = Mapping[str, Set[str]]  # image ids by result key
 Part = tuple[str | None, str | None]  # method, protocol
 REST: Part = (None, None)
 SHOWN = 5  # methods, in one line

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from xaibench.errors import XaibenchError
-from xaibench.evaluation.disk import size_text
 from xaibench.files import obstacle
+from xaibench.printing import size_text
 
 BATCHES = 2
 """Traced batches, after one that is not: it warms up. A run with a single batch traces that one. Every operation is an

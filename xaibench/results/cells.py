@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -95,6 +95,11 @@ def metric_declaration(protocol: dict[str, Any], metric: str) -> dict[str, Any]:
     """
     declared = {name: one for name, one in (protocol.get("further") or {}).items() if fnmatchcase(metric, name)}
     return next(iter(declared.values()), protocol)
+
+
+def metric_range(protocol: dict[str, Any], metric: str) -> Sequence[float | None]:
+    """The ends of the range that a context's protocol declares for a metric; (None, None) where it declares none."""
+    return metric_declaration(protocol, metric).get("range") or (None, None)
 
 
 def describe(context: dict[str, Any]) -> str:

@@ -3,7 +3,9 @@ others; and what they say of each result of a board."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -23,7 +25,8 @@ OWN = "own run of the board"
 """What can be said of a result of a board, one of these five."""
 
 Sum = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Fresh = Annotated[str, Field(pattern=r"^[0-9a-f]{32,128}$")]
+FRESH = r"[0-9a-f]{32,128}"
+Fresh = Annotated[str, Field(pattern=f"^{FRESH}$")]
 Version = Annotated[str, Field(pattern=r"^[0-9A-Za-z.+-]{1,64}$")]
 Share = Annotated[str, Field(pattern=r"^0\.[0-9]{1,4}$")]
 Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -95,6 +98,11 @@ class Replay(_Strict):
     """By the share of results that are forged how likely at least one of them was drawn."""
     rows: Annotated[list[ReplayedRow], Field(max_length=ROWS)]
 
+    @cached_property
+    def differing(self) -> Counter[str]:
+        """How many rows of each result were not equal."""
+        return Counter(row.cell for row in self.rows if not row.equal)
+
 
 def read_replay(path: Path) -> Replay:
     """The record in a file; raises XaibenchError, in one line, where it is no record of a replay."""
@@ -122,7 +130,7 @@ def state_of(key: str, records: Iterable[Replay], brought: Mapping[str, str]) ->
     """
     own = [record for record in records if key in record.cells]
     of_its_submission = [record for record in own if brought.get(key) == record.submission]
-    if any(not row.equal for record in own for row in record.rows if row.cell == key):
+    if any(record.differing[key] for record in own):
         return DIFFERENCES
     if any(not record.equal for record in of_its_submission):
         return DIFFERENCES

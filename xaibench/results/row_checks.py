@@ -12,7 +12,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from xaibench.hashing import digest
-from xaibench.results.cells import Cell, metric_declaration
+from xaibench.results.cells import Cell, metric_range
 from xaibench.results.equality import scale_of, scores_equal
 from xaibench.results.schema import IDENTITY
 
@@ -49,7 +49,7 @@ def _scores(rows: pd.DataFrame, cells: Mapping[str, Cell]) -> Iterator[Fault]:
 def _range(cells: Mapping[str, Cell], key: str, metric: str) -> Sequence[float | None]:
     """The range of a metric as its cell declares it; (None, None) where nothing does."""
     protocol = cells[key].context.get("protocol", {}) if key in cells else {}
-    return metric_declaration(protocol, metric).get("range") or (None, None)
+    return metric_range(protocol, metric)
 
 
 def _outside(key: str, rows: pd.DataFrame, bounds: Sequence[float | None]) -> Iterator[Fault]:

@@ -28,7 +28,7 @@ from xaibench.results.store import Store
 from xaibench.results.validate import Problem
 from xaibench.site.links import slugs
 from xaibench.site.shipped import is_comparable
-from xaibench.submission.record import problems_with_board
+from xaibench.submission.record import replay_problems
 
 
 @dataclass(frozen=True)
@@ -199,7 +199,7 @@ class Content:
     @cached_property
     def bad_replays(self) -> list[Problem]:
         """What is wrong with records of replays; those are not shown, and verify nothing."""
-        return problems_with_board(self.root) if self.index else []
+        return replay_problems(self.root) if self.index else []
 
     @cached_property
     def replays(self) -> dict[str, Replay]:

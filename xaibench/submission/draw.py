@@ -17,9 +17,9 @@ from typing import Literal, TypeVar
 import numpy as np
 
 from xaibench.errors import XaibenchError
+from xaibench.results.replays import FRESH
 
 Pair = TypeVar("Pair")
-FRESH = re.compile(r"[0-9a-f]{32,128}")
 SHARE, PROBABILITY = 0.2, 0.95
 """Enough of a result is replayed where a forgery of this share of it is found with this probability."""
 
@@ -39,7 +39,7 @@ class Draw:
     @classmethod
     def of_public(cls, count: int | None, fresh: str) -> Draw:
         """A draw by a public number; raises XaibenchError for what is none of 32 to 128 hex digits."""
-        if not FRESH.fullmatch(fresh.lower()):
+        if not re.fullmatch(FRESH, fresh.lower()):
             raise XaibenchError(f"--fresh is 32 to 128 hex digits, such as the hash of a commit, not {fresh[:40]!r}")
         return cls(count, fresh.lower(), "given")
 

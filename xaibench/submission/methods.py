@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from xaibench import registry
+from xaibench.analysis.ranking import RANKED
 from xaibench.attribution.methods import merge_parameters
 from xaibench.attribution.stages import LAYER, with_layer
 from xaibench.cards import MethodCard, ModelCard, read_card
@@ -19,8 +20,6 @@ from xaibench.results.validate import Problem
 from xaibench.submission.contexts import protocol_of, same
 from xaibench.submission.manifest import Submission
 from xaibench.submission.source import check_inside, made_by, needed_files
-
-RANKED = ("method", "variant")
 
 
 def brought_card(root: Path, submission: Submission) -> MethodCard | None:

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
-from xaibench import __version__, registry
+from xaibench import __version__
 from xaibench.cards import PublishedWeights
 from xaibench.hashing import sha256_of
 from xaibench.models.download import address
 from xaibench.models.published import known_places
 from xaibench.models.state import file_digest
-from xaibench.results.cells import Cell, metric_declaration
+from xaibench.results.cells import Cell, metric_range
 from xaibench.results.equality import TOLERANCE, scale_of, scores_equal
 from xaibench.results.schema import IDENTITY
 from xaibench.submission.draw import PROBABILITY, SHARE, Draw, needed
-from xaibench.submission.record import chances
+from xaibench.submission.record import chances, is_verified, published_weights
 
 FORMAT, FORMAT_VERSION = "xaibench-replay", 1
 
@@ -38,7 +39,7 @@ def compared_rows(
     both = sides[0].merge(sides[1], on=[*IDENTITY, "n"], how="outer", suffixes=("", "_again"), indicator=True)
     scale = []
     for key, metric in zip(both["cell"], both["metric"], strict=True):
-        bounds = metric_declaration(cells[key].context["protocol"], metric).get("range") or (None, None)
+        bounds = metric_range(cells[key].context["protocol"], metric)
         scale.append(scale_of(float(largest.get((key, metric), 0.0)), bounds))
     both["equal"] = (
         scores_equal(both["score"], both["score_again"], metric=both["metric"], scale=scale)
@@ -58,16 +59,15 @@ def record_of(
     and everybody can get its weights.
     """
     equal = bool(compared["equal"].all()) and len(compared) > 0
-    there, again = (dict.fromkeys(cells, 0) for _ in range(2))
-    for counts, of in ((there, pairs), (again, chosen)):
-        for key, _ in of:
-            counts[key] += 1
+    there, again = (Counter(key for key, _ in of) for of in (pairs, chosen))
+    by_weights = {_weights_of(cell): cell for cell in cells.values()}  # whose files are read once, however many results
+    public_weights = {weights: has_public_weights(cell) for weights, cell in by_weights.items()}
     results = {}
-    for key in sorted(there):
-        public, minimum = has_public_weights(cells[key]), needed(there[key])
+    for key in sorted(cells):
+        public, minimum = public_weights[_weights_of(cells[key])], needed(there[key])
         results[key] = {
             "method": cells[key].method_name, "results": there[key], "replayed": again[key], "minimum": minimum,
-            "public_weights": public, "verified": equal and public and again[key] >= minimum,
+            "public_weights": public, "verified": is_verified(equal, public, again[key], minimum),
         }  # fmt: skip
     return {
         "format": FORMAT, "format_version": FORMAT_VERSION, "xaibench": __version__, "submission": name,
@@ -91,17 +91,16 @@ def _number(score: float) -> float | None:
 def has_public_weights(cell: Cell) -> bool:
     """Whether a result's weights are those that the card of its model publishes: the file here has the SHA-256 that the
     card states, and the digest of the key."""
-    name, digest = cell.context["model"]["name"], (cell.context.get("weights") or {}).get("digest")
-    if registry.shipped_version("model", name) is None:
-        return False
-    card = registry.card("model", name)
-    return any(_is_published(weights, digest) for weights in (card.plain, card.aligned) if weights)
+    return any(_is_here(weights, _weights_of(cell)[1]) for weights in published_weights(cell))
 
 
-def _is_published(weights: PublishedWeights, digest: str | None) -> bool:
+def _weights_of(cell: Cell) -> tuple[str, str | None]:
+    """The model of a result, and the digest of its weights."""
+    return cell.context["model"]["name"], (cell.context.get("weights") or {}).get("digest")
+
+
+def _is_here(weights: PublishedWeights, digest: str | None) -> bool:
     """Whether the file with a digest is here, and the one that is published."""
-    if not (weights.url or weights.enum or weights.package):
-        return False
     stated = weights.sha256 if weights.package else address(weights)[1]
     here = [path for path in known_places(weights) if path.is_file() and file_digest(path) == digest]
     return bool(stated) and any(sha256_of(path).startswith(stated.lower()) for path in here)

@@ -11,10 +11,11 @@ from typing import Any
 import pandas as pd
 
 from xaibench import registry
+from xaibench.cards import PublishedWeights
 from xaibench.errors import XaibenchError
 from xaibench.publication.index import read_index
 from xaibench.publication.submissions import replay_path
-from xaibench.results.cells import Cell, metric_declaration
+from xaibench.results.cells import Cell, metric_range
 from xaibench.results.equality import TOLERANCE, scale_of, scores_equal
 from xaibench.results.replays import Replay, read_replay
 from xaibench.results.schema import IDENTITY
@@ -84,7 +85,7 @@ def number_problems(record: Replay, cells: Mapping[str, Cell], rows: pd.DataFram
             yield f"a number of {place[1]!a} ({place[4]!a}) is not the one that was submitted"
             return
         key, metric = place[0], place[4]
-        bounds = metric_declaration(cells[key].context["protocol"], metric).get("range") or (None, None)
+        bounds = metric_range(cells[key].context["protocol"], metric)
         scale = scale_of(float(largest.get((key, metric), 0.0)), bounds)
         if any(row.equal and not _equal(row, scale) for row in found):
             yield f"two numbers of {place[1]!a} ({place[4]!a}) are called equal and are not"
@@ -114,22 +115,28 @@ def _conclusions(
         numbers = (there[key], again.get(key, 0), needed(there[key]))
         if one.method != cells[key].method_name or (one.results, one.replayed, one.minimum) != numbers:
             yield f"the result {key} has another method, or other numbers of images"
-        if one.public_weights and not publishes_weights(cells[key]):
+        if one.public_weights and not published_weights(cells[key]):
             yield f"the result {key} is said to have public weights, and its model's card publishes none"
-        if one.verified and not (record.equal and one.public_weights and one.replayed >= one.minimum):
+        if one.verified and not is_verified(record.equal, one.public_weights, one.replayed, one.minimum):
             yield f"the result {key} is called verified, which does not follow from its rows"
 
 
-def publishes_weights(cell: Cell) -> bool:
-    """Whether the card of a result's model publishes any weights: else nobody can replay it."""
+def published_weights(cell: Cell) -> list[PublishedWeights]:
+    """The weights that the card of a result's model publishes; without any nobody can replay it."""
     name = (cell.context.get("model") or {}).get("name")
     if registry.shipped_version("model", name) is None:
-        return False
+        return []
     card = registry.card("model", name)
-    return any(one and (one.url or one.enum or one.package) for one in (card.plain, card.aligned))
+    return [one for one in (card.plain, card.aligned) if one and (one.url or one.enum or one.package)]
 
 
-def problems_with_board(root: Path) -> list[Problem]:
+def is_verified(equal: bool, public_weights: bool, replayed: int, minimum: int) -> bool:
+    """Whether a result is verified. equal: all rows of its submission that were replayed. replayed, minimum: how many
+    images of the result were, and have to be."""
+    return equal and public_weights and replayed >= minimum
+
+
+def replay_problems(root: Path) -> list[Problem]:
     """What is wrong with the records of replays in a board folder.
 
     As `record_problems` where the board has all results of a submission, on as many images; else, as where some were

@@ -20,8 +20,10 @@ from xaibench.site.tables import DataTable, data_table
 from xaibench.submission.record import SHARES, chances
 
 MOST = 10_000  # rows on a page; the record has all
+RECORD = Column("replay", "its record, by the first digits of its SHA-256", align="left")
+PROTOCOL = Column("protocol", "what is measured", align="left")
 INDEX = (
-    Column("replay", "its record, by the first digits of its SHA-256", align="left"),
+    RECORD,
     Column("methods", "the methods that the submission brought", align="left"),
     Column("submission", "the first digits of its name", align="left"),
     Column("results", "methods on images that the submission has"), Column("replayed", "how many of them were drawn"),
@@ -30,7 +32,7 @@ INDEX = (
              title=f"finds {share:.0%} forged") for share in SHARES),
 )  # fmt: skip
 ROWS = (
-    columns.METHOD, Column("protocol", "what is measured", align="left"), columns.MODEL,
+    columns.METHOD, PROTOCOL, columns.MODEL,
     Column("image", "the image", align="left"), Column("target", "the explained class"),
     Column("unit", "what is scored", align="left"), Column("metric", "name of the score", align="left"),
     Column("submitted", "the score that was submitted; nothing where it is undefined"),
@@ -38,8 +40,7 @@ ROWS = (
     Column("equal", "whether the two are equal up to rounding", align="left"),
 )  # fmt: skip
 OF_METHOD = (
-    Column("replay", "its record, by the first digits of its SHA-256", align="left"),
-    Column("protocol", "what is measured", align="left"), columns.MODEL,
+    RECORD, PROTOCOL, columns.MODEL,
     Column("images", "images of the result"), Column("replayed", "how many of them were replayed"),
     Column("minimum", "how many are needed to call it verified", title="needed"),
     Column("differing", "rows of it that were not equal"),
@@ -64,7 +65,7 @@ def pages(content: Content) -> Iterator[Page]:
         values = {
             "name": name, "record": record, "methods": _methods(content, record.submission),
             "chances": chance_texts(record), "table": rows_table(content, record, list(record.cells), "../"),
-            "left_out": max(len(record.rows) - MOST, 0), "differing": _differing(record),
+            "left_out": max(len(record.rows) - MOST, 0), "differing": record.differing.total(),
         }  # fmt: skip
         yield Page(content.replay_address(name), "replay.html", f"Replay {name[:16]}", "boards", values)
 
@@ -83,7 +84,7 @@ def of_method(content: Content, method: str) -> dict[str, Any] | None:
             lines.append({
                 "replay": name[:16], "protocol": found[key][0].protocol, "model": found[key][0].model,
                 "images": one.results, "replayed": one.replayed, "minimum": one.minimum,
-                "differing": sum(not row.equal for row in record.rows if row.cell == key),
+                "differing": record.differing[key],
                 "weights": "public" if one.public_weights else "not public",
                 "state": said[key],
             })  # fmt: skip
@@ -132,12 +133,8 @@ def _number(value: float | None) -> float:
 def _index_row(content: Content, name: str, record: Replay) -> dict[str, Any]:
     return {
         "replay": name[:16], "methods": _methods(content, record.submission), "submission": record.submission[:16],
-        "results": record.results, "replayed": record.replayed, "differing": _differing(record),
+        "results": record.results, "replayed": record.replayed, "differing": record.differing.total(),
     } | {f"found_{share}": chance for share, chance in chances(record.results, record.replayed).items()}  # fmt: skip
-
-
-def _differing(record: Replay) -> int:
-    return sum(not row.equal for row in record.rows)
 
 
 def _methods(content: Content, submission: str) -> str:
