@@ -84,7 +84,7 @@ def test_verified_does_not_follow_from_differences(packed):
 
 
 def test_weights_that_no_card_publishes_are_not_public(packed, monkeypatch):
-    monkeypatch.setattr("xaibench.submission.record.published_weights", lambda cell: [])
+    monkeypatch.setattr("xaibench.submission.record.weights_published_for", lambda cell: [])
     assert any("publishes none" in text for text in problems(packed.folder, made_record(packed.folder)))
 
 

@@ -18,7 +18,7 @@ from xaibench.results.cells import Cell, metric_range
 from xaibench.results.equality import TOLERANCE, scale_of, scores_equal
 from xaibench.results.schema import IDENTITY
 from xaibench.submission.draw import PROBABILITY, SHARE, Draw, needed
-from xaibench.submission.record import chances, is_verified, published_weights
+from xaibench.submission.record import chances, is_verified, weights_published_for
 
 FORMAT, FORMAT_VERSION = "xaibench-replay", 1
 
@@ -91,7 +91,7 @@ def _number(score: float) -> float | None:
 def has_public_weights(cell: Cell) -> bool:
     """Whether a result's weights are those that the card of its model publishes: the file here has the SHA-256 that the
     card states, and the digest of the key."""
-    return any(_is_here(weights, _weights_of(cell)[1]) for weights in published_weights(cell))
+    return any(_is_here(weights, _weights_of(cell)[1]) for weights in weights_published_for(cell))
 
 
 def _weights_of(cell: Cell) -> tuple[str, str | None]:

@@ -115,13 +115,13 @@ def _conclusions(
         numbers = (there[key], again.get(key, 0), needed(there[key]))
         if one.method != cells[key].method_name or (one.results, one.replayed, one.minimum) != numbers:
             yield f"the result {key} has another method, or other numbers of images"
-        if one.public_weights and not published_weights(cells[key]):
+        if one.public_weights and not weights_published_for(cells[key]):
             yield f"the result {key} is said to have public weights, and its model's card publishes none"
         if one.verified and not is_verified(record.equal, one.public_weights, one.replayed, one.minimum):
             yield f"the result {key} is called verified, which does not follow from its rows"
 
 
-def published_weights(cell: Cell) -> list[PublishedWeights]:
+def weights_published_for(cell: Cell) -> list[PublishedWeights]:
     """The weights that the card of a result's model publishes; without any nobody can replay it."""
     name = (cell.context.get("model") or {}).get("name")
     if registry.shipped_version("model", name) is None:
