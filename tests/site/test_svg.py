@@ -8,7 +8,7 @@ import re
 import pytest
 
 from xaibench.site.plot import LETTER, NAME, Point, plot
-from xaibench.site.svg import BAR, Axis, Item, bar, panel, panel_axis
+from xaibench.site.svg import BAR, LETTERS, Axis, Item, bar, panel, panel_axis
 from xaibench.site.words import listed
 
 TEXTS = re.compile(r'<text class="(left|right)" x="([-\d.]+)" y="([-\d.]+)">(\w[^<]*)</text></a>')
@@ -39,6 +39,12 @@ def test_names_of_others_are_text_in_drawings():
     drawn = panel([item], panel_axis([0.4, 0.6], texts=True), hostile)
     drawn += plot([Point(hostile, 1, 2, 1, 3)], (hostile, hostile), hostile)
     assert "<script" not in drawn and drawn.count("&lt;script") >= 6
+
+
+def test_a_long_name_is_short_in_a_plot_and_whole_for_who_points_at_it():
+    name = "resnet18 (training seed 4, another loss, another optimizer)"
+    drawn = plot([Point(name, 1, 2, 1, 3, link="x")], ("a", "b"), "t")
+    assert f"{name[: LETTERS - 1]}…<title>{name}</title></text>" in drawn
 
 
 def test_no_name_of_a_plot_covers_another_and_names_stay_beside_their_points():

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from xaibench.printing import clean
 from xaibench.report.heatmap import number
-from xaibench.site.svg import Axis, drawing
+from xaibench.site.svg import Axis, drawing, short_name
 
 TURN = 0.62  # the share of the width from which names stand on the left of their points
 NAME, LETTER = 13, 6.4  # pixels: the height of a name, the width of a letter
@@ -63,7 +63,7 @@ class _Name:
 
     @classmethod
     def of(cls, point: Point, across: Axis, up: Axis, side: int) -> _Name:
-        x, width = across.x(point.x), LETTER * len(clean(point.name))
+        x, width = across.x(point.x), LETTER * len(short_name(point.name))
         left = x > side * TURN
         return cls(x, up.x(point.y), left, x - 7 - width if left else x + 7, x - 7 if left else x + 7 + width)
 
@@ -84,8 +84,10 @@ def _apart(names: Sequence[_Name]) -> list[float]:
 def _point(point: Point, name: _Name, height: float, up: Axis) -> Markup:
     x = name.x
     beside = round(x + (-7 if name.left else 7), 1)
-    text = Markup('<text class="{}" x="{}" y="{}">{}</text>').format(
-        "left" if name.left else "right", beside, round(height + 4, 1), clean(point.name)
+    short = short_name(point.name)
+    whole = Markup("<title>{}</title>").format(clean(point.name)) if short != clean(point.name) else ""
+    text = Markup('<text class="{}" x="{}" y="{}">{}{}</text>').format(
+        "left" if name.left else "right", beside, round(height + 4, 1), short, whole
     )
     if height - name.y > NAME / 2:  # moved away: a line leads from the point to its name
         text = Markup('<path class="lead-line" d="M{} {}L{} {}"/>{}').format(x, name.y, beside, round(height, 1), text)

@@ -16,7 +16,7 @@ from xaibench.report.heatmap import number
 
 BAR, HEIGHT = 150, 18  # pixels of a bar in a table
 PANEL, NAMES, LINE = 340, 132, 19  # of a panel: its width, that of the names, the height of a line
-LETTERS = 19  # of a name in a panel
+LETTERS = 19  # of a name in a drawing
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def panel(items: Sequence[Item], axis: Axis, title: str) -> Markup:
 
 def _line(item: Item, axis: Axis, y: float) -> Markup:
     name = clean(item.name)
-    short = name if len(name) <= LETTERS else f"{name[: LETTERS - 1]}…"
+    short = short_name(item.name)
     text = Markup('<text class="name" x="{}" y="{}">{}<title>{}</title></text>').format(NAMES - 10, y + 4, short, name)
     if item.link:
         text = Markup('<a href="{}">{}</a>').format(item.link, text)
@@ -108,6 +108,12 @@ def _line(item: Item, axis: Axis, y: float) -> Markup:
     if item.text:
         parts.append(Markup('<text class="value" x="{}" y="{}">{}</text>').format(PANEL - 1, y + 4, item.text))
     return Markup('<g class="{}">{}</g>').format(item.style, Markup("").join(parts))
+
+
+def short_name(name: str) -> str:
+    """A name of at most `LETTERS` letters; a longer one ends in `…`."""
+    name = clean(name)
+    return name if len(name) <= LETTERS else f"{name[: LETTERS - 1]}…"
 
 
 def panel_axis(values: Iterable[float], texts: bool = False) -> Axis:
