@@ -15,6 +15,7 @@ from made import context, make
 from xaibench import registry
 from xaibench.cards import read_card
 from xaibench.datasets.open import open_dataset
+from xaibench.errors import XaibenchError
 from xaibench.evaluation.keys import method_part
 from xaibench.hashing import content_hash
 from xaibench.results.cells import Cell
@@ -57,6 +58,7 @@ def test_without_photos_and_board_what_is_not_known_is_said(photos):
     assert "order" in frozen.problem(cell, "x", whole[::-1]) and len(frozen.notes) == 1
 
 
+@pytest.mark.process
 def test_a_method_with_a_card_is_packed_and_accepted(tmp_path):
     folder = tmp_path / "cards" / "methods"
     folder.mkdir(parents=True)
@@ -68,3 +70,7 @@ def test_a_method_with_a_card_is_packed_and_accepted(tmp_path):
     with unpacked(tmp_path / "mine.zip") as root:
         found = check(root)
     assert not found.problems and found.submission.card == "source/methods/mine.toml"
+
+    make(tmp_path / "others", method_part(card, {"steps": 50}))  # of the card, and not of the profile
+    with pytest.raises(XaibenchError, match=r"'parameters' than its card and profile say: .*50.*, not .*16"):
+        submit(tmp_path / "others", folder / "mine.toml", tmp_path / "others.zip")
