@@ -259,3 +259,25 @@ def test_pictures_mark_the_models_that_the_test_of_models_does_not_tell_apart():
     for drawing in (accuracy_plot(one, ""), models_panel(one)):
         styles = re.findall(r'<g class="(?:\w+ )?(lead|rest)"', str(drawing))
         assert styles == ["lead", "rest", "lead"], str(drawing)
+
+
+def test_trainings_of_one_model_are_one_named_point_at_their_mean_and_a_dot_each():
+    names = ["net", "net (training seed 1)", "net (training seed 2, loss bce)", "net (loss bce)", "other"]
+    models = pd.DataFrame({"model": names, "group": "a", "accuracy": [1.0, 0.9, 0.7, 0.5, 0.5], "best_method": "ig",
+                           "best": [0.9, 0.7, 0.5, 0.3, 0.1], "ci_low": 0.0, "ci_high": 1.0})  # fmt: skip
+    better = pd.DataFrame(False, index=names, columns=names)
+    better.loc["net", ["net (training seed 2, loss bce)", "net (loss bce)"]] = True
+    found = SimpleNamespace(models=models, surely_better=better, metric="idsds")
+    members = {name: SimpleNamespace(address="boards/x.html") for name in names}
+    drawn = str(accuracy_plot(SimpleNamespace(found=found, members=members, address="across/x.html"), ""))
+    line = r'(?:<path class="range" d="M[\d.]+ ([\d.]+)V([\d.]+)"/>)?'
+    circle = r'<circle cx="([\d.]+)" cy="([\d.]+)" r="4"/>'
+    named = re.findall(rf'<g class="(\w+)">{line}{circle}.*?<text[^>]*>([^<]+)', drawn)
+    assert [(style, name) for style, *_, name in named] == [
+        ("lead", "2 of net"), ("rest", "2 of net (loss bce)"), ("lead", "other")]  # fmt: skip
+    assert drawn.count('class="dot"') == 4 and "5 of a name" in drawn
+    dots = [(float(x), float(y)) for x, y in re.findall(r'class="dot" cx="([\d.]+)" cy="([\d.]+)"', drawn)]
+    for pair, (_, low, high, x, y, _) in zip((dots[:2], dots[2:]), named[:2], strict=True):
+        assert float(x) == pytest.approx(sum(x for x, _ in pair) / 2, abs=0.11)
+        assert float(y) == pytest.approx(sum(y for _, y in pair) / 2, abs=0.11)
+        assert sorted((float(low), float(high))) == sorted(y for _, y in pair)

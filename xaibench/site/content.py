@@ -139,7 +139,8 @@ class Content:
 
     @cached_property
     def across(self) -> list[SiteAcross]:
-        """One for each set of current boards that differ in the model alone, the largest first."""
+        """One for each set of current boards that differ in the model alone: those of most models first, then of most
+        methods, then of most images."""
         found: list[SiteAcross] = []
         covered: set[str] = set()
         for one in self.current:
@@ -157,7 +158,7 @@ class Content:
             members = {name: by_title[title] for name, title in joined.titles.items()}
             covered |= {each.slug for each in members.values()}
             found.append(SiteAcross(one.slug, joined, members))
-        return sorted(found, key=lambda one: -len(one.members))
+        return sorted(found, key=lambda one: (-len(one.members), -len(one.found.matrix), -one.found.n_images))
 
     @cached_property
     def details(self) -> dict[str, list[str]]:
@@ -273,3 +274,8 @@ def leading_models(found: AcrossModels) -> list[str]:
     """The ranked models that are not told apart from the best one, which comes first; their best methods decide."""
     ranked = found.models.loc[found.models["group"] != "", "model"].tolist()
     return [name for name in ranked if not found.surely_better.at[ranked[0], name]]
+
+
+def without_training_seed(model: str) -> str:
+    """The name of a model as of all of its trainings: `resnet18 (training seed 1)` is `resnet18`."""
+    return re.sub(r" \(\)$", "", re.sub(r"training seed \d+(, )?", "", model))

@@ -18,15 +18,16 @@ NAME, LETTER = 13, 6.4  # pixels: the height of a name, the width of a letter
 
 @dataclass(frozen=True)
 class Point:
-    """A point of a plot with its interval along y, name, link and style."""
+    """A point of a plot with its interval along y, name, link and style; one that is not named is a small dot."""
 
     name: str
     x: float
     y: float
-    low: float
-    high: float
+    low: float = float("nan")
+    high: float = float("nan")
     style: str = "rest"
     link: str = ""
+    named: bool = True
 
 
 def plot(points: Sequence[Point], names: tuple[str, str], title: str, logarithmic: bool = False) -> Markup:
@@ -45,9 +46,11 @@ def plot(points: Sequence[Point], names: tuple[str, str], title: str, logarithmi
     parts.append(Markup('<text class="axis" x="{}" y="{}">{}</text>').format((left + side) / 2, side - 6, names[0]))
     parts.append(Markup('<text class="axis" transform="translate(11 {}) rotate(-90)">{}</text>').format(
         (side - bottom) / 2, names[1]))  # fmt: skip
-    names_of = [_Name.of(point, across, up, side) for point in points]
+    parts += [_dot(point, across, up) for point in points if not point.named]
+    named = [point for point in points if point.named]
+    names_of = [_Name.of(point, across, up, side) for point in named]
     heights = _apart(names_of)
-    parts += [_point(*each, up) for each in zip(points, names_of, heights, strict=True)]
+    parts += [_point(*each, up) for each in zip(named, names_of, heights, strict=True)]
     return drawing(side, max(side, max(heights, default=0) + NAME), title, parts, "plot")
 
 
@@ -79,6 +82,11 @@ def _apart(names: Sequence[_Name]) -> list[float]:
                 height = other + NAME
         placed[place] = height
     return [placed[place] for place in range(len(names))]
+
+
+def _dot(point: Point, across: Axis, up: Axis) -> Markup:
+    return Markup('<g class="{}"><circle class="dot" cx="{}" cy="{}" r="2.5"><title>{}</title></circle></g>').format(
+        point.style, across.x(point.x), up.x(point.y), clean(point.name))  # fmt: skip
 
 
 def _point(point: Point, name: _Name, height: float, up: Axis) -> Markup:

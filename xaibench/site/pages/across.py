@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import partial
 from typing import Any
 
 import pandas as pd
+from markupsafe import Markup
 
 from xaibench.report import columns
 from xaibench.report.across_page import across_models_caption
 from xaibench.report.table import Column, Table
-from xaibench.site.content import Content, SiteAcross, leading, leading_models
+from xaibench.site.content import Content, SiteAcross, leading, leading_models, without_training_seed
 from xaibench.site.page import Page
 from xaibench.site.pages.boards import interval_column, row_style
 from xaibench.site.plot import Point, plot
@@ -20,6 +21,7 @@ from xaibench.site.tables import DataTable, Row, data_table
 from xaibench.site.words import best_across, best_models, limits
 
 DEEPEST = 45  # per cent of the accent colour behind the highest mean; text stays readable on it
+OF_TRAININGS = "5 of a name: the mean of five trainings, a dot for each, and a line from the lowest to the highest."
 MODEL_INDEX = (
     columns.MODEL, Column("title", "what the name stands for", align="left"),
     Column("protocol", "what is measured", align="left"), Column("dataset", "the data set", align="left"),
@@ -92,18 +94,34 @@ def _board_of(one: SiteAcross, column: str, root: str, row: Row) -> str:
 
 
 def accuracy_plot(one: SiteAcross, root: str) -> Any:
-    """Accuracy against the mean of the best method, a point for each model; "" where fewer than two are known."""
+    """Accuracy against the mean of the best method, a point for each model; "" where fewer than two are known.
+
+    Trainings that differ in the seed alone are one named point: their mean, with a line from the least to the greatest
+    score and a small dot for each.
+    """
     known = one.found.models.dropna(subset=["accuracy", "best"])
     if len(known) < 2:
         return ""
-    best = leading_models(one.found)
-    points = [
-        Point(row["model"], 100 * row["accuracy"], row["best"], row["ci_low"], row["ci_high"],
-              "lead" if row["model"] in best else "rest", root + one.members[row["model"]].address)
-        for row in known.to_dict("records")
-    ]  # fmt: skip
+    known = known.assign(x=100 * known["accuracy"], style=_styles(known["model"], leading_models(one.found)))
+    points: list[Point] = []
+    for name, trainings in known.groupby(known["model"].map(without_training_seed), sort=False):
+        if len(trainings) == 1:
+            row = trainings.iloc[0]
+            points.append(Point(row["model"], row["x"], row["best"], row["ci_low"], row["ci_high"], row["style"],
+                                root + one.members[row["model"]].address))  # fmt: skip
+            continue
+        best = trainings["best"]
+        style = "lead" if trainings["style"].eq("lead").any() else "rest"
+        points += [Point(row.model, row.x, row.best, style=row.style, named=False) for row in trainings.itertuples()]
+        points.append(Point(f"{len(trainings)} of {name}", trainings["x"].mean(), best.mean(), best.min(),
+                            best.max(), style, f"{root}{one.address}#models"))  # fmt: skip
     names = ("accuracy of the model, %", f"{one.found.metric} of its best method")
-    return plot(points, names, f"Accuracy of {len(points)} models against the {names[1]}; the table has the numbers")
+    drawn = plot(points, names, f"Accuracy of {len(known)} models against the {names[1]}; the table has the numbers")
+    return drawn if len(points) == len(known) else drawn + Markup(f'<p class="fine">{OF_TRAININGS}</p>')
+
+
+def _styles(models: pd.Series, best: Collection[str]) -> list[str]:
+    return ["lead" if model in best else "rest" for model in models]
 
 
 def _matrix(content: Content, one: SiteAcross) -> DataTable:

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from xaibench.report.text import UNRANKED_KINDS
-from xaibench.site.content import Content, SiteAcross, SiteBoard, leading, leading_models
+from xaibench.site.content import Content, SiteAcross, SiteBoard, leading, leading_models, without_training_seed
 from xaibench.site.page import Page
 from xaibench.site.pages.across import accuracy_plot
 from xaibench.site.pages.boards import index_table, row_style
@@ -57,12 +57,18 @@ def _panels(content: Content, main: SiteAcross | SiteBoard) -> list[dict[str, An
     if isinstance(main, SiteBoard):
         boards, most = {main.model: main}, len(main.found.table)
     else:
-        order = main.found.models["model"].tolist()
-        boards, most = {name: main.members[name] for name in order[:PANELS]}, SHOWN
+        boards, most = {name: main.members[name] for name in _several_models(main)[:PANELS]}, SHOWN
     tables = {name: _first(one.found.table, most) for name, one in boards.items()}
     every = pd.concat(tables.values())
     axis = panel_axis([*every["ci_low"], *every["mean"], *every["ci_high"]])
     return [_panel(content, name, one, tables[name], axis) for name, one in boards.items()]
+
+
+def _several_models(main: SiteAcross) -> list[str]:
+    """The models, the best first; further trainings of one model come after all models."""
+    order = main.found.models["model"]
+    again = order.map(without_training_seed).duplicated()
+    return [*order[~again], *order[again]]
 
 
 def _panel(content: Content, name: str, one: SiteBoard, table: pd.DataFrame, axis: Axis) -> dict[str, Any]:
