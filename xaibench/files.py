@@ -20,7 +20,7 @@ FULL = {errno.ENOSPC, errno.EDQUOT}
 CLOSED = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
-def write_atomic(path: Path, data: bytes) -> None:
+def write_atomic(path: Path, data: bytes | memoryview) -> None:
     """Put `data` at `path` so that readers see all of it or nothing of it, also after a kill or a power cut.
 
     Raises XaibenchError when the disk is full or the folder cannot be written; what was at `path` is then untouched.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from xaibench.results.schema import MEANINGS, SCHEMA, row_table
 from xaibench.results.shard_files import ROWS
 
 CELLS, SCORES = "cells.parquet", "scores.parquet"
+GROUP = 1 << 17  # rows of a part of a file that is read together
 DESCRIPTION = b"description"  # of a column, in the metadata of its field
 SORTED_BY = ("image_id", "metric", "target", "unit")
 CELL_COLUMNS: dict[str, tuple[pa.DataType, str]] = {
@@ -89,7 +90,7 @@ def write_rows(taken: Taken, rows: pd.DataFrame, root: Path) -> dict[str, int]:
         described = pa.schema([_described(f, MEANINGS[f.name]) for f in SCHEMA], SCHEMA.metadata)
         path = root / rows_folder(taken.board.context) / f"{key}.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
-        _write(table.cast(described), path)
+        _write([table.cast(described)], described, path)
         counts[key] = len(own)
     return counts
 
@@ -99,28 +100,26 @@ def write_cells(taken: Iterable[Taken], counts: Mapping[str, int], root: Path) -
     lines = [_line(cell, one, counts[cell.key]) for one in taken for cell in one.board.cells]
     lines.sort(key=lambda line: (line["rows"], line["cell"]))
     schema = pa.schema([_described(pa.field(name, kind), text) for name, (kind, text) in CELL_COLUMNS.items()])
-    _write(pa.Table.from_pylist(lines, schema), root / CELLS)
+    _write([pa.Table.from_pylist(lines, schema)], schema, root / CELLS)
 
 
 def write_scores(boards: Iterable[Leaderboard], root: Path) -> None:
     """Writes `scores.parquet`: a line for each image and method of each board, whose plain means are the boards'."""
-    lines = []
-    for board in boards:
-        names = {part: part_name(board.context, part) or None for part in ("protocol", "model", "dataset")}
-        kinds = dict(zip(board.table["method"], board.table["kind"], strict=True))
-        scores = board.image_scores().sort_index()
-        for method in sorted(scores.columns):
-            found = scores[method].dropna()
-            lines.append(
-                pd.DataFrame({"image_id": found.index, "score": found.to_numpy()}).assign(
-                    board=board.board, metric=board.metric, method=method, kind=kinds[method], **names
-                )
-            )
     schema = pa.schema([_described(pa.field(name, kind), text) for name, (kind, text) in SCORE_COLUMNS.items()])
-    frame = pd.concat(lines, ignore_index=True) if lines else pd.DataFrame(columns=schema.names)
-    _write(
-        pa.table({name: pa.array(frame[name], schema.field(name).type) for name in schema.names}, schema), root / SCORES
-    )
+    _write((table for board in boards for table in _scores(board, schema)), schema, root / SCORES)
+
+
+def _scores(board: Leaderboard, schema: pa.Schema) -> Iterator[pa.Table]:
+    """The lines of `scores.parquet` of each method of a board."""
+    names = {part: part_name(board.context, part) or None for part in ("protocol", "model", "dataset")}
+    kinds = dict(zip(board.table["method"], board.table["kind"], strict=True))
+    scores = board.image_scores().sort_index()
+    for method in sorted(scores.columns):
+        found = scores[method].dropna()
+        same = names | {"board": board.board, "metric": board.metric, "method": method, "kind": kinds[method]}
+        columns = {name: pa.repeat(pa.scalar(text, pa.string()), len(found)) for name, text in same.items()}
+        columns |= {"image_id": pa.array(found.index, pa.string()), "score": pa.array(found.to_numpy())}
+        yield pa.table({name: columns[name] for name in schema.names}, schema)
 
 
 def texts_of_rows(rows: pd.DataFrame) -> Iterable[str]:
@@ -162,13 +161,19 @@ def _described(field: pa.Field, text: str) -> pa.Field:
     return field.with_metadata({DESCRIPTION: text.encode()})
 
 
-def _write(table: pa.Table, path: Path) -> None:
-    """Writes a table with fixed settings, so that the same rows give the same bytes, and with its columns' descriptions
-    in the metadata of the file too, where readers that know nothing of Arrow find them."""
-    described = {f"description of {f.name}".encode(): f.metadata[DESCRIPTION] for f in table.schema}
-    table = table.replace_schema_metadata((table.schema.metadata or {}) | described)
-    buffer = io.BytesIO()
-    pq.write_table(
-        table.combine_chunks(), buffer, version="2.6", compression="zstd", compression_level=3, row_group_size=1 << 17
-    )
-    write_atomic(path, buffer.getvalue())
+def _write(tables: Iterable[pa.Table], schema: pa.Schema, path: Path) -> None:
+    """Writes tables as one with fixed settings, so that the same rows give the same bytes, however they come; and with
+    its columns' descriptions in the metadata of the file too, where readers that know nothing of Arrow find them."""
+    described = {f"description of {f.name}".encode(): f.metadata[DESCRIPTION] for f in schema}
+    schema = schema.with_metadata((schema.metadata or {}) | described)
+    buffer, written, rest = io.BytesIO(), 0, schema.empty_table()
+    with pq.ParquetWriter(buffer, schema, version="2.6", compression="zstd", compression_level=3) as writer:
+        for table in tables:
+            rest = pa.concat_tables([rest, table.replace_schema_metadata(schema.metadata)])
+            if whole := len(rest) // GROUP * GROUP:
+                rest = rest.combine_chunks()
+                writer.write_table(rest.slice(0, whole), row_group_size=GROUP)
+                written, rest = written + whole, rest.slice(whole)
+        if len(rest) or not written:
+            writer.write_table(rest.combine_chunks(), row_group_size=GROUP)
+    write_atomic(path, buffer.getbuffer())

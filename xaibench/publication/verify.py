@@ -11,6 +11,7 @@ from safetensors import safe_open
 
 from xaibench.errors import XaibenchError
 from xaibench.publication.scrub import Scrubber
+from xaibench.results.shard_files import BATCH
 
 TEXTS = frozenset({".json", ".csv", ".md", ".svg"})
 
@@ -33,12 +34,12 @@ def _texts(path: Path) -> Iterator[str]:
     if path.suffix in TEXTS:
         yield path.read_text("utf-8")
     elif path.suffix == ".parquet":
-        table = pq.read_table(path, partitioning=None)
-        for name, value in (table.schema.metadata or {}).items():
-            yield f"{name.decode()} {value.decode(errors='replace')}"
-        for field in table.schema:
-            if pa.types.is_string(field.type):
-                yield "\n".join(table[field.name].drop_null().unique().to_pylist())
+        with pq.ParquetFile(path) as file:
+            for name, value in (file.schema_arrow.metadata or {}).items():
+                yield f"{name.decode()} {value.decode(errors='replace')}"
+            texts = [field.name for field in file.schema_arrow if pa.types.is_string(field.type)]
+            for batch in file.iter_batches(BATCH, columns=texts):
+                yield from ("\n".join(column.drop_null().unique().to_pylist()) for column in batch.columns)
     elif path.suffix == ".safetensors":
         with safe_open(path, framework="pt") as file:
             yield "\n".join([*file.keys(), *(file.metadata() or {}).values()])
