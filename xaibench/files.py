@@ -9,8 +9,9 @@ import math
 import os
 import re
 import stat
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from xaibench.errors import XaibenchError, one_line
 from xaibench.leftovers import sweep, temporary
@@ -20,15 +21,25 @@ FULL = {errno.ENOSPC, errno.EDQUOT}
 CLOSED = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
-def write_atomic(path: Path, data: bytes | memoryview) -> None:
+def write_atomic(path: Path, data: bytes) -> None:
     """Put `data` at `path` so that readers see all of it or nothing of it, also after a kill or a power cut.
 
     Raises XaibenchError when the disk is full or the folder cannot be written; what was at `path` is then untouched.
     """
+    with writing_atomic(path) as file:
+        file.write(data)
+
+
+@contextlib.contextmanager
+def writing_atomic(path: Path) -> Iterator[BinaryIO]:
+    """A file for content that comes in parts; when the block ends, it is put at `path` as by `write_atomic`.
+
+    Raises as `write_atomic`; where the block raises, what was at `path` is untouched.
+    """
     fresh = temporary(path)
     try:
         with fresh.open("xb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         fresh.replace(path)

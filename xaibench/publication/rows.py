@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -14,7 +13,7 @@ import pyarrow.parquet as pq
 
 from xaibench.analysis.leaderboard import Leaderboard
 from xaibench.errors import XaibenchError
-from xaibench.files import file_name, plain, write_atomic
+from xaibench.files import file_name, plain, writing_atomic
 from xaibench.publication.collect import Taken
 from xaibench.results.cells import Cell, part_name
 from xaibench.results.schema import MEANINGS, SCHEMA, row_table
@@ -166,14 +165,19 @@ def _write(tables: Iterable[pa.Table], schema: pa.Schema, path: Path) -> None:
     its columns' descriptions in the metadata of the file too, where readers that know nothing of Arrow find them."""
     described = {f"description of {f.name}".encode(): f.metadata[DESCRIPTION] for f in schema}
     schema = schema.with_metadata((schema.metadata or {}) | described)
-    buffer, written, rest = io.BytesIO(), 0, schema.empty_table()
-    with pq.ParquetWriter(buffer, schema, version="2.6", compression="zstd", compression_level=3) as writer:
-        for table in tables:
-            rest = pa.concat_tables([rest, table.replace_schema_metadata(schema.metadata)])
-            if whole := len(rest) // GROUP * GROUP:
-                rest = rest.combine_chunks()
-                writer.write_table(rest.slice(0, whole), row_group_size=GROUP)
-                written, rest = written + whole, rest.slice(whole)
-        if len(rest) or not written:
-            writer.write_table(rest.combine_chunks(), row_group_size=GROUP)
-    write_atomic(path, buffer.getbuffer())
+    options = {"version": "2.6", "compression": "zstd", "compression_level": 3}
+    with writing_atomic(path) as file, pq.ParquetWriter(file, schema, **options) as writer:
+        for group in _groups(tables, schema):
+            writer.write_table(group, row_group_size=GROUP)
+
+
+def _groups(tables: Iterable[pa.Table], schema: pa.Schema) -> Iterator[pa.Table]:
+    """The rows of tables in parts of `GROUP`, the last one with what is left; one empty part where there is no row."""
+    rest, given = schema.empty_table(), False
+    for table in tables:
+        rest = pa.concat_tables([rest, table.cast(schema)])
+        while len(rest) >= GROUP:
+            yield rest.slice(0, GROUP).combine_chunks()
+            rest, given = rest.slice(GROUP), True
+    if len(rest) or not given:
+        yield rest.combine_chunks()

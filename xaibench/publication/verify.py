@@ -38,8 +38,12 @@ def _texts(path: Path) -> Iterator[str]:
             for name, value in (file.schema_arrow.metadata or {}).items():
                 yield f"{name.decode()} {value.decode(errors='replace')}"
             texts = [field.name for field in file.schema_arrow if pa.types.is_string(field.type)]
+            seen: set[str] = set()  # many rows have few texts, which are looked at once
             for batch in file.iter_batches(BATCH, columns=texts):
-                yield from ("\n".join(column.drop_null().unique().to_pylist()) for column in batch.columns)
+                found = [text for column in batch.columns for text in column.drop_null().unique().to_pylist()]
+                fresh = [text for text in dict.fromkeys(found) if text not in seen]
+                seen.update(fresh)
+                yield "\n".join(fresh)
     elif path.suffix == ".safetensors":
         with safe_open(path, framework="pt") as file:
             yield "\n".join([*file.keys(), *(file.metadata() or {}).values()])
