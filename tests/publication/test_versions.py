@@ -164,6 +164,17 @@ def test_title_licence_and_comparisons_stay_until_they_are_given_anew(results, m
         publish(results, mine, Request(comparisons=(given,)))
 
 
+def test_a_comparison_under_several_protocols_is_one_entry_for_each(results, mine, tmp_path):
+    given, titles = tmp_path / "several.json", ["Depth · idsds", "Depth · sds"]
+    given.write_text(json.dumps([{"comparison": "depth", "title": title} for title in titles]))
+    found = publish(results, mine, Request(comparisons=(given,)))
+    assert [one.title for one in found.index.comparisons] == titles
+    for hostile in ([], [{"comparison": "depth", "title": "Depth"}, 1], [[]], {"comparison": "depth"}, "depth", None):
+        given.write_text(json.dumps(hostile))
+        with pytest.raises(XaibenchError, match="is no comparison"):
+            publish(results, mine, Request(comparisons=(given,)))
+
+
 def a_comparison(path, title: str, **content):
     path.write_text(json.dumps({"comparison": "depth", "title": title, "notes": ["/home/x/y"]} | content))
     return path

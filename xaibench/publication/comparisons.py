@@ -25,13 +25,18 @@ class Comparison:
     content: dict[str, Any]
 
 
-def read_comparison(path: Path) -> Comparison:
-    """The comparison in a file; raises XaibenchError where it is none."""
+def read_comparisons(path: Path) -> list[Comparison]:
+    """The comparisons in a file: one, or a list with one for each protocol. Raises XaibenchError where it has none."""
     content = read_json(path, LIMIT)
-    names = [content.get(name) for name in ("comparison", "title")] if isinstance(content, dict) else []
-    if len(names) < 2 or not all(isinstance(name, str) and name for name in names):
+    every = content if isinstance(content, list) and content else [content]
+    if not all(_is_comparison(one) for one in every):
         raise XaibenchError(f"{path} is no comparison; make it with `xaibench compare NAME --format json > FILE.json`")
-    return Comparison(names[0], names[1], content)
+    return [Comparison(one["comparison"], one["title"], one) for one in every]
+
+
+def _is_comparison(content: Any) -> bool:
+    names = [content.get(name) for name in ("comparison", "title")] if isinstance(content, dict) else [None]
+    return all(isinstance(name, str) and name for name in names)
 
 
 def published_comparisons(root: Path, index: Index) -> list[Comparison]:
