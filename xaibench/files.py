@@ -21,17 +21,18 @@ FULL = {errno.ENOSPC, errno.EDQUOT}
 CLOSED = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
-def write_atomic(path: Path, data: bytes) -> None:
+def write_atomic(path: Path, data: bytes, durable: bool = True) -> None:
     """Put `data` at `path` so that readers see all of it or nothing of it, also after a kill or a power cut.
 
-    Raises XaibenchError when the disk is full or the folder cannot be written; what was at `path` is then untouched.
+    durable: False where a power cut may damage the file, as for what means nothing after one; that is faster. Raises
+    XaibenchError when the disk is full or the folder cannot be written; what was at `path` is then untouched.
     """
-    with writing_atomic(path) as file:
+    with writing_atomic(path, durable) as file:
         file.write(data)
 
 
 @contextlib.contextmanager
-def writing_atomic(path: Path) -> Iterator[BinaryIO]:
+def writing_atomic(path: Path, durable: bool = True) -> Iterator[BinaryIO]:
     """A file for content that comes in parts; when the block ends, it is put at `path` as by `write_atomic`.
 
     Raises as `write_atomic`; where the block raises, what was at `path` is untouched.
@@ -40,10 +41,12 @@ def writing_atomic(path: Path) -> Iterator[BinaryIO]:
     try:
         with fresh.open("xb") as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         fresh.replace(path)
-        _sync_folder(path.parent)
+        if durable:
+            _sync_folder(path.parent)
     except OSError as error:
         raise obstacle(error, path) from error
     finally:

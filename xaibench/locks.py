@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import secrets
@@ -16,7 +17,8 @@ from typing import Any
 
 from xaibench.errors import XaibenchError
 from xaibench.files import make_folder, obstacle, read_json, write_json
-from xaibench.leftovers import is_running
+
+CONTENDED = {errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES}  # of a lock that another process holds
 
 
 class Busy(XaibenchError):
@@ -59,17 +61,6 @@ def claim(folder: Path, names: Iterable[str], command: str, doing: str, otherwis
         yield
 
 
-@contextmanager
-def announced(folder: Path, names: Iterable[str], command: str) -> Iterator[None]:
-    """One record of a process that may take locks of these names while the block runs; see `try_lock`."""
-    make_folder(folder)
-    for stale in _records(folder, names := sorted(names)):
-        if not _alive(stale):
-            stale.unlink(missing_ok=True)
-    with _recorded(folder, names, command):
-        yield
-
-
 def try_lock(folder: Path, names: Iterable[str]) -> ExitStack | None:
     """Locks of all these names, to be closed by the caller; None, and no lock, where another process holds one of them.
 
@@ -92,7 +83,7 @@ def living(folder: Path, name: str) -> Iterator[None]:
         with held:
             yield
     finally:
-        _forget(path)
+        forget(path)
 
 
 def is_held(folder: Path, name: str) -> bool:
@@ -102,24 +93,40 @@ def is_held(folder: Path, name: str) -> bool:
     another user.
     """
     path = folder / f"{name}.lock"
-    try:
-        import fcntl
-
-        if not stat.S_ISREG(path.lstat().st_mode):
-            return False
-        with path.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # of this handle alone, and gone with it
-    except FileNotFoundError:
-        return False
-    except (ImportError, OSError):
-        return path.is_file()
-    return False
+    held = _looked_at(path)
+    return path.is_file() if held is None else held
 
 
-def holder(folder: Path, *names: str, others: bool = False) -> str:
-    """Who holds a lock of these names, for a message: process, host, start time and command. others: without this
-    process."""
-    return _description(_owner(folder, names, others))
+def excludes(folder: Path, name: str) -> bool:
+    """Whether the lock of a name, which this process holds, can be seen by others; False on a file system without lock
+    support."""
+    return _looked_at(folder / f"{name}.lock") is True
+
+
+def holder(folder: Path, *names: str) -> str:
+    """Who holds a lock of these names, for a message: process, host, start time and command."""
+    return description(_owner(folder, names))
+
+
+def description(owner: dict[str, Any] | None) -> str:
+    """The process of a record (`process_record`), for a message; None: it is not known."""
+    if owner is None:
+        return "another process"
+    where = "" if owner.get("host") == socket.gethostname() else f" on {owner.get('host')}"
+    started = str(owner.get("started")).replace("T", " ").replace("+00:00", " UTC")
+    command = " ".join(json.dumps(owner.get("command"), ensure_ascii=False).strip('"').split())
+    short = command if len(command) < 200 else f"{command[:200]}..."
+    return f"process {owner.get('process')}{where}, started {started}: {short}"
+
+
+def process_record(command: str) -> dict[str, Any]:
+    """What is recorded of this process for `description`; command: how it was started."""
+    return {
+        "process": os.getpid(),
+        "host": socket.gethostname(),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": command,
+    }
 
 
 @contextmanager
@@ -127,10 +134,10 @@ def _recorded(folder: Path, names: list[str], command: str) -> Iterator[None]:
     """The record of this process, while the block runs."""
     record = folder / f"owner-{secrets.token_hex(6)}.json"
     try:
-        write_json(record, _me(command) | {"names": names})
+        write_json(record, process_record(command) | {"names": names})
         yield
     finally:
-        _forget(record)
+        forget(record)
 
 
 def _acquire(path: Path, held: ExitStack) -> bool:
@@ -157,15 +164,6 @@ def _acquire(path: Path, held: ExitStack) -> bool:
     return True
 
 
-def _me(command: str) -> dict[str, Any]:
-    return {
-        "process": os.getpid(),
-        "host": socket.gethostname(),
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": command,
-    }
-
-
 def _records(folder: Path, names: Iterable[str]) -> dict[Path, dict[str, Any]]:
     """The records in a folder that contain any of these names."""
     found, names = {}, set(names)
@@ -178,35 +176,37 @@ def _records(folder: Path, names: Iterable[str]) -> dict[Path, dict[str, Any]]:
     return found
 
 
-def _alive(record: Path) -> bool:
-    """Whether the process of a record may be running; a process of another host always may."""
-    with suppress(XaibenchError):
-        content = read_json(record)
-        if isinstance(content, dict) and content.get("host") == socket.gethostname():
-            return isinstance(content.get("process"), int) and is_running(content["process"])
-    return True
-
-
-def _owner(folder: Path, names: Iterable[str], others: bool = False) -> dict[str, Any] | None:
+def _owner(folder: Path, names: Iterable[str]) -> dict[str, Any] | None:
     """The record of a process that holds one of these names: the latest, since records of killed processes may
     remain."""
-    found = _records(folder, names).values()
-    here = (os.getpid(), socket.gethostname())
-    known = [each for each in found if not (others and (each.get("process"), each.get("host")) == here)]
-    return max(known, key=lambda content: str(content.get("started")), default=None)
+    return max(_records(folder, names).values(), key=lambda content: str(content.get("started")), default=None)
 
 
-def _description(owner: dict[str, Any] | None) -> str:
-    """The process of a record, for a message."""
-    if owner is None:
-        return "another process"
-    where = "" if owner.get("host") == socket.gethostname() else f" on {owner.get('host')}"
-    started = str(owner.get("started")).replace("T", " ").replace("+00:00", " UTC")
-    command = " ".join(json.dumps(owner.get("command"), ensure_ascii=False).strip('"').split())
-    short = command if len(command) < 200 else f"{command[:200]}..."
-    return f"process {owner.get('process')}{where}, started {started}: {short}"
+def _looked_at(path: Path) -> bool | None:
+    """Whether any process holds a lock; None where that cannot be told."""
+    try:
+        if not stat.S_ISREG(path.lstat().st_mode):
+            return False
+        import fcntl
+    except FileNotFoundError:
+        return False
+    except ImportError:  # Windows
+        with ExitStack() as held:
+            return not _acquire(path, held)
+    try:
+        with path.open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # of this handle alone, and gone with it
+            except OSError as error:
+                return True if error.errno in CONTENDED else None
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return None
+    return False
 
 
-def _forget(record: Path) -> None:
+def forget(record: Path) -> None:
+    """Removes a file, where that is possible."""
     with suppress(OSError):
         record.unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 from pathlib import Path
@@ -16,8 +17,8 @@ import xaibench
 from xaibench.errors import XaibenchError
 from xaibench.evaluation import drawing, evaluator
 from xaibench.evaluation.shards import cut
-from xaibench.locks import try_lock
 from xaibench.models.state import save_state
+from xaibench.results.claims import Claims
 from xaibench.results.completion import Completion
 from xaibench.results.maps import MapIndex, MapStore
 from xaibench.results.schema import row_table
@@ -246,22 +247,23 @@ def test_an_image_without_anything_to_explain_needs_no_map(tmp_path):
 
 
 def test_two_runs_at_once_make_no_map_twice(home, made, monkeypatch, capsys):
-    """Whoever keeps maps locks them for a shard under their key: a run of another protocol waits, and takes them."""
+    """Whoever keeps maps claims them for a shard under their key: a run of another protocol waits, and takes them."""
     monkeypatch.setattr(evaluator, "WAIT_SECONDS", 0.05)
     first = run("sds", "a", methods="ixg")
     (key,) = {folder for folder, _ in kept_names("a")}
     shutil.copytree("a/maps", "kept")
     shutil.rmtree("a/maps")
-    held = try_lock(Path("a/locks"), cut(first.images, 4)[0].locks([key]))
+    held = Claims(Path("a/locks"), [key], "another")
+    assert held.take([key], cut(first.images, 4)[0].span)
 
     def other():
         shutil.copytree("kept", "a/maps")
-        held.close()
+        held.__exit__()
 
     free = threading.Timer(1.0, other)
     free.start()
     made.clear()
     found = run("epg", "a", methods="ixg", quiet=False)
     free.join()
-    assert "waiting for 8 images that are being computed by another process" in capsys.readouterr().err
+    assert f"waiting for 8 images that are being computed by process {os.getpid()}, started" in capsys.readouterr().err
     assert not made and found.computed == 8 and found.manifest.status == "complete"

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
-import threading
+import os
+import resource
+from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 import xaibench
-from xaibench.evaluation import evaluator
-from xaibench.evaluation.shards import LEAST_IMAGES, SLOTS, cut, part_of
-from xaibench.locks import try_lock
+from xaibench.datasets.base import hashed_order
+from xaibench.evaluation import evaluator, executor
+from xaibench.evaluation.shards import LEAST_IMAGES, cut, part_of
+from xaibench.results.claims import Claims, overlap
 from xaibench.results.completion import Completion, missing_images
 from xaibench.results.store import Store
 
@@ -44,18 +49,55 @@ def test_batches_lie_at_fixed_places_and_parts_are_all_of_them(count, batch, par
     assert sorted(taken) == [shard.number for shard in shards]
 
 
-@given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 300))
-def test_whoever_computes_an_image_excludes_all_others_whatever_their_batches(one, other, position):
-    images = [f"{number}" for number in range(300 + 1)]
-
-    def locks(batch: int) -> set[str]:
-        return {name for shard in cut(images, batch) if images[position] in shard.images for name in shard.locks(["k"])}
-
-    assert locks(one) & locks(other)
+IDS = hashed_order(f"image {number}" for number in range(700))
 
 
-def test_locks_of_a_long_list_are_few():
-    assert len({name for shard in cut([str(n) for n in range(10**5)], 4) for name in shard.locks(["k"])}) == SLOTS
+@pytest.mark.parametrize("parts", [1, 2, 3, 4, 8, 16, 64])
+@pytest.mark.parametrize("batch", [1, 3, 4, 8, 32, 100])
+def test_shards_of_different_parts_are_claimed_side_by_side(parts, batch, tmp_path):
+    shards = cut(IDS, batch)
+    mine = [part_of(shards, (part, parts)) for part in range(parts)]
+    with ExitStack() as stack:
+        all_claims = [stack.enter_context(Claims(tmp_path, ["k"], "a part")) for _ in mine]
+        for claims, some in zip(all_claims, mine, strict=True):
+            assert all(claims.take(["k"], shard.span) for shard in some[:2]), "two at once, as one is loaded ahead"
+
+
+@given(st.integers(1, 40), st.integers(1, 40))
+def test_spans_overlap_where_shards_have_images_in_common_and_nowhere_else(one, other):
+    for mine in cut(IDS[:120], one):
+        for theirs in cut(IDS[:110], other):
+            assert overlap(mine.span, theirs.span) == bool(set(mine.images) & set(theirs.images))
+
+
+def test_spans_of_equal_images_overlap_in_a_data_set_that_has_grown():
+    grown = hashed_order([*IDS[:300], *(f"new {number}" for number in range(100))])
+    for mine in cut(IDS[:300], 7):
+        for theirs in cut(grown, 9):
+            assert overlap(mine.span, theirs.span) or not set(mine.images) & set(theirs.images)
+
+
+@pytest.fixture
+def few_open_files():
+    """48 more open files than this process has."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = max(int(name) for name in os.listdir("/dev/fd"))  # noqa: PTH208
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most + 48, limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def test_many_results_at_once_need_few_open_files(home, monkeypatch, few_open_files):
+    monkeypatch.setattr(executor, "FLUSH_SECONDS", 1000.0)  # every shard stays claimed until the end
+
+    def method(number: int):
+        def constant(evidence):
+            return torch.arange(4.0).reshape(1, 1, 2, 2).repeat(len(evidence.targets), 1, 1, 1) * number
+
+        return xaibench.named(constant, f"constant {number}")
+
+    found = run("many", 64, methods=[method(number) for number in range(25)], batch_size=32)
+    assert len(found.cells) == 50 and found.manifest.status == "complete"
 
 
 def test_parts_into_one_folder_are_the_rows_of_one_run(home, monkeypatch):
@@ -72,17 +114,15 @@ def test_parts_into_one_folder_are_the_rows_of_one_run(home, monkeypatch):
 
 def test_shards_of_another_process_are_left_to_it_and_looked_at_again(home, monkeypatch, capsys):
     monkeypatch.setattr("xaibench.evaluation.shards.LEAST_IMAGES", 8)
-    monkeypatch.setattr(evaluator, "WAIT_SECONDS", 0.05)
     keys = run("other", images=1).cells
     whole = run("whole", images=24)
-    store = Store.create("mine")
-    (store.root / "locks").mkdir()
-    held = try_lock(store.root / "locks", cut(whole.images, 4)[1].locks(keys[:1]))
-    free = threading.Timer(1.0, held.close)
-    free.start()
+    held = Claims(Store.create("mine").root / "locks", keys, "xaibench run another")
+    assert held.take(keys[:1], cut(whole.images, 4)[1].span)
+    monkeypatch.setattr(evaluator, "time", SimpleNamespace(sleep=lambda _: held.__exit__()))
     found = run("mine", images=24, quiet=False)
-    free.join()
-    assert "waiting for 8 images that are being computed by another process" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert f"waiting for 8 images that are being computed by process {os.getpid()}, started" in error
+    assert "xaibench run another" in error
     assert found.computed == 24 and found.manifest.status == "complete"
     pd.testing.assert_frame_equal(rows(whole), rows(found))
 
@@ -157,10 +197,3 @@ def test_records_that_this_version_cannot_read_stop_nothing(home, command):
         path.write_text(json.dumps(record | change))
         code, _, error = command("status", "--out", "a")
         assert code == 2 and "is not the record of a run" in error and error.count("\n") == 1
-
-
-def test_a_list_of_more_shards_than_slots_waits_for_nobody(home, monkeypatch, capsys):
-    monkeypatch.setattr("xaibench.evaluation.shards.LEAST_IMAGES", 8)
-    monkeypatch.setattr("xaibench.evaluation.shards.SLOTS", 2)
-    found = run("a", images=40, quiet=False)
-    assert found.computed == 40 and "waiting" not in capsys.readouterr().err

@@ -6,7 +6,7 @@ The evaluator alone decides what is complete, from rows and the job list; execut
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,11 +21,12 @@ from xaibench.evaluation.disk import check_disk, least_map_bytes
 from xaibench.evaluation.executor import Engine, Executor, Work, local
 from xaibench.evaluation.plan import Plan
 from xaibench.evaluation.resources import Resources
-from xaibench.evaluation.shards import SLOTS, Shard, cut, part_of
+from xaibench.evaluation.shards import Shard, cut, part_of
 from xaibench.evaluation.until_stable import UntilStable, looks
-from xaibench.locks import announced, holder, living
+from xaibench.locks import living
 from xaibench.masks.dataset import mask_key_fields
 from xaibench.progress import bar
+from xaibench.results.claims import Claims
 from xaibench.results.completion import Completion
 from xaibench.results.current import write_current
 from xaibench.results.manifest import RunManifest, load_runs
@@ -67,7 +68,6 @@ class Evaluator:
         """
         plan, config = self.plan, self.config
         completion = self.opened()
-        keys = completion.keys
         if config.keep_maps and not self.stop:  # which may end after few images
             needed = least_map_bytes(plan, self.missing(completion)[1], completion.maps, config.precision)
             check_disk(needed, self.store.root, "its maps (--keep-maps)")
@@ -77,26 +77,27 @@ class Evaluator:
         with living(self.store.root / "locks", manifest.lock):
             manifest.save(self.store)
             write_current(self.store)  # at once: rows are read while they are computed, too
-            tally = self._compute(manifest, completion, keys, chunk)
+            tally = self._compute(manifest, completion, chunk)
         return manifest, tally
 
-    def _compute(self, manifest: RunManifest, completion: Completion, keys: Sequence[str], chunk: int) -> Tally:
+    def _compute(self, manifest: RunManifest, completion: Completion, chunk: int) -> Tally:
         """Computes and stores what is missing, and records how that ended."""
         plan, config = self.plan, self.config
         shards, missing = self.missing(completion)
         todo = len(set().union(*missing.values()))
         title = f"{','.join(manifest.protocols)} on {' against '.join(model.name for model in plan.models)}"
         try:
-            with bar(title, todo, self.quiet or not todo) as progress:
+            with self._claims(completion.claimed(missing)) as claims, bar(title, todo, self.quiet or not todo) as shown:
                 work = Work(
                     config,
                     plan,
                     self.store,
                     completion,
+                    claims,
                     missing,
                     self.resources,
                     chunk,
-                    progress,
+                    shown,
                     self.quiet,
                     self.trace,
                 )
@@ -106,7 +107,7 @@ class Evaluator:
                         manifest.save(self.store)  # other parts of the same run need not choose again
                     tally = executor.tally
                     try:
-                        images = self._execute_until(executor, completion, shards, keys)
+                        images = self._execute_until(executor, work, shards)
                     finally:  # an interrupted run has costs, too
                         manifest.costs = {name: cost.per_image() for name, cost in tally.costs.items()}
         except BaseException as error:
@@ -119,16 +120,17 @@ class Evaluator:
         self._finish(manifest, tally, completion, images)
         return tally
 
-    def _execute_until(
-        self, executor: Executor, completion: Completion, shards: Sequence[Shard], keys: Sequence[str]
-    ) -> Sequence[str]:
+    def _claims(self, keys: Iterable[str]) -> Claims:
+        return Claims(self.store.root / "locks", keys, self.command)
+
+    def _execute_until(self, executor: Executor, work: Work, shards: Sequence[Shard]) -> Sequence[str]:
         """Computes shards until nothing is missing or the stop rule has enough; returns the images that the run has."""
         if self.stop is None:
-            self._execute(executor, completion, shards, keys)
+            self._execute(executor, work, shards)
             return self.plan.images
         images: list[str] = []
         for some in looks(shards):
-            self._execute(executor, completion, some, keys)
+            self._execute(executor, work, some)
             images += [image for shard in some for image in shard.images]
             if executor.tally.failed or self.stop.look(images):
                 break
@@ -193,26 +195,18 @@ class Evaluator:
             skipped=plan.skipped,
         )
 
-    def _execute(
-        self, executor: Executor, completion: Completion, shards: Sequence[Shard], keys: Sequence[str]
-    ) -> None:
+    def _execute(self, executor: Executor, work: Work, shards: Sequence[Shard]) -> None:
         """Computes shards, and waits for those that other processes compute: whoever dies leaves them free."""
-        locks = self.store.root / "locks"
-        if not completion.missing(image for shard in shards for image in shard.images):
+        if not work.completion.missing(image for shard in shards for image in shard.images):
             return
-        locked = completion.locked(keys)
-        with announced(locks, [f"{key}-{slot:02d}" for key in locked for slot in range(SLOTS)], self.command):
-            busy = executor.execute(shards)
-            if busy:
-                images, by = (
-                    sum(len(shard.images) for shard in busy),
-                    holder(locks, *busy[0].locks(locked), others=True),
-                )
-                self.say(f"waiting for {images} images that are being computed by {by}")
-            while busy:
-                time.sleep(WAIT_SECONDS)
-                completion.refresh()
-                busy = executor.execute(busy)
+        busy = executor.execute(shards)
+        if busy:
+            images, owner = sum(len(shard.images) for shard in busy), work.claims.owner(busy[0].span)
+            self.say(f"waiting for {images} images that are being computed by {owner}")
+        while busy:
+            time.sleep(WAIT_SECONDS)
+            work.completion.refresh()
+            busy = executor.execute(busy)
 
     def _finish(self, manifest: RunManifest, tally: Tally, completion: Completion, images: Sequence[str]) -> None:
         """Decides how the run ended, and stores its record."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,9 +21,9 @@ from xaibench.evaluation.resources import Resources
 from xaibench.evaluation.running import RunningScores
 from xaibench.evaluation.shards import Shard
 from xaibench.evaluation.trace import Tracer, tracing
-from xaibench.locks import try_lock
 from xaibench.printing import say
 from xaibench.progress import Bar
+from xaibench.results.claims import Claims
 from xaibench.results.completion import Completion
 from xaibench.results.manifest import load_runs
 from xaibench.results.schema import row_table
@@ -37,15 +37,17 @@ class Work:
     """What an executor is made for.
 
     config, plan: the request and what follows from it; a process elsewhere makes the plan from the request. store,
-    completion: the results folder, and what it lacks. missing: the images that each result key lacks in this part
-    of the run. chunk: inputs in one pass. progress is advanced by images; quiet hides other bars. trace: the file that
-    a profile of some batches is written to, None for no profile.
+    completion: the results folder, and what it lacks. claims: what this process computes right now, for others.
+    missing: the images that each result key lacks in this part of the run. chunk: inputs in one pass. progress is
+    advanced by images; quiet hides other bars. trace: the file that a profile of some batches is written to, None for
+    no profile.
     """
 
     config: RunConfig
     plan: Plan
     store: Store
     completion: Completion
+    claims: Claims
     missing: Missing
     resources: Resources
     chunk: int
@@ -90,8 +92,8 @@ def local(work: Work) -> Iterator[Executor]:
 class LocalExecutor:
     """Computes shards one after the other in this process.
 
-    A shard is locked before its images are loaded and until its rows are stored, and looked at again once it is locked,
-    as another process may just have ended with it.
+    A shard is claimed before its images are loaded and until its rows are stored, and looked at again once it is
+    claimed, as another process may just have ended with it.
     """
 
     work: Work
@@ -101,8 +103,8 @@ class LocalExecutor:
     tracer: Tracer
     _pending: list[dict[str, Any]] = field(default_factory=list)  # rows that are not stored yet
     _unreported: list[dict[str, Any]] = field(default_factory=list)  # rows that are in no running score yet
-    _held: dict[str, ExitStack] = field(default_factory=dict)  # locks of shards, by the last image that is computed
-    _finished: list[ExitStack] = field(default_factory=list)  # locks of shards whose last rows are pending
+    _claimed: dict[str, Shard] = field(default_factory=dict)  # by the last image that is computed
+    _finished: list[Shard] = field(default_factory=list)  # whose last rows are pending
     _flushed: float = field(default_factory=time.monotonic)
 
     @property
@@ -143,8 +145,8 @@ class LocalExecutor:
                 self._unreported += found.rows
                 self.pace.finished(missing)
                 self._count(len(samples))
-                if images[-1] in self._held:
-                    self._finished.append(self._held.pop(images[-1]))
+                if images[-1] in self._claimed:
+                    self._finished.append(self._claimed.pop(images[-1]))
                     self._report()
                 self.tracer.next_batch()
                 if time.monotonic() - self._flushed > FLUSH_SECONDS:
@@ -153,25 +155,19 @@ class LocalExecutor:
             try:
                 self._flush()
             finally:
-                for locks in (*self._held.values(), *self._finished):
-                    locks.close()
-                self._held.clear()
+                self._release([*self._claimed.values(), *self._finished])
+                self._claimed.clear()
                 self._finished.clear()
         return busy
 
     def _batches(self, shards: Sequence[Shard], busy: list[Shard]) -> Iterator[list[str]]:
-        """The images of each batch that lack anything, shard by shard as each can be locked; others become busy."""
+        """The images of each batch that lack anything, shard by shard as each can be claimed; others become busy."""
         completion = self.work.completion
         for shard in shards:
             missing = completion.missing(shard.images)
             if not missing:
                 continue
-            folder, names = self.work.store.root / "locks", shard.locks(completion.locked(missing))
-            locks = try_lock(folder, names)
-            if locks is None and self._finished:  # an earlier shard of this process may share its slot
-                self._flush()
-                locks = try_lock(folder, names)
-            if locks is None:
+            if not self.work.claims.take(completion.claimed(missing), shard.span):
                 busy.append(shard)
                 continue
             completion.refresh()
@@ -180,9 +176,9 @@ class LocalExecutor:
             lacking = set().union(*still.values())
             batches = [found for batch in shard.batches if (found := [i for i in batch if i in lacking])]
             if not batches:
-                locks.close()
+                self._release([shard])
                 continue
-            self._held[batches[-1][-1]] = locks
+            self._claimed[batches[-1][-1]] = shard
             yield from batches
 
     def _note(self, method: str | None, protocol: str | None) -> None:
@@ -213,6 +209,8 @@ class LocalExecutor:
             self.work.store.append(row_table(self._pending))
             self._pending.clear()
         self._flushed = time.monotonic()
-        for locks in self._finished:
-            locks.close()
+        self._release(self._finished)
         self._finished.clear()
+
+    def _release(self, shards: Sequence[Shard]) -> None:
+        self.work.claims.release(shard.span for shard in shards)

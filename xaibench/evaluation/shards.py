@@ -1,4 +1,4 @@
-"""How the work of a run is cut: shards of batches at fixed places of the image list, and the locks of each.
+"""How the work of a run is cut: shards of batches at fixed places of the image list.
 
 The places depend on the batch size alone, so every process that works on a job list cuts the same shards, and a resumed
 run passes the same images together as an uninterrupted one.
@@ -6,11 +6,13 @@ run passes the same images together as an uninterrupted one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from xaibench.datasets.base import hashed_place
+from xaibench.results.claims import Span
+
 LEAST_IMAGES = 8  # of a shard, rounded up to whole batches
-SLOTS = 16  # locks of a result key: shards that are SLOTS apart share one
 
 
 @dataclass(frozen=True)
@@ -27,14 +29,11 @@ class Shard:
         """All its image ids."""
         return [image for batch in self.batches for image in batch]
 
-    def locks(self, keys: Iterable[str]) -> list[str]:
-        """The names of the locks that a process holds while it computes results of these keys in this shard.
-
-        They follow from the positions of the images, so that runs with other batch sizes exclude each other, too.
-        """
-        last = self.first + len(self.images) - 1
-        slots = {block % SLOTS for block in range(self.first // LEAST_IMAGES, last // LEAST_IMAGES + 1)}
-        return sorted(f"{key}-{slot:02d}" for key in keys for slot in slots)
+    @property
+    def span(self) -> Span:
+        """Where its images lie in the order of all images; it contains no image of another shard of the list."""
+        places = [f"{hashed_place(image):016x}" for image in self.images]
+        return min(places), max(places)
 
 
 def cut(images: Sequence[str], batch: int) -> list[Shard]:

@@ -59,9 +59,9 @@ class Completion:
         rows, maps = self.without_rows(wanted), self.without_maps(wanted)
         return {key: rows.get(key, set()) | maps.get(key, set()) for key in self.keys if key in rows or key in maps}
 
-    def locked(self, keys: Iterable[str]) -> list[str]:
-        """The keys that a process holds while it computes results of these: theirs, and those of maps that it keeps, so
-        that no other makes the same ones meanwhile."""
+    def claimed(self, keys: Iterable[str]) -> list[str]:
+        """The keys that a process claims while it computes results of these: theirs, and those of maps that it keeps,
+        so that no other makes the same ones meanwhile."""
         keys = list(keys)
         return list(dict.fromkeys([*keys, *(self.maps.keys[key] for key in keys if self.keep)]))
 
