@@ -53,7 +53,7 @@ IDS = hashed_order(f"image {number}" for number in range(700))
 
 
 @pytest.mark.parametrize("parts", [1, 2, 3, 4, 8, 16, 64])
-@pytest.mark.parametrize("batch", [1, 3, 4, 8, 32, 100])
+@pytest.mark.parametrize("batch", [1, 8, 32, 100])
 def test_shards_of_different_parts_are_claimed_side_by_side(parts, batch, tmp_path):
     shards = cut(IDS, batch)
     mine = [part_of(shards, (part, parts)) for part in range(parts)]

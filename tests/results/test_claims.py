@@ -50,7 +50,7 @@ def number(place: int) -> str:
     return f"{place:016x}"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 2), st.sets(st.integers(0, 3), min_size=1), st.integers(0, 20),
                           st.integers(0, 5), st.booleans()), max_size=12))  # fmt: skip
 def test_claims_are_granted_exactly_where_no_other_has_a_key_and_an_image(tmp_path_factory, steps):

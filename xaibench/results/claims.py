@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from xaibench.errors import XaibenchError
-from xaibench.files import make_folder, read_json, write_atomic, write_json
+from xaibench.files import make_folder, read_json, write_atomic
 from xaibench.locks import description, excludes, forget, is_held, living, process_record, try_lock
 
 TABLE = "claims"
@@ -101,9 +101,8 @@ class Claims:
         self._alive.enter_context(living(self.folder, self.name))
         self._works = excludes(self.folder, self.name)
         if self._works:
-            path = self.folder / f"{self.name}.json"
-            self._alive.callback(forget, path)
-            write_json(path, process_record(self.command) | {"names": self.keys})
+            self._alive.callback(forget, self.folder / f"{self.name}.json")
+            self._store(self.name, process_record(self.command) | {"names": self.keys})
             with self._table() as table:
                 killed = [name for name in table or {} if not is_held(self.folder, name)]
                 for name in killed:
@@ -142,8 +141,10 @@ class Claims:
         forget(self.folder / f"{name}.lock")
 
     def _write(self, others: Table) -> None:
-        table = others | ({self.name: self._spans} if self._spans else {})
-        write_atomic(self.folder / f"{TABLE}.json", json.dumps(table, indent=0).encode(), durable=False)
+        self._store(TABLE, others | ({self.name: self._spans} if self._spans else {}))
+
+    def _store(self, name: str, content: Any) -> None:
+        write_atomic(self.folder / f"{name}.json", json.dumps(content, indent=0).encode(), durable=False)
 
     def _living_owner(self, table: Table, keys: frozenset[str], span: Span) -> str | None:
         """The name of another process with a claim to any of these results; those that were killed are forgotten."""
