@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import xaibench
@@ -63,6 +63,7 @@ def test_shards_of_different_parts_are_claimed_side_by_side(parts, batch, tmp_pa
             assert all(claims.take(["k"], shard.span) for shard in some[:2]), "two at once, as one is loaded ahead"
 
 
+@settings(max_examples=30, deadline=None)
 @given(st.integers(1, 40), st.integers(1, 40))
 def test_spans_overlap_where_shards_have_images_in_common_and_nowhere_else(one, other):
     for mine in cut(IDS[:120], one):

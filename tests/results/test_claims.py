@@ -153,7 +153,8 @@ def test_without_lock_support_everything_is_granted(tmp_path, monkeypatch):
 
     from filelock import FileLock
 
-    def no_locks(*_):
+    def no_locks(lock):
+        Path(lock.lock_file).touch()
         raise NotImplementedError("FileSystem does not appear to support flock")
 
     def unknown(*_):
