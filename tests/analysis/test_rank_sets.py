@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import stats
 
-from xaibench.analysis import bootstrap
+from xaibench.analysis import bootstrap, pair_differences
 from xaibench.analysis import rank_sets as module
 from xaibench.analysis.bootstrap import resampled_counts
 from xaibench.analysis.letters import letters
+from xaibench.analysis.pair_differences import PairDifferences, described
 from xaibench.analysis.rank_sets import rank_sets, surely_better
+from xaibench.analysis.step_down import step_down
 
 
 def written_out(scores, resamples, seed, steps=99):
@@ -72,7 +74,7 @@ def test_a_pair_waits_for_those_with_a_larger_statistic(seed):
 def test_small_blocks_change_nothing(random_scores, monkeypatch):
     once = surely_better(random_scores, resamples=300)
     assert 0 < once.sum() < 10
-    monkeypatch.setattr(module, "BLOCK", 64)
+    monkeypatch.setattr(pair_differences, "BLOCK", 64)
     monkeypatch.setattr(bootstrap, "BLOCK", 700)
     assert np.array_equal(surely_better(random_scores, resamples=300), once)
 
@@ -143,16 +145,18 @@ def test_resamples_without_deviation_count_as_the_largest():
     """27 of 30 images differ by .5, three by 0: resamples that lack these three reach the pair, and no others do."""
     scores = np.zeros((30, 2))
     scores[:27, 0] = 0.5
-    pairs = module._described(scores)
+    pairs = described(scores)
     assert (pairs.mode[0], pairs.others[0]) == (0.5, 3)
     lacking = sum((counts[:, 27:].sum(axis=1) == 0).sum() for counts in resampled_counts(30, 2000, 0))
-    assert module._step_down(scores, pairs, 2000, 0)[0] == (1 + lacking) / 2001 > 0.03
+    assert step_down(scores, pairs, 2000, 0)[0] == (1 + lacking) / 2001 > 0.03
 
 
 def test_pairs_leave_until_resamples_without_deviation_are_rare():
     """With 64 images six deviating ones are missing from a share of (58 / 64)^64 = .00184: five pairs make .0092."""
     count = np.array([6] * 12 + [64, 5, 64])
-    pairs = module._Pairs(*(np.ones(15) for _ in range(5)), count)._replace(deviation=np.array([1.0] * 14 + [0.0]))
+    pairs = PairDifferences(*(np.ones(15) for _ in range(5)), count, np.zeros(15))._replace(
+        deviation=np.array([1.0] * 14 + [0.0])
+    )
     tested = module._testable(pairs, 64)
     assert tested[:12].sum() == 5 and tested[12:].tolist() == [True, False, False]
 
@@ -162,13 +166,13 @@ def test_all_pairs_share_the_errors(monkeypatch):
     rng = np.random.default_rng(0)
     scores = np.stack([np.ones(30), np.zeros(30), 0.5 + 0.1 * rng.normal(size=30)], axis=1)
     for p, found in ((0.033, 3), (0.034, 1)):
-        monkeypatch.setattr(module, "_step_down", lambda *_, p=p: np.full(2, p))
+        monkeypatch.setattr(module, "step_down", lambda *_, p=p: np.full(2, p))
         assert surely_better(scores, bounds=(0, 1)).sum() == found
 
 
 def test_rounding_is_no_difference():
     scores = np.random.default_rng(0).random((10, 1))
-    pairs = module._described(np.hstack([scores, scores + 1e-14]))
+    pairs = described(np.hstack([scores, scores + 1e-14]))
     assert (pairs.mean[0], pairs.deviation[0], pairs.mode[0], pairs.others[0]) == (0, 0, 0, 0)
 
 

@@ -13,31 +13,15 @@ apart only where the range of the scores proves it (`_tail_of_one_value`), so no
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple
-
 import numpy as np
 
-from xaibench.analysis.bootstrap import BLOCK, LEVEL, TIE, require_scores, resampled_counts
-from xaibench.analysis.intervals import Bounds, studentised
+from xaibench.analysis.bootstrap import LEVEL, TIE, require_scores
+from xaibench.analysis.intervals import Bounds
+from xaibench.analysis.pair_differences import PairDifferences, described, differences_of
+from xaibench.analysis.step_down import step_down
 
 FEWEST = 6  # images with other differences than the most frequent one; with fewer no sign test has p below .05
 CONSTANT = 0.01  # the share of resamples in which the standard deviation of any tested pair may be zero
-
-
-class _Pairs(NamedTuple):
-    """Pairs of methods, (pairs,) each: of their differences the mean, the standard deviation (n), the most frequent
-    value, and the number of images with another one (all images where no value is there twice)."""
-
-    first: np.ndarray
-    second: np.ndarray
-    mean: np.ndarray
-    deviation: np.ndarray
-    mode: np.ndarray
-    others: np.ndarray
-
-    def part(self, which: np.ndarray) -> _Pairs:
-        return _Pairs(*(values[which] for values in self))
 
 
 def surely_better(
@@ -58,14 +42,16 @@ def surely_better(
     methods = scores.shape[1]
     higher = np.zeros((methods, methods), bool)
     if methods > 1:
-        pairs = _described(scores)
+        pairs = described(scores)
         tested = _testable(pairs, len(scores))
         known = bounds is not None and scores.min() >= bounds[0] and scores.max() <= bounds[1]
         provable = ~tested & (pairs.mode != 0) & known
         # Each pair gets its share of the errors, those without a bootstrap by Bonferroni.
         share = (1 - level) / max(1, tested.sum() + provable.sum())
         apart = np.zeros(len(tested), bool)
-        apart[tested] = _step_down(scores, pairs.part(tested), resamples, seed) <= share * tested.sum()
+        if tested.any():
+            needed = share * tested.sum()
+            apart[tested] = step_down(scores, pairs.part(tested), resamples, seed, needed) <= needed
         if provable.any():
             apart[provable] = _tail_of_one_value(scores, pairs.part(provable), bounds[1] - bounds[0]) <= share
         winner, loser = np.where(pairs.mean > 0, (pairs.first, pairs.second), (pairs.second, pairs.first))
@@ -81,43 +67,7 @@ def rank_sets(better: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return 1 + better.sum(axis=0), len(better) - better.sum(axis=1)
 
 
-def _described(scores: np.ndarray) -> _Pairs:
-    """All pairs of methods, their differences being those of scores (images, methods)."""
-    margin = TIE * max(1.0, np.abs(scores).max())
-    first, second = np.triu_indices(scores.shape[1], 1)
-    found = [_of_differences(_differences(scores, first[at], second[at]), margin)
-             for at in _blocks(len(first), len(scores))]  # fmt: skip
-    return _Pairs(first, second, *(np.concatenate(parts) for parts in zip(*found, strict=True)))
-
-
-def _of_differences(differences: np.ndarray, margin: float) -> tuple[np.ndarray, ...]:
-    """What `_Pairs` holds of differences (images, pairs), where a margin separates values."""
-    images, ordered = len(differences), np.sort(differences, axis=0)
-    places = np.arange(images)[:, None]
-    starts = np.ones(ordered.shape, bool)
-    starts[1:] = np.diff(ordered, axis=0) > margin
-    length = places - np.maximum.accumulate(np.where(starts, places, 0), axis=0) + 1
-    end = length.argmax(axis=0)
-    most = length.max(axis=0)
-    mode = np.take_along_axis(ordered, end[None], axis=0)[0]
-    deviation = np.where(most < images, differences.std(axis=0), 0.0)
-    return differences.mean(axis=0), deviation, mode, np.where(most > 1, images - most, images)
-
-
-def _differences(scores: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """first - second, (images, pairs), zero where that is rounding alone."""
-    found = scores[:, first] - scores[:, second]
-    found[np.abs(found) <= TIE * max(1.0, np.abs(scores).max())] = 0.0
-    return found
-
-
-def _blocks(pairs: int, rows: int) -> Iterator[slice]:
-    """Slices of the pairs, so that arrays of so many rows stay small."""
-    size = max(1, BLOCK // rows)
-    return (slice(start, min(start + size, pairs)) for start in range(0, pairs, size))
-
-
-def _testable(pairs: _Pairs, images: int) -> np.ndarray:
+def _testable(pairs: PairDifferences, images: int) -> np.ndarray:
     """Which pairs have a bootstrap: from those with the fewest deviating images on, pairs leave until constant
     resamples are rare."""
     enough = (pairs.others >= FEWEST) & (pairs.deviation > 0)
@@ -128,33 +78,7 @@ def _testable(pairs: _Pairs, images: int) -> np.ndarray:
     return enough & rare
 
 
-def _step_down(scores: np.ndarray, pairs: _Pairs, resamples: int, seed: int) -> np.ndarray:
-    """p of each pair, adjusted for all pairs whose statistic is not larger, (pairs,) float64."""
-    images = len(scores)
-    statistic = np.abs(pairs.mean) / pairs.deviation
-    order = np.argsort(statistic, kind="stable")
-    pairs, observed = pairs.part(order), statistic[order]
-    centred = scores - scores.mean(axis=0)
-    reached = np.zeros(len(observed))
-    for counts in resampled_counts(images, resamples, seed):
-        means = counts @ centred / images
-        largest = np.zeros((len(counts), 1))
-        for at in _blocks(len(observed), max(images, len(counts))):
-            first, second = pairs.first[at], pairs.second[at]
-            residuals = _differences(scores, first, second) - pairs.mean[at]
-            squares = counts @ residuals**2 / images
-            t = studentised(np.abs(means[:, first] - means[:, second]), squares)
-            t = np.maximum.accumulate(np.hstack([largest, t]), axis=1)
-            reached[at] += (t[:, 1:] >= observed[at]).sum(axis=0)
-            largest = t[:, -1:]
-    # A pair is told apart only if all with a larger statistic are.
-    adjusted = np.maximum.accumulate(((1 + reached) / (1 + resamples))[::-1])[::-1]
-    result = np.empty(len(observed))
-    result[order] = adjusted
-    return result
-
-
-def _tail_of_one_value(scores: np.ndarray, pairs: _Pairs, width: float) -> np.ndarray:
+def _tail_of_one_value(scores: np.ndarray, pairs: PairDifferences, width: float) -> np.ndarray:
     """p of pairs with the same difference on nearly all images, (pairs,), for scores in a range of that width.
 
     If the mean difference is not above zero, a difference of at least c > 0 has a probability of at most w / (w + c),
@@ -163,7 +87,7 @@ def _tail_of_one_value(scores: np.ndarray, pairs: _Pairs, width: float) -> np.nd
     from scipy.stats import binom
 
     sign = np.sign(pairs.mode)
-    differences = _differences(scores, pairs.first, pairs.second) * sign
+    differences = differences_of(scores, pairs.first, pairs.second) * sign
     margin = TIE * max(1.0, np.abs(scores).max())
     number = (differences >= np.abs(pairs.mode) - margin).sum(axis=0)
     return 2 * binom.sf(number - 1, len(scores), width / (width + np.abs(pairs.mode)))
