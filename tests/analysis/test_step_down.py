@@ -29,7 +29,7 @@ def scores_of(kind: str, seed: int, images: int = IMAGES, methods: int = METHODS
     if kind in found:
         return found[kind]
     mixed = np.hstack([each[:, :4] for each in found.values()])
-    twins = [mixed[:, 0], mixed[:, 1] + 1e-15, mixed[:, 2] + 1e-6 * rng.normal(size=images), mixed[:, 3] + 0.1]
+    twins = [mixed[:, 0], mixed[:, 1] + 1e-15, mixed[:, 2] + 1e-4 * rng.normal(size=images), mixed[:, 3] + 0.1]
     return np.column_stack([mixed, *twins])
 
 

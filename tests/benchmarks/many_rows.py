@@ -121,6 +121,14 @@ def _boards(root: Path) -> str:
     return f"{len(content.boards)} boards"
 
 
+def _across(root: Path) -> str:
+    """All models under one setting as one board, as `xaibench leaderboard sds --by model`."""
+    from xaibench.analysis.across_models import across_models
+
+    found = across_models(root, "sds", comparable=True)
+    return f"{len(found.models)} models, {len(found.table)} pairs of model and method"
+
+
 def _scores(root: Path) -> str:
     """Mean scores of all boards, without intervals and ranks: reading alone."""
     from xaibench.analysis.boards import boards
@@ -150,6 +158,19 @@ def _status(root: Path) -> str:
     return f"{sum(run.done for run in progress(Store.open(root)))} done"
 
 
+def _publish(root: Path) -> str:
+    """A board folder of all rows, as `xaibench publish`, which is removed."""
+    from xaibench.publication.api import publish
+
+    to = root.with_name(f"{root.name}-board")
+    try:
+        publish(root, to)
+        size = sum(path.stat().st_size for path in to.rglob("*") if path.is_file())
+        return f"{size / 2**20:.0f} MiB"
+    finally:
+        shutil.rmtree(to, ignore_errors=True)
+
+
 def _site(root: Path) -> str:
     """The whole site, with pages, tables and rows of every board."""
     from xaibench.site.build import build_site
@@ -159,6 +180,7 @@ def _site(root: Path) -> str:
 
 TASKS: dict[str, Callable[[Path], str]] = {
     "board": _board, "scores": _scores, "status": _status, "validate": _validate, "boards": _boards, "site": _site,
+    "across": _across, "publish": _publish,
 }  # fmt: skip
 
 
