@@ -6,6 +6,7 @@ import pytest
 
 import xaibench
 from xaibench.errors import XaibenchError
+from xaibench.evaluation.plugin_errors import in_one_line
 
 PROTOCOL = """
 from dataclasses import dataclass
@@ -146,3 +147,17 @@ def test_methods_that_come_with_the_command_run_by_default(home, tmp_path):
 def test_a_folder_that_holds_no_cards_is_refused(home, tmp_path):
     with pytest.raises(XaibenchError, match=r"is not a folder of cards: it has none of methods/"):
         run(cards=[tmp_path])
+
+
+def test_an_error_names_the_line_of_the_users_own_code(tmp_path):
+    """What it calls of Python or of a package is not named; without code of the user nothing is."""
+    path = tmp_path / "mine.py"
+    path.write_text("import json, torch\n\ndef parse():\n    json.loads('{')\n\ndef add():\n    torch.ones(2) @ 'x'\n")
+    space: dict = {}
+    exec(compile(path.read_text(), str(path), "exec"), space)
+    for name, kind, line in (("parse", "JSONDecodeError", 4), ("add", "TypeError", 7)):
+        with pytest.raises((ValueError, TypeError)) as caught:
+            space[name]()
+        text = in_one_line(caught.value.with_traceback(caught.tb.tb_next))  # without the frame of this test
+        assert text.startswith(f"{kind}: ") and text.endswith(f" (mine.py, line {line})")
+    assert in_one_line(ValueError("x")) == "ValueError: x" and in_one_line(XaibenchError("y")) == "y"

@@ -218,7 +218,9 @@ def test_a_failing_method_does_not_lose_the_others(home, tmp_path):
     plugin.write_text(
         "import xaibench\n@xaibench.method('broken')\ndef broken(e):\n    raise RuntimeError('no such luck')\n"
     )
-    with pytest.raises(MethodFailed, match=r"broken failed: RuntimeError: no such luck") as caught:
+    with pytest.raises(
+        MethodFailed, match=r"broken failed: RuntimeError: no such luck \(broken.py, line 4\);"
+    ) as caught:
         small_run("a", methods="ixg,broken", plugins=[plugin])
     rows = caught.value.results.rows
     assert set(rows["method"]) == {"ixg"} and len(rows) == 8

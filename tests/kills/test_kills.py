@@ -15,19 +15,28 @@ import pytest
 from safetensors import safe_open
 
 sys.path.insert(0, str(Path(__file__).parent))  # test folders are no packages
+sys.path.append(str(Path(__file__).parents[1] / "submission"))  # for `made.py` and `records.py`
 
 from harness import counted, in_a_child, killed_at, killed_at_random, leftovers
+from made import packed_in
+from records import made_record, own_results
 
 from xaibench.cli import main
+from xaibench.files import write_json
+from xaibench.publication.api import publish
 from xaibench.publication.index import read_index
+from xaibench.publication.sums import unchanged
 from xaibench.results.store import Store
 from xaibench.results.validate import validate
+from xaibench.submission.publish import publish_submission
+from xaibench.submission.record import replay_problems
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")]
 
 TINY = ("--model", "tiny", "--dataset", "mini", "--device", "cpu", "--quiet", "--workers", "0")
 LITTLE = (*TINY, "--epochs", "2", "--batch-size", "16", "--dataset-option", "count=64")
 RUN = ("run", "sds,epg", *TINY, "--methods", "ixg,grad-cam,random", "--images", "6", "--batch-size", "2", "--keep-maps")
+SENT = "home/sent"
 WORK: dict[str, tuple[str, ...]] = {
     "run": RUN,
     "classifier": ("train", "classifier", *LITTLE, "--seed", "3"),
@@ -39,8 +48,25 @@ WORK: dict[str, tuple[str, ...]] = {
     "masks": ("masks", "make", "--with", "slic", "--dataset", "mini", "--images", "40", "--out", "masks", "--quiet"),
     "publishing": ("publish", "home/results", "--to", "board", "--gallery", "2"),
     "publishing again": ("publish", "home/results", "--to", "home/board", "--title", "Another"),
+    "submit": ("submit", "home/others/results", "--card", "home/others/plugin_mine.py", "--to", SENT),
+    "publishing a submission": (
+        "publish",
+        "home/others/mine.zip",
+        "--to",
+        "home/joined",
+        "--replay",
+        "home/record.json",
+    ),
+    "publishing its record later": (
+        "publish",
+        "home/others/mine",
+        "--to",
+        "home/later",
+        "--replay",
+        "home/record.json",
+    ),
 }
-BOARDS = ("board", "home/board")
+BOARDS = ("board", "home/board", "home/joined", "home/later")
 KILLS = int(os.environ.get("XAIBENCH_KILLS", "10"))  # of each piece of work; one in five at random
 
 
@@ -80,17 +106,18 @@ class Place(NamedTuple):
             rows = Store.open(self.folder / "results").rows().astype(str)
             found["rows"] = sorted(rows.itertuples(index=False, name=None))
             found["problems"] = validate(self.folder / "results")
-        for board in BOARDS:
+        for board in (*BOARDS, SENT):
             paths = (path for path in (self.folder / board).rglob("*") if path.is_file())
             found |= {str(path.relative_to(self.folder)): path.read_bytes() for path in paths}
         return found
 
     def check_boards(self) -> None:
-        """A board folder is whole at any moment: the old version or the new one."""
-        for board in BOARDS:
-            if (self.folder / board).exists():
-                read_index(self.folder / board)
-                assert validate(self.folder / board) == []
+        """A board folder is whole at any moment: the old version or the new one, with all records of replays."""
+        for board in (self.folder / name for name in BOARDS):
+            if board.exists():
+                for submission in read_index(board).submissions:
+                    assert all((board / "replays" / f"{name}.json").is_file() for name in submission.replays)
+                assert [*validate(board), *unchanged(board).problems, *replay_problems(board)] == []
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +130,19 @@ def trained(small_home, tmp_path_factory) -> Path:
         assert in_a_child(Place(folder, words).run) == 0
     shutil.move(folder / "results", folder / "home" / "results")
     assert in_a_child(Place(folder, ("publish", "home/results", "--to", "home/board", "--gallery", "2")).run) == 0
+    submission(folder / "home")
     return folder / "home"
+
+
+def submission(home: Path) -> None:
+    """Puts results and a submission of them into a home, with the record of a replay, and two boards: one of own runs,
+    and one that has the submission without the record."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XAIBENCH_HOME", str(home))
+        found = packed_in(home / "others")
+        write_json(home / "record.json", made_record(found.folder, "all"))
+        publish(own_results(found.root / "results", home / "keeper"), home / "joined")
+        publish_submission(found.zip, home / "later")
 
 
 @pytest.mark.parametrize("name", WORK)
@@ -129,7 +168,8 @@ def test_nothing_is_lost_doubled_or_different(name, trained, tmp_path):
         here = place("killed")
         killed.append(way(here))
         here.check_boards()
-        assert in_a_child(here.run) == 0, (name, number)
+        refused = name == "submit" and (here.folder / SENT).exists()  # which replaces nothing
+        assert in_a_child(here.run) == (2 if refused else 0), (name, number)
         assert here.left() == expected, (name, number)
         assert leftovers(here.folder) == [], (name, number)
     print(f"{name}: {sum(killed)} kills, {changes} changes of the disk, {seconds:.1f} s")

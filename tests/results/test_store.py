@@ -175,7 +175,7 @@ def test_a_file_in_the_way(tmp_path):
 
 
 def test_opening_what_is_no_results_folder(tmp_path):
-    with pytest.raises(XaibenchError, match=r"no results in .* --out"):
+    with pytest.raises(XaibenchError, match=r"no results in .*, which is not there; name a folder"):
         Store.open(tmp_path / "nothing")
     with pytest.raises(XaibenchError, match="not a results folder"):
         Store.open(tmp_path)

@@ -11,22 +11,10 @@ from types import SimpleNamespace
 import pytest
 
 sys.path.append(str(Path(__file__).parent))  # for `made.py`
-from made import make
+from made import packed_in
 
-from xaibench.cards import MethodCard
-from xaibench.evaluation.keys import method_part
-from xaibench.sources import file_source
 from xaibench.submission.manifest import FILE, write_submission
-from xaibench.submission.pack import submit
 
-PLUGIN = '''import xaibench
-
-
-@xaibench.method("mine")
-def mine(evidence):
-    """Input times gradient."""
-    return evidence.inputs * evidence.gradient()
-'''
 SOURCE = "source/plugin_mine.py"
 
 
@@ -40,14 +28,9 @@ def own_home(tmp_path, monkeypatch) -> None:
 def packed(tmp_path_factory) -> SimpleNamespace:
     """Results, and the submission of them as a ZIP file and as a folder, which no test changes."""
     root = tmp_path_factory.mktemp("submission")
-    (root / "plugin_mine.py").write_text(PLUGIN)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XAIBENCH_HOME", str(root / "home"))
-        card = MethodCard(name="mine", title="", source=file_source(root / "plugin_mine.py"))
-        make(root / "results", method_part(card, {}))
-        found = submit(root / "results", root / "plugin_mine.py", root / "mine.zip")
-        submit(root / "results", root / "plugin_mine.py", root / "mine")
-    return SimpleNamespace(root=root, zip=root / "mine.zip", folder=root / "mine", hash=found.hash)
+        return packed_in(root)
 
 
 @pytest.fixture(scope="session")

@@ -1,10 +1,13 @@
-"""Results of made-up scores, as runs store them."""
+"""Results of made-up scores, as runs store them, and submissions of them."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from xaibench import registry
 from xaibench.cards import MethodCard
@@ -15,6 +18,18 @@ from xaibench.results.cells import Cell
 from xaibench.results.manifest import RunManifest
 from xaibench.results.schema import row_table
 from xaibench.results.store import Store
+from xaibench.sources import file_source
+from xaibench.submission.manifest import write_submission
+from xaibench.submission.pack import submit
+
+PLUGIN = '''import xaibench
+
+
+@xaibench.method("mine")
+def mine(evidence):
+    """Input times gradient."""
+    return evidence.inputs * evidence.gradient()
+'''
 
 
 def context() -> dict:
@@ -41,22 +56,60 @@ def make(root: Path, mine: dict, count: int = 8) -> None:
     cells = [Cell(context(), part) for part in parts]
     store.register(cells)
     for number, cell in enumerate(cells):
-        scores = np.random.default_rng(number).uniform(-1, 1, count)
-        store.append(row_table({
-            "cell": cell.key, "image_id": images, "image_digest": [f"d{image}" for image in images], "target": 1,
-            "unit": "image", "metric": cell.context["protocol"]["metric"], "prediction": 1, "label": 1,
-            "correct": True, "protocol": "idsds", "dataset": "critters", "model": "resnet18",
-            "method": cell.method["name"], "score": scores, "status": "ok",
-        }))  # fmt: skip
+        store.append(_rows(cell, images, number))
+    _run(store, cells, images)
+
+
+def _rows(cell: Cell, images: list[str], number: int) -> pa.Table:
+    scores = np.random.default_rng(number).uniform(-1, 1, len(images))
+    return row_table({
+        "cell": cell.key, "image_id": images, "image_digest": [f"d{image}" for image in images], "target": 1,
+        "unit": "image", "metric": cell.context["protocol"]["metric"], "prediction": 1, "label": 1,
+        "correct": True, "protocol": "idsds", "dataset": "critters", "model": "resnet18",
+        "method": cell.method["name"], "score": scores, "status": "ok",
+    })  # fmt: skip
+
+
+def _run(store: Store, cells: list[Cell], images: list[str]) -> None:
     run = RunManifest(
         "xaibench run idsds --model resnet18", protocols=["idsds"], cells=[cell.key for cell in cells],
-        boards=[cells[0].board], images={"list": store.save_list(images), "count": count}, precision="float32",
+        boards=list(dict.fromkeys(cell.board for cell in cells)),
+        images={"list": store.save_list(images), "count": len(images)}, precision="float32",
         config={"protocols": ["idsds"], "model": "resnet18"}, device="cpu", arithmetic="ieee",
     )  # fmt: skip
     run.finish("complete")
     run.save(store)
 
 
+def made_submission(root: Path, boards: int, count: int) -> None:
+    """A sound submission of so many boards, which differ in their seeds, with so many images, as a folder."""
+    store = Store.create(root)
+    images = open_dataset(registry.card("dataset", "critters"), None, {}).image_list(count)
+    (root / "source").mkdir()
+    (root / "source" / "plugin_mine.py").write_text(PLUGIN)
+    mine = MethodCard(name="mine", title="", source=file_source(root / "source" / "plugin_mine.py"))
+    cards = [mine, of_xaibench("ixg"), of_xaibench("random")]
+    cells = [Cell(context() | {"seed": seed}, method_part(card, {})) for seed in range(boards) for card in cards]
+    store.register(cells)
+    for number, cell in enumerate(cells):
+        path = root / "rows" / "idsds" / "resnet18" / f"{cell.key}.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(_rows(cell, images, number), path)
+    _run(store, cells, images)
+    write_submission(root, ["mine"], "source/plugin_mine.py")
+
+
 def of_xaibench(name: str) -> MethodCard:
     """The card of a method that ships with xaibench."""
     return registry.card("method", name)
+
+
+def packed_in(root: Path) -> SimpleNamespace:
+    """Results, a plug-in, and the submission of them as a ZIP file and as a folder, in a folder; its name."""
+    root.mkdir(parents=True, exist_ok=True)
+    plugin = root / "plugin_mine.py"
+    plugin.write_text(PLUGIN)
+    make(root / "results", method_part(MethodCard(name="mine", title="", source=file_source(plugin)), {}))
+    found = submit(root / "results", plugin, root / "mine.zip")
+    submit(root / "results", plugin, root / "mine")
+    return SimpleNamespace(root=root, zip=root / "mine.zip", folder=root / "mine", hash=found.hash)

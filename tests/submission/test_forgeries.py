@@ -26,12 +26,14 @@ QUICK = 61  # every 61st one is tried in the quick tests
 def reason(path: Path) -> str:
     """Why a submission is refused; "" where it is accepted. Anything but one line is an error here."""
     board = path.parent / "board"
+    root: object = "no folder"
     try:
         with unpacked(path) as root:
             problems = check(root, board if board.is_dir() else None).problems
-            text = clean(problems[0]).replace(str(root), "") if problems else ""
+            text = clean(problems[0]) if problems else ""
     except XaibenchError as error:
         text = clean(error)
+    assert str(root) not in text, text
     assert len(text.splitlines()) <= 1 and text.isprintable(), ascii(text)
     return text
 

@@ -9,10 +9,12 @@ import pandas as pd
 import pytest
 
 from xaibench.errors import XaibenchError
+from xaibench.results.parts import Parts
 from xaibench.results.store import Store
 from xaibench.submission import outcome
 from xaibench.submission.draw import Draw, needed
 from xaibench.submission.outcome import compared_rows, record_of
+from xaibench.submission.record import rows_of
 
 
 @pytest.fixture
@@ -28,7 +30,9 @@ def honest(packed, monkeypatch):
         chosen = [pair for key, count in zip(sorted(cells), counts, strict=True)
                   for pair in [pair for pair in pairs if pair[0] == key][:count]]  # fmt: skip
         again = change(rows.merge(pd.DataFrame(chosen, columns=["cell", "image_id"])))
-        return record_of("0" * 64, Draw(sum(counts)), pairs, chosen, compared_rows(rows, again, cells, chosen), cells)
+        stored, largest = rows_of(Parts(store), chosen)
+        compared = compared_rows(stored, again, cells, largest)
+        return record_of("0" * 64, Draw(sum(counts)), dict.fromkeys(cells, 8), chosen, compared, cells)
 
     return call
 

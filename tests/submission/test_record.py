@@ -13,6 +13,7 @@ sys.path.append(str(Path(__file__).parent))  # for `records.py`
 from records import made_record
 
 from xaibench.errors import XaibenchError
+from xaibench.results.parts import Parts
 from xaibench.results.replays import DIFFERENCES, NOT_PUBLIC, NOT_REPLAYED, OWN, VERIFIED, Replay, read_replay, state_of
 from xaibench.results.store import Store
 from xaibench.submission.record import record_problems
@@ -20,7 +21,7 @@ from xaibench.submission.record import record_problems
 
 def problems(root: Path, value: dict) -> list[str]:
     store = Store.open(root)
-    return list(record_problems(Replay.model_validate(value), store.cells(), store.rows()))
+    return list(record_problems(Replay.model_validate(value), store.cells(), Parts(store)))
 
 
 @pytest.mark.parametrize("asked", [1, 6, 23, 24, 500, "all"])

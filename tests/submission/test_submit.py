@@ -56,3 +56,31 @@ def test_a_board_keeps_what_it_has(packed, mine, relisted):
         assert not check(root).problems
         (problem,) = check(root, packed.root / "results").problems
     assert problem.kind == "key" and "results of others are not replaced" in problem.text
+
+
+def test_the_folder_of_a_record_is_made_before_the_replay(packed, tmp_path, command, monkeypatch):
+    """A replay takes hours: whether its record can be written is known before."""
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr("xaibench.submission.replay.rows_apart", lambda *arguments: pytest.fail("computed"))
+    status, _, err = command("validate", packed.zip, "--replay", "1", "--trust", "--record", tmp_path / "file" / "r")
+    assert status and "a file is in the way" in err
+    monkeypatch.setattr("xaibench.submission.replay.rows_apart", lambda *arguments: [])
+    status, out, _ = command("validate", packed.zip, "--replay", "1", "--trust", "--record", tmp_path / "new" / "r")
+    assert status == 1 and "0 of 1 rows are equal" in out and (tmp_path / "new" / "r").is_file()
+
+
+def test_each_command_says_what_it_was_given_in_place_of_what(packed, tmp_path, command):
+    """In one line: a file or another folder for results, results for a submission, a record that is not there."""
+    card, out = packed.root / "plugin_mine.py", tmp_path / "out"
+    for words, told in (
+        (("submit", packed.zip, "--card", card, "--to", out), "mine.zip is a file, not a results folder"),
+        (("submit", tmp_path / "no", "--card", card, "--to", out), "no, which is not there; name a folder"),
+        (("submit", packed.root, "--card", card, "--to", out), "is not a results folder"),
+        (("validate", card), "plugin_mine.py is a file, not a results folder"),
+        (("validate", packed.root / "results", "--replay", "3"), "is none: `xaibench submit` makes one"),
+        (("publish", packed.zip, "--to", out, "--replay", tmp_path / "no"), "--record FILE` writes the record"),
+        (("site", "build", packed.zip), "mine.zip is a file, not a results folder"),
+    ):
+        status, _, err = command(*words)
+        assert status == 2 and told in err.splitlines()[-1], (words, err)
+    assert not out.exists()

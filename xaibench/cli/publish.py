@@ -102,7 +102,9 @@ def command(
 
     _check(to, withdraw, reason, hub, private)
     if (replay or replaced) and not (to is not None and is_submission(results)):
-        raise XaibenchError(f"--replay and --replace are about submissions, and {results} is none")
+        raise XaibenchError(
+            f"--replay and --replace are about submissions, and {results} is none: `xaibench submit` makes one"
+        )
     request = api.Request(
         Selection(protocol, model, dataset, board), title, license_, gallery, gallery_model, data_root,
         tuple(allow_name or ()), tuple(comparison or ()), dry_run,

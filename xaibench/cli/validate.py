@@ -65,19 +65,22 @@ def command(
     Files of a board folder that were changed, removed or added since it was published are problems too.
     """
     from xaibench.errors import XaibenchError
+    from xaibench.files import make_folder
     from xaibench.submission.archive import is_submission, unpacked
 
     of_replays = {"--trust": trust, "--fresh": fresh, "--record": record, "--weights": weights}
     of_submissions = {"--board": board, "--replay": replay, "--data-root": data_root} | of_replays
     if not is_submission(path):
         if given := [name for name, value in of_submissions.items() if value]:
-            raise XaibenchError(f"{given[0]} is about submissions, and {path} is none")
+            raise XaibenchError(f"{given[0]} is about submissions, and {path} is none: `xaibench submit` makes one")
         _folder(path)
         return
     if replay is None and (given := [name for name, value in of_replays.items() if value]):
         raise XaibenchError(f"{given[0]} is of a replay; say how many results are drawn by --replay")
     if record is not None and record.exists():
         raise XaibenchError(f"--record {record} is there already; every record is kept, so name another file")
+    if record is not None:
+        make_folder(record.parent)  # not found out after hours
     draw = _draw(replay, fresh) if replay is not None else None
     with unpacked(path) as root:
         checked = _check(root, board, data_root)
@@ -85,6 +88,7 @@ def command(
             from xaibench.submission.process import Limits, Where
             from xaibench.submission.replay import replay as replayed
 
+            echo(f"computing again, in a process that has at most {time_limit:g} s", err=True)
             found = replayed(
                 root, checked.submission, draw, trust=trust, hidden=(path,),
                 where=Where(data_root, weights, device), limits=Limits(time_limit, int(memory_limit * 2**30)),

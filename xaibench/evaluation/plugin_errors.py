@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sysconfig
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -12,6 +15,9 @@ from torch import Tensor
 from xaibench.attribution.evidence import Evidence
 from xaibench.errors import XaibenchError, one_line
 from xaibench.evaluation.plan import ProtocolRun
+
+OTHERS = (Path(__file__).resolve().parents[1], Path(sysconfig.get_path("stdlib")))
+INSTALLED = frozenset({"site-packages", "dist-packages"})
 
 
 class MethodRaised(Exception):
@@ -105,6 +111,16 @@ def call_protocol(run: ProtocolRun, part: Callable, *arguments: Any) -> Any:
 
 
 def in_one_line(error: Exception) -> str:
-    """An error in one line, with its kind unless it already speaks to the user."""
+    """An error in one line, with its kind and its place in code of the user, unless it already speaks to the user."""
     text = one_line(error)
-    return text if isinstance(error, XaibenchError) else f"{type(error).__name__}: {text}"
+    return text if isinstance(error, XaibenchError) else f"{type(error).__name__}: {text}{_place(error)}"
+
+
+def _place(error: Exception) -> str:
+    """Where it was raised in a file of neither xaibench, Python nor an installed package, such as " (mine.py, line 7)";
+    "" where there is none."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        file = Path(frame.filename)
+        if file.is_file() and not INSTALLED & set(file.parts) and not any(map(file.resolve().is_relative_to, OTHERS)):
+            return f" ({file.name}, line {frame.lineno})"
+    return ""

@@ -17,6 +17,7 @@ from xaibench.results.records import Count, Key, Name, Number
 
 LIMIT = 256 << 20  # bytes
 ROWS = 1_000_000  # of a record
+MADE_BY = "`xaibench validate SUBMISSION --replay N --record FILE` writes"
 VERIFIED = "verified by replay"
 NOT_PUBLIC = "replayed, weights are not public"
 NOT_REPLAYED = "not replayed"
@@ -106,6 +107,8 @@ class Replay(_Strict):
 
 def read_replay(path: Path) -> Replay:
     """The record in a file; raises XaibenchError, in one line, where it is no record of a replay."""
+    if not path.is_file():
+        raise XaibenchError(f"{path} is no file; {MADE_BY} the record of a replay")
     value = read_json(path, LIMIT)
     version = value.get("format_version") if isinstance(value, dict) else None
     if isinstance(version, int) and version > 1:
@@ -115,10 +118,7 @@ def read_replay(path: Path) -> Replay:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(str(part)[:80] for part in first["loc"])
-        raise XaibenchError(
-            f"{path} is no record of a replay ({place!a}: {first['msg']}); `xaibench validate SUBMISSION --replay N "
-            "--record FILE` writes one"
-        ) from None
+        raise XaibenchError(f"{path} is no record of a replay ({place!a}: {first['msg']}); {MADE_BY} one") from None
 
 
 def state_of(key: str, records: Iterable[Replay], brought: Mapping[str, str]) -> str:

@@ -66,10 +66,14 @@ class Store:
         out of it.
         """
         store = cls(root)
+        if store.root.is_file():
+            raise XaibenchError(f"{root} is a file, not a results folder; name a folder that `xaibench run` wrote")
         if not store.root.is_dir():
-            raise XaibenchError(f"no results in {root}: name their folder with --out, or make some with `xaibench run`")
+            raise XaibenchError(f"no results in {root}, which is not there; name a folder that `xaibench run` wrote")
         if not all((store.root / folder).is_dir() for folder in ("rows", "cells")):
-            raise XaibenchError(f"{root} is not a results folder (it has no rows/ and cells/); name one with --out")
+            raise XaibenchError(
+                f"{root} is not a results folder (it has no rows/ and cells/); name one that `xaibench run` wrote"
+            )
         store._check_folders()
         return store
 

@@ -17,12 +17,11 @@ from xaibench.results.cells import Cell
 from xaibench.results.manifest import RunManifest, safe_command
 from xaibench.results.maps import MapStore
 from xaibench.results.maps import faults as faults_of_maps
+from xaibench.results.parts import TOGETHER, groups
 from xaibench.results.row_checks import COLUMNS, Contents, Fault, faults_of_rows
 from xaibench.results.schema import IDENTITY, SCHEMA, faults
 from xaibench.results.shard_files import is_damage, shard_batches
 from xaibench.results.store import Store
-
-TOGETHER = 1_500_000  # rows of several cells that are checked together, about half a gigabyte
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,7 @@ def inspect(root: str | Path) -> Validation:
     names = [_name(store, path) for path in rows.shards]
     faults: list[Fault] = []
     contents, count = Contents(cells), 0
-    for group in rows.groups():
+    for group in groups(rows.cells, TOGETHER):
         found = rows.of(group)
         faults += faults_of_rows(found, cells)
         contents.add(found)
@@ -106,19 +105,6 @@ class _Rows:
                 self._held[place] = table
             if self.cells.total() > TOGETHER:
                 self._held = None
-
-    def groups(self) -> Iterator[set[str]]:
-        """Cells whose rows are read together: those that come next in the files."""
-        group: set[str] = set()
-        size = 0
-        for key, rows in self.cells.items():
-            if group and size + rows > TOGETHER:
-                yield group
-                group, size = set(), 0
-            group.add(key)
-            size += rows
-        if group:
-            yield group
 
     def of(self, group: set[str]) -> pd.DataFrame:
         """All rows of some cells, in the order of the shards."""

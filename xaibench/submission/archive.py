@@ -51,7 +51,15 @@ def unpacked(path: Path) -> Iterator[Path]:
             raise XaibenchError(f"{path} is neither a ZIP file nor a folder; `xaibench submit` makes a submission")
         if not (root / FILE).is_file():
             raise XaibenchError(f"{path} has no {FILE}, so it is no submission; `xaibench submit` makes one")
-        yield root
+        try:
+            yield root
+        except XaibenchError as error:  # nobody knows the private folder
+            raise XaibenchError(without_folder(str(error), root)) from error
+
+
+def without_folder(text: str, root: Path) -> str:
+    """A text without the private folder in which a submission was unpacked: its files are named from there."""
+    return text.replace(f" --out {root}", "").replace(f"{root}/", "").replace(str(root), "SUBMISSION")
 
 
 def is_submission(path: Path) -> bool:

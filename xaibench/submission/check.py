@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from xaibench.errors import one_line
 from xaibench.results.manifest import load_runs
+from xaibench.results.parts import Parts
 from xaibench.results.store import Store
 from xaibench.results.validate import Problem, inspect
+from xaibench.submission.archive import without_folder
 from xaibench.submission.contexts import context_problems
 from xaibench.submission.lists import FrozenLists, coverage_problems
 from xaibench.submission.manifest import Submission, read_submission
@@ -44,19 +46,23 @@ def check(root: Path, board: Path | None = None, data_root: Path | None = None) 
     submission = read_submission(root)
     found = inspect(root)
     if found.problems:
-        return Checked(submission, found.problems, found.rows, found.cells)
+        return Checked(submission, _told(found.problems, root), found.rows, found.cells)
     known = Store.open(board) if board is not None else None
     frozen = FrozenLists.of(known, data_root)
     try:
         problems = list(_problems(Store.open(root), submission, known, frozen))
     except NO_SUBMISSION as error:
         problems = [Problem("cells", "cell", f"a part of it is not what xaibench writes ({one_line(error)[:200]})")]
-    return Checked(submission, problems, found.rows, found.cells, list(dict.fromkeys(frozen.notes)))
+    return Checked(submission, _told(problems, root), found.rows, found.cells, list(dict.fromkeys(frozen.notes)))
+
+
+def _told(problems: Iterable[Problem], root: Path) -> list[Problem]:
+    return [replace(problem, text=without_folder(problem.text, root)) for problem in problems]
 
 
 def _problems(store: Store, submission: Submission, board: Store | None, frozen: FrozenLists) -> Iterator[Problem]:
     cells, runs = store.cells(), load_runs(store)
-    rows = store.rows()
+    rows = Parts(store)
     yield from text_problems(cells, runs, store, rows)
     if not cells or rows.empty or not runs:
         yield Problem("rows", "coverage", "it has no results, or no record of a run")
@@ -73,6 +79,6 @@ def _problems(store: Store, submission: Submission, board: Store | None, frozen:
     if not sound:
         return  # lists and rows are of what these say
     yield from coverage_problems(cells, runs, store, rows, frozen)
-    yield from row_problems(cells, rows, store)
+    yield from row_problems(cells, rows)
     if board is not None:
         yield from problems_with_board(cells, rows, board)

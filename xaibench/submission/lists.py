@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from xaibench import registry
 from xaibench.analysis.boards import boards
 from xaibench.datasets.base import Dataset, hashed_order
@@ -21,6 +19,7 @@ from xaibench.evaluation.recorded import recorded_dataset
 from xaibench.hashing import content_hash, digest
 from xaibench.results.cells import Cell
 from xaibench.results.manifest import RunManifest
+from xaibench.results.parts import Parts
 from xaibench.results.store import Store
 from xaibench.results.validate import Problem
 
@@ -96,7 +95,7 @@ def _against_data(data: Dataset, context: Mapping[str, Any], listed: list[str]) 
 
 
 def coverage_problems(
-    cells: Mapping[str, Cell], runs: Iterable[RunManifest], store: Store, rows: pd.DataFrame, frozen: FrozenLists
+    cells: Mapping[str, Cell], runs: Iterable[RunManifest], store: Store, rows: Parts, frozen: FrozenLists
 ) -> Iterator[Problem]:
     """Every result has a complete run, and rows for each image of the frozen list."""
     lists: dict[str, set[str]] = {}
@@ -110,7 +109,7 @@ def coverage_problems(
                 yield Problem(f"runs/{run.run}.json", "run", f"it names the result {key}, which is not there")
             elif run.status == "complete":
                 lists.setdefault(key, set()).add(run.images["list"])
-    stored = rows.groupby("cell")["image_id"].agg(set).to_dict()
+    differences = _differences(rows, {key: next(iter(names)) for key, names in lists.items()}, store)
     seen: set[tuple[str, str]] = set()
     for key, cell in cells.items():
         if len(lists.get(key, ())) != 1:
@@ -118,11 +117,25 @@ def coverage_problems(
             continue
         (name,) = lists[key]
         listed = store.load_list(name)
-        lacking, more = set(listed) - stored.get(key, set()), stored.get(key, set()) - set(listed)
+        lacking, more = differences.get(key, (len(listed), 0))
         if lacking or more:
-            text = f"it lacks {len(lacking)} images of its list, and has {len(more)} others"
+            text = f"it lacks {lacking} images of its list, and has {more} others"
             yield Problem(f"cells/{key}.json", "coverage", text)
         if (name, cell.board) not in seen:
             seen.add((name, cell.board))
             if text := frozen.problem(cell, name, listed):
                 yield Problem(f"lists/{name}.json", "list", text)
+
+
+def _differences(rows: Parts, names: Mapping[str, str], store: Store) -> dict[str, tuple[int, int]]:
+    """Of each result with rows how many images of its list it lacks, and how many others it has.
+
+    names: of each result that has a list its name.
+    """
+    lists = {name: set(store.load_list(name)) for name in set(names.values())}
+    found = {}
+    for part in rows.read(["cell", "image_id"]):
+        for key, images in part.groupby("cell")["image_id"]:
+            stored, listed = set(images), lists.get(names.get(key, ""), set())
+            found[key] = len(listed - stored), len(stored - listed)
+    return found

@@ -83,7 +83,7 @@ def source_problems(root: Path, submission: Submission, cells: Mapping[str, Cell
         check_inside(root / "source", root / submission.card)
         made = made_by(root / submission.card, parts)
     except (XaibenchError, OSError) as error:
-        yield Problem(submission.card, "source", one_line(error).replace(f"{root}/", ""))
+        yield Problem(submission.card, "source", one_line(error))
         return
     listed = {name for name in submission.files if name.startswith("source/")}
     if extra := sorted(listed - {f"source/{name}" for name in needed_files(root / "source", submission.card)}):

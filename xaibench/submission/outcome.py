@@ -24,13 +24,14 @@ FORMAT, FORMAT_VERSION = "xaibench-replay", 1
 
 
 def compared_rows(
-    stored: pd.DataFrame, again: pd.DataFrame, cells: Mapping[str, Cell], chosen: Sequence[tuple[str, str]]
+    stored: pd.DataFrame, again: pd.DataFrame, cells: Mapping[str, Cell], largest: Mapping[tuple[str, str], float]
 ) -> pd.DataFrame:
-    """Each row that was drawn, with both scores and whether they are equal; a row that only one side has is not."""
-    largest = stored["score"].abs().groupby([stored["cell"], stored["metric"]]).max()
-    wanted = pd.DataFrame(chosen, columns=["cell", "image_id"])
+    """Each row that was drawn, with both scores and whether they are equal; a row that only one side has is not.
+
+    stored, again: the rows that were drawn, as submitted and as computed again. largest: see `record.rows_of`.
+    """
     sides = []
-    for frame in (stored.merge(wanted, on=["cell", "image_id"]), again):
+    for frame in (stored, again):
         frame = frame[[*IDENTITY, "score", "status"]].copy()
         frame["target"] = frame["target"].astype("Int64").fillna(-1)
         frame["n"] = frame.groupby(list(IDENTITY)).cumcount()  # instances of one class, in the order of the image
@@ -50,31 +51,31 @@ def compared_rows(
 
 
 def record_of(
-    name: str, draw: Draw, pairs: Sequence[tuple[str, str]], chosen: Sequence[tuple[str, str]], compared: pd.DataFrame,
+    name: str, draw: Draw, there: Mapping[str, int], chosen: Sequence[tuple[str, str]], compared: pd.DataFrame,
     cells: Mapping[str, Cell],
 ) -> dict[str, Any]:  # fmt: skip
     """The record of a replay, in plain JSON values.
 
     A result is verified where enough of it was replayed (`draw.needed`), nothing of the whole submission was unequal,
-    and everybody can get its weights.
+    and everybody can get its weights. there: of each result the number of its images.
     """
     equal = bool(compared["equal"].all()) and len(compared) > 0
-    there, again = (Counter(key for key, _ in of) for of in (pairs, chosen))
+    again, total = Counter(key for key, _ in chosen), sum(there.values())
     by_weights = {_weights_of(cell): cell for cell in cells.values()}  # whose files are read once, however many results
     public_weights = {weights: has_public_weights(cell) for weights, cell in by_weights.items()}
     results = {}
     for key in sorted(cells):
-        public, minimum = public_weights[_weights_of(cells[key])], needed(there[key])
+        public, minimum = public_weights[_weights_of(cells[key])], needed(there.get(key, 0))
         results[key] = {
-            "method": cells[key].method_name, "results": there[key], "replayed": again[key], "minimum": minimum,
+            "method": cells[key].method_name, "results": there.get(key, 0), "replayed": again[key], "minimum": minimum,
             "public_weights": public, "verified": is_verified(equal, public, again[key], minimum),
         }  # fmt: skip
     return {
         "format": FORMAT, "format_version": FORMAT_VERSION, "xaibench": __version__, "submission": name,
         "fresh": draw.fresh, "fresh_source": draw.source, "asked": "all" if draw.count is None else draw.count,
-        "results": len(pairs), "replayed": len(chosen), "tolerance": TOLERANCE, "equal": equal, "cells": results,
+        "results": total, "replayed": len(chosen), "tolerance": TOLERANCE, "equal": equal, "cells": results,
         "minimum": {"share": SHARE, "probability": PROBABILITY},
-        "found": chances(len(pairs), len(chosen)),
+        "found": chances(total, len(chosen)),
         "rows": [
             {"cell": row.cell, "image_id": row.image_id, "target": int(row.target) if row.target >= 0 else None,
              "unit": row.unit, "metric": row.metric, "submitted": _number(row.score),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from tempfile import TemporaryDirectory
 
 from xaibench.errors import XaibenchError
 from xaibench.files import obstacle
+from xaibench.leftovers import abandoned_folders, sweep, temporary
 from xaibench.publication.api import Request, publish
 from xaibench.results.store import FOLDERS, Store
 from xaibench.submission.archive import pack
@@ -39,19 +39,14 @@ def submit(results: Path, card: Path, target: Path, request: Request = PLAIN) ->
         raise XaibenchError(f"{target} is there already; name another file or folder by --to")
     if not card.is_file():
         raise XaibenchError(f"--card {card} is no file; name the card (.toml) or the plug-in (.py) of your method")
+    _made_by(card, results)  # before what takes time
     with TemporaryDirectory(prefix="xaibench-") as folder:
         published, root = Path(folder) / "board", Path(folder) / "submission"
         notes = publish(results, published, request).notes
         root.mkdir()
         for name in FOLDERS:
             shutil.copytree(published / name, root / name)
-        parts = {cell.method["name"]: cell.method for cell in Store.open(root).cells().values() if cell.method}
-        methods = made_by(card, parts)
-        if not methods:
-            raise XaibenchError(
-                f"none of the results in {results} were made by {card} as it is now; run it again with this file"
-            )
-        write_submission(root, methods, copy_source(card, root))
+        write_submission(root, _made_by(card, root), copy_source(card, root))
         checked = check(root)
         if checked.problems:
             more = f" (and {len(checked.problems) - 1} more)" if len(checked.problems) > 1 else ""
@@ -61,11 +56,27 @@ def submit(results: Path, card: Path, target: Path, request: Request = PLAIN) ->
     return Packed(name, checked, notes)
 
 
+def _made_by(card: Path, results: Path) -> list[str]:
+    """The methods in a results folder that a card made; raises XaibenchError without any."""
+    parts = [cell.method for cell in Store.open(results).cells().values() if cell.method]
+    codes = {(part["name"], part.get("source")): part for part in parts}  # of one name there may be several
+    found = {name for part in codes.values() for name in made_by(card, {part["name"]: part})}
+    if not found:
+        raise XaibenchError(
+            f"none of the results in {results} were made by {card} as it is now; run it again with this file, or name "
+            "the card (.toml) that it was run with"
+        )
+    return sorted(found)
+
+
 def _place(root: Path, target: Path) -> None:
-    """Puts the files in place as a whole."""
-    fresh = target.with_name(f".{target.name}.{os.getpid()}")
+    """Puts the files in place as a whole, and removes what killed processes left of it."""
+    fresh = temporary(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        sweep(target.parent)
+        for left in abandoned_folders(target):
+            shutil.rmtree(left, ignore_errors=True)
         if target.suffix == ".zip":
             pack(root, fresh)
         else:
@@ -73,3 +84,5 @@ def _place(root: Path, target: Path) -> None:
         fresh.replace(target)
     except OSError as error:
         raise obstacle(error, target) from error
+    finally:
+        fresh.unlink(missing_ok=True) if fresh.is_file() else shutil.rmtree(fresh, ignore_errors=True)

@@ -17,7 +17,8 @@ from xaibench.publication.index import BoardEntry, SubmissionEntry, is_board_fol
 from xaibench.publication.submissions import Brought
 from xaibench.results.manifest import RunManifest, load_runs
 from xaibench.results.maps import MapStore
-from xaibench.results.replays import read_replay
+from xaibench.results.parts import Parts
+from xaibench.results.replays import Replay, read_replay
 from xaibench.results.store import FOLDERS, Store
 from xaibench.submission.archive import unpacked
 from xaibench.submission.check import check
@@ -49,6 +50,7 @@ def publish_submission(
     if request.selection != Selection():
         raise XaibenchError("a submission is published whole; leave out --protocol, --model, --dataset and --board")
     board = target if is_board_folder(target) else None
+    record = read_replay(replay) if replay is not None else None
     report(f"checking {path}")
     with unpacked(path) as root, TemporaryDirectory(prefix="xaibench-") as folder:
         found = check(root, board)
@@ -56,7 +58,7 @@ def publish_submission(
             more = f" (and {len(found.problems) - 1} more)" if len(found.problems) > 1 else ""
             raise XaibenchError(f"not published: {found.problems[0]}{more}; `xaibench validate {path}` lists all")
         results = Path(folder) / "results"
-        brought = _brought(root, found.submission, replay, Path(folder))
+        brought = _brought(root, found.submission, replay, record, Path(folder))
         for name in FOLDERS:
             shutil.copytree(root / name, results / name)
         if board is not None:
@@ -64,15 +66,16 @@ def publish_submission(
         return publish(results, target, request, report, brought)
 
 
-def _brought(root: Path, submission: Submission, replay: Path | None, folder: Path) -> Brought:
-    """What the board will say of the submission, with its record."""
+def _brought(
+    root: Path, submission: Submission, replay: Path | None, record: Replay | None, folder: Path
+) -> Brought:  # fmt: skip
+    """What the board will say of the submission, with its record, which is of a file."""
     name, store = submission_hash(root), Store.open(root)
     cells, records = store.cells(), {}
-    if replay is not None:
-        record = read_replay(replay)
+    if record is not None:
         if record.submission != name:
             raise XaibenchError(f"{replay} is of the submission {record.submission[:12]}, and this is {name[:12]}")
-        for problem in record_problems(record, cells, store.rows()):
+        for problem in record_problems(record, cells, Parts(store)):
             raise XaibenchError(f"{replay}: {problem}; replay the submission again")
         write_json(folder / "record.json", record.model_dump(mode="json"))
         records[sha256_of(folder / "record.json")] = (folder / "record.json").read_bytes()

@@ -4,10 +4,11 @@ and what it concludes follows from them."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from xaibench import registry
@@ -17,6 +18,7 @@ from xaibench.publication.index import read_index
 from xaibench.publication.submissions import replay_path
 from xaibench.results.cells import Cell, metric_range
 from xaibench.results.equality import TOLERANCE, scale_of, scores_equal
+from xaibench.results.parts import Parts
 from xaibench.results.replays import Replay, read_replay
 from xaibench.results.schema import IDENTITY
 from xaibench.results.store import Store
@@ -24,13 +26,44 @@ from xaibench.results.validate import Problem
 from xaibench.submission.draw import PROBABILITY, SHARE, detection_probability, drawn, needed, seed_of
 
 SHARES = (0.01, 0.05, 0.2)  # of forged results, for which a record says how likely one was found
+DRAWN = (*IDENTITY, "score", "status", "image_digest")
 
 Pair = tuple[str, str]  # the key of a result and an image
 
 
-def pairs_of(rows: pd.DataFrame) -> list[Pair]:
-    """Everything that can be drawn of the rows of a submission: results on images, sorted."""
-    return sorted(set(zip(rows["cell"], rows["image_id"], strict=True)))
+def counts_of(rows: Parts) -> dict[str, int]:
+    """On how many images each result is, sorted by its key: what can be drawn is a result on an image."""
+    found: dict[str, int] = {}
+    for part in rows.read(["cell", "image_id"]):
+        found |= part.groupby("cell")["image_id"].nunique().to_dict()
+    return dict(sorted(found.items()))
+
+
+def drawn_of(rows: Parts, counts: Mapping[str, int], count: int | None, seed: int) -> list[Pair]:
+    """So many of all results on images (None: all), all equally likely, sorted; counts: see `counts_of`."""
+    places = np.array(drawn(range(sum(counts.values())), count, seed), dtype=np.int64)
+    ends = np.cumsum(list(counts.values()))
+    images: dict[str, np.ndarray] = {}  # of each result that was drawn the places of its images, in their order
+    for key, end in zip(counts, ends, strict=True):
+        first, last = np.searchsorted(places, [end - counts[key], end])
+        if first < last:
+            images[key] = places[first:last] - (end - counts[key])
+    found = []
+    for part in rows.read(["cell", "image_id"], images):
+        for key, own in part.groupby("cell")["image_id"]:
+            ordered = sorted(own.unique())
+            found += [(key, ordered[place]) for place in images[key]]
+    return sorted(found)
+
+
+def rows_of(rows: Parts, pairs: Collection[Pair]) -> tuple[pd.DataFrame, dict[Pair, float]]:
+    """The rows of some results on images, and the largest size of a score by result and metric."""
+    wanted, largest = pd.DataFrame(sorted(pairs), columns=["cell", "image_id"]), {}
+    found = [pd.DataFrame(columns=[*DRAWN])]
+    for part in rows.read(DRAWN, set(wanted["cell"])):
+        largest |= part["score"].abs().groupby([part["cell"], part["metric"]]).max().to_dict()
+        found.append(part.merge(wanted))
+    return pd.concat(found[1:] or found, ignore_index=True), largest
 
 
 def chances(results: int, replayed: int) -> dict[str, float]:
@@ -41,37 +74,35 @@ def chances(results: int, replayed: int) -> dict[str, float]:
     }
 
 
-def record_problems(record: Replay, cells: Mapping[str, Cell], rows: pd.DataFrame) -> Iterator[str]:
+def record_problems(record: Replay, cells: Mapping[str, Cell], rows: Parts) -> Iterator[str]:
     """Why a record is not that of a replay of these results, a line each.
 
-    cells: those of the submission, by key. rows: theirs, as `Store.rows` gives them.
+    cells: those of the submission, by key. rows: theirs.
     """
     cells = {key: cell for key, cell in cells.items() if cell.method is not None}
     if record.cells.keys() != cells.keys():
         yield "it is about other results than the submission has"
         return
-    pairs = pairs_of(rows[rows["cell"].isin(set(cells))])
-    chosen = drawn(pairs, None if record.asked == "all" else record.asked, seed_of(record.submission, record.fresh))
-    if (record.results, record.replayed) != (len(pairs), len(chosen)):
-        yield f"it counts {record.replayed} of {record.results} results, and {len(chosen)} of {len(pairs)} were drawn"
+    counts = {key: count for key, count in counts_of(rows).items() if key in cells}
+    asked, results = None if record.asked == "all" else record.asked, sum(counts.values())
+    chosen = drawn_of(rows, counts, asked, seed_of(record.submission, record.fresh))
+    if (record.results, record.replayed) != (results, len(chosen)):
+        yield f"it counts {record.replayed} of {record.results} results, and {len(chosen)} of {results} were drawn"
     if {(row.cell, row.image_id) for row in record.rows} != set(chosen):
         yield "its rows are not those that its number draws"
         return
     yield from number_problems(record, cells, rows)
-    yield from _conclusions(record, cells, Counter(key for key, _ in pairs), Counter(key for key, _ in chosen))
+    yield from _conclusions(record, cells, counts, Counter(key for key, _ in chosen))
 
 
-def number_problems(record: Replay, cells: Mapping[str, Cell], rows: pd.DataFrame) -> Iterator[str]:
+def number_problems(record: Replay, cells: Mapping[str, Cell], rows: Parts) -> Iterator[str]:
     """Where its numbers are not those of the rows of some results, or equal and are not."""
-    rows = rows[rows["cell"].isin(set(cells))]
-    wanted = {(row.cell, row.image_id) for row in record.rows}
-    drawn_rows = rows[[pair in wanted for pair in zip(rows["cell"], rows["image_id"], strict=True)]]
+    drawn_rows, largest = rows_of(rows, {(row.cell, row.image_id) for row in record.rows if row.cell in cells})
     stored: dict[tuple, list[float | None]] = {}
     for row in drawn_rows[[*IDENTITY, "score"]].itertuples(index=False):
         target = None if pd.isna(row.target) else int(row.target)
         score = None if pd.isna(row.score) else float(row.score)
         stored.setdefault((row.cell, row.image_id, target, row.unit, row.metric), []).append(score)
-    largest = rows["score"].abs().groupby([rows["cell"], rows["metric"]]).max()
     said: dict[tuple, list[Any]] = {}
     for row in record.rows:
         if row.cell in cells:
@@ -112,7 +143,7 @@ def _conclusions(
     if record.found != chances(record.results, record.replayed):
         yield "how likely it found a forgery does not follow from how much it replayed"
     for key, one in record.cells.items():
-        numbers = (there[key], again.get(key, 0), needed(there[key]))
+        numbers = (there.get(key, 0), again.get(key, 0), needed(there.get(key, 0)))
         if one.method != cells[key].method_name or (one.results, one.replayed, one.minimum) != numbers:
             yield f"the result {key} has another method, or other numbers of images"
         if one.public_weights and not weights_published_for(cells[key]):
@@ -152,8 +183,8 @@ def replay_problems(root: Path) -> list[Problem]:
                 found.append(Problem(path, "replay", str(error)))
                 continue
             there = {key: store.cell(key) for key in record.cells if store.has_cell(key)}
-            rows = store.rows(there)
-            whole = len(there) == len(record.cells) and len(pairs_of(rows)) == record.results
+            rows = Parts(store, there)
+            whole = len(there) == len(record.cells) and sum(counts_of(rows).values()) == record.results
             problems = list((record_problems if whole else number_problems)(record, there, rows))
             if record.submission != entry.submission:
                 problems = ["it is of another submission than board.json says"]

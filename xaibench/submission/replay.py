@@ -8,13 +8,14 @@ from typing import Any
 import pandas as pd
 
 from xaibench.errors import XaibenchError
+from xaibench.results.parts import Parts
 from xaibench.results.schema import IDENTITY
 from xaibench.results.store import Store
-from xaibench.submission.draw import Draw, drawn, seed_of
+from xaibench.submission.draw import Draw, seed_of
 from xaibench.submission.manifest import Submission, submission_hash
 from xaibench.submission.outcome import compared_rows, record_of
 from xaibench.submission.process import HERE, USUAL, Limits, Where, rows_apart
-from xaibench.submission.record import pairs_of
+from xaibench.submission.record import counts_of, drawn_of, rows_of
 
 
 def replay(
@@ -40,10 +41,11 @@ def replay(
             "--trust (in a container without network, see docs/submitting.md)"
         )
     store, name = Store.open(root), submission_hash(root)
-    cells, rows = store.cells(), store.rows()
-    pairs = pairs_of(rows)
-    chosen = drawn(pairs, draw.count, seed_of(name, draw.fresh))
-    digests = dict(zip(rows["image_id"], rows["image_digest"], strict=True))
+    cells, rows = store.cells(), Parts(store)
+    counts = counts_of(rows)
+    chosen = drawn_of(rows, counts, draw.count, seed_of(name, draw.fresh))
+    stored, largest = rows_of(rows, chosen)
+    digests = dict(zip(stored["image_id"], stored["image_digest"], strict=True))
     found: list[dict[str, Any]] = []
     for foreign in (False, True):  # code of others never meets that of xaibench
         wanted: dict[str, list[str]] = {}
@@ -54,4 +56,4 @@ def replay(
             used = {image_id: digests[image_id] for ids in wanted.values() for image_id in ids}
             found += rows_apart(root, submission, wanted, used, foreign, where, limits, hidden)
     again = pd.DataFrame(found, columns=[*IDENTITY, "score", "status"])
-    return record_of(name, draw, pairs, chosen, compared_rows(rows, again, cells, chosen), cells)
+    return record_of(name, draw, counts, chosen, compared_rows(stored, again, cells, largest), cells)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 
-import pandas as pd
-
 from xaibench.publication.scrub import texts_of
 from xaibench.results.cells import Cell
 from xaibench.results.manifest import RunManifest
+from xaibench.results.parts import Parts
 from xaibench.results.store import Store
 from xaibench.results.validate import Problem
 
@@ -18,7 +17,7 @@ COLUMNS = ("image_id", "image_digest", "metric", "protocol", "dataset", "model",
 
 
 def text_problems(
-    cells: Mapping[str, Cell], runs: Iterable[RunManifest], store: Store, rows: pd.DataFrame
+    cells: Mapping[str, Cell], runs: Iterable[RunManifest], store: Store, rows: Parts
 ) -> Iterator[Problem]:
     """Of the cells, runs, image lists and rows of a store."""
     for key, cell in cells.items():
@@ -32,9 +31,11 @@ def text_problems(
     for path in sorted((store.root / "lists").glob("*.json")):
         if odd := _odd(store.load_list(path.stem), MARKUP):
             yield Problem(f"lists/{path.name}", "text", odd)
-    for name in COLUMNS:
-        if odd := _odd(rows[name].dropna().unique(), MARKUP):
-            yield Problem("rows", "text", odd)
+    found: dict[str, str] = {}  # by column
+    for part in rows.read(COLUMNS):
+        for name in COLUMNS:
+            found[name] = found.get(name) or _odd(part[name].dropna().unique(), MARKUP)
+    yield from (Problem("rows", "text", odd) for odd in found.values() if odd)
 
 
 def _odd(texts: Iterable[str], markup: frozenset[str]) -> str:
