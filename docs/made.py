@@ -75,6 +75,7 @@ def cards() -> str:
     parts += [(made, f"{kind.capitalize()} cards", tuple(Card.model_fields)) for kind, made in CARD_TYPES.items()]
     inner = [module.Paper, module.Geometry, module.Profile, module.PublishedWeights]
     inner += [module.Alignment, module.FurtherMetric, module.ComparisonArm, module.ComparisonProtocol]
+    inner += [module.StudyScale, module.Fetched, module.PrintedNumbers, module.Claim]
     parts += [(made, f"`{made.__name__}`", ()) for made in inner]
     return "\n".join(_fields(made, title, without) for made, title, without in parts)
 

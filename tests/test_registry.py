@@ -57,7 +57,7 @@ def test_every_card_loads_and_its_target_imports(kind, name):
     assert card.name == name and card.kind == kind and card.title and not card.source
     if kind == "method" and (reason := lacking_package(card)):
         pytest.skip(reason)
-    assert callable(registry.load(card)) if kind not in ("comparison", "recipe") else not card.target
+    assert callable(registry.load(card)) if kind not in ("comparison", "recipe", "study") else not card.target
 
 
 def test_the_papers_methods_and_the_issues_models_exist():

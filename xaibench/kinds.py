@@ -11,5 +11,6 @@ PLURALS = {
     "loss": "losses",
     "schedule": "schedules",
     "recipe": "recipes",
+    "study": "studies",
 }
 """Of each kind; the names of folders in `registry/`, of entry-point groups and of what `xaibench ls` lists."""

@@ -22,7 +22,9 @@ from xaibench.analysis import (
     meta_rank,
     pairwise,
     pareto,
+    printed,
     ranking,
+    reproduction,
     study,
     survey,
 )  # fmt: skip
@@ -70,7 +72,8 @@ def test_a_column_is_one_entry(board, monkeypatch):
         (across_models.COLUMNS, columns.ACROSS_MODELS), (across_models.MODEL_COLUMNS, columns.MODELS),
         (comparison.COLUMNS, columns.CHANGES), (accuracy.COLUMNS, columns.ACCURACY_CHANGES),
         (pairwise.COLUMNS, columns.PAIRS), (survey.COLUMNS, columns.SURVEY),
-        (agreement.COLUMNS, columns.AGREEMENT),
+        (agreement.COLUMNS, columns.AGREEMENT), ((*printed.COLUMNS, "quantity"), columns.PRINTED),
+        (reproduction.COLUMNS, columns.CLAIMS),
         ((*study.ARM_COLUMNS, *study.SOMETIMES), columns.TRAININGS),
     ],
 )  # fmt: skip
@@ -93,7 +96,8 @@ def test_a_result_is_printed_by_its_page(board, monkeypatch):
         assert getattr(board, name)() == getattr(page, name)()
     assert board.to_text(80, colour=True) == page.to_text(80, colour=True) != page.to_text(80)
     kinds = (Leaderboard, breakdown.Breakdown, correlation.Correlation, across_models.AcrossModels, study.Study,
-             pairwise.Pairs, survey.Survey, agreement.Agreement, pareto.Pareto, meta_rank.MetaRank)  # fmt: skip
+             pairwise.Pairs, survey.Survey, agreement.Agreement, pareto.Pareto, meta_rank.MetaRank,
+             reproduction.Reproduction)  # fmt: skip
     assert {kind.layout for kind in kinds} | {"overview"} == set(LAYOUTS)
     monkeypatch.setattr(presentation, "_page_of", lambda result: SimpleNamespace(to_csv=lambda: result.board))
     assert board.to_csv() == "ab"

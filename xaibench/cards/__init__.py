@@ -7,6 +7,7 @@ from xaibench.cards.model import Alignment, ModelCard, PublishedWeights
 from xaibench.cards.part import Card, Paper, Part
 from xaibench.cards.protocol import FurtherMetric, ProtocolCard
 from xaibench.cards.read import CARD_TYPES, KINDS, read_card
+from xaibench.cards.study import Claim, Fetched, PrintedNumbers, StudyCard, StudyScale
 from xaibench.cards.training import LossCard, RecipeCard, ScheduleCard
 
 __all__ = [
@@ -15,10 +16,12 @@ __all__ = [
     "MIN_SIDE",
     "Alignment",
     "Card",
+    "Claim",
     "ComparisonArm",
     "ComparisonCard",
     "ComparisonProtocol",
     "DatasetCard",
+    "Fetched",
     "FurtherMetric",
     "Geometry",
     "LossCard",
@@ -26,10 +29,13 @@ __all__ = [
     "ModelCard",
     "Paper",
     "Part",
+    "PrintedNumbers",
     "Profile",
     "ProtocolCard",
     "PublishedWeights",
     "RecipeCard",
     "ScheduleCard",
+    "StudyCard",
+    "StudyScale",
     "read_card",
 ]

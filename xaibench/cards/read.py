@@ -13,6 +13,7 @@ from xaibench.cards.method import MethodCard
 from xaibench.cards.model import ModelCard
 from xaibench.cards.part import Card
 from xaibench.cards.protocol import ProtocolCard
+from xaibench.cards.study import StudyCard
 from xaibench.cards.training import LossCard, RecipeCard, ScheduleCard
 from xaibench.errors import XaibenchError, one_line
 from xaibench.files import read_bounded
@@ -22,6 +23,7 @@ CARD_TYPES: dict[str, type[Card]] = {
     card.kind: card
     for card in (
         MethodCard, ModelCard, DatasetCard, ProtocolCard, ComparisonCard, LossCard, ScheduleCard, RecipeCard,
+        StudyCard,
     )
 }  # fmt: skip
 KINDS = tuple(CARD_TYPES)

@@ -15,6 +15,7 @@ from xaibench.cli.output import echo
 VERBS = {
     "run": "Evaluate attribution methods on a model, and rank them.",
     "compare": "Compare designs of models by how they can be explained.",
+    "study": "Repeat tables and figures of papers.",
     "explain": "Draw explanations of photos.",
     "leaderboard": "Rank the methods of one board, with 95 % intervals.",
     "survey": "Test the answers of a survey, before and after.",

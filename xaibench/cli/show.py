@@ -92,6 +92,7 @@ def _card_command(kind: str, text: str, example: str) -> None:
 
 _card_command("loss", "Print the card of a localisation loss of guidance, with its options.", "energy-star")
 _card_command("schedule", "Print the card of a schedule of the learning rate, with its options.", "one-cycle")
+_card_command("study", "Print the card of a study: runs, printed numbers, claims.", "hesse-table-4")
 _card_command("recipe", "Print the fields of a named recipe of training.", "guidance-baseline")
 
 

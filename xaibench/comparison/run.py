@@ -30,16 +30,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ArmRun:
-    """One training of an arm after its run; seconds of an epoch, NaN where it was not trained for a task of its own."""
+    """One training of an arm after its run.
+
+    accuracy: of the model in [0, 1], NaN where unknown, and on what. seconds: of an epoch, NaN where it was not trained
+    for a task of its own.
+    """
 
     board: Leaderboard
-    results: Results
-    seconds: float
+    accuracy: tuple[float, str]
+    seconds: float = float("nan")
 
     @property
     def correct(self) -> pd.Series:
         """Whether the model is right, by image id; null where that is not known."""
-        return self.results.rows.groupby("image_id")["correct"].first()
+        source = self.board.require_source()
+        rows = source.rows
+        return rows[rows["image_id"].isin(set(source.images))].groupby("image_id")["correct"].first()
 
 
 def run_comparison(
@@ -66,14 +72,22 @@ def run_comparison(
     for protocol in protocols:
         arguments = run_arguments(card, protocol, config, quiet)
         runs, failed = _run_arms(card, protocol, prepared, arguments, report)
-        arms = {name: _arm(name, runs[name], _groups(card, config)) for name in order if name in runs}
-        left = [pair for pair in pairs if set(pair) <= arms.keys()]
-        if not left:
-            why = "; ".join([*notes, *failed])
-            raise XaibenchError(f"comparison {card.name} has no pair of arms left to compare: {why}")
-        boards = {name: [one.board for one in runs[name]] for name in arms}
-        comparable = registry.card("protocol", protocol.protocol).comparable_across_models
-        yield make_study(card, boards, arms, left, [*notes, *failed], protocol.description, comparable=comparable)
+        runs = {name: runs[name] for name in order if name in runs}
+        yield study_of(card, protocol, runs, pairs, config, [*notes, *failed])
+
+
+def study_of(
+    card: ComparisonCard, protocol: ComparisonProtocol, runs: dict[str, list[ArmRun]],
+    pairs: Sequence[tuple[str, str]], config: ComparisonConfig, notes: Sequence[str] = (),
+) -> Study:  # fmt: skip
+    """The study of the runs of each arm under a protocol; XaibenchError where no pair has both of its arms."""
+    arms = {name: _arm(name, runs[name], _groups(card, config)) for name in runs}
+    left = [pair for pair in pairs if set(pair) <= arms.keys()]
+    if not left:
+        raise XaibenchError(f"comparison {card.name} has no pair of arms left to compare: {'; '.join(notes)}")
+    boards = {name: [one.board for one in runs[name]] for name in arms}
+    comparable = registry.card("protocol", protocol.protocol).comparable_across_models
+    return make_study(card, boards, arms, left, notes, protocol.description, comparable=comparable)
 
 
 def run_arguments(
@@ -111,7 +125,8 @@ def _run_arms(
         board = _board(results, protocol)
         if board.age:  # of rows of methods that this comparison did not ask for
             notes.append(f"{one.step.description}: {board.age}")
-        found.setdefault(one.step.name, []).append(ArmRun(board, results, one.seconds))
+        run_of_arm = ArmRun(board, accuracy_of(results.manifest), one.seconds)
+        found.setdefault(one.step.name, []).append(run_of_arm)
     return found, notes
 
 
@@ -152,7 +167,7 @@ def _arm(name: str, runs: Sequence[ArmRun], group: Callable[[str], str]) -> Arm:
     correct = [one.correct.reindex(images) for one in runs]
     known = not any(each.isna().any() for each in correct)
     groups = tuple(group(image) for image in images)
-    accuracies = [accuracy_of(one.results.manifest) for one in runs]
+    accuracies = [one.accuracy for one in runs]
     return Arm(
         name,
         np.stack([frame.loc[images, methods].to_numpy(float) for frame in whole]),

@@ -148,6 +148,18 @@ SURVEY = (
     Column("df", "degrees of freedom", format=format_short, dropped=1), P,
 )  # fmt: skip
 
+PRINTED = (
+    _name("name", "what the number is of, as the paper calls it"), Column("printed", "the number in the paper"),
+    Column("ours", "our mean"), Column("difference", "ours - printed"),
+    Column("quantity", "what the numbers are", align="left", outputs=FOR_PROGRAMS),
+)  # fmt: skip
+CLAIMS = (
+    Column("claim", "the name of the claim", align="left"),
+    _name("text", "what the paper says", title="the paper says"),
+    Column("state", "shows, does not show, or cannot be told", align="left"),
+    _name("why", "the numbers that decide", title="here"),
+)  # fmt: skip
+
 ACROSS_MODELS = (
     replace(RANK, explanation="rank by the mean among all ranked pairs of model and method"), MODEL, METHOD, MEAN,
     CI_LOW, CI_HIGH, replace(N_IMAGES, outputs=FOR_PROGRAMS), RANKS, replace(RANK_LOW, outputs=FOR_PROGRAMS),

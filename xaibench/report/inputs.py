@@ -245,3 +245,34 @@ class Settled(Protocol):
     listed: int
     pairs: int
     undecided: tuple[tuple[str, str, float], ...]
+
+
+class BesideNumbers(Protocol):
+    """Printed numbers and ours: a row per number (`columns.PRINTED`)."""
+
+    table: pd.DataFrame
+    quantity: str
+    rho: float
+    count: int
+    farthest: str
+
+    @property
+    def largest(self) -> float: ...
+
+
+class Reproduction(Protocol):
+    """A table or figure of a paper, repeated: numbers beside each other, a row per claim (`columns.CLAIMS`), and scores
+    by method and board."""
+
+    card: Any
+    scale: str
+    beside: Sequence[BesideNumbers]
+    scores: pd.DataFrame
+    kinds: Mapping[str, str]
+    metric: str
+    notes: Sequence[str]
+
+    @property
+    def title(self) -> str: ...
+    @property
+    def claims(self) -> pd.DataFrame: ...

@@ -13,6 +13,7 @@ from xaibench.report.overview_page import overview_page
 from xaibench.report.page import Page
 from xaibench.report.pairs_page import pairs_page
 from xaibench.report.pareto_page import pareto_page
+from xaibench.report.reproduction_page import reproduction_page
 from xaibench.report.study_page import study_page
 from xaibench.report.survey_page import survey_page
 
@@ -28,6 +29,7 @@ LAYOUTS: dict[str, Callable[[Any], Page]] = {
     "study": study_page,
     "overview": overview_page,
     "survey": survey_page,
+    "reproduction": reproduction_page,
 }
 
 

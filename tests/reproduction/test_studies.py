@@ -1,0 +1,254 @@
+"""Studies of papers: cards, printed numbers, and one from a run to its page; stored rows are enough to repeat it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from xaibench import registry
+from xaibench.analysis.boards import boards
+from xaibench.cards import StudyCard
+from xaibench.comparison.config import ComparisonConfig
+from xaibench.comparison.stored import stored_comparison
+from xaibench.errors import XaibenchError
+from xaibench.evaluation.config import RunConfig
+from xaibench.evaluation.stored import stored_board
+from xaibench.reproduction import reported
+from xaibench.reproduction.describe import describe
+from xaibench.reproduction.measure import comparison_requests, run_requests
+from xaibench.results.store import Store
+
+PUBLISHED = Path(__file__).parents[2] / "leaderboards" / "critters"
+STUDIES = registry.names("study")
+MINI = """
+title = "A small study"
+paper = { title = "A paper", year = 2024 }
+item = "Table 9"
+content = "numbers"
+shows = "Scores of two methods."
+printed = [{ file = "mini.csv", key = ["method"], value = "score", run = "one", ours = { "I x G" = "ixg" } }]
+
+[[claims]]
+name = "T1"
+text = "Gradients alone are worse."
+statistic = "better"
+run = "one"
+pairs = [["ixg", "saliency"]]
+
+[[claims]]
+name = "T2"
+text = "Five trainings would tell."
+statistic = "change"
+comparison = "two"
+
+[scales.embedded.runs]
+one = { protocols = ["sds"], model = "tiny", dataset = "mini", images = 8, methods = ["ixg", "saliency", "random"] }
+
+[scales.embedded.comparisons.two]
+comparison = "own"
+protocols = ["sds"]
+dataset = "mini"
+images = 8
+trainings = 1
+methods = ["ixg", "saliency", "random"]
+
+[scales.real]
+missing = "nothing of the kind is there"
+
+[scales.paper]
+fetch = [{ what = "the data", url = "https://example.org/data", gigabytes = 3.5 }]
+forward_equivalents = 1e6
+gpu_hours = 2
+runs = { one = { protocols = ["sds"], model = "tiny", dataset = "imagefolder" } }
+"""
+OWN = """
+title = "Seeds of a recipe"
+question = "Does it matter?"
+pairs = [["short", "long"]]
+
+[arms]
+short = { model = "tiny", recipe = { epochs = 1 } }
+long = { model = "tiny" }
+"""
+
+
+@pytest.fixture
+def mini(home, tmp_path, monkeypatch):
+    """The study `mini` with its comparison and printed numbers."""
+    own = tmp_path / "cards"
+    for kind, name, text in (("studies", "mini", MINI), ("comparisons", "own", OWN)):
+        (own / kind).mkdir(parents=True)
+        (own / kind / f"{name}.toml").write_text(text)
+    numbers = tmp_path / "printed"
+    numbers.mkdir()
+    (numbers / "mini.csv").write_text(
+        "item,method,score\nTable 9,I x G,0.5\nTable 9,Saliency,0.25\nTable 9,Random,0.0\nTable 1,Other,9\n"
+    )
+    monkeypatch.setattr(reported, "reported", lambda: numbers)
+    return own
+
+
+@pytest.mark.process
+def test_a_study_runs_what_is_missing_and_is_repeated_from_stored_rows(mini, command, monkeypatch):
+    words = ("study", "run", "mini", "--cards", mini, "--format", "json")
+    status, out, err = command(*words)
+    assert status == 0, err
+    found = json.loads(out)
+    assert "mini, run 1/1: one" in err and "figure: results/figures/study-mini-embedded.png" in err
+    assert Path("results/figures/study-mini-embedded.png").stat().st_size > 10_000
+    (printed,) = found["printed"]
+    asked = ("sds", "--model", "tiny", "--dataset", "mini", "--images", 8, "--methods", "ixg,saliency,random")
+    assert command("run", *asked)[0] == 0  # the same board, which is then the newest
+    board = json.loads(command("leaderboard", "sds", "--out", "results", "--format", "json")[1])
+    means = {row["method"]: row["mean"] for row in board["rows"]}
+    ours = {row["name"]: row["ours"] for row in printed["rows"]}
+    assert ours == pytest.approx({"I x G": means["ixg"], "Saliency": means["saliency"], "Random": means["random"]})
+    farthest = max(printed["rows"], key=lambda row: abs(row["ours"] - row["printed"]))
+    assert printed["both"] == 3 and printed["farthest"] == farthest["name"]
+    assert printed["largest_difference"] == pytest.approx(farthest["ours"] - farthest["printed"])
+    first, second = found["claims"]
+    assert first["claim"] == "T1" and "ixg" in first["why"]
+    assert second["state"] == "cannot be told" and "1 of the 5 trainings" in second["why"]
+
+    def nothing(*_, **__):
+        raise AssertionError("something was computed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("xaibench.evaluation.api.run", nothing)
+        patch.setattr("xaibench.comparison.run.prepare", nothing)
+        again = json.loads(command(*words, "--stored")[1])
+    assert again == found
+    before = {path.name for path in Path("results/rows").rglob("*.parquet")}
+    assert command(*words)[0] == 0
+    assert {path.name for path in Path("results/rows").rglob("*.parquet")} == before
+
+
+@pytest.mark.process
+def test_a_stored_board_answers_its_own_request_alone(home, command):
+    asked = ("run", "sds", "--model", "tiny", "--dataset", "mini", "--methods", "ixg", "--quiet")
+    assert command(*asked, "--images", 6)[0] == 0
+    found = boards(Store.open("results"))
+    request = {"protocols": ["sds"], "model": "tiny", "dataset": "mini", "images": 6}
+
+    def answer(**changes):
+        return stored_board(found, RunConfig.parse(request | changes))
+
+    assert answer().key == found[0].key == answer(images=4, device="cpu", out="x", methods=["saliency"]).key
+    others = ({"images": 7}, {"training_seed": 1}, {"settings": {"grid": 2}}, {"recipe": {"epochs": 1}}, {"seed": 1},
+              {"protocols": ["idsds"]}, {"dataset": "critters"}, {"profile": "paper"})  # fmt: skip
+    assert not any(answer(**other) for other in others)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not PUBLISHED.is_dir(), reason="the published boards are in the repository only")
+def test_a_published_comparison_comes_from_its_rows_again():
+    config = ComparisonConfig(comparison="depth-18-50", trainings=5, images=16)
+    store = Store.open(PUBLISHED)
+    (study,) = stored_comparison(config, store, boards(store, "idsds", model="resnet*"))
+    name = "Depth-ResNet-18-against-ResNet-50-idsds-critters-64-px.json"
+    (published,) = json.loads((PUBLISHED / "comparisons" / name).read_text())["pairs"]
+    (pair,) = study.pairs
+    assert (pair.change, pair.low, pair.high) == pytest.approx((published["change"], *published["interval"]))
+    assert pair.trainings == (5, 5) and pair.enough and pair.count == published["methods"]
+    with pytest.raises(XaibenchError, match="no two arms of the comparison lico"):
+        list(stored_comparison(ComparisonConfig(comparison="lico"), store, []))
+
+
+def test_what_cannot_run_says_what_to_fetch(mini, command):
+    status, _, err = command("study", "run", "mini", "--cards", mini, "--scale", "paper")
+    assert status == 2 and err.count("\n") == 1
+    assert "needs --data-root DIR: fetch the data (3.5 GB, https://example.org/data)" in err
+    assert "about 1e+06 forward-equivalents, 2 hours of an H200 GPU" in err
+    status, _, err = command("study", "run", "mini", "--cards", mini, "--scale", "real")
+    assert status == 2 and "nothing of the kind is there; it runs at the scale embedded, paper" in err
+    status, out, _ = command("study", "show", "mini", "--cards", mini)
+    assert status == 0 and "xaibench run sds --model tiny --dataset mini" in out and "T2: Five trainings" in out
+    assert "xaibench compare own --trainings 1" in out
+    status, out, _ = command("study", "ls", "mini", "--cards", mini)
+    assert out == "mini  Table 9: A small study  [embedded, paper]\n"
+    assert command("study", "run", "absent")[0] == 2
+
+
+def test_the_page_of_all_studies_has_every_claim(home, command, tmp_path):
+    store = Store.create(tmp_path / "empty")
+    status, _, err = command("study", "report", "--out", store.root, "--to", tmp_path / "page.md")
+    assert status == 0, err
+    text = (tmp_path / "page.md").read_text()
+    for name in STUDIES:
+        card = registry.card("study", name)
+        assert f"| {name} | " in text and all(f"| {claim.name} | " in text for claim in card.claims)
+    assert "| shows |" not in text and "does not show |" not in text  # of nothing
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (('statistic = "better"\n', 'statistic = "best"\n'), "statistic"),
+        (('run = "one"\npairs', 'pairs'), "the statistic 'better' needs run"),
+        (("gpu_hours = 2\n", ""), "say what to fetch"),
+        (('missing = "nothing of the kind is there"', ""), "scale real: give runs"),
+        (("gigabytes = 3.5", "gigabytes = -1"), "gigabytes"),
+        (('item = "Table 9"\n', 'item = "Table 9"\ntabel = 1\n'), "no such field"),
+    ],
+)  # fmt: skip
+def test_mistakes_in_a_card_are_one_line(home, tmp_path, change, message):
+    path = tmp_path / "studies" / "bad.toml"
+    path.parent.mkdir()
+    path.write_text(MINI.replace(*change))
+    assert path.read_text() != MINI
+    with pytest.raises(XaibenchError, match=message) as error:
+        registry.add_folder(tmp_path)
+        registry.card("study", "bad")
+    assert "\n" not in str(error.value)
+
+
+def test_mistakes_in_printed_numbers_are_one_line(mini, tmp_path):
+    registry.add_folder(mini)
+    card = registry.card("study", "mini")
+    path = tmp_path / "printed" / "mini.csv"
+    assert reported.numbers(card, card.printed[0]) == {"I x G": 0.5, "Saliency": 0.25, "Random": 0.0}
+    for text, message in (("item,method\nTable 9,a\n", "no column score"), ("item,method,score\n", "no column"),
+                          ("item,method,score\nTable 1,a,1\n", "no row of Table 9"),
+                          ("item,method,score\nTable 9,a,1\nTable 9,a,2\n", "two numbers of a"),
+                          ("item,method,score\nTable 9,a,x\n", "'x' is no number")):  # fmt: skip
+        path.write_text(text)
+        with pytest.raises(XaibenchError, match=message):
+            reported.numbers(card, card.printed[0])
+    path.write_text("item,method,score\nTable 9,a,\nTable 9,b,1\n")
+    assert reported.numbers(card, card.printed[0]) == {"b": 1.0}  # a is illegible
+    path.unlink()
+    with pytest.raises(XaibenchError, match="cannot be read"):
+        reported.rows_of(card, card.printed[0])
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_study_names_what_exists(name):
+    card = registry.card("study", name)
+    assert isinstance(card, StudyCard) and describe(card)
+    for printed in card.printed:
+        assert reported.rows_of(card, printed)
+        if printed.value:
+            assert reported.numbers(card, printed)
+    for one in card.scales.values():
+        runs, comparisons = run_requests(one), comparison_requests(one)
+        for request in runs.values():
+            assert len(request.protocols) == 1
+            registry.card("protocol", request.protocols[0])
+            registry.card("dataset", request.dataset)
+            if request.model not in one.trainings and ":" not in request.model:
+                registry.card("model", request.model)
+            for method in request.methods or ():
+                registry.card("method", method)
+        for request in comparisons.values():
+            registry.card("comparison", request.comparison)
+    scales = [one for one in card.scales.values() if one.runs_something]
+    for claim in card.claims:
+        for field, named in (("runs", claim.run), ("runs", claim.other), ("comparisons", claim.comparison)):
+            assert not named or any(named in getattr(one, field) for one in scales), (claim.name, named)
+
+
+def test_names_of_claims_are_unique():
+    names = [claim.name for study in STUDIES for claim in registry.card("study", study).claims]
+    assert len(names) == len(set(names))

@@ -1,0 +1,86 @@
+"""Claims about designs of models, which comparisons over trainings and images decide."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from xaibench.analysis.arm import Arm
+from xaibench.analysis.changes import change_intervals
+from xaibench.analysis.comparison import ENOUGH
+from xaibench.analysis.ranking import RANKED
+from xaibench.analysis.study import Study
+from xaibench.analysis.verdicts import NOT, SHOWS, UNTOLD, ClaimText, Measured, State, all_of
+
+
+def study_of(studies: Sequence[Study], protocol: str) -> Study:
+    """The study of a protocol (as its tables call it), or the first."""
+    return next((study for study in studies if protocol in (study.protocol_label, study.protocol)), studies[0])
+
+
+def change(claim: ClaimText, measured: Measured) -> tuple[State, str]:
+    study = study_of(measured.studies[claim.comparison], claim.protocol)
+    wanted = set(map(tuple, claim.pairs)) or {(pair.before, pair.after) for pair in study.pairs}
+    found = [pair for pair in study.pairs if (pair.before, pair.after) in wanted]
+    if len(found) < len(wanted):
+        return UNTOLD, "not all of its arms have results"
+    parts = []
+    for pair in found:
+        mean, low, high, of = pair.change, pair.low, pair.high, f"mean of {pair.count} methods"
+        if claim.methods:
+            row = pair.table.set_index("method").reindex([claim.methods[0]]).iloc[0]
+            mean, low, high, of = row["change"], row["ci_low"], row["ci_high"], claim.methods[0]
+        parts.append(_directed(claim, f"{pair.before} to {pair.after}, {of}", mean, low, high, pair.trainings,
+                               pair.confounded))  # fmt: skip
+    return all_of(parts)
+
+
+def across(claim: ClaimText, measured: Measured) -> tuple[State, str]:
+    study, parts = study_of(measured.studies[claim.comparison], claim.protocol), []
+    for before, after in claim.pairs:
+        if not {before, after} <= study.arms.keys():
+            return UNTOLD, f"{before} or {after} has no results"
+        arms = study.arms[before], study.arms[after]
+        images = sorted(set(arms[0].images) & set(arms[1].images))
+        names, half = [], images
+        if "best" in claim.methods:  # chosen on half of the images, compared on the others
+            half = images[1::2]
+        for arm, method in zip(arms, claim.methods, strict=True):
+            names.append(_best(arm, images[::2], study.higher_is_better) if method == "best" else method)
+        if any(name not in arm.methods for arm, name in zip(arms, names, strict=True)):
+            return UNTOLD, f"{' or '.join(names)} is not among the methods of its arm"
+        first, second = (_scores(arm, half, name) for arm, name in zip(arms, names, strict=True))
+        low, high = change_intervals(first, second)
+        what = f"{names[0]} on {before} to {names[1]} on {after}"
+        trainings = arms[0].trainings, arms[1].trainings
+        mean = float(second.mean() - first.mean())
+        parts.append(_directed(claim, what, mean, float(low[0]), float(high[0]), trainings, False))
+    return all_of(parts)
+
+
+def _directed(
+    claim: ClaimText, what: str, mean: float, low: float, high: float, trainings: tuple[int, int], confounded: bool
+) -> tuple[State, str]:
+    """Whether a change with its interval goes where a claim says."""
+    sign = 1 if claim.direction == "up" else -1
+    why = f"{what}: {mean:+.3f} [{low:+.3f}, {high:+.3f}]"
+    if confounded:
+        return UNTOLD, f"{why}; its arms differ in more than the design"
+    if min(trainings) < ENOUGH:
+        return UNTOLD, f"{why}; {min(trainings)} of the {ENOUGH} trainings that a claim about a design takes"
+    if not (low > 0 or high < 0):
+        return UNTOLD, f"{why}; 0 is inside"
+    return (SHOWS if sign * mean > 0 else NOT), why
+
+
+def _best(arm: Arm, images: Sequence[str], higher: bool) -> str:
+    ranked = [name for name, kind in zip(arm.methods, arm.kinds, strict=True) if kind in RANKED]
+    means = [_scores(arm, images, name).mean() for name in ranked]
+    return ranked[int(np.argmax(means) if higher else np.argmin(means))]
+
+
+def _scores(arm: Arm, images: Sequence[str], method: str) -> np.ndarray:
+    """(trainings, images, 1)."""
+    places = [arm.images.index(image) for image in images]
+    return arm.scores[:, places][:, :, [arm.methods.index(method)]]

@@ -1,0 +1,158 @@
+"""The card of a study: one table or figure of a paper, and what decides its claims."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from xaibench.cards.part import Card, Paper, Part
+
+Scale = Literal["embedded", "real", "paper"]
+SCALES: tuple[Scale, ...] = ("embedded", "real", "paper")
+"""On critters; on photos and networks that pip and small downloads bring; on the paper's data."""
+
+
+class Fetched(Part):
+    """Something that a scale needs and that is not here."""
+
+    what: str
+    """What to fetch."""
+    url: str = ""
+    """Where it is."""
+    gigabytes: float = Field(gt=0)
+    """About how large it is to download."""
+
+
+class StudyScale(Part):
+    """A study on one kind of data: the requests that make its numbers."""
+
+    runs: dict[str, dict[str, Any]] = {}
+    """Boards by name: the fields of a run (`RunConfig`) of one protocol each."""
+    comparisons: dict[str, dict[str, Any]] = {}
+    """Comparisons of designs by name: the fields of their request (`ComparisonConfig`)."""
+    trainings: dict[str, dict[str, Any]] = {}
+    """Models that runs name and that are trained first, by name: the fields of their training (`TrainingConfig`)."""
+    galleries: dict[str, dict[str, Any]] = {}
+    """Figures of maps by name: the fields of a run whose maps are kept and drawn."""
+    fetch: tuple[Fetched, ...] = ()
+    """What must be fetched first."""
+    forward_equivalents: float | None = Field(None, gt=0)
+    """About how many passes of one image through its network, trainings included."""
+    gpu_hours: float | None = Field(None, gt=0)
+    """About how many hours of one H200 GPU in float32."""
+    missing: str = ""
+    """Why it cannot run, where nothing above makes it run."""
+
+    @property
+    def runs_something(self) -> bool:
+        """Whether there is any request."""
+        return bool(self.runs or self.comparisons or self.galleries)
+
+
+class PrintedNumbers(Part):
+    """Numbers that a paper prints, and the numbers of ours that stand beside them."""
+
+    file: str
+    """A file of `leaderboards/reported/`."""
+    item: str = ""
+    """The value of its column `item`; empty: the study's."""
+    key: tuple[str, ...] = Field(min_length=1)
+    """The columns that name a number."""
+    value: str = ""
+    """The column of the number; empty: the file is shown and not compared."""
+    run: str = ""
+    """The board whose means are compared, by the names of methods."""
+    comparison: str = ""
+    """The comparison whose arms are compared, by their means of `method`."""
+    protocol: str = ""
+    """The protocol of the comparison, as its tables call it; empty: the first."""
+    method: str = ""
+    """The method of the comparison's means; empty: all that are ranked."""
+    ours: dict[str, str] = {}
+    """Our name of a printed one; by default its lower-case letters. `NAME@RUN` is a method of another board."""
+    unit: float = Field(1.0, gt=0)
+    """By what printed numbers are divided, such as 100 for per cent."""
+    accuracy: bool = False
+    """Whether accuracies are compared instead of scores."""
+
+
+class Claim(Part):
+    """What a paper says of the numbers, and the statistic that decides whether ours show it."""
+
+    name: str
+    """Such as `H2`, unique among all studies; as in the paper where it has one (`R1`)."""
+    text: str
+    """The claim."""
+    statistic: Literal["better", "at-most", "change", "across", "order", "trade-off", "none"]
+    """better: pairs of methods on one board, by paired sign-flip tests over images. at-most: the interval of a method's
+    mean. change: the interval of the mean change between arms, over trainings and images. across: the same, between a
+    method of one arm and one of another. order: the rank correlation of two boards. trade-off: the rank correlation of
+    best scores and accuracies of all boards. none: nothing here measures it yet, and `why` says what is lacking."""
+    run: str = ""
+    """The board of `better`, `at-most` and (with `other`) `order`."""
+    other: str = ""
+    """The second board of `order`."""
+    comparison: str = ""
+    """The comparison of `change` and `across`."""
+    protocol: str = ""
+    """The protocol of the comparison, as its tables call it; empty: the first."""
+    pairs: tuple[tuple[str, str], ...] = ()
+    """better: (the better, the worse) method. change, across: (before, after) arms; empty: all of the comparison."""
+    methods: tuple[str, ...] = ()
+    """at-most: the methods. change: one that must change, instead of the mean of all. across: that of each arm; `best`:
+    the one with the best mean."""
+    direction: Literal["up", "down"] = "up"
+    """change, across, trade-off: where the score goes, whichever end is the better one."""
+    bound: float | None = None
+    """at-most: the largest mean. order: the least rank correlation that the claim allows."""
+    why: str = ""
+    """none: what is lacking."""
+
+    @model_validator(mode="after")
+    def _fields_of_statistic(self) -> Claim:
+        needed = {
+            "better": ("run", "pairs"), "at-most": ("run", "methods", "bound"), "change": ("comparison",),
+            "across": ("comparison", "pairs", "methods"), "order": ("run", "other", "bound"),
+            "trade-off": (), "none": ("why",),
+        }[self.statistic]  # fmt: skip
+        if lacking := [name for name in needed if getattr(self, name) in ("", (), None)]:
+            raise ValueError(f"claim {self.name}: the statistic {self.statistic!r} needs {', '.join(lacking)}")
+        return self
+
+
+class StudyCard(Card):
+    """One table or figure of a paper (`xaibench study run NAME`): runs, printed numbers, claims."""
+
+    kind: ClassVar[str] = "study"
+    paper: Paper
+    """The paper."""
+    item: str
+    """The table or figure, as the paper calls it."""
+    content: Literal["numbers", "plot", "gallery", "facts", "unseen"]
+    """numbers: a table of results. plot: a figure of results. gallery: maps of photos. facts: settings, data or
+    questions, without a result. unseen: only references to it are in the text that we have."""
+    shows: str
+    """What it shows, in one sentence."""
+    printed: tuple[PrintedNumbers, ...] = ()
+    """The printed numbers; empty where none can be read."""
+    claims: tuple[Claim, ...] = ()
+    """What the paper says of it."""
+    scales: dict[Scale, StudyScale]
+    """By the kind of data."""
+
+    @model_validator(mode="after")
+    def _every_scale(self) -> StudyCard:
+        """Each scale either runs or says why not; a result of the paper's scale says what it costs."""
+        if self.content in ("facts", "unseen"):
+            return self
+        for scale in SCALES:
+            one = self.scales.get(scale)
+            if one is None or not (one.runs_something or one.missing):
+                raise ValueError(f"scale {scale}: give runs, comparisons or galleries, or say why by `missing`")
+        paper = self.scales["paper"]
+        if paper.runs_something and not (paper.fetch and paper.gpu_hours and paper.forward_equivalents):
+            raise ValueError(
+                "scale paper: say what to fetch (fetch) and what it costs (forward_equivalents, gpu_hours)"
+            )
+        return self

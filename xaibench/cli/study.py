@@ -1,0 +1,125 @@
+"""`xaibench study`: tables and figures of papers, repeated: our numbers beside the printed ones, and their claims."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from xaibench.cli.arguments import Cards
+from xaibench.cli.group import Commands
+from xaibench.cli.output import echo
+from xaibench.cli.page_output import Format, FormatOption, print_page
+
+app = typer.Typer(
+    cls=Commands, help="Repeat tables and figures of papers.", no_args_is_help=True, rich_markup_mode=None
+)
+Scale = StrEnum("Scale", {name: name for name in ("embedded", "real", "paper")})
+Name = Annotated[str, typer.Argument(help="A name of `xaibench study ls`.")]
+SCALE = Annotated[Scale, typer.Option("--scale", help="On which data: critters, what pip brings, or the paper's.")]
+
+RUN_EPILOG = """
+\b
+Examples:
+  # what there is, and what one of them needs
+  xaibench study ls 'hesse*'
+  xaibench study show hesse-table-4
+  # run what is missing; what the folder has under the same keys is not run again
+  xaibench study run hesse-table-4
+  # from rows that are stored, without computing
+  xaibench study run hesse-table-4 --stored --out leaderboards/critters
+  xaibench study run hesse-table-4 --scale paper --data-root ILSVRC2012
+"""
+REPORT_EPILOG = """
+\b
+Example:
+  xaibench study report --out leaderboards/critters --out results --to docs/reproduction.md
+"""
+
+
+@app.command("ls", epilog="Example:  xaibench study ls 'obey*'")
+def ls(
+    pattern: Annotated[str, typer.Argument(metavar="GLOB", help="Only names that match, such as 'rao*'.")] = "*",
+    cards: Cards = None,
+) -> None:
+    """List the studies: table or figure, and the scales at which each runs."""
+    from xaibench import registry
+    from xaibench.plugins import add
+
+    add((), cards or ())
+    names = registry.names("study", pattern)
+    for name in names:
+        card = registry.card("study", name)
+        scales = ", ".join(scale for scale, one in card.scales.items() if one.runs_something) or card.content
+        echo(f"{name:<{max(map(len, names))}}  {card.item}: {card.title}  [{scales}]")
+
+
+@app.command("show", epilog="Example:  xaibench study show hesse-table-4")
+def show(name: Name, cards: Cards = None) -> None:
+    """Print what a study repeats, what each scale runs, needs and costs, and its claims."""
+    from xaibench import registry
+    from xaibench.plugins import add
+    from xaibench.reproduction.describe import describe
+
+    add((), cards or ())
+    echo(describe(registry.card("study", name)))
+
+
+@app.command("run", epilog=RUN_EPILOG)
+def run(
+    name: Name,
+    scale: SCALE = Scale.embedded,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The results folder.")] = Path("results"),
+    stored: Annotated[bool, typer.Option("--stored", help="Compute nothing: use what --out has.")] = False,
+    data_root: Annotated[
+        Path | None, typer.Option("--data-root", metavar="DIR", help="The folder of the images.")
+    ] = None,
+    download: Annotated[bool, typer.Option("--download", help="Allow published weights to be fetched.")] = False,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, ...")] = "auto",
+    format_: FormatOption = Format.table,
+    cards: Cards = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+) -> None:
+    """Run what a study lacks, draw its figure, and print our numbers beside the printed ones, and every claim.
+
+    A claim shows, does not show, or cannot be told: paired tests over images, or intervals over five trainings of
+    each arm, decide. Everything is kept: the same command after an interruption goes on.
+    """
+    from xaibench.files import make_folder
+    from xaibench.printing import clean
+    from xaibench.report.pages import page_of
+    from xaibench.report.reproduction_figure import reproduction_figure
+    from xaibench.reproduction.api import study
+
+    changes = {"data_root": data_root, "download": download, "device": device}
+    report = lambda line: None if quiet else echo(clean(line), err=True)  # noqa: E731
+    found = study(
+        name, scale.value, out, stored=stored, quiet=quiet, report=report, cards=tuple(cards or ()), **changes
+    )
+    print_page(page_of(found), format_)
+    if format_ is Format.table:
+        for note in found.notes:
+            echo(clean(note))
+    folder = (Path("results") if stored else out) / "figures"
+    make_folder(folder)
+    path = reproduction_figure(found, folder / f"study-{found.card.name}-{scale.value}.png")
+    if path:
+        echo(f"figure: {clean(path)}", err=format_ is not Format.table)
+
+
+@app.command("report", epilog=REPORT_EPILOG)
+def report(
+    out: Annotated[
+        list[Path] | None, typer.Option("--out", metavar="DIR", help="A results folder or board folder; repeatable.")
+    ] = None,
+    to: Annotated[Path, typer.Option("--to", metavar="FILE.md", help="What is written.")] = Path("reproduction.md"),
+) -> None:
+    """Write a page of all studies and claims with their state, from stored results alone."""
+    from xaibench.files import write_atomic
+    from xaibench.reproduction.document import document
+
+    text = document(out or [Path("results")], lambda line: echo(line, err=True))
+    write_atomic(to, text.encode())
+    echo(f"{to}")

@@ -1,0 +1,63 @@
+"""A comparison of designs from boards that a results folder already has: nothing is trained or computed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from xaibench import registry
+from xaibench.analysis.boards import Board, accuracy_of
+from xaibench.analysis.leaderboard import open_board
+from xaibench.analysis.study import Study
+from xaibench.cards import ComparisonCard, ComparisonProtocol
+from xaibench.comparison.config import ComparisonConfig
+from xaibench.comparison.run import ArmRun, study_of
+from xaibench.comparison.steps import Step, steps
+from xaibench.errors import XaibenchError
+from xaibench.evaluation.config import RunConfig
+from xaibench.evaluation.stored import stored_board
+from xaibench.results.store import Store
+
+
+def stored_comparison(config: ComparisonConfig, store: Store, boards: Sequence[Board]) -> Iterator[Study]:
+    """The study of each protocol of a request, from the trainings of its arms that are stored.
+
+    boards: those of the store. Trainings that are not stored are named in the study's notes. Raises XaibenchError where
+    no pair of arms is stored: nobody knows the weights of arms that are trained for a task without training them, so
+    their boards are not found.
+    """
+    card = registry.card("comparison", config.comparison)
+    todo, pairs = steps(card, config)
+    for protocol in card.choose_protocols(config.protocols):
+        runs: dict[str, list[ArmRun]] = {}
+        lacking = []
+        for step in todo:
+            board = None if step.training else stored_board(boards, _request(card, protocol, config, step))
+            if board is None:
+                lacking.append(step.description)
+                continue
+            opened = open_board(
+                store, board, metric=protocol.metric or None, newest=registry.shipped_version, others=False
+            )
+            runs.setdefault(step.name, []).append(ArmRun(opened, accuracy_of(board.run)))
+        notes = [f"not stored: {', '.join(lacking)}"] if lacking else []
+        if not any(set(pair) <= runs.keys() for pair in pairs):
+            raise XaibenchError(
+                f"{store.root} has no two arms of the comparison {card.name} under {protocol.description}; make them "
+                f"with `xaibench compare {card.name} --out {store.root}`"
+            )
+        yield study_of(card, protocol, runs, pairs, config, notes)
+
+
+def _request(card: ComparisonCard, protocol: ComparisonProtocol, config: ComparisonConfig, step: Step) -> RunConfig:
+    """The request of the run that `run_comparison` would make of a step."""
+    dataset = config.dataset or card.dataset
+    trains = registry.card("dataset", dataset).recipe
+    arguments = step.run_arguments
+    shared = ("profile", "dataset_options", "seed")
+    return RunConfig.parse(
+        {name: getattr(config, name) for name in shared}
+        | {"protocols": [protocol.protocol], "dataset": dataset, "images": config.images or protocol.images}
+        | arguments
+        | {"settings": protocol.settings | config.settings | arguments.get("settings", {})}
+        | {"training_seed": (step.number or None) if trains else None}
+    )

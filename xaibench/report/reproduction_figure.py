@@ -1,0 +1,75 @@
+"""The picture of a study, as papers on attribution quality draw theirs: a column per board or arm, a mark per method,
+and lines between the same methods; where scores are printed, the printed ones are the first column."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from xaibench.printing import clean
+from xaibench.report.inputs import Reproduction
+from xaibench.report.style import INK, QUIET, SOFT, STYLE, WIDTH, save_figure
+from xaibench.report.text import UNRANKED_KINDS
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#1a1a1a")
+MARKERS = "os^DvP*X"
+HEIGHT = 4.6  # inches of the axes
+
+
+def reproduction_figure(found: Reproduction, path: Path) -> Path | None:
+    """Draws the scores of a study to a .png, .svg or .pdf file; None where it has no scores."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    table = _columns(found)
+    if table.empty:
+        return None
+    with matplotlib.rc_context(STYLE):
+        title = textwrap.wrap(clean(found.title), 80)
+        height = HEIGHT + 0.8 + 0.19 * len(title)
+        figure = Figure(figsize=(WIDTH, height), facecolor="white")
+        figure.text(0.02, 1 - 0.12 / height, "\n".join(title), va="top", weight="bold", parse_math=False)
+        _strips(figure, found, table, height)
+        return save_figure(figure, path, small=True)
+
+
+def _columns(found: Reproduction) -> pd.DataFrame:
+    """Scores by method and column, the printed ones first where they are scores of methods."""
+    ranked = [name for name in found.scores.index if found.kinds.get(name) not in UNRANKED_KINDS]
+    table = found.scores.loc[ranked].dropna(axis=1, how="all")
+    for one in found.beside:
+        printed = one.table.set_index("name")["printed"].rename(str.lower)
+        if len(table) and set(printed.index) & set(table.index):
+            table = pd.concat({f"printed: {one.quantity}": printed.reindex(table.index)}, axis=1).join(table)
+    return table
+
+
+def _strips(figure: Figure, found: Reproduction, table: pd.DataFrame, height: float) -> None:
+    axes = figure.add_axes((0.1, 0.75 / height, 0.62, HEIGHT / height))
+    order = table.mean(axis=1).sort_values(ascending=False).index
+    places = np.arange(table.shape[1])
+    for number, method in enumerate(order):
+        values = table.loc[method].to_numpy(float)
+        colour, mark = COLOURS[number % len(COLOURS)], MARKERS[number // len(COLOURS) % len(MARKERS)]
+        axes.plot(places, values, color=colour, linewidth=0.8, alpha=0.6)
+        axes.plot(places, values, mark, color=colour, markersize=5, label=clean(method))
+    axes.set_xticks(places)
+    wide = max(6, 62 // len(places))  # characters
+    labels = [textwrap.fill(clean(name).replace("_", " "), wide) for name in table.columns]
+    axes.set_xticklabels(labels, size=7, parse_math=False)
+    axes.set_xlim(-0.4, len(places) - 0.6)
+    axes.set_ylabel(clean(found.metric) or "mean score", color=INK, parse_math=False)
+    axes.axhline(0, color=QUIET, linewidth=0.8)
+    axes.grid(axis="y", color="#e4e4e4", linewidth=0.7)
+    axes.set_axisbelow(True)
+    axes.tick_params(colors=SOFT)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=7)

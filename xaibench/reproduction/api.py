@@ -1,0 +1,41 @@
+"""One study, run or read from what is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from xaibench import registry
+from xaibench.analysis.reproduction import Reproduction
+from xaibench.cards.study import Scale
+from xaibench.plugins import add
+from xaibench.reproduction.measure import StoredResults, compute, measured
+from xaibench.reproduction.needs import check_data, scale_of
+from xaibench.reproduction.reproduce import reproduce
+
+
+def study(
+    name: str, scale: Scale, out: Path, *, stored: bool = False, quiet: bool = False,
+    report: Callable[[str], None] = lambda line: None, cards: tuple[Path, ...] = (), **changes: Any,
+) -> Reproduction:  # fmt: skip
+    """Runs what a study lacks in a results folder, and gives its numbers and verdicts.
+
+    Args:
+        name: of the study's card; scale: which data.
+        out: the results folder.
+        stored: compute nothing, and use what the folder has.
+        report: is given a line before each step.
+        cards: folders of cards.
+        changes: fields of runs and comparisons that replace those of the card, such as device.
+
+    Raises XaibenchError where the scale cannot run (with what to fetch and the cost), and what runs raise.
+    """
+    add((), cards)
+    card = registry.card("study", name)
+    one = scale_of(card, scale)
+    studies = None
+    if not stored:
+        check_data(card, scale, changes.get("data_root"))
+        studies = compute(card, one, out, quiet, report, **{name: value for name, value in changes.items() if value})
+    return reproduce(card, scale, measured(one, StoredResults(out), studies))

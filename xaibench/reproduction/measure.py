@@ -1,0 +1,101 @@
+"""What a study is decided by: boards and comparisons that are stored, or computed where they are missing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from xaibench import registry
+from xaibench.analysis.boards import Board, accuracy_of, boards
+from xaibench.analysis.leaderboard import Leaderboard, open_board
+from xaibench.analysis.study import Study
+from xaibench.analysis.verdicts import Measured
+from xaibench.cards import StudyCard, StudyScale
+from xaibench.comparison.config import ComparisonConfig
+from xaibench.comparison.run import run_comparison
+from xaibench.comparison.stored import stored_comparison
+from xaibench.errors import XaibenchError
+from xaibench.evaluation.config import RunConfig
+from xaibench.evaluation.stored import stored_board
+from xaibench.results.store import Store
+
+
+def run_requests(one: StudyScale, **changes: object) -> dict[str, RunConfig]:
+    """The runs of a scale by name, galleries with them; changes: fields that replace those of the card."""
+    every = one.runs | {name: fields | {"keep_maps": True} for name, fields in one.galleries.items()}
+    return {name: RunConfig.parse({**fields, **changes}, f"run {name}") for name, fields in every.items()}
+
+
+def comparison_requests(one: StudyScale, **changes: object) -> dict[str, ComparisonConfig]:
+    """The comparisons of a scale by name; changes: fields that replace those of the card."""
+    return {
+        name: ComparisonConfig.parse({**fields, **changes}, f"comparison {name}")
+        for name, fields in one.comparisons.items()
+    }
+
+
+def compute(
+    card: StudyCard, one: StudyScale, out: Path, quiet: bool, report: Callable[[str], None], **changes: object
+) -> dict[str, list[Study]]:
+    """Runs what a study lacks in a results folder, and gives the studies of its comparisons by name.
+
+    What the folder already has under the same result keys is not computed again. Raises XaibenchError where a model
+    must be trained first, with the command, and what runs and comparisons raise.
+    """
+    from xaibench.evaluation.api import run
+
+    for name, fields in one.trainings.items():
+        if name not in registry.names("model"):
+            raise XaibenchError(f"study {card.name} needs the model {name}: {training_command(name, fields)}")
+    requests, found = run_requests(one, out=out, **changes), {}
+    for number, (name, request) in enumerate(requests.items(), 1):
+        report(f"{card.name}, run {number}/{len(requests)}: {name}")
+        run(request, quiet=quiet)
+    for name, comparison in comparison_requests(one, out=out, **changes).items():
+        found[name] = list(run_comparison(comparison, quiet, report))
+    return found
+
+
+def training_command(name: str, fields: dict[str, object]) -> str:
+    """The command that trains a model under a name."""
+    rest = {field: value for field, value in fields.items() if field != "task"}
+    words = [f"--{field.replace('_', '-')} {value}" for field, value in rest.items()]
+    return " ".join(["xaibench train", str(fields.get("task", "classifier")), *words, f"--name {name}"])
+
+
+class StoredResults:
+    """A results folder whose boards are opened once, for several studies."""
+
+    def __init__(self, path: Path):
+        self.store = Store.open(path)
+        self.boards = boards(self.store)
+        self._opened: dict[str, Leaderboard] = {}
+
+    def open(self, board: Board) -> Leaderboard:
+        """The leaderboard of a board."""
+        if board.key not in self._opened:
+            self._opened[board.key] = open_board(
+                self.store, board, newest=registry.shipped_version, others=False, held=False
+            )
+        return self._opened[board.key]
+
+
+def measured(one: StudyScale, results: StoredResults, computed: dict[str, list[Study]] | None = None) -> Measured:
+    """What a results folder has of a study; computed: studies of comparisons that were made just now."""
+    opened, accuracies, lacking = {}, {}, {}
+    studies: dict[str, list[Study]] = dict(computed or {})
+    root = results.store.root
+    for name, request in run_requests(one).items():
+        board = stored_board(results.boards, request)
+        if board is None:
+            lacking[name] = f"not run in {root}: {name}"
+            continue
+        opened[name], accuracies[name] = results.open(board), accuracy_of(board.run)[0]
+    for name, comparison in comparison_requests(one).items():
+        if name in studies:
+            continue
+        try:
+            studies[name] = list(stored_comparison(comparison, results.store, results.boards))
+        except XaibenchError as error:
+            lacking[name] = str(error)
+    return Measured(opened, accuracies, studies, lacking)

@@ -1,0 +1,39 @@
+"""What a scale of a study needs: what to fetch, how large it is, and what it costs."""
+
+from __future__ import annotations
+
+from xaibench.cards import StudyCard, StudyScale
+from xaibench.cards.study import Scale
+from xaibench.errors import XaibenchError
+
+
+def cost(one: StudyScale) -> str:
+    """Such as `about 1.5e+08 forward-equivalents, 11 hours of an H200 GPU`; "" where the card does not say."""
+    parts = [f"about {one.forward_equivalents:.2g} forward-equivalents"] if one.forward_equivalents else []
+    parts += [f"{one.gpu_hours:g} hours of an H200 GPU"] if one.gpu_hours else []
+    return ", ".join(parts)
+
+
+def needed(one: StudyScale) -> str:
+    """What to fetch with sizes and places, and the cost, in one line; "" where nothing is needed."""
+    fetch = [f"{it.what} ({it.gigabytes:g} GB{it.url and f', {it.url}'})" for it in one.fetch]
+    return "; ".join(filter(None, [f"fetch {', '.join(fetch)}" if fetch else "", cost(one)]))
+
+
+def scale_of(card: StudyCard, scale: Scale) -> StudyScale:
+    """The scale of a study that can run; raises XaibenchError that says why it cannot."""
+    one = card.scales.get(scale)
+    runs = [name for name, other in card.scales.items() if other.runs_something]
+    elsewhere = f"; it runs at the scale {', '.join(runs)}" if runs else ""
+    if one is None:
+        raise XaibenchError(f"study {card.name} ({card.item}) has nothing to run: {card.shows}")
+    if not one.runs_something:
+        raise XaibenchError(f"study {card.name} cannot run at the scale {scale}: {one.missing}{elsewhere}")
+    return one
+
+
+def check_data(card: StudyCard, scale: Scale, data_root: object) -> None:
+    """Raises XaibenchError with what to fetch where a scale needs data and no folder is named."""
+    one = scale_of(card, scale)
+    if one.fetch and data_root is None:
+        raise XaibenchError(f"study {card.name} at the scale {scale} needs --data-root DIR: {needed(one)}")

@@ -1,0 +1,74 @@
+"""A study from a card and what was measured: numbers beside each other, and verdicts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from xaibench.analysis.design_claims import study_of
+from xaibench.analysis.paper_claims import decide
+from xaibench.analysis.printed import Beside, beside
+from xaibench.analysis.ranking import RANKED
+from xaibench.analysis.reproduction import Reproduction
+from xaibench.analysis.verdicts import Measured
+from xaibench.cards import PrintedNumbers, StudyCard
+from xaibench.cards.study import Scale
+from xaibench.reproduction.reported import numbers
+
+
+def reproduce(card: StudyCard, scale: Scale, measured: Measured) -> Reproduction:
+    """Our numbers beside the printed ones, and a verdict on every claim."""
+    compared = tuple(_beside(card, one, measured) for one in card.printed if one.value)
+    verdicts = tuple(decide(claim, measured) for claim in card.claims)
+    scores, kinds = _scores(measured)
+    boards = [*measured.boards.values()]
+    metrics = [board.metric for board in boards]
+    metrics += [study.metric for studies in measured.studies.values() for study in studies]
+    notes = [*dict.fromkeys(measured.lacking.values())]
+    notes += [f"{name}: {board.age}" for name, board in measured.boards.items() if board.age]
+    if scale != "paper" and compared:
+        notes.append("other data and networks than the paper's: orders may be compared, sizes of numbers hardly")
+    return Reproduction(
+        card, scale, compared, verdicts, scores, kinds, metrics[0] if len(set(metrics)) == 1 else "", tuple(notes)
+    )
+
+
+def _beside(card: StudyCard, one: PrintedNumbers, measured: Measured) -> Beside:
+    printed = numbers(card, one)
+    ours = {name: _ours(one, one.ours.get(name, name.lower()), measured) for name in printed}
+    of = one.comparison and f" of {one.protocol or one.comparison}"
+    return beside(printed, ours, f"{one.value.replace('_', ' ')}{of}")
+
+
+def _ours(one: PrintedNumbers, name: str, measured: Measured) -> float:
+    """The number of ours; NaN where there is none."""
+    if one.accuracy:
+        return measured.accuracies.get(name, np.nan)
+    if one.comparison:
+        if not measured.studies.get(one.comparison):
+            return np.nan
+        arm = study_of(measured.studies[one.comparison], one.protocol).arms.get(name)
+        if arm is None or (one.method and one.method not in arm.methods):
+            return np.nan
+        chosen = [kind in RANKED and one.method in ("", m) for m, kind in zip(arm.methods, arm.kinds, strict=True)]
+        return float(arm.scores[..., chosen].mean())
+    method, _, run = name.partition("@")
+    board = measured.boards.get(run or one.run)
+    if board is None:
+        return np.nan
+    return float(board.table.set_index("method")["mean"].get(method, np.nan))
+
+
+def _scores(measured: Measured) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Mean scores by method (rows) and board or arm (columns), and the kinds of methods."""
+    columns, kinds = {}, {}
+    for name, board in measured.boards.items():
+        table = board.table.set_index("method")
+        columns[name] = table["mean"]
+        kinds |= table["kind"].to_dict()
+    for studies in measured.studies.values() if not columns else ():
+        for study in studies[:1]:
+            for arm in study.arms.values():
+                columns.setdefault(arm.name, pd.Series(arm.scores.mean(axis=(0, 1)), index=list(arm.methods)))
+                kinds |= dict(zip(arm.methods, arm.kinds, strict=True))
+    return pd.DataFrame(columns), kinds
