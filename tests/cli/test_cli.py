@@ -159,7 +159,7 @@ def test_train_prints_where_the_weights_are_and_run_takes_them(command, home):
     assert "validation accuracy" in out
     judge = out.rstrip().splitlines()[-1].split("xaibench ")[1]
     status, out, err = command(*judge.split(), "--methods", "ixg", "--images", 2, "--quiet")
-    assert status == 0 and "aligned weights weights.safetensors" in " ".join(out.split()), err
+    assert status == 0 and "aligned weights tiny-mini-aligned-" in " ".join(out.split()), err
 
 
 def test_runs_and_trainings_say_how_a_checkpoint_is_taken_for_weights(command, home, tmp_path):

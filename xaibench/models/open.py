@@ -17,7 +17,7 @@ from xaibench.models.inputs import fit_encoding
 from xaibench.models.layouts import MapFinder
 from xaibench.models.probe import default_cam_layer, map_size
 from xaibench.models.published import has_file_name, named_as_network
-from xaibench.models.state import StateFile, class_count, load_state, read_state
+from xaibench.models.state import WEIGHTS_FILE, StateFile, class_count, load_state, read_state
 from xaibench.models.tokens import check_size, plain_transformer_in
 
 
@@ -124,9 +124,15 @@ def load_weights(model: Model, state: StateFile, choice: str, card: ModelCard) -
     if clip.is_clip(card):
         known["own"] = f"zero-shot, weights {card.parameters['weights']}, prompt {card.parameters['prompt']!r}"
     said = f"{kind} " if "aligned" in kind else ""
-    label = known.get(choice) or f"{said}weights {state.path.name}"
+    label = known.get(choice) or f"{said}weights {_file_title(state)}"
     model.weights = {"digest": state.digest, "alignment": alignment, "label": label}
     return model
+
+
+def _file_title(state: StateFile) -> str:
+    """What titles call a file of weights: the folder of one that xaibench trained, since all of those have one name."""
+    trained = bool(state.header) and state.path.name == WEIGHTS_FILE
+    return state.path.absolute().parent.name if trained else state.path.name
 
 
 def alignment_words(alignment: Mapping[str, Any] | None) -> str:

@@ -21,6 +21,8 @@ from xaibench.models.names import COUNTERS, Match, match_names
 from xaibench.models.number_types import conversions, name_of, not_finite, unfit_numbers
 from xaibench.models.weights_header import parse_header
 
+WEIGHTS_FILE = "weights.safetensors"  # the name of what a training writes in its folder
+
 
 @dataclass(frozen=True)
 class StateFile:

@@ -10,7 +10,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from xaibench.home import home
-from xaibench.models.state import read_header
+from xaibench.models.state import WEIGHTS_FILE, read_header
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def trained_weights(model: str, dataset: str, source: str | None = None) -> list
     source identifies the model's code (None: any): weights from before an edit of a plug-in belong to another model.
     """
     found = []
-    for path in sorted((home() / "models").glob("*/weights.safetensors"), key=lambda p: p.stat().st_mtime):
+    for path in sorted((home() / "models").glob(f"*/{WEIGHTS_FILE}"), key=lambda p: p.stat().st_mtime):
         try:
             header = read_header(path)
         except (SafetensorError, OSError, ValueError):

@@ -42,8 +42,8 @@ def headline(pair: Pair) -> str:
     """One pair in a sentence: mean change with its interval, how many methods improve, whether the order stays."""
     text = (
         f"{clean(pair.before)} -> {clean(pair.after)}: mean change {pair.change:+.4f} "
-        f"[{pair.low:+.4f}, {pair.high:+.4f}]; {pair.improved} of {count(pair.count, 'method')} improve, "
-        f"{pair.clearly} clearly, {pair.worsened} get clearly worse"
+        f"[{pair.low:+.4f}, {pair.high:+.4f}]; of {count(pair.count, 'method')} {pair.improved} better, "
+        f"{pair.clearly} clearly, {pair.worsened} clearly worse"
     )
     if not pd.isna(pair.agreement):
         text += f"; Kendall's tau of the two orders {pair.agreement:.2f}"

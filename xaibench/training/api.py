@@ -14,7 +14,7 @@ from xaibench.files import make_folder, write_atomic
 from xaibench.models.build import brings_weights, build_network, own_state
 from xaibench.models.inputs import encoding_of
 from xaibench.models.open import build_model, model_card
-from xaibench.models.state import file_digest
+from xaibench.models.state import WEIGHTS_FILE, file_digest
 from xaibench.models.trained import folder_of
 from xaibench.printing import print_line, say
 from xaibench.training.classifier import Classification
@@ -100,7 +100,7 @@ class Training:
     @property
     def path(self) -> Path:
         """Where the weights are once it is done."""
-        return folder_of(self.key_fields) / "weights.safetensors"
+        return folder_of(self.key_fields) / WEIGHTS_FILE
 
     def run(self, resources: TrainingResources = TrainingResources()) -> Path:  # noqa: B008
         """Trains, unless that is done already, and returns the path of the weights; resumes what was interrupted.

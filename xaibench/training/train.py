@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from xaibench.models.base import Model
-from xaibench.models.state import save_state
+from xaibench.models.state import WEIGHTS_FILE, save_state
 from xaibench.training.head import HeadStage
 from xaibench.training.loop import Trained, fit
 from xaibench.training.recipe import Recipe
@@ -43,7 +43,7 @@ def train(model: Model, split: Split, job: TrainingJob, resources: TrainingResou
     """
     model.net.requires_grad_(True).to(memory_format=torch.channels_last)
     objective = job.task.objective(model, split, job.recipe, job.seed, resources.workers)
-    path = job.folder / "weights.safetensors"
+    path = job.folder / WEIGHTS_FILE
     stage = HeadStage(model.net, job.head, job.recipe.head_epochs) if job.recipe.head_epochs else None
 
     def keep(net: nn.Module, trained: Trained) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pandas as pd
@@ -13,6 +13,7 @@ from xaibench.site.page import Page
 from xaibench.site.pages.across import accuracy_plot
 from xaibench.site.pages.boards import index_table, row_style
 from xaibench.site.shipped import title_of
+from xaibench.site.studies import SiteStudy, studies
 from xaibench.site.svg import Axis, Item, panel, panel_axis
 from xaibench.site.words import best_across, best_method, best_models, limits, number_of_images
 
@@ -21,13 +22,14 @@ SHOWN, PANELS = 8, 12  # methods of a panel where there are several, and models
 
 def pages(content: Content) -> Iterator[Page]:
     """The one start page."""
-    main: SiteAcross | SiteBoard = content.across[0] if content.across else (content.current or content.boards)[0]
+    main: SiteAcross | SiteBoard = content.across[0] if content.across else _fullest(content.current or content.boards)
     several = isinstance(main, SiteAcross)
     values = {
         "about": content.index, "main": main, "several": several, "protocol_title": title_of("protocol", main.protocol),
         "methods_answer": best_across(main) if several else best_method(main),
         "models_answer": best_models(main) if several else "",
         "panels": _panels(content, main), "more": len(main.members) - PANELS if several else 0,
+        "claims": _claims(content), "comparisons": len(studies(content)),
         "models_panel": models_panel(main) if several else "",
         "plot": accuracy_plot(main, "") if several else "", "limits": limits(main),
         "images": number_of_images(main),
@@ -37,6 +39,17 @@ def pages(content: Content) -> Iterator[Page]:
         "table": index_table(content, "", content.current),
     }  # fmt: skip
     yield Page("index.html", "start.html", "Start", "start", values)
+
+
+def _fullest(boards: Sequence[SiteBoard]) -> SiteBoard:
+    """The board with most methods, of these with most images; the first where several are alike."""
+    return max(boards, key=lambda one: (len(one.found.table), one.found.n_images))
+
+
+def _claims(content: Content) -> list[tuple[SiteStudy, list[str]]]:
+    """Comparisons with the trainings that a claim about a design takes, with a sentence for each such pair of arms."""
+    found = [(one, [pair.sentence() for pair in one.study.pairs if pair.enough]) for one in studies(content)]
+    return [(one, sentences) for one, sentences in found if sentences]
 
 
 def _apart(content: Content, one: SiteAcross) -> str:
