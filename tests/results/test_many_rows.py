@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
+import importlib
 from pathlib import Path
 
 import numpy as np
@@ -29,10 +28,9 @@ BOARDS, METHODS, IMAGES = 10, 10, 500
 
 @pytest.fixture(scope="module")
 def many():
-    spec = importlib.util.spec_from_file_location("many_rows", SCRIPT)
-    module = sys.modules["many_rows"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(SCRIPT.parent))  # processes that it starts have it too
+        yield importlib.import_module("many_rows")
 
 
 @pytest.fixture(scope="module")

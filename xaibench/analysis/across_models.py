@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -72,18 +72,19 @@ def across_models(
     store: Store | str | Path, protocol: str, *, model: str | None = None, dataset: str | None = None,
     board: str | None = None, metric: str | None = None, comparable: bool,
     newest: Callable[[str, str], int | None] = lambda kind, name: None,
-    opened: Callable[[Board], Leaderboard] | None = None,
+    opened: Callable[[Board], Leaderboard] | None = None, known: Sequence[Board] | None = None,
 ) -> AcrossModels:  # fmt: skip
     """The boards of a results folder that differ from the selected one only in the model, as one.
 
     Args as for `open_leaderboard`; model is a wildcard. comparable: whether the protocol's scores may be compared
-    across models, as its card says. opened: gives the leaderboard of a board that was opened before. A note names
-    boards that a newer one has replaced, and those made with cards that are newer now. Raises XaibenchError where fewer
-    than two boards are left.
+    across models, as its card says. opened: gives the leaderboard of a board that was opened before; known: as for
+    `boards`. A note names boards that a newer one has replaced, and those made with cards that are newer now. Raises
+    XaibenchError where fewer than two boards are left.
     """
     store = store if isinstance(store, Store) else Store.open(store)
-    taken, others = choose(store, protocol, model=model, dataset=dataset, board=board)
-    every = boards(store, protocol, model=model, dataset=dataset)
+    known = boards(store) if known is None else known
+    taken, others = choose(store, protocol, model=model, dataset=dataset, board=board, known=known)
+    every = boards(store, protocol, model=model, dataset=dataset, known=known)
     alike: list[Board] = []
     for first in [taken, *([] if board else others)]:  # the newest board that another model has too
         alike = [other for other in every if rest_of(other, OF_A_MODEL) == rest_of(first, OF_A_MODEL)]

@@ -35,7 +35,7 @@ OF_ONE_PROTOCOL = ("setting", "setting or seed")
 def agreement_of_boards(
     store: Store | str | Path, across: str = "protocol", protocol: str | None = None, *, model: str | None = None,
     dataset: str | None = None, newest: Callable[[str, str], int | None] = lambda kind, name: None,
-    opened: Callable[[Board], Leaderboard] | None = None,
+    opened: Callable[[Board], Leaderboard] | None = None, known: Sequence[Board] | None = None,
 ) -> Agreement:  # fmt: skip
     """How the boards of a results folder that differ only in `across` agree on the order of methods.
 
@@ -44,12 +44,12 @@ def agreement_of_boards(
 
     Args:
         across: what differs, one of `DIFFERING`.
-        protocol, model, dataset: names or wildcards, as for `boards`; newest: as for `open_leaderboard`.
+        protocol, model, dataset, known: as for `boards`; newest: as for `open_leaderboard`.
         opened: gives the leaderboard of a board that was opened before.
 
     Raises XaibenchError where no two boards are alike but for that.
     """
-    taken, notes = _alike(store, across, protocol, model, dataset, newest, opened)
+    taken, notes = _alike(store, across, protocol, model, dataset, newest, opened, known)
     return agreement(
         {name: board.ranked_scores() for name, board in taken.items()},
         {name: board.higher_is_better for name, board in taken.items()},
@@ -82,11 +82,12 @@ def meta_rank_of_boards(
 def _alike(
     store: Store | str | Path, across: str, protocol: str | None, model: str | None, dataset: str | None,
     newest: Callable[[str, str], int | None], opened: Callable[[Board], Leaderboard] | None = None,
+    known: Sequence[Board] | None = None,
 ) -> tuple[dict[str, Leaderboard], tuple[str, ...]]:  # fmt: skip
     """The newest set of boards that differ in `across` alone, by their names, and notes."""
     store = store if isinstance(store, Store) else Store.open(store)
     opened = opened or partial(open_board, store, newest=newest)
-    every = boards(store, protocol, model=model, dataset=dataset)
+    every = boards(store, protocol, model=model, dataset=dataset, known=known)
     current = [board for board in every if board.is_current]
     groups: dict[str, list[Board]] = {}
     for board in current:

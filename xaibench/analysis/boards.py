@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
@@ -92,6 +92,7 @@ def boards(
     model: str | None = None,
     dataset: str | None = None,
     board: str | None = None,
+    known: Sequence[Board] | None = None,
 ) -> list[Board]:
     """The boards that fit, the one with the newest run first; after them those that newer versions replaced, and those
     in TF32 that say float32.
@@ -99,19 +100,28 @@ def boards(
     Args:
         protocol, model, dataset: names or wildcards such as `resnet*`; None fits all.
         board: the first digits of a board's key.
+        known: all boards of the store, where they were read before.
     """
+    wanted = {"protocol": protocol, "model": model, "dataset": dataset}
+    return [
+        found
+        for found in (_every(store) if known is None else known)
+        if found.key.startswith(board or "")
+        and all(fits(part_name(found.context, part), name) for part, name in wanted.items())
+    ]
+
+
+def _every(store: Store) -> list[Board]:
+    """All boards, in the order of `boards`."""
     runs = load_runs(store)
     dates, cells = Dates.of(runs), list(store.cells().values())
     replaced = successors(cells, dates)
     groups: dict[str, list[Cell]] = defaultdict(list)
     for cell in cells:
-        wanted = {"protocol": protocol, "model": model, "dataset": dataset}
-        if all(fits(part_name(cell.context, part), name) for part, name in wanted.items()):
-            groups[cell.board].append(cell)
+        groups[cell.board].append(cell)
     found = [
         replace(_board(key, cells, runs, dates), successor=replaced[key].context if key in replaced else None)
         for key, cells in groups.items()
-        if key.startswith(board or "")
     ]
 
     def rank(item: Board) -> tuple:
@@ -121,19 +131,21 @@ def boards(
 
 
 def choose(
-    store: Store, protocol: str, *, model: str | None = None, dataset: str | None = None, board: str | None = None
-) -> tuple[Board, list[Board]]:
-    """The board to show and the others of the protocol, newest first.
+    store: Store, protocol: str, *, model: str | None = None, dataset: str | None = None, board: str | None = None,
+    known: Sequence[Board] | None = None,
+) -> tuple[Board, list[Board]]:  # fmt: skip
+    """The board to show and the others of the protocol, newest first; arguments as for `boards`.
 
     Raises XaibenchError that lists what is there when nothing fits, or when `board` begins several keys.
     """
-    every = boards(store, protocol)
+    known = boards(store) if known is None else known
+    every = boards(store, protocol, known=known)
     if not every:
-        names = sorted({item.context["protocol"]["name"] for item in boards(store)})
+        names = sorted({item.context["protocol"]["name"] for item in known})
         raise XaibenchError(
             f"{store.root} has no results of {protocol!r}; it has {', '.join(names) or 'none of any protocol yet'}"
         )
-    found = boards(store, protocol, model=model, dataset=dataset, board=board)
+    found = boards(store, protocol, model=model, dataset=dataset, board=board, known=known)
     if not found:
         there = "; ".join(f"{item.title} (--board {short_key(item, every)})" for item in every)
         raise XaibenchError(f"no board of {protocol} in {store.root} fits these options; there are: {there}")

@@ -29,8 +29,10 @@ def step_down(scores: np.ndarray, pairs: PairDifferences, resamples: int, seed: 
     order = np.argsort(statistic, kind="stable")
     pairs, observed = pairs.part(order), statistic[order]
     drawn = bootstrap_means(scores - scores.mean(axis=0), resamples, seed)
-    nearly = _share(_nearly(drawn, pairs), observed, resamples)
-    limit = 0.9 * observed[nearly > needed].max(initial=0.0)
+    limit = 0.0
+    if pairs.least.any():
+        nearly = _share(_nearly(drawn, pairs), observed, resamples)
+        limit = 0.9 * observed[nearly > needed].max(initial=0.0)
     while True:
         p = _share(_resampled(scores, pairs, drawn, seed, np.maximum(observed, limit)), observed, resamples)
         # Below the limit p is too small; that does not matter where a pair above it is not told apart.
@@ -77,9 +79,11 @@ def _resampled(
         start += len(counts)
         for at in blocks(len(least), len(counts)):
             part = pairs.part(at)
-            shift = _shift(means, part)
+            shift, may_reach = _shift(means, part), part.least == 0
+            far = np.flatnonzero(~may_reach)
+            may_reach[far] = (studentised(shift[:, far], part.least[far]) >= least[at][far]).any(axis=0)
             t = np.zeros(shift.shape)
-            some = np.flatnonzero((studentised(shift, part.least) >= least[at]).any(axis=0))
+            some = np.flatnonzero(may_reach)
             for block in blocks(len(some), images):
                 own = some[block]
                 residuals = differences_of(scores, part.first[own], part.second[own]) - part.mean[own]

@@ -149,9 +149,19 @@ class Store:
         """The shards in the order in which they were written, without temporary files of killed runs; after them those
         that `xaibench publish` writes, `rows/<protocol>/<model>/<cell>.parquet`. Where keys are given, those alone that
         have rows of these cells."""
+        runs, published = self._row_files
+        if keys is None:
+            return [*runs, *published]
+        return [
+            *(path for path in runs if self._may_have(path, keys)),
+            *(path for path in published if path.stem in keys),
+        ]
+
+    @property
+    def _row_files(self) -> tuple[list[Path], list[Path]]:
+        """The files of rows that runs wrote, and those that `xaibench publish` wrote, each in order."""
         rows = self.root / "rows"
-        every = [*sorted(rows.glob("*.parquet")), *sorted(rows.glob("*/*/*.parquet"))]
-        return [path for path in every if self._may_have(path, keys)]
+        return sorted(rows.glob("*.parquet")), sorted(rows.glob("*/*/*.parquet"))
 
     def done(self, keys: Iterable[str], shards: Sequence[Path] | None = None) -> dict[str, set[str]]:
         """For each cell key the ids of the images whose rows are stored, in all shards or in these."""

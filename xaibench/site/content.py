@@ -103,6 +103,10 @@ class _ReadOnce(Store):
         return self._rows[asked]
 
     @cached_property
+    def _row_files(self) -> tuple[list[Path], list[Path]]:
+        return super()._row_files
+
+    @cached_property
     def _cells(self) -> dict[str, Cell]:
         return super().cells()
 
@@ -149,7 +153,7 @@ class Content:
             try:
                 joined = across_models(
                     self.store, one.protocol, board=one.board.key, comparable=is_comparable(one.protocol),
-                    newest=registry.shipped_version, opened=self._opened,
+                    newest=registry.shipped_version, opened=self._opened, known=self._boards,
                 )  # fmt: skip
             except XaibenchError as error:  # no image in common, or alike in nothing but names: a page says so
                 self.refused.append(f"{one.protocol} on {one.model} is not joined with other models: {error}")
@@ -238,7 +242,7 @@ class Content:
         """How boards that fit these patterns and differ only in `across` agree; as `agreement_of_boards`."""
         return agreement_of_boards(
             self.store, across, protocol, model=model, dataset=dataset, newest=registry.shipped_version,
-            opened=self._opened,
+            opened=self._opened, known=self._boards,
         )  # fmt: skip
 
     def _opened(self, board: Board) -> Leaderboard:

@@ -32,26 +32,30 @@ MAPS = 12  # images on the page of a method
 
 def pages(content: Content, galleries: list[Gallery]) -> Iterator[Page]:
     """The list of methods and the page of each."""
-    rows = [_index_row(content, name) for name in content.cells]
+    found = _rows_of(content)
+    rows = [_index_row(content, name, [row for one, row in own if one.board.is_current]) for name, own in found.items()]
     table = data_table(
         "methods", Table(INDEX, pd.DataFrame(rows)), "All methods of this folder", thing="methods",
         links={"method": lambda row: content.method_address(row["method"])}, selects=("kind",),
     )  # fmt: skip
     yield Page("methods.html", "methods.html", "Methods", "methods", {"table": table})
-    for name in content.cells:
-        yield _page(content, name, galleries)
+    for name, own in found.items():
+        yield _page(content, name, [row for _, row in own], galleries)
 
 
-def _rows_of(boards: list[SiteBoard], method: str) -> list[dict[str, Any]]:
-    found = []
-    for one in boards:
-        for row in one.found.table[one.found.table["method"] == method].to_dict("records"):
-            found.append(row | {"protocol": one.protocol, "model": one.model, "slug": one.slug})
+def _rows_of(content: Content) -> dict[str, list[tuple[SiteBoard, dict[str, Any]]]]:
+    """By name each method's row on each board that has it, with the board's names."""
+    found: dict[str, list[tuple[SiteBoard, dict[str, Any]]]] = {name: [] for name in content.cells}
+    for one in content.boards:
+        about = {"protocol": one.protocol, "model": one.model, "slug": one.slug}
+        for row in one.found.table.to_dict("records"):
+            found[row["method"]].append((one, row | about))
     return found
 
 
-def _index_row(content: Content, name: str) -> dict[str, Any]:
-    rows, cell = _rows_of(content.current, name), content.cells[name]
+def _index_row(content: Content, name: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """rows: of the method on current boards."""
+    cell = content.cells[name]
     card = shipped_card("method", cell.method["name"]) if cell.method else None
     best = sum(1 for row in rows if not pd.isna(row["rank_low"]) and row["rank_low"] == 1)
     return {
@@ -60,10 +64,10 @@ def _index_row(content: Content, name: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _page(content: Content, name: str, galleries: list[Gallery]) -> Page:
+def _page(content: Content, name: str, rows: list[dict[str, Any]], galleries: list[Gallery]) -> Page:
     cell = content.cells[name]
     card = shipped_card("method", cell.method["name"]) if cell.method else None
-    frame = pd.DataFrame(_rows_of(content.boards, name))
+    frame = pd.DataFrame(rows)
     ranks = data_table(
         "ranks", Table(RANKS, frame), f"{name} on every board", thing="boards",
         links={"protocol": lambda row: f"../boards/{row['slug']}.html#{content.method_id(name)}",
