@@ -169,6 +169,26 @@ def test_the_best_method_is_chosen_on_other_images_than_it_is_compared_on(study)
     assert f"{flat.scores[:, 1::2].mean() - held_out:+.3f}" in chosen.why and chosen.state == UNTOLD
 
 
+def test_accuracies_are_decided_by_group(study):
+    """A group on which every training of the second arm is right, and one on which nothing changes."""
+    images, groups = 20, ("rare",) * 10 + ("common",) * 10
+    right = np.zeros((5, images), bool)
+    right[:, 10:] = right[:, :2] = True
+    better = right.copy()
+    better[:, 2:9] = True
+    made = (("x", arm("x", FIVE), right), ("y", arm("y", FIVE, seed=1), better))
+    arms = [Arm(name, one.scores, one.methods, one.kinds, one.images, correct=correct, groups=groups)
+            for name, one, correct in made]  # fmt: skip
+    given = measured(studies={"c": [study(*arms)]})
+
+    def state(group, direction="up"):
+        return decide(claim("accuracy", comparison="c", group=group, direction=direction), given).state
+
+    assert (state("rare"), state("rare", "down"), state("common")) == (SHOWS, NOT, UNTOLD)
+    unknown = decide(claim("accuracy", comparison="c", group="absent"), given)
+    assert (unknown.state, unknown.why) == (UNTOLD, "the accuracy on absent is not known")
+
+
 def test_confounded_arms_tell_nothing(study):
     given = measured(studies={"c": [study(arm("x", FIVE), arm("y", [0.9] * 5), confounded=("width", "depth"))]})
     assert decide(claim("change", comparison="c"), given).state == UNTOLD
@@ -195,15 +215,15 @@ def test_what_is_not_there_cannot_be_told():
 
 
 def test_a_claim_says_what_its_statistic_needs():
-    for statistic in ("better", "at-most", "change", "across", "order", "none"):
+    for statistic in ("better", "at-most", "change", "across", "accuracy", "order", "none"):
         with pytest.raises(ValueError, match=f"statistic '{statistic}' needs"):
             claim(statistic)
     assert issubclass(XaibenchError, Exception)
 
 
 def test_printed_numbers_and_ours():
-    found = beside({"x": 0.1, "y": 0.3, "z": 0.2, "w": 9.0}, {"x": 0.2, "y": 0.9, "z": 0.4}, "score")
-    assert found.count == 3 and found.rho == 1 and found.farthest == "y" and found.largest == pytest.approx(0.6)
+    found = beside({"x": 0.5, "y": 0.9, "z": 0.6, "w": 9.0}, {"x": 0.2, "y": 0.4, "z": 0.7}, "score")
+    assert found.count == 3 and found.rho == 0.5 and found.farthest == "y" and found.largest == pytest.approx(-0.5)
     assert found.table["name"].tolist() == ["x", "y", "z", "w"] and np.isnan(found.table["ours"].iloc[3])
     assert np.isnan(beside({"x": 1.0, "y": 2.0}, {"x": 1.0, "y": 2.0}, "q").rho)
     nothing = beside({"x": 1.0}, {}, "q")

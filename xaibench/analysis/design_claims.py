@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from xaibench.analysis.arm import Arm
 from xaibench.analysis.changes import change_intervals
-from xaibench.analysis.comparison import ENOUGH
+from xaibench.analysis.comparison import ENOUGH, Comparison
 from xaibench.analysis.ranking import RANKED
 from xaibench.analysis.study import Study
 from xaibench.analysis.verdicts import NOT, SHOWS, UNTOLD, ClaimText, Measured, State, all_of
@@ -20,20 +20,45 @@ def study_of(studies: Sequence[Study], protocol: str) -> Study:
 
 
 def change(claim: ClaimText, measured: Measured) -> tuple[State, str]:
+    """The mean change over ranked methods, or that of one method, in each pair of arms."""
+
+    def part(pair: Comparison) -> tuple[State, str]:
+        mean, low, high, of = pair.change, pair.low, pair.high, f"mean of {pair.count} methods"
+        if claim.methods:
+            row = pair.table.set_index("method").reindex([claim.methods[0]]).iloc[0]
+            mean, low, high, of = row["change"], row["ci_low"], row["ci_high"], claim.methods[0]
+        return _directed(
+            claim, f"{pair.before} to {pair.after}, {of}", mean, low, high, pair.trainings, pair.confounded
+        )
+
+    return _of_pairs(claim, measured, part)
+
+
+def accuracy(claim: ClaimText, measured: Measured) -> tuple[State, str]:
+    """The change of the accuracy on a group of images, or on all, in each pair of arms."""
+
+    def part(pair: Comparison) -> tuple[State, str]:
+        known = pair.accuracy_changes
+        rows = [] if known is None else known[known["images"] == claim.group].to_dict("records")
+        if not rows:
+            return UNTOLD, f"the accuracy on {claim.group} is not known"
+        what = f"{pair.before} to {pair.after}, accuracy on {claim.group}"
+        ends = rows[0]["change"], rows[0]["ci_low"], rows[0]["ci_high"]
+        return _directed(claim, what, *ends, pair.trainings, pair.confounded)
+
+    return _of_pairs(claim, measured, part)
+
+
+def _of_pairs(
+    claim: ClaimText, measured: Measured, part: Callable[[Comparison], tuple[State, str]]
+) -> tuple[State, str]:
+    """One verdict over the pairs of arms that a claim names, or all."""
     study = study_of(measured.studies[claim.comparison], claim.protocol)
     wanted = set(map(tuple, claim.pairs)) or {(pair.before, pair.after) for pair in study.pairs}
     found = [pair for pair in study.pairs if (pair.before, pair.after) in wanted]
     if len(found) < len(wanted):
         return UNTOLD, "not all of its arms have results"
-    parts = []
-    for pair in found:
-        mean, low, high, of = pair.change, pair.low, pair.high, f"mean of {pair.count} methods"
-        if claim.methods:
-            row = pair.table.set_index("method").reindex([claim.methods[0]]).iloc[0]
-            mean, low, high, of = row["change"], row["ci_low"], row["ci_high"], claim.methods[0]
-        parts.append(_directed(claim, f"{pair.before} to {pair.after}, {of}", mean, low, high, pair.trainings,
-                               pair.confounded))  # fmt: skip
-    return all_of(parts)
+    return all_of([part(pair) for pair in found])
 
 
 def across(claim: ClaimText, measured: Measured) -> tuple[State, str]:

@@ -12,11 +12,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from xaibench.analysis.board_claims import at_most, better, order, trade_off
-from xaibench.analysis.design_claims import across, change
+from xaibench.analysis.design_claims import accuracy, across, change
 from xaibench.analysis.verdicts import UNTOLD, ClaimText, Measured, State, Verdict
 
 DECIDED: dict[str, Callable[[ClaimText, Measured], tuple[State, str]]] = {
-    "better": better, "at-most": at_most, "change": change, "across": across, "order": order,
+    "better": better, "at-most": at_most, "change": change, "across": across, "accuracy": accuracy, "order": order,
     "trade-off": trade_off,
 }  # fmt: skip
 

@@ -25,6 +25,7 @@ class ClaimText(Protocol):
     protocol: str
     pairs: Sequence[tuple[str, str]]
     methods: Sequence[str]
+    group: str
     direction: str
     bound: float | None
     why: str

@@ -84,26 +84,29 @@ class Claim(Part):
     """Such as `H2`, unique among all studies; as in the paper where it has one (`R1`)."""
     text: str
     """The claim."""
-    statistic: Literal["better", "at-most", "change", "across", "order", "trade-off", "none"]
+    statistic: Literal["better", "at-most", "change", "across", "accuracy", "order", "trade-off", "none"]
     """better: pairs of methods on one board, by paired sign-flip tests over images. at-most: the interval of a method's
     mean. change: the interval of the mean change between arms, over trainings and images. across: the same, between a
-    method of one arm and one of another. order: the rank correlation of two boards. trade-off: the rank correlation of
-    best scores and accuracies of all boards. none: nothing here measures it yet, and `why` says what is lacking."""
+    method of one arm and one of another. accuracy: the same, of the accuracy on `group`. order: the rank correlation of
+    two boards. trade-off: the rank correlation of best scores and accuracies of all boards. none: nothing here measures
+    it yet, and `why` says what is lacking."""
     run: str = ""
     """The board of `better`, `at-most` and (with `other`) `order`."""
     other: str = ""
     """The second board of `order`."""
     comparison: str = ""
-    """The comparison of `change` and `across`."""
+    """The comparison of `change`, `across` and `accuracy`."""
     protocol: str = ""
     """The protocol of the comparison, as its tables call it; empty: the first."""
     pairs: tuple[tuple[str, str], ...] = ()
-    """better: (the better, the worse) method. change, across: (before, after) arms; empty: all of the comparison."""
+    """better: (the better, the worse) method. change, across, accuracy: (before, after) arms; empty: all there are."""
     methods: tuple[str, ...] = ()
     """at-most: the methods. change: one that must change, instead of the mean of all. across: that of each arm; `best`:
     the one with the best mean."""
+    group: str = "all images"
+    """accuracy: the images, all or a group of the data set."""
     direction: Literal["up", "down"] = "up"
-    """change, across, trade-off: where the score goes, whichever end is the better one."""
+    """change, across, accuracy, trade-off: where the score goes, whichever end is the better one."""
     bound: float | None = None
     """at-most: the largest mean. order: the least rank correlation that the claim allows."""
     why: str = ""
@@ -113,7 +116,8 @@ class Claim(Part):
     def _fields_of_statistic(self) -> Claim:
         needed = {
             "better": ("run", "pairs"), "at-most": ("run", "methods", "bound"), "change": ("comparison",),
-            "across": ("comparison", "pairs", "methods"), "order": ("run", "other", "bound"),
+            "across": ("comparison", "pairs", "methods"), "accuracy": ("comparison",),
+            "order": ("run", "other", "bound"),
             "trade-off": (), "none": ("why",),
         }[self.statistic]  # fmt: skip
         if lacking := [name for name in needed if getattr(self, name) in ("", (), None)]:
