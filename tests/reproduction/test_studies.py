@@ -11,6 +11,7 @@ from xaibench import registry
 from xaibench.analysis.boards import boards
 from xaibench.cards import StudyCard
 from xaibench.comparison.config import ComparisonConfig
+from xaibench.comparison.steps import steps
 from xaibench.comparison.stored import stored_comparison
 from xaibench.errors import XaibenchError
 from xaibench.evaluation.config import RunConfig
@@ -242,7 +243,9 @@ def test_every_study_names_what_exists(name):
             for method in request.methods or ():
                 registry.card("method", method)
         for request in comparisons.values():
-            registry.card("comparison", request.comparison)
+            comparison = registry.card("comparison", request.comparison)
+            if not set(request.models) & set(one.trainings):
+                steps(comparison, request)
     scales = [one for one in card.scales.values() if one.runs_something]
     for claim in card.claims:
         for field, named in (("runs", claim.run), ("runs", claim.other), ("comparisons", claim.comparison)):

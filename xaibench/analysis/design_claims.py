@@ -54,11 +54,19 @@ def _of_pairs(
 ) -> tuple[State, str]:
     """One verdict over the pairs of arms that a claim names, or all."""
     study = study_of(measured.studies[claim.comparison], claim.protocol)
-    wanted = set(map(tuple, claim.pairs)) or {(pair.before, pair.after) for pair in study.pairs}
-    found = [pair for pair in study.pairs if (pair.before, pair.after) in wanted]
-    if len(found) < len(wanted):
+    wanted = [*map(tuple, claim.pairs)] or [(pair.before, pair.after) for pair in study.pairs]
+    found = [[pair for pair in study.pairs if _is_of(pair, *arms)] for arms in wanted]
+    if not all(found):
         return UNTOLD, "not all of its arms have results"
-    return all_of([part(pair) for pair in found])
+    return all_of([part(pair) for pairs in found for pair in pairs])
+
+
+def _is_of(pair: Comparison, before: str, after: str) -> bool:
+    """Whether a pair is of these two arms, of one model where the names of arms begin with that of a model."""
+    if (pair.before, pair.after) == (before, after):
+        return True
+    model, colon, _ = pair.before.partition(": ")
+    return bool(colon) and (pair.before, pair.after) == (f"{model}: {before}", f"{model}: {after}")
 
 
 def across(claim: ClaimText, measured: Measured) -> tuple[State, str]:

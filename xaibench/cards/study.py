@@ -99,7 +99,8 @@ class Claim(Part):
     protocol: str = ""
     """The protocol of the comparison, as its tables call it; empty: the first."""
     pairs: tuple[tuple[str, str], ...] = ()
-    """better: (the better, the worse) method. change, across, accuracy: (before, after) arms; empty: all there are."""
+    """better: (the better, the worse) method. change, across, accuracy: (before, after) arms,
+    of every model of the comparison unless a name begins with `MODEL: `; empty: all there are."""
     methods: tuple[str, ...] = ()
     """at-most: the methods. change: one that must change, instead of the mean of all. across: that of each arm; `best`:
     the one with the best mean."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 from xaibench import registry
 from xaibench.analysis.boards import Board, accuracy_of
-from xaibench.analysis.leaderboard import open_board
+from xaibench.analysis.leaderboard import Leaderboard, open_board
 from xaibench.analysis.study import Study
 from xaibench.cards import ComparisonCard, ComparisonProtocol
 from xaibench.comparison.config import ComparisonConfig
@@ -18,10 +19,14 @@ from xaibench.evaluation.stored import stored_board
 from xaibench.results.store import Store
 
 
-def stored_comparison(config: ComparisonConfig, store: Store, boards: Sequence[Board]) -> Iterator[Study]:
+def stored_comparison(
+    config: ComparisonConfig, store: Store, boards: Sequence[Board],
+    opened: Callable[[Board, str | None], Leaderboard] | None = None,
+) -> Iterator[Study]:  # fmt: skip
     """The study of each protocol of a request, from the trainings of its arms that are stored.
 
-    boards: those of the store. Trainings that are not stored are named in the study's notes. Raises XaibenchError where
+    boards: those of the store. opened: gives the leaderboard of a board by a metric, where some are open already.
+    Trainings that are not stored are named in the study's notes. Raises XaibenchError where
     no pair of arms is stored: nobody knows the weights of arms that are trained for a task without training them, so
     their boards are not found.
     """
@@ -35,10 +40,8 @@ def stored_comparison(config: ComparisonConfig, store: Store, boards: Sequence[B
             if board is None:
                 lacking.append(step.description)
                 continue
-            opened = open_board(
-                store, board, metric=protocol.metric or None, newest=registry.shipped_version, others=False
-            )
-            runs.setdefault(step.name, []).append(ArmRun(opened, accuracy_of(board.run)))
+            leaderboard = (opened or partial(open_stored, store))(board, protocol.metric or None)
+            runs.setdefault(step.name, []).append(ArmRun(leaderboard, accuracy_of(board.run)))
         notes = [f"not stored: {', '.join(lacking)}"] if lacking else []
         if not any(set(pair) <= runs.keys() for pair in pairs):
             raise XaibenchError(
@@ -46,6 +49,11 @@ def stored_comparison(config: ComparisonConfig, store: Store, boards: Sequence[B
                 f"with `xaibench compare {card.name} --out {store.root}`"
             )
         yield study_of(card, protocol, runs, pairs, config, notes)
+
+
+def open_stored(store: Store, board: Board, metric: str | None = None) -> Leaderboard:
+    """The leaderboard of a board by one of its metrics, whose rows are read again where they are needed."""
+    return open_board(store, board, metric=metric, newest=registry.shipped_version, others=False)
 
 
 def _request(card: ComparisonCard, protocol: ComparisonProtocol, config: ComparisonConfig, step: Step) -> RunConfig:

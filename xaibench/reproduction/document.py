@@ -91,8 +91,10 @@ def _study(card: StudyCard) -> dict[str, str]:
 def _claims(card: StudyCard, found: dict[Scale, Reproduction]) -> Iterable[dict[str, str]]:
     for number, claim in enumerate(card.claims):
         verdicts = {scale: one.verdicts[number] for scale, one in found.items()}
-        told = [one for one in verdicts.values() if one.state != UNTOLD] or list(verdicts.values())[:1]
-        why = "; ".join(dict.fromkeys(one.why for one in told))
+        measured_at = {scale: one for scale, one in verdicts.items() if not found[scale].scores.empty}
+        told = {scale: one for scale, one in measured_at.items() if one.state != UNTOLD} or measured_at or verdicts
+        first, *others = told.items()
+        why = first[1].why + "".join(f"; {scale}: {one.why}" for scale, one in others if one.why != first[1].why)
         states = {scale: verdicts[scale].state if scale in verdicts else "" for scale in MEASURED}
         yield {"claim": claim.name, "item": card.item, "text": claim.text, **states, "why": why}
 

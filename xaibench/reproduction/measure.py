@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from xaibench import registry
 from xaibench.analysis.boards import Board, accuracy_of, boards
-from xaibench.analysis.leaderboard import Leaderboard, open_board
+from xaibench.analysis.leaderboard import Leaderboard
 from xaibench.analysis.study import Study
 from xaibench.analysis.verdicts import Measured
 from xaibench.cards import StudyCard, StudyScale
 from xaibench.comparison.config import ComparisonConfig
 from xaibench.comparison.run import run_comparison
-from xaibench.comparison.stored import stored_comparison
+from xaibench.comparison.stored import open_stored, stored_comparison
 from xaibench.errors import XaibenchError
 from xaibench.evaluation.config import RunConfig
 from xaibench.evaluation.stored import stored_board
 from xaibench.results.store import Store
+from xaibench.training.config import TrainingConfig
 
 
 def run_requests(one: StudyScale, **changes: object) -> dict[str, RunConfig]:
@@ -56,11 +58,17 @@ def compute(
     return found
 
 
-def training_command(name: str, fields: dict[str, object]) -> str:
-    """The command that trains a model under a name."""
-    rest = {field: value for field, value in fields.items() if field != "task"}
-    words = [f"--{field.replace('_', '-')} {value}" for field, value in rest.items()]
-    return " ".join(["xaibench train", str(fields.get("task", "classifier")), *words, f"--name {name}"])
+def training_command(name: str, fields: dict[str, Any]) -> str:
+    """The command that trains a model under a name. Raises XaibenchError where the fields are no `TrainingConfig`."""
+    config = TrainingConfig.parse(fields | {"name": name}, f"training {name}")
+    options = [
+        f"--{option.replace('_', '-')} {_word(value)}" for option, value in fields.get("task_options", {}).items()
+    ]
+    return " ".join(["xaibench train", config.task, *config.to_arguments(), *options])
+
+
+def _word(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 class StoredResults:
@@ -69,15 +77,14 @@ class StoredResults:
     def __init__(self, path: Path):
         self.store = Store.open(path)
         self.boards = boards(self.store)
-        self._opened: dict[str, Leaderboard] = {}
+        self._opened: dict[tuple[str, str | None], Leaderboard] = {}
 
-    def open(self, board: Board) -> Leaderboard:
-        """The leaderboard of a board."""
-        if board.key not in self._opened:
-            self._opened[board.key] = open_board(
-                self.store, board, newest=registry.shipped_version, others=False, held=False
-            )
-        return self._opened[board.key]
+    def open(self, board: Board, metric: str | None = None) -> Leaderboard:
+        """The leaderboard of a board by a metric, by default the protocol's."""
+        key = board.key, metric
+        if key not in self._opened:
+            self._opened[key] = open_stored(self.store, board, metric)
+        return self._opened[key]
 
 
 def measured(one: StudyScale, results: StoredResults, computed: dict[str, list[Study]] | None = None) -> Measured:
@@ -95,7 +102,7 @@ def measured(one: StudyScale, results: StoredResults, computed: dict[str, list[S
         if name in studies:
             continue
         try:
-            studies[name] = list(stored_comparison(comparison, results.store, results.boards))
+            studies[name] = list(stored_comparison(comparison, results.store, results.boards, results.open))
         except XaibenchError as error:
             lacking[name] = str(error)
     return Measured(opened, accuracies, studies, lacking)
