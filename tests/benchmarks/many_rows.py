@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from xaibench.registry import shipped_version
 from xaibench.results.cells import Cell
 from xaibench.results.manifest import RunManifest
 from xaibench.results.schema import SCHEMA
@@ -58,7 +59,8 @@ def make(root: Path, rows: int, methods: int = METHODS, images: int = IMAGES, mo
 
 def _cell(place: int, method: int, models: int) -> Cell:
     context = {
-        "protocol": {"name": "sds", "version": 1, "metric": "sds", "settings": {"grid": 2 + place // models},
+        "protocol": {"name": "sds", "version": shipped_version("protocol", "sds"),
+                     "metric": "sds", "settings": {"grid": 2 + place // models},
                      "range": [-1, 1], "undefined_cost": 0.0, "higher_is_better": True},
         "model": {"name": f"model-{place % models:02d}"}, "weights": {"kind": "aligned", "digest": f"{place:04d}"},
         "dataset": {"name": "imagenet", "version": 1}, "profile": {"name": "full"}, "seed": 0, "precision": "float32",
