@@ -75,6 +75,7 @@ def test_small_blocks_change_nothing(random_scores, monkeypatch):
     once = surely_better(random_scores, resamples=300)
     assert 0 < once.sum() < 10
     monkeypatch.setattr(pair_differences, "BLOCK", 64)
+    monkeypatch.setattr("xaibench.analysis.step_down.CACHED", 64)
     monkeypatch.setattr(bootstrap, "BLOCK", 700)
     assert np.array_equal(surely_better(random_scores, resamples=300), once)
 

@@ -132,8 +132,7 @@ def test_blocks_of_pairs_pass_on_the_largest_statistic(monkeypatch):
     scores = scores_of("normal", 0, 100)
     pairs = described(scores)
     every = step_down.step_down(scores, pairs, 200, 0)
-    for module in (pair_differences, step_down):
-        monkeypatch.setattr(module, "BLOCK", 600)
+    monkeypatch.setattr(step_down, "CACHED", 600)
     assert np.array_equal(step_down.step_down(scores, pairs, 200, 0), every)
     few = step_down.step_down(scores, pairs, 200, 0, 0.05)
     assert np.array_equal(few[every <= 0.05], every[every <= 0.05]) and (few > 0.05).sum() == (every > 0.05).sum() > 0

@@ -60,7 +60,7 @@ def described(scores: np.ndarray) -> PairDifferences:
 def _one_by_one(scores: np.ndarray, first: np.ndarray, second: np.ndarray, margin: float) -> tuple[np.ndarray, ...]:
     """What `_of_differences` gives for these pairs."""
     found = [_of_differences(differences_of(scores, first[at], second[at]), margin)
-             for at in blocks(len(first), len(scores))]  # fmt: skip
+             for at in blocks(len(first), len(scores), BLOCK)]  # fmt: skip
     return tuple(np.concatenate(parts) for parts in zip(*found, strict=True))
 
 
@@ -85,7 +85,7 @@ def differences_of(scores: np.ndarray, first: np.ndarray, second: np.ndarray) ->
     return found
 
 
-def blocks(pairs: int, rows: int) -> Iterator[slice]:
-    """Slices of the pairs, so that arrays of so many rows stay small."""
-    size = max(1, BLOCK // rows)
+def blocks(pairs: int, rows: int, most: int) -> Iterator[slice]:
+    """Slices of the pairs, so that arrays of so many rows stay small: of at most so many numbers."""
+    size = max(1, most // rows)
     return (slice(start, min(start + size, pairs)) for start in range(0, pairs, size))

@@ -15,6 +15,8 @@ from xaibench.analysis.bootstrap import BLOCK, bootstrap_means, resampled_counts
 from xaibench.analysis.intervals import studentised
 from xaibench.analysis.pair_differences import PairDifferences, blocks, differences_of
 
+CACHED = 1 << 18  # statistics that are computed together: so many stay in the cache of a processor
+
 
 def step_down(scores: np.ndarray, pairs: PairDifferences, resamples: int, seed: int, needed: float = 1.0) -> np.ndarray:
     """p of each pair, adjusted for all pairs whose statistic is not larger, (pairs,) float64 in (0, 1].
@@ -63,9 +65,9 @@ def _share(statistics: Iterator[tuple[slice, np.ndarray]], observed: np.ndarray,
 
 def _nearly(drawn: np.ndarray, pairs: PairDifferences) -> Iterator[tuple[slice, np.ndarray]]:
     """Statistics of resamples as if these had the deviation of the images; drawn: their means (resamples, methods)."""
-    rows = max(1, BLOCK // len(pairs.mean))
+    rows = 100  # a few thousand pairs in the cache
     for start in range(0, len(drawn), rows):
-        for at in blocks(len(pairs.mean), rows):
+        for at in blocks(len(pairs.mean), rows, CACHED):
             yield at, _shift(drawn[start : start + rows], pairs.part(at)) / pairs.deviation[at]
 
 
@@ -77,14 +79,14 @@ def _resampled(
     for counts in resampled_counts(images, len(drawn), seed):
         means, counts = drawn[start : start + len(counts)], counts.astype(np.float64)
         start += len(counts)
-        for at in blocks(len(least), len(counts)):
+        for at in blocks(len(least), len(counts), CACHED):
             part = pairs.part(at)
             shift, may_reach = _shift(means, part), part.least == 0
             far = np.flatnonzero(~may_reach)
             may_reach[far] = (studentised(shift[:, far], part.least[far]) >= least[at][far]).any(axis=0)
             t = np.zeros(shift.shape)
             some = np.flatnonzero(may_reach)
-            for block in blocks(len(some), images):
+            for block in blocks(len(some), images, BLOCK):
                 own = some[block]
                 residuals = differences_of(scores, part.first[own], part.second[own]) - part.mean[own]
                 t[:, own] = studentised(shift[:, own], counts @ residuals**2 / images)
