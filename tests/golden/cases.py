@@ -90,7 +90,7 @@ KEYS: dict[str, dict[str, Any]] = {
     "several protocols": SMALL | {
         "protocols": "sds,epg,pointing-game,insertion", "methods": "ixg,grad-cam,oracle,random",
     },
-    "every protocol": SMALL | {"protocols": JUDGES, "methods": "ixg"},
+    "every protocol": SMALL | {"protocols": f"{JUDGES},border-energy", "methods": "ixg"},
     "f-fidelity": SMALL | {"protocols": "f-fidelity", "weights": "tiny-pixels", "methods": "ixg"},
     "aligned, grid 8 blurred": SMALL | {
         "protocols": "idsds", "weights": "tiny-grid8", "settings": {"grid": 8, "baseline": "blur"}, "methods": "ixg",

@@ -16,11 +16,13 @@ from xaibench.errors import XaibenchError
 from xaibench.protocols.api import make_protocol
 from xaibench.protocols.base import OK, UNDEFINED_MAP, UNDEFINED_REFERENCE
 from xaibench.protocols.energy_pointing import energy_share
+from xaibench.protocols.localization.border_energy import BorderEnergy, border_mask
 from xaibench.protocols.localization.epg import BoxEnergy
 from xaibench.protocols.localization.seg_epg import ObjectEnergyInBoxes
 from xaibench.protocols.localization.x_seg_epg import ObjectEnergy
 from xaibench.protocols.masks import box_masks
 
+BORDER = BorderEnergy(border=0.3)  # one pixel of four
 GAMES = [BoxEnergy, ObjectEnergyInBoxes, ObjectEnergy]
 MAP = torch.tensor([[1.0, 2, -9, 4], [0, 3, 5, -1], [2, 0, 1, 1], [-2, 6, 0, 0]])[None, None]
 
@@ -229,3 +231,29 @@ def test_settings_that_do_not_exist_are_refused(game, setting, message):
 def test_the_words_of_titles():
     assert BoxEnergy().description == "labels, logit, alpha 0.5"
     assert ObjectEnergyInBoxes(target="label", attribution_output="probability").description == "label, probability"
+
+
+def test_border_energy_is_the_share_outside_of_the_middle(make_evidence):
+    e = make_evidence((TWO_BOXES, [7]))
+    positive = [[1, 2, 0, 4], [0, 3, 5, 0], [2, 0, 1, 1], [0, 6, 0, 0]]
+    middle = sum(positive[row][column] for row in (1, 2) for column in (1, 2))
+    total = sum(map(sum, positive))
+    scores = BORDER.score(BORDER.prepare(e), MAP)
+    assert scores.values.tolist() == [pytest.approx(1 - middle / total)] and scores.status == ["ok"]
+    assert BORDER.score(BORDER.prepare(e), -MAP.abs()).status == [UNDEFINED_MAP]
+
+
+@pytest.mark.parametrize(("size", "border", "inner"), [((64, 64), 0.1, 52 * 52), ((10, 20), 0.1, 8 * 16),
+                                                       ((4, 4), 0.01, 4), ((3, 3), 0.4, 1)])  # fmt: skip
+def test_a_uniform_map_scores_the_share_of_the_border(size, border, inner):
+    mask = border_mask(size, border)
+    assert int((~mask).sum()) == inner and mask.shape == size
+    assert torch.equal(mask, mask.flip(0)) and torch.equal(mask, mask.flip(1))
+    share = energy_share(torch.ones(1, 1, *size), mask[None])
+    assert share.item() == pytest.approx(1 - inner / (size[0] * size[1]))
+
+
+def test_a_border_that_is_no_border_is_refused():
+    for border in (0, 0.5, -0.1, float("nan")):
+        with pytest.raises(XaibenchError, match="share of the side"):
+            BorderEnergy(border=border)

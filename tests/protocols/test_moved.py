@@ -30,6 +30,7 @@ OLD_TARGETS = {
 
 SINCE = {
     "insertion-gaussian", "average-drop", "average-gain", "adcc", "arcc", "saco", "efficient-mprt", "random-logit",
+    "border-energy",
 }  # fmt: skip
 """Protocols that are newer than the folders."""
 

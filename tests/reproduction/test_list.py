@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from xaibench import registry
@@ -61,3 +63,15 @@ def test_the_claims_of_the_papers_that_have_numbers_are_there():
     assert {f"R{number}" for number in range(1, 11)} <= claims
     for prefix, count in (("H", 41), ("G", 13), ("S", 19), ("O", 15), ("L", 14)):
         assert {f"{prefix}{number}" for number in range(1, count + 1)} <= claims
+
+
+def test_the_page_in_the_documentation_has_every_study_and_claim():
+    """`xaibench study report` writes it; a card that was added since is missing."""
+    path = Path(__file__).parents[2] / "docs" / "reproduction.md"
+    if not path.is_file():
+        pytest.skip("the documentation is in the repository only")
+    lines = path.read_text(encoding="utf-8").splitlines()
+    first = {line.split(" | ")[0].removeprefix("| ") for line in lines if line.startswith("| ")}
+    names = registry.names("study")
+    claims = {claim.name for name in names for claim in registry.card("study", name).claims}
+    assert {*names, *claims} <= first
