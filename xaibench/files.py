@@ -83,8 +83,12 @@ def obstacle(error: OSError, path: Path) -> XaibenchError:
 
 def write_json(path: Path, value: Any) -> None:
     """Write `value` (see `plain`) as indented JSON, atomically."""
-    text = json.dumps(plain(value), indent=1, ensure_ascii=False, allow_nan=False)
-    write_atomic(path, (text + "\n").encode())
+    write_atomic(path, json_text(value).encode())
+
+
+def json_text(value: Any) -> str:
+    """What `write_json` writes."""
+    return json.dumps(plain(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def file_name(text: str) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from forged_archives import archives, folders
 from forged_cells import cells
+from forged_details import details
 from forged_lists import lists
 from forged_records import code, listed, records
 from forged_rows import rows
@@ -21,5 +22,5 @@ from forging import Forge
 
 def structural(folder: Path) -> Iterator[tuple[str, str, Forge]]:
     """All of them."""
-    for part in (archives, folders, listed, cells, values, rows, lists, records, code):
+    for part in (archives, folders, listed, cells, values, rows, lists, records, code, details):
         yield from part(folder)

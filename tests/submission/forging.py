@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from xaibench import registry
 from xaibench.evaluation.keys import profile_part
+from xaibench.files import write_json
 from xaibench.hashing import digest
 from xaibench.results.cells import Cell
 
@@ -68,7 +69,7 @@ class Forger:
         """A cell under its old key."""
         path, value = self.cell(method)
         change(value)
-        path.write_text(json.dumps(value))
+        write_json(path, value)
 
     def rekey(self, method: str, change: Callable[[dict], Any]) -> None:
         """A cell under the key of what it says then, in the rows and the records too."""
@@ -78,7 +79,7 @@ class Forger:
         cell = Cell(value["context"], value["method"])
         value["key"], value["board"] = cell.key, cell.board
         path.unlink()
-        (self.root / "cells" / f"{cell.key}.json").write_text(json.dumps(value))
+        write_json(self.root / "cells" / f"{cell.key}.json", value)
         table = pq.read_table(rows)
         rows.unlink()
         place = table.schema.get_field_index("cell")
@@ -98,7 +99,7 @@ class Forger:
     def relist(self, ids: list[str]) -> None:
         """Another list of images, with the rows of as many."""
         next(self.root.glob("lists/*.json")).unlink()
-        (self.root / "lists" / f"{digest(ids)}.json").write_text(json.dumps(ids))
+        write_json(self.root / "lists" / f"{digest(ids)}.json", ids)
         self.run(lambda run: run.update(images={"list": digest(ids), "count": len(ids)}))
         for method in METHODS:
             self.table(method, lambda table: table.slice(0, len(ids)))
@@ -120,7 +121,7 @@ class Forger:
         path = next(self.root.glob("runs/*.json"))
         value = json.loads(path.read_text())
         change(value)
-        path.write_text(json.dumps(value))
+        write_json(path, value)
 
     def column(self, method: str, name: str, change: Callable[[list], list]) -> None:
         """One column of a method's rows."""

@@ -14,6 +14,7 @@ from xaibench.cards import MethodCard
 from xaibench.datasets.open import open_dataset
 from xaibench.evaluation.keys import method_part, profile_part, protocol_part
 from xaibench.protocols.api import make_protocol
+from xaibench.publication.rows import file_schema, rows_folder
 from xaibench.results.cells import Cell
 from xaibench.results.manifest import RunManifest
 from xaibench.results.schema import row_table
@@ -92,9 +93,9 @@ def made_submission(root: Path, boards: int, count: int) -> None:
     cells = [Cell(context() | {"seed": seed}, method_part(card, {})) for seed in range(boards) for card in cards]
     store.register(cells)
     for number, cell in enumerate(cells):
-        path = root / "rows" / "idsds" / "resnet18" / f"{cell.key}.parquet"
+        path = root / rows_folder(cell.context) / f"{cell.key}.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(_rows(cell, images, number), path)
+        pq.write_table(_rows(cell, images, number).cast(file_schema()), path)
     _run(store, cells, images)
     write_submission(root, ["mine"], "source/plugin_mine.py")
 

@@ -63,6 +63,13 @@ def test_a_row_of_one_side_is_not_equal_and_json_has_no_nan(honest):
     assert not undefined["equal"] and json.loads(json.dumps(undefined, allow_nan=False)) == undefined
 
 
+@pytest.mark.parametrize(("name", "value"), [("prediction", 2), ("label", 3), ("correct", False), ("label", None)])
+def test_what_is_said_of_an_image_is_compared(honest, name, value):
+    record = honest((1, 1, 1), lambda again: again.assign(**{name: value}))
+    assert not record["equal"] and not any(row["equal"] for row in record["rows"])
+    assert all(row["submitted"] == row["replayed"] for row in record["rows"])
+
+
 def test_a_public_number_is_hex_and_the_record_says_that_it_was_given():
     given = Draw.of_public(None, "AB" * 20)
     assert (given.fresh, given.source, Draw(3).source) == ("ab" * 20, "given", "drawn")

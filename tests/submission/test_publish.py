@@ -6,15 +6,19 @@ import csv
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 
 sys.path.append(str(Path(__file__).parent))  # for `records.py`
 from records import made_record, own_results
 
 from xaibench.errors import XaibenchError
+from xaibench.files import write_json
 from xaibench.publication.api import publish, withdraw
 from xaibench.publication.index import read_index
+from xaibench.publication.submissions import with_states
 from xaibench.publication.sums import write_sums
 from xaibench.submission.pack import submit
 from xaibench.submission.publish import publish_submission
@@ -67,6 +71,14 @@ def test_results_are_added_to_those_of_the_board_and_say_where_they_are_from(pac
     assert "| replay |" in markdown and "verified by replay" in markdown
 
 
+def test_what_is_said_stands_before_what_a_method_costs():
+    table = pd.DataFrame({"method": ["a", "b"], "mean": [1.0, 2.0], "passes": [3, 4]})
+    cells = [SimpleNamespace(method_name=name, key=name * 16) for name in "ab"]
+    found = with_states(table, cells, {"a" * 16: "not replayed"})
+    assert list(found) == ["method", "mean", "replay", "passes"] and list(found["replay"]) == ["not replayed", ""]
+    assert with_states(table, cells, {}) is table
+
+
 @pytest.mark.slow
 def test_the_same_gives_the_same_bytes(packed, tmp_path):
     record = record_in(tmp_path, made_record(packed.folder, 20))
@@ -110,6 +122,18 @@ def test_a_forged_record_changes_nothing(packed, kept, tmp_path, kind):
         publish_submission(packed.zip, kept, replay=record_in(tmp_path, value | changes[kind]))
     assert files(kept) == before and "\n" not in str(error.value) and "<script>" not in str(error.value)
     assert kind != "another submission" or "is of the submission 000000000000" in str(error.value)
+
+
+def test_the_costs_of_a_boards_results_are_its_own(packed, mine, kept, relisted):
+    """A submitted run says what others cost: it is heard of the results that it brings alone."""
+    cost = {"images": 8, "maps": 8, "forward_equivalents_alone": 999.0, "forward_equivalents_shared": 999.0,
+            "seconds_alone": 999.0, "seconds_shared": 999.0}  # fmt: skip
+    path = next(mine.glob("runs/*.json"))
+    write_json(path, json.loads(path.read_text()) | {"costs": {"ixg": cost, "mine": cost}})
+    relisted(mine)
+    publish_submission(mine, kept)
+    rows = {row["method"]: row for row in csv.DictReader((kept / "leaderboard.csv").open())}
+    assert (rows["ixg"]["passes"], rows["mine"]["passes"]) == ("", "999.0")
 
 
 def test_a_failure_while_writing_leaves_the_board(packed, kept, tmp_path, monkeypatch):
@@ -195,6 +219,8 @@ def test_validate_finds_records_that_do_not_match_the_rows(packed, tmp_path, com
         write_sums(board)
         status, out, _ = command("validate", board)
         assert status == 1 and f"replays/{path.stem}.json: replay: " in out
+        status, _, err = command("publish", board, "--to", tmp_path / "other", "--quiet")  # a board prepared by others
+        assert status == 2 and f"replays/{path.stem}.json: " in err and not (tmp_path / "other").exists()
 
 
 @pytest.mark.slow

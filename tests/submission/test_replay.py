@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -23,7 +25,7 @@ from xaibench.submission.archive import unpacked
 from xaibench.submission.check import check
 from xaibench.submission.draw import Draw
 from xaibench.submission.pack import submit
-from xaibench.submission.process import Limits, Where
+from xaibench.submission.process import Limits, Where, run_limited
 from xaibench.submission.replay import replay
 
 PLUGIN = """import os
@@ -41,11 +43,18 @@ def mine(evidence):
         exec(TRICK.read_text())
     return evidence.inputs * evidence.gradient()
 """
+GIVEN = "import __main__ as worker; kept = worker.write_json; worker.write_json = lambda path, value: kept(path, {})"
 TRICKS = {
     "reads the rows of its own submission": "[path.read_bytes() for path in pathlib.Path({mine!r}).glob('rows/*/*/*')]",
     "its code asks for socket.connect": "import socket; socket.create_connection(('127.0.0.1', 9))",
     "its code asks for subprocess.Popen": "import subprocess; subprocess.run(['true'])",
     "its code asks for os.system": "os.system('true')",
+    "its code asks for os.fork": "os.fork()",
+    "changes files outside of its own folder": "pathlib.Path({mine!r}).with_name('outside').write_text('x')",
+    "outside of its own folder$": "os.rename({mine!r} + '-no', {mine!r} + '-moved')",
+    "gave something else than rows": GIVEN.format("[dict(row, score='high') for row in value]"),
+    "gave rows that were not drawn": GIVEN.format("[dict(row, image_id='test/000000') for row in value]"),
+    r"method mine failed: ValueError: .*x \(plugin_mine.py, line": "raise ValueError(chr(27) + '[2J' + chr(10) + 'x')",
     "took more than 30 s": "import time; time.sleep(600)",
     "(?i)memory": "len(bytearray(5 << 30))",
     "File too large": "open('big', 'wb').write(bytes(2 << 20))",
@@ -128,10 +137,21 @@ def test_code_that_asks_for_more_than_it_may_is_stopped(real, words):
     real.trick.write_text(TRICKS[words].format(mine=str(real.mine)))
     limits = SHORT if "30 s" in words else LIMITS
     try:
-        with pytest.raises(XaibenchError, match=words):
+        with pytest.raises(XaibenchError, match=words) as error:
             replayed(real.mine, real.weights, trust=True, limits=limits)
     finally:
         real.trick.unlink()
+    assert str(error.value).isprintable()  # nothing in it controls a terminal
+    assert real.mine.is_dir() and not real.mine.with_name("outside").exists()
+
+
+@pytest.mark.process
+def test_what_a_process_starts_and_leaves_ends_with_it(tmp_path):
+    code = "import os, time; pid = os.fork(); pid or time.sleep(60); open('pid', 'w').write(str(pid))"
+    run_limited([sys.executable, "-c", code], tmp_path, SHORT)
+    state = Path("/proc") / (tmp_path / "pid").read_text() / "stat"
+    time.sleep(0.2)
+    assert not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z"
 
 
 @pytest.mark.slow
@@ -140,21 +160,22 @@ def test_code_has_a_home_of_its_own_in_which_libraries_keep_their_caches(real, t
     (tmp_path / "user").mkdir()
     monkeypatch.setenv("HOME", str(tmp_path / "user"))
     monkeypatch.setenv("HF_TOKEN", "secret")
-    seen = tmp_path / "seen.json"
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
     real.trick.write_text(
-        "import json, matplotlib, timm, torch, tempfile\n"
+        "import matplotlib, timm, torch, tempfile\n"
         "timm.create_model('resnet18'); torch.compile\n"
-        "places = [str(pathlib.Path.home()), torch.hub.get_dir(), matplotlib.get_cachedir(), tempfile.gettempdir()]\n"
-        f"pathlib.Path({str(seen)!r}).write_text(json.dumps([places, sorted(os.environ)]))\n"
+        "own = pathlib.Path.home()\n"
+        "places = torch.hub.get_dir(), matplotlib.get_cachedir(), tempfile.gettempdir()\n"
+        "assert own.name == 'home' and all(pathlib.Path(place).is_relative_to(own.parent) for place in places)\n"
+        "assert 'HF_TOKEN' not in os.environ\n"
     )
     try:
         record = replayed(real.mine, real.weights, trust=True)
     finally:
         real.trick.unlink()
-    (own, *caches), variables = json.loads(seen.read_text())
-    assert record["equal"] and Path(own).name == "home" and not Path(own).exists()  # ended with the process
-    assert all(Path(place).is_relative_to(Path(own).parent) for place in caches)
-    assert "HF_TOKEN" not in variables and not [*(tmp_path / "user").iterdir()]
+    assert record["equal"]
+    assert not [*(tmp_path / "temporary").iterdir()] and not [*(tmp_path / "user").iterdir()]  # ended with the process
 
 
 @pytest.mark.slow

@@ -119,6 +119,7 @@ def command(
 
         found = publish_submission(results, target, request, report, replay=replay, replaced=replaced or ())
     elif to is not None:
+        _check_records(results)
         found = api.publish(results, target, request, report)
     if found:
         for note in found.notes:
@@ -129,6 +130,15 @@ def command(
 
         report(f"pushing {target} to {hub}")
         echo(f"pushed: {push(target, hub, private)}")
+
+
+def _check_records(results: Path) -> None:
+    """Raises XaibenchError where records of replays in a board folder are not those of its rows."""
+    from xaibench.publication.index import is_board_folder
+    from xaibench.submission.record import replay_problems
+
+    for problem in replay_problems(results) if is_board_folder(results) else ():
+        raise XaibenchError(f"not published: {results / problem.path}: {problem.text}; fetch that board folder anew")
 
 
 def _check(

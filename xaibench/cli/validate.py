@@ -157,7 +157,8 @@ def _report(found: dict[str, Any], record: Path | None) -> None:
 
     for row in found["rows"]:
         if not row["equal"]:
-            echo(f"{row['cell']} {row['image_id']}: submitted {row['submitted']}, replayed {row['replayed']}")
+            alike = " (its status, label or prediction is another)" if row["submitted"] == row["replayed"] else ""
+            echo(f"{row['cell']} {row['image_id']}: submitted {row['submitted']}, replayed {row['replayed']}{alike}")
     if record is not None:
         write_json(record, found)
     unequal = sum(not row["equal"] for row in found["rows"])

@@ -44,9 +44,14 @@ def write_cell(cell: Cell, root: Path, scrubber: Scrubber) -> None:
             f"cell {cell.key} ({scrubber.text(cell.title)}) cannot be published: its key hashes {hashed[:200]!r}, a "
             "path or a name of yours; run it again with a relative path or another name, or say --allow-name NAME"
         )
-    content = {"key": clean.key, "board": clean.board, "registered": clean.registered,
-               "context": clean.context, "method": clean.method}  # fmt: skip
-    write_json(root / "cells" / f"{cell.key}.json", content | ({"maps": clean.maps} if clean.maps else {}))
+    write_json(root / "cells" / f"{cell.key}.json", cell_content(clean))
+
+
+def cell_content(cell: Cell) -> dict[str, Any]:
+    """What the file of a cell says."""
+    content = {"key": cell.key, "board": cell.board, "registered": cell.registered,
+               "context": cell.context, "method": cell.method}  # fmt: skip
+    return content | ({"maps": cell.maps} if cell.maps else {})
 
 
 def write_runs(taken: Sequence[Taken], root: Path, scrubber: Scrubber) -> None:

@@ -86,12 +86,17 @@ def write_rows(taken: Taken, rows: pd.DataFrame, root: Path) -> dict[str, int]:
         # The sort is stable: instances of one class in an image keep the order that they are stored in.
         own = own.sort_values(list(SORTED_BY), kind="stable", na_position="first")
         table = row_table({name: own[name] for name in SCHEMA.names}) if len(own) else SCHEMA.empty_table()
-        described = pa.schema([_described(f, MEANINGS[f.name]) for f in SCHEMA], SCHEMA.metadata)
+        described = _described_schema()
         path = root / rows_folder(taken.board.context) / f"{key}.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
         _write([table.cast(described)], described, path)
         counts[key] = len(own)
     return counts
+
+
+def file_schema() -> pa.Schema:
+    """Of the files of rows, with all metadata."""
+    return _with_descriptions(_described_schema())
 
 
 def write_cells(taken: Iterable[Taken], counts: Mapping[str, int], root: Path) -> None:
@@ -156,15 +161,24 @@ def _json(value: Any) -> str:
     return json.dumps(plain(value), sort_keys=True, ensure_ascii=False)
 
 
+def _described_schema() -> pa.Schema:
+    return pa.schema([_described(f, MEANINGS[f.name]) for f in SCHEMA], SCHEMA.metadata)
+
+
+def _with_descriptions(schema: pa.Schema) -> pa.Schema:
+    """The schema with its columns' descriptions in the metadata of the file too, where readers that know nothing of
+    Arrow find them."""
+    described = {f"description of {f.name}".encode(): f.metadata[DESCRIPTION] for f in schema}
+    return schema.with_metadata((schema.metadata or {}) | described)
+
+
 def _described(field: pa.Field, text: str) -> pa.Field:
     return field.with_metadata({DESCRIPTION: text.encode()})
 
 
 def _write(tables: Iterable[pa.Table], schema: pa.Schema, path: Path) -> None:
-    """Writes tables as one with fixed settings, so that the same rows give the same bytes, however they come; and with
-    its columns' descriptions in the metadata of the file too, where readers that know nothing of Arrow find them."""
-    described = {f"description of {f.name}".encode(): f.metadata[DESCRIPTION] for f in schema}
-    schema = schema.with_metadata((schema.metadata or {}) | described)
+    """Writes tables as one with fixed settings, so that the same rows give the same bytes, however they come."""
+    schema = _with_descriptions(schema)
     options = {"version": "2.6", "compression": "zstd", "compression_level": 3}
     with writing_atomic(path) as file, pq.ParquetWriter(file, schema, **options) as writer:
         for group in _groups(tables, schema):

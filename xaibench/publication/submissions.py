@@ -89,6 +89,11 @@ def states(
 
 
 def with_states(table: Any, cells: Iterable[Any], said: Mapping[str, str]) -> Any:
-    """The table of a board with a column `replay`; as it is where nothing is said."""
+    """The table of a board with a column `replay` before those of cost; as it is where nothing is said."""
     by_name = {cell.method_name: said.get(cell.key, "") for cell in cells}
-    return table.assign(replay=[by_name[name] for name in table["method"]]) if any(by_name.values()) else table
+    if not any(by_name.values()):
+        return table
+    place = table.columns.get_loc("passes") if "passes" in table else len(table.columns)
+    found = table.copy()
+    found.insert(place, "replay", [by_name[name] for name in table["method"]])
+    return found

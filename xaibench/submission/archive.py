@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -27,6 +28,9 @@ NAMES = re.compile(
 )
 """Of the files of a submission; all else is refused."""
 FILES, TOTAL, ONE = 20_000, 2 << 30, 512 << 20  # how many, and bytes of all and of one of them
+CODE = 1 << 20  # bytes of a file of code
+LOCAL = struct.Struct("<26xHH")  # of the header before a file in an archive: lengths of its name and of what is extra
+DESCRIPTOR, DESCRIPTORS = 0x8, (12, 16, 20, 24)  # a flag, and bytes that then follow a file
 RATIO, SMALL = 100, 1 << 20  # how far a file may be unpacked, and bytes below which that does not matter
 ENCRYPTED, BLOCK = 0x1, 1 << 20
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -119,30 +123,46 @@ def _unzip(path: Path, root: Path) -> None:
                 entries = archive.infolist()
                 if len(entries) > FILES:
                     raise XaibenchError(f"the submission has more than {FILES} files")
-                _check_layout(path, archive, entries)
+                _check_layout(path, archive, entries, file)
                 for entry in entries:
                     _check_entry(entry)
-                    most = entry.file_size if entry.file_size > SMALL else SMALL
                     with archive.open(entry) as source:
-                        size = budget.copy(source, root / budget.name(entry.filename), most)
+                        size = budget.copy(source, root / budget.name(entry.filename), max(entry.file_size, SMALL))
                     if size != entry.file_size:
                         raise XaibenchError(f"{entry.filename} has another size than the archive states")
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+    except (
+        zipfile.BadZipFile,
+        struct.error,
+        zlib.error,
+        EOFError,
+        NotImplementedError,
+        RuntimeError,
+        ValueError,
+    ) as error:
         raise XaibenchError(f"{path} is no sound ZIP file ({one_line(error)}); fetch or pack it again") from None
     except OSError as error:
         raise XaibenchError(f"{path} cannot be read: {one_line(error)}") from error
 
 
-def _check_layout(path: Path, archive: zipfile.ZipFile, entries: list[zipfile.ZipInfo]) -> None:
+def _check_layout(path: Path, archive: zipfile.ZipFile, entries: list[zipfile.ZipInfo], file: IO[bytes]) -> None:
     """Files lie one after another from the beginning on: else one piece of data could stand for many files, or bytes
     hide between them."""
-    place = 0
-    for entry in sorted(entries, key=lambda entry: entry.header_offset):
-        if entry.header_offset < place:
+    place, may_follow = 0, (0,)
+    ordered = sorted(entries, key=lambda entry: entry.header_offset)
+    for offset, entry in [*((entry.header_offset, entry) for entry in ordered), (archive.start_dir, None)]:
+        if offset < place:
             raise XaibenchError(f"{path} has files that overlap, as ZIP bombs do")
-        place = entry.header_offset + entry.compress_size
-    if archive.comment or not entries or min(entry.header_offset for entry in entries):
-        raise XaibenchError(f"{path} has more than files in it; pack it by `xaibench submit`")
+        if offset - place not in may_follow or archive.comment or not entries:
+            raise XaibenchError(f"{path} has more than files in it; pack it by `xaibench submit`")
+        if entry is not None:
+            file.seek(offset)
+            place = offset + LOCAL.size + sum(LOCAL.unpack(file.read(LOCAL.size))) + entry.compress_size
+            may_follow = DESCRIPTORS if entry.flag_bits & DESCRIPTOR else (0,)
+
+
+def _most(name: str) -> int:
+    """The bytes that a file of a name may have."""
+    return CODE if name.startswith("source/") else ONE
 
 
 def _check_entry(entry: zipfile.ZipInfo) -> None:
@@ -153,8 +173,8 @@ def _check_entry(entry: zipfile.ZipInfo) -> None:
         raise XaibenchError(f"{name} has a name that is read in two ways")
     if entry.flag_bits & ENCRYPTED or entry.compress_type not in METHODS:
         raise XaibenchError(f"{name} is encrypted, or packed in another way than `xaibench submit` does")
-    if entry.file_size > ONE:
-        raise XaibenchError(f"{name} is larger than {ONE >> 20} MiB, which no such file is")
+    if entry.file_size > _most(entry.filename):
+        raise XaibenchError(f"{name} is larger than {_most(entry.filename) >> 20} MiB, which no such file is")
     if entry.file_size > max(SMALL, RATIO * entry.compress_size):
         raise XaibenchError(f"{name} unpacks to more than {RATIO} times its size, as ZIP bombs do")
 
@@ -177,4 +197,4 @@ def _copy(path: Path, root: Path) -> None:
             with os.fdopen(handle, "rb") as file:
                 if not stat.S_ISREG(os.fstat(handle).st_mode):
                     raise XaibenchError(f"{shown} is a link, a folder or a device, which no submission has")
-                budget.copy(file, root / shown, ONE)
+                budget.copy(file, root / shown, _most(shown))

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from xaibench.errors import one_line
-from xaibench.results.manifest import load_runs
+from xaibench.results.manifest import RunManifest, load_runs
 from xaibench.results.parts import Parts
 from xaibench.results.store import Store
 from xaibench.results.validate import Problem, inspect
 from xaibench.submission.archive import without_folder
 from xaibench.submission.contexts import context_problems
+from xaibench.submission.form import check_size, form_problems
 from xaibench.submission.lists import FrozenLists, coverage_problems
 from xaibench.submission.manifest import Submission, read_submission
 from xaibench.submission.methods import brought_card, method_problems, source_problems
@@ -44,6 +45,7 @@ def check(root: Path, board: Path | None = None, data_root: Path | None = None) 
     and where the photos are not there.
     """
     submission = read_submission(root)
+    check_size(Store.open(root))
     found = inspect(root)
     if found.problems:
         return Checked(submission, _told(found.problems, root), found.rows, found.cells)
@@ -80,5 +82,8 @@ def _problems(store: Store, submission: Submission, board: Store | None, frozen:
         return  # lists and rows are of what these say
     yield from coverage_problems(cells, runs, store, rows, frozen)
     yield from row_problems(cells, rows)
+    yield from form_problems(
+        store, cells, {path.stem: RunManifest.load(path) for path in store.root.glob("runs/*.json")}
+    )
     if board is not None:
         yield from problems_with_board(cells, rows, board)

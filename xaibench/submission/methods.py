@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,11 @@ from xaibench.results.validate import Problem
 from xaibench.submission.contexts import protocol_of, same
 from xaibench.submission.manifest import Submission
 from xaibench.submission.source import check_inside, made_by, needed_files
+
+
+def folded(name: str) -> str:
+    """A name without what readers overlook: case, and which sign is between its words."""
+    return re.sub(r"[-_.]", "-", name.lower())
 
 
 def brought_card(root: Path, submission: Submission) -> MethodCard | None:
@@ -90,6 +96,13 @@ def source_problems(root: Path, submission: Submission, cells: Mapping[str, Cell
         yield Problem(extra[0], "source", "the card of the methods has no use for it; pack it again")
     if shipped := [name for name in submission.methods if registry.shipped_version("method", name) is not None]:
         yield Problem("submission.json", "source", f"{shipped[0]} is a method of xaibench, which nobody submits")
+    shipped_names = {
+        folded(name): name for name in registry.names("method") if registry.shipped_version("method", name)
+    }
+    for name in submission.methods:
+        if folded(name) in shipped_names and name not in shipped_names.values():
+            text = f"{name} looks like {shipped_names[folded(name)]}, a method of xaibench; choose another name"
+            yield Problem("submission.json", "source", text)
     if set(made) != set(submission.methods):
         odd = sorted(set(made) ^ set(submission.methods))[0]
         yield Problem(submission.card, "source", f"it is not the code that made the results of {odd}, by their keys")

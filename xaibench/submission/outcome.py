@@ -20,22 +20,26 @@ from xaibench.results.schema import IDENTITY
 from xaibench.submission.draw import PROBABILITY, SHARE, Draw, needed
 from xaibench.submission.record import chances, is_verified, weights_published_for
 
+SAID = ("prediction", "label", "correct")  # of a row, beside its score and status
 FORMAT, FORMAT_VERSION = "xaibench-replay", 1
 
 
 def compared_rows(
     stored: pd.DataFrame, again: pd.DataFrame, cells: Mapping[str, Cell], largest: Mapping[tuple[str, str], float]
 ) -> pd.DataFrame:
-    """Each row that was drawn, with both scores and whether they are equal; a row that only one side has is not.
+    """Each row that was drawn, with both scores and whether it is equal in score, status, label, and what the model
+    says of the image. A row that only one side has is not.
 
     stored, again: the rows that were drawn, as submitted and as computed again. largest: see `record.rows_of`.
     """
     sides = []
     for frame in (stored, again):
-        frame = frame[[*IDENTITY, "score", "status"]].copy()
+        frame = frame[[*IDENTITY, "score", "status", *SAID]].copy()
         frame["target"] = frame["target"].astype("Int64").fillna(-1)
         frame["n"] = frame.groupby(list(IDENTITY)).cumcount()  # instances of one class, in the order of the image
         frame["score"] = frame["score"].astype(float)
+        for name in SAID:
+            frame[name] = [-1 if pd.isna(value) else int(value) for value in frame[name]]
         sides.append(frame)
     both = sides[0].merge(sides[1], on=[*IDENTITY, "n"], how="outer", suffixes=("", "_again"), indicator=True)
     scale = []
@@ -47,6 +51,8 @@ def compared_rows(
         & (both["status"] == both["status_again"]).to_numpy()
         & (both["_merge"] == "both").to_numpy()
     )
+    for name in SAID:
+        both["equal"] &= both[name] == both[f"{name}_again"]
     return both
 
 

@@ -11,6 +11,7 @@ from xaibench.errors import XaibenchError
 from xaibench.files import obstacle
 from xaibench.leftovers import abandoned_folders, sweep, temporary
 from xaibench.publication.api import Request, publish
+from xaibench.results.manifest import load_runs
 from xaibench.results.store import FOLDERS, Store
 from xaibench.submission.archive import pack
 from xaibench.submission.check import Checked, check
@@ -46,6 +47,7 @@ def submit(results: Path, card: Path, target: Path, request: Request = PLAIN) ->
         root.mkdir()
         for name in FOLDERS:
             shutil.copytree(published / name, root / name)
+        _leave_out_ended_runs(root)
         write_submission(root, _made_by(card, root), copy_source(card, root))
         checked = check(root)
         if checked.problems:
@@ -54,6 +56,18 @@ def submit(results: Path, card: Path, target: Path, request: Request = PLAIN) ->
         name = submission_hash(root)
         _place(root, target)
     return Packed(name, checked, notes)
+
+
+def _leave_out_ended_runs(root: Path) -> None:
+    """Removes the records of runs that failed or were ended, and image lists of these alone."""
+    runs = load_runs(Store.open(root))
+    for run in runs:
+        if run.status != "complete":
+            (root / "runs" / f"{run.run}.json").unlink()
+    kept = {run.images.get("list") for run in runs if run.status == "complete"}
+    for path in (root / "lists").glob("*.json"):
+        if path.stem not in kept:
+            path.unlink()
 
 
 def _made_by(card: Path, results: Path) -> list[str]:

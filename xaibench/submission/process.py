@@ -9,20 +9,23 @@ import site
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from xaibench.errors import XaibenchError
-from xaibench.files import read_json, write_json
+from xaibench.files import write_json
 from xaibench.home import home
 from xaibench.printing import clean
+from xaibench.submission.computed import read_computed
 from xaibench.submission.manifest import Submission
 
 BLIND = ("cells", "runs", "lists", "source")  # what the process sees: not the rows
 KEPT = ("PATH", "LANG", "LC_ALL", "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
 """Variables that the process is given as they are; tokens are not among them."""
+LAST = 4096  # bytes of what it printed that are looked at
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ def rows_apart(
         run_limited(
             [sys.executable, "-m", "xaibench.submission.worker", str(request), str(result)], Path(folder), limits
         )
-        return read_json(result)
+        return read_computed(result, wanted)
 
 
 def run_limited(command: list[str], folder: Path, limits: Limits) -> None:
@@ -93,11 +96,13 @@ def run_limited(command: list[str], folder: Path, limits: Limits) -> None:
         except subprocess.TimeoutExpired:
             raise XaibenchError(f"not replayed: its process took more than {limits.seconds:g} s") from None
         finally:
-            if process.poll() is None:
+            with suppress(ProcessLookupError):  # also what it started and left
                 os.killpg(process.pid, 9)
-                process.wait()
+            process.wait()
     if process.returncode:
-        lines = log.read_bytes()[-4096:].decode(errors="replace").strip().splitlines()
+        with log.open("rb") as output:
+            output.seek(max(log.stat().st_size - LAST, 0))
+            lines = output.read().decode(errors="replace").strip().splitlines()
         raise XaibenchError(f"not replayed: {clean(lines[-1])[:500] if lines else 'its process ended without a word'}")
 
 
@@ -113,5 +118,6 @@ def surroundings(folder: Path) -> dict[str, str]:
     found = {name: os.environ[name] for name in KEPT if name in os.environ}
     if paths := os.environ.get("PYTHONPATH"):
         found["PYTHONPATH"] = os.pathsep.join(str(Path(path).resolve()) for path in paths.split(os.pathsep) if path)
+    found["PYTHONDONTWRITEBYTECODE"] = "1"  # nothing is written beside modules of others
     named = own | {"XAIBENCH_HOME": home().resolve(), "PYTHONUSERBASE": site.getuserbase()}
     return found | {name: str(path) for name, path in named.items()}

@@ -23,6 +23,7 @@ from xaibench.results.store import FOLDERS, Store
 from xaibench.submission.archive import unpacked
 from xaibench.submission.check import check
 from xaibench.submission.manifest import Submission, submission_hash
+from xaibench.submission.methods import folded
 from xaibench.submission.record import record_problems
 
 PLAIN = Request()
@@ -103,9 +104,15 @@ def _add_board(board: Path, results: Path, submission: Submission, replaced: Col
                         f"--replace {cell.method['name']}; else it needs another name"
                     )
                 continue
+            for name in submission.methods:
+                if folded(name) == folded(cell.method["name"]) and name != cell.method["name"]:
+                    raise XaibenchError(
+                        f"{name} looks like {cell.method['name']}, which the board has; it needs another name"
+                    )
             added.add(key)
             _copy(board, results, entry, key)
-    _add_runs(ours, theirs, touched, added)
+    known = {key for entry in entries for key in entry.cells}
+    _add_runs(ours, theirs, touched, added, known)
 
 
 def _copy(board: Path, results: Path, entry: BoardEntry, key: str) -> None:
@@ -117,12 +124,20 @@ def _copy(board: Path, results: Path, entry: BoardEntry, key: str) -> None:
         shutil.copyfile(path, to)
 
 
-def _add_runs(ours: Store, theirs: Store, touched: set[str], added: set[str]) -> None:
-    """Adds the records of the board's runs; of a run that both have, the results of both.
+def _add_runs(ours: Store, theirs: Store, touched: set[str], added: set[str], known: set[str]) -> None:
+    """Adds the records of the board's runs; of a run that both have, the results of both. What a submitted run says of
+    results that the board has (known), such as their costs, is left out.
 
     Raises XaibenchError where these are two records of one run, which nobody but its author has.
     """
     given = {run.run: run for run in load_runs(theirs)}
+    own = {run.run for run in load_runs(ours)}
+    for run in given.values():
+        if run.run not in own and known & set(run.cells):
+            run.cells = [key for key in run.cells if key not in known]
+            path = run.save(theirs)
+            if not run.cells:
+                path.unlink()
     for run in load_runs(ours):
         if not touched & set(run.boards):
             continue

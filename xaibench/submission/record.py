@@ -26,7 +26,7 @@ from xaibench.results.validate import Problem
 from xaibench.submission.draw import PROBABILITY, SHARE, detection_probability, drawn, needed, seed_of
 
 SHARES = (0.01, 0.05, 0.2)  # of forged results, for which a record says how likely one was found
-DRAWN = (*IDENTITY, "score", "status", "image_digest")
+DRAWN = (*IDENTITY, "score", "status", "image_digest", "prediction", "label", "correct")
 
 Pair = tuple[str, str]  # the key of a result and an image
 

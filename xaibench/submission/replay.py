@@ -9,8 +9,8 @@ import pandas as pd
 
 from xaibench.errors import XaibenchError
 from xaibench.results.parts import Parts
-from xaibench.results.schema import IDENTITY
 from xaibench.results.store import Store
+from xaibench.submission.computed import COLUMNS
 from xaibench.submission.draw import Draw, seed_of
 from xaibench.submission.manifest import Submission, submission_hash
 from xaibench.submission.outcome import compared_rows, record_of
@@ -55,5 +55,5 @@ def replay(
         if wanted:
             used = {image_id: digests[image_id] for ids in wanted.values() for image_id in ids}
             found += rows_apart(root, submission, wanted, used, foreign, where, limits, hidden)
-    again = pd.DataFrame(found, columns=[*IDENTITY, "score", "status"])
+    again = pd.DataFrame(found, columns=[*COLUMNS])
     return record_of(name, draw, counts, chosen, compared_rows(stored, again, cells, largest), cells)

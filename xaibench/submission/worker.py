@@ -18,10 +18,18 @@ from xaibench.files import read_json, write_json
 from xaibench.printing import clean
 from xaibench.results.manifest import load_runs
 from xaibench.results.store import Store
+from xaibench.submission.computed import COLUMNS
 
-COLUMNS = ("cell", "image_id", "target", "unit", "metric", "score", "status")
-REFUSED = frozenset({"socket.connect", "socket.bind", "subprocess.Popen", "os.system", "os.exec", "os.posix_spawn"})
+REFUSED = frozenset({
+    "socket.connect", "socket.bind", "subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork",
+    "os.forkpty", "os.spawn",
+})  # fmt: skip
 """Events of Python's audit that end foreign code: the network, and other programs."""
+CHANGES = frozenset({
+    "os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.link", "os.symlink", "os.truncate", "os.chmod", "os.chown",
+})  # fmt: skip
+"""Events that change files, by the names among their arguments."""
+WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
 def compute(request: dict[str, Any]) -> list[dict[str, Any]]:
@@ -29,7 +37,7 @@ def compute(request: dict[str, Any]) -> list[dict[str, Any]]:
     store = Store.open(request["folder"])
     cells, runs = store.cells(), load_runs(store)
     if request["foreign"]:
-        _guard([Path(path) for path in request["hidden"]])
+        _guard([Path(path) for path in request["hidden"]], Path(request["folder"]).parent)
     rows = []
     for board in dict.fromkeys(cells[key].board for key in request["wanted"]):
         wanted = {key: ids for key, ids in request["wanted"].items() if cells[key].board == board}
@@ -43,22 +51,31 @@ def compute(request: dict[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
-def _guard(hidden: list[Path]) -> None:
-    """Ends the process where Python code reads the submission's rows, connects anywhere, or starts a program.
+def _guard(hidden: list[Path], own: Path) -> None:
+    """Ends the process where Python code reads the submission's rows, changes files outside of its own folder, connects
+    anywhere, or starts a program.
 
     Code in other languages does not pass here.
     """
-    roots = [os.path.realpath(path) for path in hidden]
+    roots, places = [os.path.realpath(path) for path in hidden], [os.path.realpath(own), "/dev"]
 
     def look(event: str, arguments: tuple[Any, ...]) -> None:
         if event in REFUSED:
             _end(f"its code asks for {event}")
-        if event in ("open", "os.listdir", "os.scandir") and isinstance(arguments[0], str | bytes | os.PathLike):
-            path = os.path.realpath(os.fsdecode(arguments[0]))
-            if any(path == root or path.startswith(root + os.sep) for root in roots):
-                _end("its code reads the rows of its own submission")
+        if event in CHANGES or event in ("open", "os.listdir", "os.scandir"):
+            for name in arguments[: 2 if event in ("os.rename", "os.link", "os.symlink") else 1]:
+                if isinstance(name, str | bytes | os.PathLike):
+                    path = os.path.realpath(os.fsdecode(name))
+                    if _below(path, roots):
+                        _end("its code reads the rows of its own submission")
+                    if (event in CHANGES or (event == "open" and arguments[2] & WRITING)) and not _below(path, places):
+                        _end("its code changes files outside of its own folder")
 
     sys.addaudithook(look)
+
+
+def _below(path: str, roots: list[str]) -> bool:
+    return any(path == root or path.startswith(root + os.sep) for root in roots)
 
 
 def _end(reason: str) -> None:
