@@ -16,7 +16,7 @@ from xaibench.report.heatmap import number
 
 BAR, HEIGHT = 150, 18  # pixels of a bar in a table
 PANEL, NAMES, LINE = 340, 132, 19  # of a panel: its width, that of the names, the height of a line
-LETTERS = 19  # of a name in a drawing
+LETTERS, LAST = 19, 7  # of a name in a drawing, and of these the last ones, which often tell names apart
 
 
 @dataclass(frozen=True)
@@ -111,9 +111,9 @@ def _line(item: Item, axis: Axis, y: float) -> Markup:
 
 
 def short_name(name: str) -> str:
-    """A name of at most `LETTERS` letters; a longer one ends in `…`."""
+    """A name of at most `LETTERS` letters; a longer one has `…` in the place of its middle."""
     name = clean(name)
-    return name if len(name) <= LETTERS else f"{name[: LETTERS - 1]}…"
+    return name if len(name) <= LETTERS else f"{name[: LETTERS - LAST - 1]}…{name[-LAST:]}"
 
 
 def panel_axis(values: Iterable[float], texts: bool = False) -> Axis:
