@@ -116,7 +116,7 @@ def test_a_methods_failure_keeps_the_other_maps(folder_weights, photos, tmp_path
     )
     words = {"model": "tiny", "weights": str(path), "dataset": "imagefolder", "plugins": [plugin]}
     (seen,) = xaibench.explain(photos / "ape" / "0.png", **words)
-    assert seen.failed == {"explain-breaks": "KeyError: 'a\\nb'"} and len(seen.maps) == 5
+    assert seen.failed == {"explain-breaks": "KeyError: 'a\\nb' (mine.py, line 4)"} and len(seen.maps) == 5
     with pytest.raises(XaibenchError, match="no map to draw: method explain-breaks failed"):
         xaibench.explain(photos / "ape" / "0.png", methods="explain-breaks", **words)
 

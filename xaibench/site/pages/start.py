@@ -43,7 +43,7 @@ def pages(content: Content) -> Iterator[Page]:
 
 def _fullest(boards: Sequence[SiteBoard]) -> SiteBoard:
     """The board with most methods, of these with most images; the first where several are alike."""
-    return max(boards, key=lambda one: (len(one.found.table), one.found.n_images))
+    return max(boards, key=lambda one: (len(one.found.table), one.found.table["n_images"].max()))
 
 
 def _claims(content: Content) -> list[tuple[SiteStudy, list[str]]]:
