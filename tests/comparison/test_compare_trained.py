@@ -166,6 +166,7 @@ def test_a_model_with_weights_is_its_own_baseline(own, command, home):
     words = ("compare", "ownways", "--model", "given", "--trainings", 2, "--protocol", "epg", "--workers", 0)
     status, out, err = command(*words, "--format", "json", "--quiet")
     assert status == 0, err
+    assert " (given) · epg" in json.loads(out)[0]["title"]  # other models than the card's are another comparison
     rows = [(row["arm"], row["training"]) for row in json.loads(out)[0]["trainings"]]
     assert [n for arm, n in rows if arm == "baseline"] == [0] and [n for arm, n in rows if arm == "guided"] == [0, 1]
 

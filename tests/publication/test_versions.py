@@ -13,7 +13,7 @@ from xaibench.hashing import digest
 from xaibench.publication import folder
 from xaibench.publication.api import Request, publish, withdraw
 from xaibench.publication.collect import Selection
-from xaibench.publication.comparisons import Comparison, not_withdrawn, write_comparisons
+from xaibench.publication.comparisons import Comparison, not_withdrawn, read_all, write_comparisons
 from xaibench.publication.index import Index, read_index
 from xaibench.publication.scrub import Scrubber
 from xaibench.publication.sums import unchanged
@@ -173,6 +173,14 @@ def test_a_comparison_under_several_protocols_is_one_entry_for_each(results, min
         given.write_text(json.dumps(hostile))
         with pytest.raises(XaibenchError, match="is no comparison"):
             publish(results, mine, Request(comparisons=(given,)))
+
+
+def test_two_comparisons_of_one_title_are_refused_unless_they_are_the_same(tmp_path):
+    one, again = (a_comparison(tmp_path / f"{n}.json", "Depth · idsds") for n in "ab")
+    other = a_comparison(tmp_path / "c.json", "Depth · idsds", question="of other networks")
+    assert len(read_all([one, again])) == 1
+    with pytest.raises(XaibenchError, match=r"b\.json and .*c\.json are two comparisons of one title, 'Depth · idsds'"):
+        read_all([again, other])
 
 
 def a_comparison(path, title: str, **content):

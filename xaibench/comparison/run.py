@@ -86,6 +86,8 @@ def study_of(
     if not left:
         raise XaibenchError(f"comparison {card.name} has no pair of arms left to compare: {'; '.join(notes)}")
     boards = {name: [one.board for one in runs[name]] for name in arms}
+    if config.models and set(config.models) != set(card.models):  # so that other models are another comparison
+        card = card.model_copy(update={"title": f"{card.title} ({', '.join(config.models)})"})
     comparable = registry.card("protocol", protocol.protocol).comparable_across_models
     return make_study(card, boards, arms, left, notes, protocol.description, comparable=comparable)
 

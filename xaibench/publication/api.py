@@ -16,7 +16,7 @@ from xaibench.locks import claim
 from xaibench.provenance import command_line
 from xaibench.publication.build import Contents, build, write_index
 from xaibench.publication.collect import Collected, Selection, Taken, collect, order_of, published
-from xaibench.publication.comparisons import Comparison, not_withdrawn, published_comparisons, read_comparisons
+from xaibench.publication.comparisons import Comparison, not_withdrawn, published_comparisons, read_all
 from xaibench.publication.folder import OWN, own_files, put_in_place, recover, written_beside
 from xaibench.publication.index import Index, WithdrawnComparison, WithdrawnEntry, is_board_folder, read_index
 from xaibench.publication.records import scrubber_for
@@ -90,7 +90,7 @@ def publish(
         taken, more, reasons = merged(new, old)
         _refuse(reasons, request, report)
         collected = Collected(taken, [*collected.notes, *notes, *more], [])
-        given = [one for path in request.comparisons for one in read_comparisons(path)]
+        given = read_all(request.comparisons)
         submissions = _submissions(results, target, index, new, brought)
         return _write(collected, target, index, request, given, ([], []), submissions, report)
 

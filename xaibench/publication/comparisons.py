@@ -34,6 +34,17 @@ def read_comparisons(path: Path) -> list[Comparison]:
     return [Comparison(one["comparison"], one["title"], one) for one in every]
 
 
+def read_all(paths: Sequence[Path]) -> list[Comparison]:
+    """The comparisons in some files. Raises XaibenchError where two that differ have one title."""
+    found: dict[str, tuple[Path, Comparison]] = {}
+    for path in paths:
+        for one in read_comparisons(path):
+            before, same = found.setdefault(one.title, (path, one))
+            if same.content != one.content:
+                raise XaibenchError(f"{before} and {path} are two comparisons of one title, {one.title!r}; give one")
+    return [one for _, one in found.values()]
+
+
 def _is_comparison(content: Any) -> bool:
     names = [content.get(name) for name in ("comparison", "title")] if isinstance(content, dict) else [None]
     return all(isinstance(name, str) and name for name in names)
