@@ -43,7 +43,10 @@ def mine(evidence):
         exec(TRICK.read_text())
     return evidence.inputs * evidence.gradient()
 """
-GIVEN = "import __main__ as worker; kept = worker.write_json; worker.write_json = lambda path, value: kept(path, {})"
+GIVEN = """import atexit, sys
+from xaibench.files import read_json, write_json
+atexit.register(lambda p=pathlib.Path(sys.argv[2]), r=read_json, w=write_json: w(p, {}))
+"""
 TRICKS = {
     "reads the rows of its own submission": "[path.read_bytes() for path in pathlib.Path({mine!r}).glob('rows/*/*/*')]",
     "its code asks for socket.connect": "import socket; socket.create_connection(('127.0.0.1', 9))",
@@ -52,8 +55,8 @@ TRICKS = {
     "its code asks for os.fork": "os.fork()",
     "changes files outside of its own folder": "pathlib.Path({mine!r}).with_name('outside').write_text('x')",
     "outside of its own folder$": "os.rename({mine!r} + '-no', {mine!r} + '-moved')",
-    "gave something else than rows": GIVEN.format("[dict(row, score='high') for row in value]"),
-    "gave rows that were not drawn": GIVEN.format("[dict(row, image_id='test/000000') for row in value]"),
+    "gave something else than rows": GIVEN.format("[dict(row, score='high') for row in r(p)]"),
+    "gave rows that were not drawn": GIVEN.format("[dict(row, image_id='test/000000') for row in r(p)]"),
     r"method mine failed: ValueError: .*x \(plugin_mine.py, line": "raise ValueError(chr(27) + '[2J' + chr(10) + 'x')",
     "took more than 30 s": "import time; time.sleep(600)",
     "(?i)memory": "len(bytearray(5 << 30))",
@@ -167,7 +170,9 @@ def test_code_has_a_home_of_its_own_in_which_libraries_keep_their_caches(real, t
         "timm.create_model('resnet18'); torch.compile\n"
         "own = pathlib.Path.home()\n"
         "places = torch.hub.get_dir(), matplotlib.get_cachedir(), tempfile.gettempdir()\n"
-        "assert own.name == 'home' and all(pathlib.Path(place).is_relative_to(own.parent) for place in places)\n"
+        "assert own.name == 'home'\n"
+        "for place in places:\n"
+        "    assert pathlib.Path(place).is_relative_to(own.parent), place\n"
         "assert 'HF_TOKEN' not in os.environ\n"
     )
     try:
