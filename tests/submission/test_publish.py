@@ -134,6 +134,9 @@ def test_the_costs_of_a_boards_results_are_its_own(packed, mine, kept, relisted)
     publish_submission(mine, kept)
     rows = {row["method"]: row for row in csv.DictReader((kept / "leaderboard.csv").open())}
     assert (rows["ixg"]["passes"], rows["mine"]["passes"]) == ("", "999.0")
+    before = files(kept)
+    assert not publish_submission(mine, kept).changed  # nor is it when the board has that run already
+    assert files(kept) == before
 
 
 def test_a_failure_while_writing_leaves_the_board(packed, kept, tmp_path, monkeypatch):

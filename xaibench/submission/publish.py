@@ -131,10 +131,10 @@ def _add_runs(ours: Store, theirs: Store, touched: set[str], added: set[str], kn
     Raises XaibenchError where these are two records of one run, which nobody but its author has.
     """
     given = {run.run: run for run in load_runs(theirs)}
-    own = {run.run for run in load_runs(ours)}
+    own = {run.run: run.cells for run in load_runs(ours)}
     for run in given.values():
-        if run.run not in own and known & set(run.cells):
-            run.cells = [key for key in run.cells if key not in known]
+        if others := known & set(run.cells) - set(own.get(run.run, ())):
+            run.cells = [key for key in run.cells if key not in others]
             path = run.save(theirs)
             if not run.cells:
                 path.unlink()
