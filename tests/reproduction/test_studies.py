@@ -157,6 +157,20 @@ def test_a_published_comparison_comes_from_its_rows_again():
         list(stored_comparison(ComparisonConfig(comparison="lico"), store, []))
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(not PUBLISHED.is_dir(), reason="the published boards are in the repository only")
+def test_weights_that_exist_once_are_one_training_however_many_are_asked_for():
+    config = ComparisonConfig(
+        comparison="efficientnet-lite", dataset="imagenet", images=32, profile="quick", trainings=5
+    )
+    store = Store.open(PUBLISHED.with_name("real"))
+    (study,) = stored_comparison(config, store, boards(store, "sds"))
+    (path,) = (store.root / "comparisons").glob("EfficientNet-Lite*.json")
+    for pair, published in zip(study.pairs, json.loads(path.read_text())["pairs"], strict=True):
+        assert pair.trainings == (1, 1) and not pair.enough
+        assert (pair.change, pair.low, pair.high) == pytest.approx((published["change"], *published["interval"]))
+
+
 def test_what_cannot_run_says_what_to_fetch(mini, command):
     status, _, err = command("study", "run", "mini", "--cards", mini, "--scale", "paper")
     assert status == 2 and err.count("\n") == 1

@@ -105,6 +105,11 @@ def run_arguments(
     }  # fmt: skip
 
 
+def joined_arguments(shared: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of the run of a step: those of all steps (`run_arguments`) and its own, which come first."""
+    return shared | own | {"settings": shared["settings"] | own.get("settings", {})}
+
+
 def _run_arms(
     card: ComparisonCard, protocol: ComparisonProtocol, prepared: Sequence[Prepared], shared: dict[str, Any],
     report: Callable[[str], None],
@@ -116,8 +121,7 @@ def _run_arms(
     notes = []
     for number, one in enumerate(prepared, 1):
         report(f"{card.name} {number}/{len(prepared)}: {one.step.description}")
-        arguments = shared | one.arguments
-        arguments["settings"] = shared["settings"] | one.arguments.get("settings", {})
+        arguments = joined_arguments(shared, one.arguments)
         arguments["methods"] = arguments["methods"] or _fitting(card.methods, one.step.model)
         try:
             results = run(protocol.protocol, **arguments)

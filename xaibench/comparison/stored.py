@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from typing import Any
 
 from xaibench import registry
 from xaibench.analysis.boards import Board, accuracy_of
@@ -11,8 +12,9 @@ from xaibench.analysis.leaderboard import Leaderboard, open_board
 from xaibench.analysis.study import Study
 from xaibench.cards import ComparisonCard, ComparisonProtocol
 from xaibench.comparison.config import ComparisonConfig
-from xaibench.comparison.run import ArmRun, study_of
-from xaibench.comparison.steps import Step, steps
+from xaibench.comparison.run import ArmRun, joined_arguments, run_arguments, study_of
+from xaibench.comparison.steps import steps
+from xaibench.comparison.weights import arguments_of_run
 from xaibench.errors import XaibenchError
 from xaibench.evaluation.config import RunConfig
 from xaibench.evaluation.stored import stored_board
@@ -36,7 +38,10 @@ def stored_comparison(
         runs: dict[str, list[ArmRun]] = {}
         lacking = []
         for step in todo:
-            board = None if step.training else stored_board(boards, _request(card, protocol, config, step))
+            own = None if step.training else arguments_of_run(card, step, config)
+            if own is None and not step.training:  # the same weights as before
+                continue
+            board = None if own is None else stored_board(boards, _request(card, protocol, config, own))
             if board is None:
                 lacking.append(step.description)
                 continue
@@ -56,16 +61,10 @@ def open_stored(store: Store, board: Board, metric: str | None = None) -> Leader
     return open_board(store, board, metric=metric, newest=registry.shipped_version, others=False)
 
 
-def _request(card: ComparisonCard, protocol: ComparisonProtocol, config: ComparisonConfig, step: Step) -> RunConfig:
-    """The request of the run that `run_comparison` would make of a step."""
-    dataset = config.dataset or card.dataset
-    trains = registry.card("dataset", dataset).recipe
-    arguments = step.run_arguments
-    shared = ("profile", "dataset_options", "seed")
-    return RunConfig.parse(
-        {name: getattr(config, name) for name in shared}
-        | {"protocols": [protocol.protocol], "dataset": dataset, "images": config.images or protocol.images}
-        | arguments
-        | {"settings": protocol.settings | config.settings | arguments.get("settings", {})}
-        | {"training_seed": (step.number or None) if trains else None}
-    )
+def _request(
+    card: ComparisonCard, protocol: ComparisonProtocol, config: ComparisonConfig, own: dict[str, Any]
+) -> RunConfig:
+    """The request of the run that `run_comparison` would make of a step; own: its arguments."""
+    arguments = joined_arguments(run_arguments(card, protocol, config, quiet=True), own)
+    fields = {name: value for name, value in arguments.items() if name in RunConfig.model_fields}
+    return RunConfig.parse(fields | {"protocols": [protocol.protocol]})

@@ -45,10 +45,8 @@ def prepare(
         if step.training:
             _check(step)
     found, notes = [], []
-    trains = registry.card("dataset", config.dataset or card.dataset).recipe  # a run on it trains what it lacks
     trained = [step for step in todo if step.training]
     for step in todo:
-        arguments = step.run_arguments
         if step.training:
             report(f"{card.name}, weights {trained.index(step) + 1}/{len(trained)}: {step.description}")
             try:
@@ -56,16 +54,20 @@ def prepare(
             except NoEpochChosen as error:
                 notes.append(f"{step.description} is left out: {error}")
                 continue
-            found.append(Prepared(step, arguments | {"weights": str(weights.weights)}, weights.seconds))
-        elif arguments.get("weights", "plain") == "plain" and _is_given(card, step, config):
-            arguments.pop("recipe", None)
-            if step.number == 0:  # every other number would be the same weights again
-                found.append(Prepared(step, arguments))
-        elif trains:
-            found.append(Prepared(step, arguments | {"training_seed": step.number or None}))
-        elif step.number == 0:  # the same
+            found.append(Prepared(step, step.run_arguments | {"weights": str(weights.weights)}, weights.seconds))
+        elif (arguments := arguments_of_run(card, step, config)) is not None:
             found.append(Prepared(step, arguments))
     return found, notes
+
+
+def arguments_of_run(card: ComparisonCard, step: Step, config: ComparisonConfig) -> dict[str, Any] | None:
+    """The arguments of `xaibench.run` of a step that no task trains; None where its weights are those of number 0."""
+    arguments = step.run_arguments
+    if arguments.get("weights", "plain") == "plain" and _is_given(card, step, config):
+        arguments.pop("recipe", None)
+    elif registry.card("dataset", config.dataset or card.dataset).recipe:  # a run on it trains what it lacks
+        return arguments | {"training_seed": step.number or None}
+    return arguments if step.number == 0 else None
 
 
 def _check(step: Step) -> None:
