@@ -48,6 +48,8 @@ def _shortened(parts: list[tuple[State, str]]) -> tuple[State, str]:
 
 
 def at_most(claim: ClaimText, measured: Measured) -> tuple[State, str]:
+    """The interval of the mean of each method: it shows where all of it is at most the bound, and does not where all of
+    it is above."""
     table, parts = measured.boards[claim.run].table.set_index("method"), []
     for name in claim.methods:
         if name not in table.index or not np.isfinite(table.loc[name, "ci_low"]):
@@ -61,6 +63,8 @@ def at_most(claim: ClaimText, measured: Measured) -> tuple[State, str]:
 
 
 def order(claim: ClaimText, measured: Measured) -> tuple[State, str]:
+    """The interval of the rank correlation of two boards: it shows where all of it is at least the bound, and does not
+    where all of it is below."""
     boards = {name: measured.boards[name] for name in (claim.run, claim.other)}
     found = agreement({name: board.ranked_scores() for name, board in boards.items()},
                       {name: board.higher_is_better for name, board in boards.items()})  # fmt: skip

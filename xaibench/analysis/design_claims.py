@@ -70,6 +70,8 @@ def _is_of(pair: Comparison, before: str, after: str) -> bool:
 
 
 def across(claim: ClaimText, measured: Measured) -> tuple[State, str]:
+    """The mean change from a method of one arm to a method of another; `best` is the arm's best method on half of the
+    images, and the others are compared."""
     study, parts = study_of(measured.studies[claim.comparison], claim.protocol), []
     for before, after in claim.pairs:
         if not {before, after} <= study.arms.keys():

@@ -18,6 +18,7 @@ from xaibench.evaluation.config import RunConfig
 from xaibench.evaluation.disk import free_bytes
 from xaibench.evaluation.evaluator import Evaluator
 from xaibench.evaluation.timed import Cost, Memory, Timer
+from xaibench.models.state import WEIGHTS_FILE
 from xaibench.results.store import Store
 from xaibench.surroundings import own_surroundings
 from xaibench.training.api import Training
@@ -78,7 +79,7 @@ def estimate_config(config: RunConfig) -> Estimate:
             """The weights that are there, or those before the first step."""
             if training.path.is_file():
                 return training.path
-            path = Path(folder) / f"{len(trainings)}" / "weights.safetensors"
+            path = Path(folder) / f"{len(trainings)}" / WEIGHTS_FILE
             trainings.append(untrained(training, path, resources))
             return path
 

@@ -46,8 +46,9 @@ def read_all(paths: Sequence[Path]) -> list[Comparison]:
 
 
 def _is_comparison(content: Any) -> bool:
-    names = [content.get(name) for name in ("comparison", "title")] if isinstance(content, dict) else [None]
-    return all(isinstance(name, str) and name for name in names)
+    return isinstance(content, dict) and all(
+        isinstance(content.get(name), str) and content[name] for name in ("comparison", "title")
+    )
 
 
 def published_comparisons(root: Path, index: Index) -> list[Comparison]:

@@ -12,7 +12,7 @@ import numpy as np
 from xaibench.errors import XaibenchError
 from xaibench.printing import clean
 from xaibench.report.inputs import Board, Breakdown
-from xaibench.report.style import ACCENT, INK, QUIET, SOFT, STYLE, WIDTH, figure_kind, save_figure, text_width
+from xaibench.report.style import ACCENT, COLOURS, INK, QUIET, SOFT, STYLE, WIDTH, figure_kind, save_figure, text_width
 from xaibench.report.text import UNRANKED_KINDS, count, direction, share
 
 if TYPE_CHECKING:
@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 
 ROW = 0.235  # inches per method
 STEP = 0.11  # inches per group of a method
-# Of `all` and the groups; told apart by people with any colour vision (after the qualitative palette of Okabe and Ito).
-GROUP_COLOURS = (INK, "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+GROUP_COLOURS = (INK, *COLOURS)  # of `all` and the groups
 
 
 def board_figure(board: Board, path: str | Path) -> Path:

@@ -12,13 +12,13 @@ import pandas as pd
 
 from xaibench.printing import clean
 from xaibench.report.inputs import Reproduction
-from xaibench.report.style import INK, QUIET, SOFT, STYLE, WIDTH, save_figure
+from xaibench.report.style import COLOURS, INK, QUIET, SOFT, STYLE, WIDTH, save_figure
 from xaibench.report.text import UNRANKED_KINDS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#1a1a1a")
+OF_METHODS = (*COLOURS, INK)
 MARKERS = "os^DvP*X"
 HEIGHT = 4.6  # inches of the axes
 
@@ -57,7 +57,7 @@ def _strips(figure: Figure, found: Reproduction, table: pd.DataFrame, height: fl
     places = np.arange(table.shape[1])
     for number, method in enumerate(order):
         values = table.loc[method].to_numpy(float)
-        colour, mark = COLOURS[number % len(COLOURS)], MARKERS[number // len(COLOURS) % len(MARKERS)]
+        colour, mark = OF_METHODS[number % len(OF_METHODS)], MARKERS[number // len(OF_METHODS) % len(MARKERS)]
         axes.plot(places, values, color=colour, linewidth=0.8, alpha=0.6)
         axes.plot(places, values, mark, color=colour, markersize=5, label=clean(method))
     axes.set_xticks(places)

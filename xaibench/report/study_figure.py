@@ -11,7 +11,7 @@ import numpy as np
 from xaibench.printing import clean
 from xaibench.report.inputs import Study
 from xaibench.report.study_page import interval_kinds
-from xaibench.report.style import ACCENT, INK, QUIET, SOFT, STYLE, WIDTH, save_figure
+from xaibench.report.style import ACCENT, COLOURS, INK, QUIET, SOFT, STYLE, WIDTH, save_figure
 from xaibench.report.text import UNRANKED_KINDS, count
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 ROW = 0.2  # inches per method
 ACROSS = 3  # pairs beside each other
 BELOW = 108  # characters of a line below the title
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#1a1a1a", "#8c8c8c")
+OF_ARMS = (*COLOURS, INK, QUIET)
 MARKERS = "osD^vP*X"
 
 
@@ -112,7 +112,7 @@ def accuracy_figure(study: Study, path: Path) -> Path:
         _headings(figure, height, top, below)
         axes = figure.add_axes((0.09, 0.5 / height, 0.66, (height - 1.1 - 0.19 * len(top)) / height))
         for number, (name, rows) in enumerate(table.groupby("arm", sort=False)):
-            colour, mark = COLOURS[number % len(COLOURS)], MARKERS[number // len(COLOURS) % len(MARKERS)]
+            colour, mark = OF_ARMS[number % len(OF_ARMS)], MARKERS[number // len(OF_ARMS) % len(MARKERS)]
             axes.plot(rows[measure], rows["best"], mark, color=colour, markersize=6, label=_short(name), alpha=0.9)
             last, label = rows.iloc[-1], "" if alone else clean(rows.iloc[-1]["best_method"])
             axes.annotate(label, (last[measure], last["best"]), xytext=(4, 4), size=6.5,

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INK, QUIET, ACCENT, SOFT = "#1a1a1a", "#8c8c8c", "#1f5fa8", "#555555"
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+"""Of kinds of things; told apart by people with any colour vision (after the qualitative palette of Okabe and Ito)."""
 WIDTH = 6.8  # inches; the text width of a one-column paper
 DPI = 200
 FRAME = "#777777"  # hairlines around pictures

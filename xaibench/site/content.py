@@ -280,6 +280,12 @@ def leading_models(found: AcrossModels) -> list[str]:
     return [name for name in ranked if not found.surely_better.at[ranked[0], name]]
 
 
+def model_styles(found: AcrossModels) -> dict[str, str]:
+    """How each model is drawn: `lead` for the best one and those that are not told apart from it, `rest` for others."""
+    best = leading_models(found)
+    return {name: "lead" if name in best else "rest" for name in found.models["model"]}
+
+
 def without_training_seed(model: str) -> str:
     """The name of a model as of all of its trainings: `resnet18 (training seed 1)` is `resnet18`."""
     return re.sub(r" \(\)$", "", re.sub(r"training seed \d+(, )?", "", model))

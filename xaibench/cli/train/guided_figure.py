@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from xaibench.cli.train.guided_tables import metric_title
-from xaibench.report.style import INK, QUIET, SOFT, STYLE, WIDTH, save_figure
+from xaibench.report.style import COLOURS, INK, QUIET, SOFT, STYLE, WIDTH, save_figure
 from xaibench.training.guidance_search import Run
 
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 HEIGHT = 3.0  # inches
 
 

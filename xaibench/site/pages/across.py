@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -12,7 +12,7 @@ from markupsafe import Markup
 from xaibench.report import columns
 from xaibench.report.across_page import across_models_caption
 from xaibench.report.table import Column, Table
-from xaibench.site.content import Content, SiteAcross, leading, leading_models, without_training_seed
+from xaibench.site.content import Content, SiteAcross, leading, model_styles, without_training_seed
 from xaibench.site.page import Page
 from xaibench.site.pages.boards import interval_column, row_style
 from xaibench.site.plot import Point, plot
@@ -68,10 +68,10 @@ def _page(content: Content, one: SiteAcross) -> Page:
                "method": lambda row: "../" + content.method_address(row["method"])},
         drawings=[interval_column(found.table, "method")], selects=("model", "kind"), style=row_style,
     )  # fmt: skip
-    best = leading_models(found)
+    styles = model_styles(found)
 
     def style(row: Row) -> str:
-        return "lead" if row["model"] in best else "rest"
+        return styles[row["model"]]
 
     models = data_table(
         "models", Table(columns.MODELS, found.models), "Models by their best method", thing="models",
@@ -102,7 +102,7 @@ def accuracy_plot(one: SiteAcross, root: str) -> Any:
     known = one.found.models.dropna(subset=["accuracy", "best"])
     if len(known) < 2:
         return ""
-    known = known.assign(x=100 * known["accuracy"], style=_styles(known["model"], leading_models(one.found)))
+    known = known.assign(x=100 * known["accuracy"], style=known["model"].map(model_styles(one.found)))
     points: list[Point] = []
     for name, trainings in known.groupby(known["model"].map(without_training_seed), sort=False):
         if len(trainings) == 1:
@@ -118,10 +118,6 @@ def accuracy_plot(one: SiteAcross, root: str) -> Any:
     names = ("accuracy of the model, %", f"{one.found.metric} of its best method")
     drawn = plot(points, names, f"Accuracy of {len(known)} models against the {names[1]}; the table has the numbers")
     return drawn if len(points) == len(known) else drawn + Markup(f'<p class="fine">{OF_TRAININGS}</p>')
-
-
-def _styles(models: pd.Series, best: Collection[str]) -> list[str]:
-    return ["lead" if model in best else "rest" for model in models]
 
 
 def _matrix(content: Content, one: SiteAcross) -> DataTable:

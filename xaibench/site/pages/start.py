@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from xaibench.report.text import UNRANKED_KINDS
-from xaibench.site.content import Content, SiteAcross, SiteBoard, leading, leading_models, without_training_seed
+from xaibench.site.content import Content, SiteAcross, SiteBoard, leading, model_styles, without_training_seed
 from xaibench.site.page import Page
 from xaibench.site.pages.across import accuracy_plot
 from xaibench.site.pages.boards import index_table, row_style
@@ -23,13 +23,13 @@ SHOWN, PANELS = 8, 12  # methods of a panel where there are several, and models
 def pages(content: Content) -> Iterator[Page]:
     """The one start page."""
     main: SiteAcross | SiteBoard = content.across[0] if content.across else _fullest(content.current or content.boards)
-    several = isinstance(main, SiteAcross)
+    several, comparisons = isinstance(main, SiteAcross), studies(content)
     values = {
         "about": content.index, "main": main, "several": several, "protocol_title": title_of("protocol", main.protocol),
         "methods_answer": best_across(main) if several else best_method(main),
         "models_answer": best_models(main) if several else "",
         "panels": _panels(content, main), "more": len(main.members) - PANELS if several else 0,
-        "claims": _claims(content), "comparisons": len(studies(content)),
+        "claims": _claims(comparisons), "comparisons": len(comparisons),
         "models_panel": models_panel(main) if several else "",
         "plot": accuracy_plot(main, "") if several else "", "limits": limits(main),
         "images": number_of_images(main),
@@ -46,9 +46,9 @@ def _fullest(boards: Sequence[SiteBoard]) -> SiteBoard:
     return max(boards, key=lambda one: (len(one.found.table), one.found.table["n_images"].max()))
 
 
-def _claims(content: Content) -> list[tuple[SiteStudy, list[str]]]:
+def _claims(comparisons: Sequence[SiteStudy]) -> list[tuple[SiteStudy, list[str]]]:
     """Comparisons with the trainings that a claim about a design takes, with a sentence for each such pair of arms."""
-    found = [(one, [pair.sentence() for pair in one.study.pairs if pair.enough]) for one in studies(content)]
+    found = [(one, [pair.sentence() for pair in one.study.pairs if pair.enough]) for one in comparisons]
     return [(one, sentences) for one, sentences in found if sentences]
 
 
@@ -106,11 +106,11 @@ def _first(table: pd.DataFrame, most: int) -> pd.DataFrame:
 
 def models_panel(main: SiteAcross) -> Any:
     """The best method of each model with its interval."""
-    best = leading_models(main.found)
+    styles = model_styles(main.found)
     rows = main.found.models.dropna(subset=["best"]).to_dict("records")
     axis = panel_axis([value for row in rows for value in (row["ci_low"], row["best"], row["ci_high"])])
     items = [
-        Item(row["model"], row["best"], row["ci_low"], row["ci_high"], "lead" if row["model"] in best else "rest",
+        Item(row["model"], row["best"], row["ci_low"], row["ci_high"], styles[row["model"]],
              main.members[row["model"]].address)
         for row in rows
     ]  # fmt: skip
