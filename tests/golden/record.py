@@ -1,10 +1,12 @@
-"""Writes what the golden tests compare with: `python tests/golden/record.py [keys] [trainings] [rows] [results]`.
+"""Writes what the golden tests compare with: `python tests/golden/record.py [keys] [trainings] [rows] [names]
+[results]`.
 
 Keys only move by a decision written in docs/results.md: whoever runs this because a golden test fails says there which
 keys moved and why, since stored results and trained weights under the old ones are then computed and trained anew.
 
-Without words it writes keys.json, trainings.json and rows.csv. `shapes` writes the shapes of the tensors of networks;
-`results` the folder results_0_1, which stands for what version 0.1 wrote and is left as it is by later ones.
+Without words it writes keys.json, trainings.json and rows.csv. `names` writes the public names (docs/stability.md),
+`shapes` the shapes of the tensors of networks, `results` the folder results_0_1, which stands for what version 0.1
+wrote and is left as it is by later ones.
 """
 
 from __future__ import annotations
@@ -98,6 +100,13 @@ def rows(path: Path) -> None:
                 table.writerows(cases.rows_of(case, path, Path(f"r{number}")))
 
 
+def names() -> None:
+    """Writes public_names.txt."""
+    import names as public
+
+    public.FILE.write_text("\n".join(public.lines()) + "\n")
+
+
 def results() -> None:
     """Writes results_0_1: the weights of its network, and what its two commands store, without locks and figures."""
     import cases
@@ -126,7 +135,7 @@ def results() -> None:
 
 def main(wanted: list[str]) -> None:
     """Writes what is named."""
-    unknown = set(wanted) - {"shapes", "keys", "trainings", "rows", "results"}
+    unknown = set(wanted) - {"shapes", "keys", "trainings", "rows", "names", "results"}
     if unknown:
         raise SystemExit(f"nothing is called {', '.join(sorted(unknown))}; see the text of this file")
     import torch
@@ -134,6 +143,8 @@ def main(wanted: list[str]) -> None:
     torch.set_num_threads(1)
     if "shapes" in wanted:
         shapes()
+    if "names" in wanted:
+        names()
     with home() as path:
         if "results" in wanted:
             results()

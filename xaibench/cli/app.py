@@ -21,6 +21,7 @@ VERBS = {
     "survey": "Test the answers of a survey, before and after.",
     "status": "Show the boards and runs of a results folder.",
     "validate": "Check a results folder, or a submission.",
+    "results": "Bring older results to today's schema.",
     "submit": "Pack results and a method for a board of others.",
     "publish": "Write a folder of boards and rows for others.",
     "site": "Make a static site of boards.",
