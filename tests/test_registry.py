@@ -11,7 +11,7 @@ import pytest
 import xaibench
 import xaibench.cards
 from xaibench import registry
-from xaibench.attribution.methods import lacking_package
+from xaibench.attribution.methods import check_parameters, lacking_package, merge_parameters
 from xaibench.cards import CARD_TYPES, KINDS, read_card
 from xaibench.errors import XaibenchError
 from xaibench.importing import load_file
@@ -75,7 +75,7 @@ def test_controls_are_unranked_roles():
 
 
 def test_variants_of_published_code_are_not_the_default():
-    for name in ("grad-cam++-torchcam", "sg-cam++-torchcam", "saliency-l1", "rise-clamped"):
+    for name in ("grad-cam++-torchcam", "sg-cam++-torchcam", "saliency-l1", "rise-clamped", "rise-cv"):
         card = registry.card("method", name)
         assert card.role == "variant" and "paper" not in card.tags
 
@@ -115,8 +115,22 @@ def test_profiles_by_name():
     name, profile = card.profile(None)
     assert name == "quick" and profile.overrides and profile.images >= 32
     assert card.profile("paper")[1].overrides == {}, "the papers' own parameters"
-    with pytest.raises(XaibenchError, match="data set critters has no profile 'fast'; it has paper, quick"):
-        card.profile("fast")
+    with pytest.raises(XaibenchError, match="data set critters has no profile 'slow'; it has fast, paper, quick"):
+        card.profile("slow")
+
+
+def test_the_fast_profile_names_parameters_that_methods_have():
+    _, fast = registry.card("dataset", "imagenet").profile("fast")
+    changed = {}
+    for name in registry.names("method"):
+        card = registry.card("method", name)
+        parameters = merge_parameters(card, fast.overrides)
+        if parameters != card.parameters:
+            check_parameters(card, parameters)
+            changed[name] = set(parameters.items()) - set(card.parameters.items())
+    masks, steps = {("masks", 300), ("estimator", "control-variate")}, {("steps", 16)}
+    assert changed == {"rise": masks, "rise-u": masks, "ig-sg": steps, "ig-sg-abs": steps, "ig-sg-sq": steps}
+    assert sum(map(len, changed.values())) == len(fast.overrides), "each value is taken"
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ OTHER_MODELS = {"rollout", "chefer-lrp", "b-cos", "bagnet"}
 OF_TRANSFORMERS = {"vit-grad-cam", "attn-lrp", "cp-lrp-lxt", "legrad", "legrad-clip", "grad-eclip", "grad-eclip-code"}
 EXTRA = {"lrp-epsilon-plus-flat"} if importlib.util.find_spec("zennit") else set()
 CONTROLS = {"random", "constant", "centre", "edges", "oracle"}
-VARIANTS = {"saliency-l1", "grad-cam++-torchcam", "sg-cam++-torchcam", "rise-clamped"}
+VARIANTS = {"saliency-l1", "grad-cam++-torchcam", "sg-cam++-torchcam", "rise-clamped", "rise-cv"}
 FOREIGN = {
     "score-cam", "eigen-cam", "eigen-grad-cam", "hires-cam", "grad-cam-elementwise", "ablation-cam", "finer-cam",
     "full-grad", "deeplift", "guided-backprop", "deconvolution", "guided-grad-cam", "occlusion", "feature-ablation",

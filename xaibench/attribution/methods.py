@@ -102,8 +102,10 @@ def choose_methods(
 
 
 def merge_parameters(card: MethodCard, overrides: dict[str, Any]) -> dict[str, Any]:
-    """A card's parameters, replaced by those overrides (of a profile, of a user) that have the same names."""
-    return card.parameters | {k: v for k, v in overrides.items() if k in card.parameters}
+    """A card's parameters, replaced by those overrides (of a profile, of a user) that have the same names, and by those
+    of this method alone, `METHOD.PARAMETER`."""
+    own = {k.removeprefix(f"{card.name}."): v for k, v in overrides.items() if k.startswith(f"{card.name}.")}
+    return card.parameters | {k: v for k, v in overrides.items() if k in card.parameters} | own
 
 
 def method_function(card: MethodCard) -> Callable[..., Tensor]:

@@ -61,7 +61,8 @@ class RunConfig(Config):
     image_size: Annotated[int | None, Argument(metavar="PIXELS", default="the data set's")] = None
     """The side of images."""
     profile: str | None = None
-    """`paper`: the papers' parameters; the data set's card may have a lighter default."""
+    """`paper`: the papers' parameters; `fast`: half of the passes at the same error; the data set's card may have a
+    lighter default."""
     out: Annotated[Path, Argument(metavar="DIR")] = Path("results")
     """The results folder."""
     training_seed: Annotated[int | None, Field(ge=0), Argument(default="0")] = None

@@ -73,7 +73,8 @@ def protocol_part(card: ProtocolCard, protocol: Protocol) -> dict[str, Any]:
 
 def profile_part(name: str, profile: Profile) -> dict[str, Any]:
     """What a result's key says of a profile."""
-    details = [f"{value} {key}" for key, value in profile.overrides.items()]
+    values = [f"{value} {key}" for key, value in profile.overrides.items()]
+    details = [profile.described] if profile.described else values
     return {"name": name, "overrides": profile.overrides, "label": _label(f"profile {name}", details)}
 
 

@@ -41,7 +41,7 @@ class ExplainConfig(Config):
     style: Annotated[Literal["overlay", "map"], Argument(metavar="overlay|map")] = "overlay"
     """overlay (over the faint photo) or map."""
     profile: str | None = None
-    """`paper`: the papers' parameters; the data set may have a lighter one."""
+    """`paper`: the papers' parameters; `fast`: fewer passes at the same error; the data set may have a lighter one."""
     plugins: Annotated[tuple[Path, ...], Argument(flag="--plugin", metavar="FILE.py")] = ()
     """A file with @xaibench.method functions, or other decorated ones."""
     cards: Annotated[tuple[Path, ...], Argument(metavar="DIR")] = ()
