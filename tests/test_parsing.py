@@ -49,7 +49,7 @@ def test_numbers_that_are_not_finite_are_read_where_they_are_allowed():
 TOML_BROKEN = [
     b"x", b"x = " + b"[" * 50_000, b"x = " + b"1" * 5000, b"x = 9223372036854775808",
     b"a = [{ b = -9223372036854775809 }]",
-    b"x = '\xff'", b".".join([b"a"] * 20_000) + b" = 1",
+    b"x = '\xff'", b".".join([b"a"] * 3_000) + b" = 1",
 ]  # fmt: skip
 
 

@@ -106,6 +106,7 @@ def test_a_missing_photo_is_one_line(command, run):
     assert status == 2 and "photo no.png is no file" in err and err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_show_run_draws_kept_maps_and_makes_others_again(command, run, tmp_path):
     status, out, err = command("show", "run", "--quiet")
     assert status == 0, err

@@ -463,6 +463,7 @@ def test_two_runs_into_one_folder_at_once(slow, call):
     assert "nothing is missing" in call("status").out
 
 
+@pytest.mark.slow
 def test_two_trainings_of_the_same_at_once(home, call):
     from xaibench.locks import claim
     from xaibench.training.api import plan_training
@@ -479,7 +480,7 @@ def test_two_trainings_of_the_same_at_once(home, call):
     shutil.rmtree(training.path.parent)  # these weights are not for other tests
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_ctrl_c_in_an_evaluation(workers, slow, call):
     before = whole()
     process = start(*SLOWLY, "--workers", workers)
@@ -494,8 +495,8 @@ def test_ctrl_c_in_an_evaluation(workers, slow, call):
     assert before < whole() and len(table("results")) == 8 + 12
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("number", [signal.SIGHUP, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_batch_systems_and_closed_terminals_end_an_evaluation(number, workers, slow, call):
     """They signal every process of a job, some of them twice; what is computed is stored, as at Ctrl-C."""
     before = whole()

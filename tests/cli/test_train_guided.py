@@ -68,6 +68,7 @@ def test_the_plain_weights_of_the_model_stay_the_plain_ones(guided, command):
     assert status == 0 and "plain" in out, err
 
 
+@pytest.mark.slow
 @pytest.mark.process
 def test_seeds_and_subsets_are_runs_of_their_own(home, command):
     words = ("--lambda", "0.02", "--fraction", "0.5", "--subsets", "2", "--repeats", "2")

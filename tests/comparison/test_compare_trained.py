@@ -180,6 +180,7 @@ def test_mistakes_are_found_before_anything_is_trained(own, command, home):
     assert set(home.glob("models/*")) == before
 
 
+@pytest.mark.slow
 @pytest.mark.process
 def test_a_training_that_loses_too_much_is_left_out_and_said(own, command, home, monkeypatch):
     monkeypatch.setattr("xaibench.training.guidance_search.representative", lambda *_: None)

@@ -139,6 +139,7 @@ def test_a_new_data_set_is_shown_and_judged(follow, tmp_path):
     assert "stripes (32 px)" in run and set(ranked(run)) == {"ig", "grad-cam"}
 
 
+@pytest.mark.slow
 def test_a_new_loss_schedule_and_recipe_are_trained_with(follow, home):
     listed, card, guided, tests, recipe, trained = [text for _, text in follow("new-loss.md")]
     assert "outside" in listed.split() and "power = 2" in card

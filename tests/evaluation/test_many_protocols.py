@@ -70,6 +70,7 @@ def test_together_and_alone_give_the_same_rows(home):
         assert pair[0].equals(pair[1]), protocol
 
 
+@pytest.mark.slow
 def test_a_run_costs_less_than_its_protocols_one_by_one(home):
     """Maps are computed once, for pairs that several protocols ask about too: what remains is each one's own work."""
     protocols = ("ids", "insertion", "deletion", "epg", "seg-epg", "obey")

@@ -102,6 +102,7 @@ def test_an_interrupted_making_ends_in_the_same_files(slic, monkeypatch, tmp_pat
     assert slic(13, tmp_path / "parts").computed == 0
 
 
+@pytest.mark.slow
 @pytest.mark.process
 def test_a_killed_making_loses_one_file_at_most(slic, monkeypatch, tmp_path):
     """Killed where it stands, it leaves whole files and no lock, and the same command ends in the files of one go."""

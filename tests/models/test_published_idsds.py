@@ -140,6 +140,7 @@ def test_there_are_sixteen():
     assert len(ALIGNED) == 16
 
 
+@pytest.mark.slow
 @pytest.mark.process
 @pytest.mark.parametrize(("name", "wide"), [("bcos_resnet18", False), ("bcos_resnet50", True)])
 def test_published_bcos_network_and_ours_give_the_same_logits(name, wide, tmp_path):

@@ -154,6 +154,7 @@ def published_insertion(net, image: Tensor, saliency: Tensor, target: int, step:
     return (sum(heights) - (heights[0] + heights[-1]) / 2) / (len(heights) - 1)
 
 
+@pytest.mark.slow
 def test_insertion_of_a_photo_of_224_pixels_is_the_published_one(net, evidence):
     random = torch.Generator().manual_seed(3)
     image = torch.rand(3, 28, 28, generator=random).repeat_interleave(8, 1).repeat_interleave(8, 2).double()

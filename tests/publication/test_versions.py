@@ -164,6 +164,7 @@ def test_title_licence_and_comparisons_stay_until_they_are_given_anew(results, m
         publish(results, mine, Request(comparisons=(given,)))
 
 
+@pytest.mark.slow
 def test_a_comparison_under_several_protocols_is_one_entry_for_each(results, mine, tmp_path):
     given, titles = tmp_path / "several.json", ["Depth · idsds", "Depth · sds"]
     given.write_text(json.dumps([{"comparison": "depth", "title": title} for title in titles]))
@@ -249,6 +250,7 @@ def test_comparisons_whose_titles_make_one_name_of_a_file_are_two(results, tmp_p
     assert len({one.json_.lower() for one in found.index.comparisons}) == len(titles)
 
 
+@pytest.mark.slow
 def test_texts_longer_than_the_index_may_hold_are_one_line(results, mine, command, tmp_path):
     before = files(mine)
     for words in [

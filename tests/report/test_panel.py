@@ -86,7 +86,7 @@ def test_the_explained_class_is_said_where_it_is_not_the_predicted_one(tmp_path)
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("style", ["overlay", "map"])
+@pytest.mark.parametrize("style", ["overlay", pytest.param("map", marks=pytest.mark.slow)])
 def test_all_kinds_of_files_small_and_the_same_each_time(tmp_path, style):
     for kind in ("png", "svg", "pdf"):
         one, two = (panel([explanation(["ixg", "ig"])], tmp_path / f"{i}.{kind}", style=style) for i in range(2))

@@ -66,6 +66,7 @@ def test_boards_of_a_site_have_the_means_of_all_rows_whatever_is_kept(root, mean
     assert len(kept) == (1 if most == 1 else BOARDS), "the rows of one board, or of all"
 
 
+@pytest.mark.slow
 def test_a_site_opens_each_board_once_and_says_what_the_command_says(root, monkeypatch):
     opened, of_board = [], content.open_board
 

@@ -119,9 +119,10 @@ def test_the_download_has_the_rows_that_are_shown_with_all_digits(show, board, t
     assert "interval" not in rows[0]
 
 
-def test_every_page_opens_without_a_message_and_fits_a_phone(show, site):
-    page = show("index.html", viewport={"width": 390, "height": 800})
-    for path in sorted(site.rglob("*.html")):
+@pytest.mark.parametrize("pages", ["one of each kind", pytest.param("all", marks=pytest.mark.slow)])
+def test_pages_open_without_a_message_and_fit_a_phone(show, site, pages):
+    page, one = show("index.html", viewport={"width": 390, "height": 800}), pages != "all"
+    for path in [sorted(site.glob(kind))[0] for kind in KINDS_OF_PAGES] if one else sorted(site.rglob("*.html")):
         show.go(page, path.as_uri())
         wide = page.evaluate("document.documentElement.scrollWidth")
         assert wide <= 390, (path.name, wide)
@@ -187,7 +188,7 @@ KINDS_OF_PAGES = ("index.html", "boards.html", "models.html", "methods.html", "g
 COLOURED = ("index.html", "boards/idsds-*", "across/*", "designs/*", "gallery/*", "methods/grad-cam.html")
 
 
-@pytest.mark.parametrize("mode", ["light", "dark"])
+@pytest.mark.parametrize("mode", ["light", pytest.param("dark", marks=pytest.mark.slow)])
 def test_axe_finds_nothing(show, site, mode):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python").Axe()
     page = show("index.html", color_scheme=mode)

@@ -99,6 +99,7 @@ def test_a_recorded_command_is_shown_as_one_that_a_shell_takes_as_words(read):
     assert "xaibench run idsds --model '<b>bold</b>' --methods 'javascript:alert(5);' rm -rf '~'\n" in page.text
 
 
+@pytest.mark.slow
 def test_the_command_replaces_a_site_by_one_with_the_same_bytes(folder, site, command, tmp_path):
     (tmp_path / "again" / "boards").mkdir(parents=True)
     (tmp_path / "again" / MARK).write_text("of an earlier call")

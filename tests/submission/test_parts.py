@@ -57,6 +57,7 @@ def test_what_is_drawn_does_not_depend_on_how_rows_are_read(packed, monkeypatch,
         assert {key: value for (key, _), value in largest.items()} == {key: expected[key] for key, _ in found}
 
 
+@pytest.mark.slow
 def test_what_is_told_does_not_depend_on_how_rows_are_read(packed, relisted, tmp_path, monkeypatch):
     """Of forged rows: the same problems in the same order, from parts of one result each."""
     tried = 0

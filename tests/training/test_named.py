@@ -64,6 +64,7 @@ def test_the_card_is_the_models_with_the_file_in_it(home, named):
     assert "--model mine --dataset mini" in named and "s an epoch" in named and str(path) in named
 
 
+@pytest.mark.slow
 @pytest.mark.process
 def test_a_run_in_another_process_takes_this_file_and_trains_nothing(home, named, command, tmp_path):
     before = files(home)
