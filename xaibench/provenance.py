@@ -24,9 +24,11 @@ def command_line(argv: Sequence[str] | None = None) -> str:
 
 
 def package_versions() -> dict[str, str]:
-    """Versions of Python and of the installed packages that can change a number, without importing any."""
+    """Versions of Python and of the installed packages that can change a number, without importing any; of one that is
+    installed twice, that which would be imported."""
     versions = {"python": platform.python_version()}
-    installed = {name: dist.version for name in PACKAGES for dist in metadata.distributions(name=name)}
+    found = {name: next(iter(metadata.distributions(name=name)), None) for name in PACKAGES}
+    installed = {name: dist.version for name, dist in found.items() if dist}
     return versions | installed
 
 

@@ -60,6 +60,13 @@ class MethodCost:
     alone: Cost = field(default_factory=Cost)
     share: Cost = field(default_factory=Cost)
 
+    def add(self, other: MethodCost) -> None:
+        """Adds what the same method has cost elsewhere."""
+        self.images += other.images
+        self.maps += other.maps
+        self.alone.add(other.alone)
+        self.share.add(other.share)
+
     def per_image(self) -> dict[str, float]:
         """The fields of `results.records.MethodCosts`: how many images and maps, and means over the images."""
         return {

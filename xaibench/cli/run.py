@@ -50,6 +50,9 @@ Examples:
   # two processes, or two machines with one folder, share a run
   xaibench run sds --model resnet18 --images 64 --shard 1/2 &
   xaibench run sds --model resnet18 --images 64 --shard 2/2
+  # all cores of this machine, by Ray; two tasks on each GPU of a cluster
+  xaibench run sds --model resnet18 --images 64 --engine ray
+  xaibench run sds --model resnet18 --images 64 --engine ray --address 10.0.0.1:6379 --gpus-per-task .5
   # as many of 512 images as it takes to know the three best, with 95 % confidence
   xaibench run sds --model resnet18 --images 512 --until-stable top-3
   # what it would take: passes, time, memory and disk, from a few timed batches; nothing is stored

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,17 +10,15 @@ from typing import TYPE_CHECKING, Any
 from xaibench.configuration import documented
 from xaibench.errors import XaibenchError
 from xaibench.evaluation.config import RunConfig
-from xaibench.printing import say
+from xaibench.evaluation.open_run import check_request, evaluator_of
 from xaibench.results.manifest import RunManifest
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from xaibench.analysis.leaderboard import Leaderboard
+    from xaibench.evaluation.engine import Engine
     from xaibench.evaluation.evaluator import Evaluator
-    from xaibench.evaluation.executor import Engine
-    from xaibench.evaluation.weights import Train
-    from xaibench.results.store import Store
 
 
 @dataclass(frozen=True)
@@ -111,9 +109,10 @@ def run_config(
 ) -> Results:
     """Carries out a request whose names are all known; see `run`.
 
-    objects: which of them stand for objects. engine: where shards are computed (`evaluation.executor`), by default in
-    this process. trace: a file for a profile of some batches (`evaluation.trace`).
+    objects: which of them stand for objects. engine: where shards are computed (`evaluation.engine`), by default as
+    the request says. trace: a file for a profile of some batches (`evaluation.trace`).
     """
+    engine = engine or _engine(config, objects, trace)
     check_request(config)
     from xaibench.surroundings import own_surroundings
 
@@ -123,46 +122,20 @@ def run_config(
         return _carry_out(replace(evaluator, **given))
 
 
-def check_request(config: RunConfig) -> None:
-    """Looks up plug-ins and names, before torch is imported."""
-    from xaibench.plugins import add
+def _engine(config: RunConfig, objects: Sequence[str], trace: Path | None) -> Engine | None:
+    """The engine that a request names, None for this process; raises XaibenchError for what it cannot do."""
+    if config.engine == "local":
+        return None
+    if objects:
+        raise XaibenchError(
+            f"--engine ray: other processes cannot be given {objects[0]}, an object of this one; name a registered one "
+            "or a file (FILE.py:BUILDER, --plugin), or leave out engine"
+        )
+    if trace:
+        raise XaibenchError("--profile-trace is of this process; leave out --engine ray, or --profile-trace")
+    from xaibench.evaluation.ray_engine import ray_engine
 
-    add(config.plugins, config.cards)
-    check_names(config)
-
-
-def evaluator_of(
-    config: RunConfig,
-    quiet: bool,
-    command: str | None = None,
-    objects: Sequence[str] = (),
-    folder: Callable[[Path], Store] | None = None,
-    train: Train | None = None,
-) -> Evaluator:
-    """The evaluator of a request, whose weights are there. folder makes its store, train gives weights of trainings."""
-    from xaibench.evaluation.evaluator import Evaluator
-    from xaibench.evaluation.opening import opening_warnings
-    from xaibench.evaluation.plan import make_plan
-    from xaibench.evaluation.resolve import resolve
-    from xaibench.evaluation.resources import Resources
-    from xaibench.evaluation.until_stable import UntilStable
-    from xaibench.evaluation.weights import open_models
-    from xaibench.masks.dataset import WithMasks
-    from xaibench.results.store import Store
-
-    resolved = resolve(config)
-    if isinstance(resolved.dataset, WithMasks):
-        resolved.dataset.check(resolved.dataset.image_list(resolved.images))
-    resources = Resources.of(config)
-    store = (folder or Store.create)(config.out)  # before hours are spent on what could not be stored
-    models = open_models(resolved, resources, quiet, say, train)
-    warnings = opening_warnings(resolved, models)
-    for line in warnings:
-        say(f"warning: {line}")
-    plan = make_plan(resolved, models)
-    command = command or config.to_command("run")
-    stop = UntilStable.of(config, plan, store, (lambda text: None) if quiet else say)
-    return Evaluator(config, plan, store, resources, command, say, quiet, objects, warnings=warnings, stop=stop)
+    return ray_engine(config)
 
 
 def _carry_out(evaluator: Evaluator) -> Results:
@@ -180,19 +153,6 @@ def _carry_out(evaluator: Evaluator) -> Results:
             f"method {name} failed: {reason}; the rows of the other methods are in {store.root}", results
         )
     return results
-
-
-def check_names(config: RunConfig) -> None:
-    """Raises XaibenchError for a name or a card with a mistake, before the seconds that importing torch takes."""
-    from xaibench import registry
-
-    models = [name for name in (config.model, config.reference_model) if name and ":" not in name]
-    methods = [name for name in config.methods or () if name != "all"]
-    for kind, names in (
-        ("protocol", config.protocols), ("dataset", [config.dataset]), ("model", models), ("method", methods)
-    ):  # fmt: skip
-        for name in names:
-            registry.card(kind, name)
 
 
 def _given(protocols: Any, fields: Mapping[str, Any]) -> dict[str, Any]:

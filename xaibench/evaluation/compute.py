@@ -51,6 +51,17 @@ class Tally:
         if number:
             self.undefined[protocol, method] = self.undefined.get((protocol, method), 0) + number
 
+    def add(self, other: Tally) -> None:
+        """Adds what was counted elsewhere."""
+        self.images += other.images
+        self.forward_equivalents += other.forward_equivalents
+        for key, number in other.undefined.items():
+            self.undefined[key] = self.undefined.get(key, 0) + number
+        for name, reason in other.failed.items():
+            self.failed.setdefault(name, reason)
+        for name, cost in other.costs.items():
+            self.costs.setdefault(name, MethodCost()).add(cost)
+
 
 @dataclass(frozen=True)
 class BatchResult:

@@ -95,6 +95,12 @@ class RunConfig(Config):
     """Of noise, masks and baselines."""
     shard: Annotated[str | None, Argument(metavar="I/N")] = None
     """Compute part I of N of the images; N processes with the same --out share one run."""
+    engine: Annotated[Literal["local", "ray"], Argument(metavar="local|ray")] = "local"
+    """Where images are computed: in this process, or as tasks of Ray, on all cores or on the machines of a cluster."""
+    address: Annotated[str | None, Argument(metavar="HOST:PORT", default="a Ray of its own here")] = None
+    """Of a Ray cluster."""
+    gpus_per_task: Annotated[float | None, Field(gt=0), Argument(metavar="N", default="1 on GPUs")] = None
+    """Of Ray: .5 puts two tasks on one GPU."""
 
     _names = field_validator("protocols", "methods", mode="before")(split_names)
 
@@ -157,6 +163,16 @@ class RunConfig(Config):
             raise ValueError("--until-stable looks at all images so far, which no part of them has; leave out --shard")
         if not self.until_stable and (self.margin is not None or self.confidence != 0.95):
             raise ValueError("--confidence and --margin are of --until-stable; give it, or leave them out")
+        return self
+
+    @model_validator(mode="after")
+    def _of_ray(self) -> RunConfig:
+        if self.engine != "ray" and (self.address is not None or self.gpus_per_task is not None):
+            raise ValueError("--address and --gpus-per-task are of Ray; add --engine ray, or leave them out")
+        if self.address is not None and not re.fullmatch(r"[^:/\s]+:[0-9]{1,5}|auto", self.address):
+            raise ValueError(f"--address is HOST:PORT of a Ray cluster, such as 10.0.0.1:6379, not {self.address!r}")
+        if (self.gpus_per_task or 0) > 1:
+            raise ValueError("--gpus-per-task is at most 1: a task computes on one GPU")
         return self
 
     @property

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xaibench.errors import XaibenchError
-from xaibench.evaluation.api import check_request, evaluator_of
 from xaibench.evaluation.compute import Missing, open_computer, ready
 from xaibench.evaluation.config import RunConfig
 from xaibench.evaluation.disk import free_bytes
 from xaibench.evaluation.evaluator import Evaluator
+from xaibench.evaluation.open_run import check_request, evaluator_of
 from xaibench.evaluation.timed import Cost, Memory, Timer
 from xaibench.models.state import WEIGHTS_FILE
 from xaibench.results.store import Store

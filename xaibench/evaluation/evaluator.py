@@ -18,7 +18,8 @@ from xaibench.evaluation.closing import closing_warnings
 from xaibench.evaluation.compute import Missing, Tally, ready
 from xaibench.evaluation.config import RunConfig
 from xaibench.evaluation.disk import check_disk, least_map_bytes
-from xaibench.evaluation.executor import Engine, Executor, Work, local
+from xaibench.evaluation.engine import Engine, Executor, Work
+from xaibench.evaluation.executor import local
 from xaibench.evaluation.plan import Plan
 from xaibench.evaluation.resources import Resources
 from xaibench.evaluation.shards import Shard, cut, part_of
@@ -87,7 +88,7 @@ class Evaluator:
         todo = len(set().union(*missing.values()))
         title = f"{','.join(manifest.protocols)} on {' against '.join(model.name for model in plan.models)}"
         try:
-            with self._claims(completion.claimed(missing)) as claims, bar(title, todo, self.quiet or not todo) as shown:
+            with self.claims(completion.claimed(missing)) as claims, bar(title, todo, self.quiet or not todo) as shown:
                 work = Work(
                     config,
                     plan,
@@ -120,7 +121,8 @@ class Evaluator:
         self._finish(manifest, tally, completion, images)
         return tally
 
-    def _claims(self, keys: Iterable[str]) -> Claims:
+    def claims(self, keys: Iterable[str]) -> Claims:
+        """Claims to results of these keys, for a process that computes some of this run."""
         return Claims(self.store.root / "locks", keys, self.command)
 
     def _execute_until(self, executor: Executor, work: Work, shards: Sequence[Shard]) -> Sequence[str]:
@@ -139,9 +141,13 @@ class Evaluator:
     def opened(self) -> Completion:
         """What the folder has and lacks; raises XaibenchError where its rows are not to be extended. Nothing is
         written."""
-        plan, keys = self.plan, [job.key for job in self.plan.jobs]
-        self._check_images(keys)
+        self._check_images([job.key for job in self.plan.jobs])
         self._check_arithmetic()
+        return self.completion()
+
+    def completion(self) -> Completion:
+        """What the folder has and lacks, without looking at the images again."""
+        plan, keys = self.plan, [job.key for job in self.plan.jobs]
         maps = MapIndex(MapStore(self.store.root), {job.key: job.maps for job in plan.jobs})
         return Completion(self.store, keys, plan.images, maps, self.config.keep_maps)
 

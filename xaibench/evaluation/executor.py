@@ -1,79 +1,27 @@
-"""Where shards are computed: what an executor is, and the one of this process."""
+"""The engine of this process, which computes shards one after the other."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
 from xaibench.datasets.loading import load_groups
 from xaibench.evaluation.calibration import calibrate
-from xaibench.evaluation.compute import Computer, Missing, Tally, open_computer
-from xaibench.evaluation.config import RunConfig
+from xaibench.evaluation.compute import Computer, Tally, open_computer
+from xaibench.evaluation.engine import Executor, Work
 from xaibench.evaluation.pace import Pace
-from xaibench.evaluation.plan import Plan
-from xaibench.evaluation.resources import Resources
 from xaibench.evaluation.running import RunningScores
 from xaibench.evaluation.shards import Shard
 from xaibench.evaluation.trace import Tracer, tracing
 from xaibench.printing import say
-from xaibench.progress import Bar
-from xaibench.results.claims import Claims
-from xaibench.results.completion import Completion
-from xaibench.results.manifest import load_runs
 from xaibench.results.schema import row_table
-from xaibench.results.store import Store
 
 FLUSH_SECONDS = 15.0
-
-
-@dataclass(frozen=True)
-class Work:
-    """What an executor is made for.
-
-    config, plan: the request and what follows from it; a process elsewhere makes the plan from the request. store,
-    completion: the results folder, and what it lacks. claims: what this process computes right now, for others.
-    missing: the images that each result key lacks in this part of the run. chunk: inputs in one pass. progress is
-    advanced by images; quiet hides other bars. trace: the file that a profile of some batches is written to, None for
-    no profile.
-    """
-
-    config: RunConfig
-    plan: Plan
-    store: Store
-    completion: Completion
-    claims: Claims
-    missing: Missing
-    resources: Resources
-    chunk: int
-    progress: Bar
-    quiet: bool
-    trace: Path | None = None
-
-
-class Executor(Protocol):
-    """Computes shards, in any order and anywhere, into a results folder; what is complete it never decides.
-
-    tally: what was counted so far. fitted: the settings that protocols chose on held-out images, by result key.
-    """
-
-    tally: Tally
-    fitted: dict[str, dict[str, float]]
-
-    def execute(self, shards: Sequence[Shard]) -> list[Shard]:
-        """Computes what is missing of shards and stores it; returns those that another process is computing right now.
-
-        Rows of finished batches are stored also when it is interrupted.
-        """
-
-
-Engine = Callable[[Work], AbstractContextManager[Executor]]
-"""Makes an executor for a piece of work, and ends what it needed when the block ends."""
 
 
 @contextmanager
@@ -81,8 +29,7 @@ def local(work: Work) -> Iterator[Executor]:
     """The engine of this process, which computes shards one after the other."""
     config = work.config
     with open_computer(work.plan, work.resources.device, work.chunk, config.precision, config.seed) as computer:
-        known = {key: chosen for run in load_runs(work.store) for key, chosen in run.fitted.items()}
-        computer.fitted.update(calibrate(computer, work.missing.keys(), known, work.resources, work.quiet))
+        computer.fitted.update(calibrate(computer, work.missing.keys(), work.known_fits, work.resources, work.quiet))
         batches = len(set().union(*work.missing.values())) // work.resources.batch
         with tracing(work.trace, batches, say) as tracer:
             yield LocalExecutor(work, computer, Pace.of(work.plan, work.missing), RunningScores(work.plan), tracer)

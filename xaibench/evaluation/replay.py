@@ -37,7 +37,7 @@ from xaibench.models.clip import PREFIX
 from xaibench.models.open import model_card
 from xaibench.plugins import add
 from xaibench.progress import bar
-from xaibench.results.cells import Cell
+from xaibench.results.cells import Cell, difference
 from xaibench.results.manifest import RunManifest, load_runs
 from xaibench.results.maps import MapStore
 from xaibench.results.store import Store
@@ -180,7 +180,7 @@ def plan_of(cells: Sequence[Cell], config: RunConfig, run: RunManifest | None, p
     for cell in cells:
         if cell.key not in made:
             new = next(job.cell for job in plan.jobs if job.cell.method["name"] == cell.method["name"])
-            raise XaibenchError(f"{AGAIN}: {_difference(cell, new)} now{_plug_in(cells, places)}")
+            raise XaibenchError(f"{AGAIN}: {difference(cell, new)} now{_plug_in(cells, places)}")
     return plan
 
 
@@ -199,17 +199,6 @@ def _plug_in(cells: Sequence[Cell], places: Places) -> str:
     parts = [part for cell in cells for part in (cell.method, *cell.context.values()) if isinstance(part, dict)]
     own = any(part.get("source") for part in parts)
     return "; name the file of its plug-in by --plugin" if own and not (places.plugins or places.cards) else ""
-
-
-def _difference(old: Cell, new: Cell) -> str:
-    """The part in which two cells differ, in words."""
-    for part, value in old.context.items():
-        now = new.context.get(part)
-        if Cell({part: value}, None).key != Cell({part: now}, None).key:
-            versions = [(each or {}).get("version", 1) if isinstance(each, dict) else 1 for each in (value, now)]
-            moved = versions[0] != versions[1]
-            return f"its {part} has version {versions[0]}, not {versions[1]}," if moved else f"its {part} is another"
-    return f"its method {old.method_name} is another"
 
 
 def _make(

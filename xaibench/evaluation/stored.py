@@ -10,7 +10,8 @@ from xaibench.evaluation.config import RunConfig
 
 WITHOUT_EFFECT = (
     "protocols", "methods", "images", "out", "data_root", "device", "batch_size", "chunk_size", "workers", "shard",
-    "keep_maps", "download", "cards", "plugins", "until_stable", "confidence", "margin",
+    "keep_maps", "download", "cards", "plugins", "until_stable", "confidence", "margin", "engine",
+    "address", "gpus_per_task",
 )  # fmt: skip
 """Fields that change no score of a method on an image, or that the board itself tells."""
 

@@ -17,7 +17,7 @@ from xaibench.results.manifest import RunManifest
 from xaibench.results.store import Store
 
 RUNNING_TEXT = ("warnings", "skipped")  # fields of a record
-PLACES = ("out",)  # fields of a request that name the author's own results folder, and say nothing to others
+PLACES = ("out", "address")  # fields of a request that name the author's own folder and machines, nothing to others
 
 
 def scrubber_for(taken: Iterable[Taken], allowed: Sequence[str] = ()) -> Scrubber:
@@ -88,18 +88,21 @@ def _save_list(run: RunManifest, origin: Store, store: Store) -> None:
 
 
 def public_command(command: str, scrubber: Scrubber) -> str:
-    """A recorded command without what is private, and without `--out`, which names a folder of its author.
+    """A recorded command without what is private, and without options that name places of its author (PLACES).
 
     >>> public_command("xaibench run sds --data-root '/home/ann/my photos' --out /tmp/x", Scrubber())
     'xaibench run sds --data-root PATH'
+    >>> public_command("xaibench run sds --engine ray --address=10.0.0.1:6379", Scrubber())
+    'xaibench run sds --engine ray'
     """
     words = _words(command)
     if words[:1] != ["xaibench"]:
         return scrubber.text(command)
+    places = {f"--{name}" for name in PLACES}
     kept = [
         word
         for before, word in zip(["", *words], words, strict=False)
-        if before != "--out" and word != "--out" and not word.startswith("--out=")
+        if before not in places and word.partition("=")[0] not in places
     ]
     return shlex.join(_public_word(word, scrubber) for word in kept)
 

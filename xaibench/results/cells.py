@@ -144,3 +144,14 @@ def _hashed_context(context: dict[str, Any]) -> dict[str, Any]:
 
 def _without(part: Any, labels: frozenset[str]) -> Any:
     return {key: value for key, value in part.items() if key not in labels} if isinstance(part, dict) else part
+
+
+def difference(old: Cell, new: Cell) -> str:
+    """The part in which two cells differ, in words."""
+    for part, value in old.context.items():
+        now = new.context.get(part)
+        if Cell({part: value}, None).key != Cell({part: now}, None).key:
+            versions = [(each or {}).get("version", 1) if isinstance(each, dict) else 1 for each in (value, now)]
+            moved = versions[0] != versions[1]
+            return f"its {part} has version {versions[0]}, not {versions[1]}," if moved else f"its {part} is another"
+    return f"its method {old.method_name} is another"
