@@ -15,6 +15,11 @@ import pytest
 from processes import hear_all
 
 import xaibench
+from xaibench.evaluation.api import run_config
+from xaibench.evaluation.config import RunConfig
+from xaibench.evaluation.ray_cluster import Needs
+from xaibench.evaluation.ray_engine import order_of
+from xaibench.evaluation.ray_executor import RayExecutor
 from xaibench.results.store import Store
 
 pytest.importorskip("ray", reason="needs ray: pip install 'xaibench[ray]'")
@@ -278,6 +283,29 @@ def test_a_node_whose_disk_is_full_is_left_out(start, local, cluster, node_witho
     error = ended(start(*RUN, "--out", "a", "--engine", "ray", "--address", cluster.address))
     assert error.count("is left out: ") == 1 and "the disk is full" in error
     check("a")
+
+
+def test_tasks_that_share_a_gpu_are_processes_of_their_own(start, local, monkeypatch):
+    """A GPU that Ray is told of; the tasks compute on the CPU."""
+    import ray
+
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    ray.init("local", num_cpus=4, num_gpus=1, include_dashboard=False, log_to_driver=False)
+
+    @contextlib.contextmanager
+    def engine(work):
+        executor = RayExecutor(work, ray, Needs(1, 0.5), order_of(work, 1, 0.5))
+        yield executor
+        executor.end()
+
+    words = dict(zip([word[2:].replace("-", "_") for word in RUN[2::2]], RUN[3::2], strict=True))
+    plugins = {"protocols": RUN[1], "out": "a", "plugins": [words.pop("plugin")]}
+    try:
+        run_config(RunConfig.parse(words | plugins), quiet=True, engine=engine)
+    finally:
+        ray.shutdown()
+    check("a")
+    assert len(list(Path().glob("computing-*"))) == 5, "a process for each of the 5 shards"
 
 
 def test_two_coordinators_divide_the_work(start, local, cluster):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -47,10 +48,7 @@ class StandIn:
         self.own = nodes[0]
 
     def nodes(self):
-        return [
-            {"NodeID": name, "Alive": True, "NodeManagerAddress": name, "Resources": {"CPU": 2.0}}
-            for name in self.names
-        ]
+        return [{"NodeID": name, "Alive": True, "Resources": {"CPU": 2.0}} for name in self.names]
 
     def get_runtime_context(self):
         return SimpleNamespace(get_node_id=lambda: self.own)
@@ -94,7 +92,7 @@ def request_of(out, **changes) -> RunConfig:
     return RunConfig.parse(fields | changes)
 
 
-def run(out, ray=None, **changes):
+def run(out, ray=None, quiet=True, **changes):
     executors = []
 
     @contextmanager
@@ -104,7 +102,7 @@ def run(out, ray=None, **changes):
         yield executors[0]
         executors[0].end()
 
-    found = run_config(request_of(out, **changes), quiet=True, engine=engine if ray else None)
+    found = run_config(request_of(out, **changes), quiet=quiet, engine=engine if ray else None)
     return found, executors
 
 
@@ -206,6 +204,15 @@ def test_where_every_node_refuses_the_run_ends(home):
     with pytest.raises(XaibenchError, match="node here refuses: the disk is full"):
         run("a", StandIn(lambda *_: Receipt("here", refusal="the disk is full")))
     assert run("a", StandIn())[0].computed == 20
+
+
+@pytest.mark.process
+def test_progress_is_of_the_whole_with_the_time_left(home, capsys, monkeypatch):
+    monkeypatch.setattr("xaibench.progress.LINE_SECONDS", 0.0)
+    run("a", StandIn(nodes=("one", "two")), quiet=False)
+    lines = [line for line in capsys.readouterr().err.splitlines() if "sds,ids on tiny" in line]
+    done = [re.search(r": (\d+)/20, .* spent, .* left; \d+ tasks on 2 nodes", line) for line in lines]
+    assert [int(found[1]) for found in done] == [4, 8, 12, 16, 20] and "0:00 left; 0 tasks" in lines[-1]
 
 
 @pytest.mark.process

@@ -169,8 +169,7 @@ class RayExecutor:
         self.tally.add(receipt.tally)
         self._queue.computed(receipt.shards, receipt.seconds)
         running = sum(map(len, self._running.values()))
-        hosts = len({node["NodeManagerAddress"] for node in self._nodes.values()})
-        note = f"{len(self._running)} tasks, {hosts} nodes"
+        note = f"{len(self._running)} tasks on {len(self._nodes)} node{'s' if len(self._nodes) != 1 else ''}"
         self.work.progress.advance(receipt.tally.images, note, self._queue.seconds_left(running, slots))
 
     def _slots(self) -> int:
