@@ -128,7 +128,7 @@ def test_the_fast_profile_names_parameters_that_methods_have():
         if parameters != card.parameters:
             check_parameters(card, parameters)
             changed[name] = set(parameters.items()) - set(card.parameters.items())
-    masks, steps = {("masks", 300), ("estimator", "control-variate")}, {("steps", 16)}
+    masks, steps = {("masks", 400), ("estimator", "control-variate")}, {("steps", 16)}
     assert changed == {"rise": masks, "rise-u": masks, "ig-sg": steps, "ig-sg-abs": steps, "ig-sg-sq": steps}
     assert sum(map(len, changed.values())) == len(fast.overrides), "each value is taken"
 

@@ -48,13 +48,13 @@ class Profile(Part):
     """What titles say of it; none: its values."""
 
 
-FEWER_MASKS = {"masks": 300, "estimator": "control-variate"}
+FEWER_MASKS = {"masks": 400, "estimator": "control-variate"}
 PROFILES = {
     "paper": Profile(),
     "fast": Profile(
         overrides={f"{name}.{key}": value for name in ("rise", "rise-u") for key, value in FEWER_MASKS.items()}
         | {f"{name}.steps": 16 for name in ("ig-sg", "ig-sg-abs", "ig-sg-sq")},
-        described="RISE of 300 masks with a control variate, IG with SmoothGrad of 16 steps",
+        described="RISE of 400 masks with a control variate, IG with SmoothGrad of 16 steps",
     ),
 }
 """The profiles of every data set: the papers' parameters, and half of the passes at the same error."""

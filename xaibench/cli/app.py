@@ -30,6 +30,7 @@ VERBS = {
     "train": "Train or fine-tune a model.",
     "masks": "Make masks of all objects.",
     "data": "Check a data set.",
+    "bench": "Time it on this machine, as ratios.",
 }
 """Each verb with its line in `xaibench --help`; its file is `cli/VERB.py`, or the folder of that name."""
 

@@ -1,0 +1,102 @@
+"""The job that is timed: the papers' methods for convolutional networks and SDS, on a network with random weights."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from xaibench import registry
+from xaibench.attribution.api import evidence_of
+from xaibench.attribution.evidence import Evidence
+from xaibench.attribution.methods import merge_parameters, method_maps
+from xaibench.attribution.runner import ModelRunner
+from xaibench.benchmark.config import BenchConfig
+from xaibench.cards import MethodCard
+from xaibench.errors import XaibenchError
+from xaibench.models.base import ModelView
+from xaibench.models.open import build_model, model_card
+from xaibench.seeds import generator, normal
+
+CLASSES = 1000
+
+
+@dataclass(frozen=True)
+class Job:
+    """A network, its CAM layer by path, encoded images (B, C, H, W), a class for each, and methods with parameters."""
+
+    net: nn.Module
+    layer: str
+    images: Tensor
+    targets: Tensor
+    methods: tuple[tuple[MethodCard, dict[str, Any]], ...]
+    chunk: int
+
+    def evidence(self, runner: ModelRunner) -> Evidence:
+        """Evidence about the images."""
+        return evidence_of(runner, self.images, self.targets, view=ModelView(self.net.get_submodule(self.layer)))
+
+    def maps(self, e: Evidence) -> dict[str, Tensor]:
+        """Maps (B, 1, H, W) of all methods on one evidence; whatever they share is computed once."""
+        return {card.name: method_maps(card, e, values) for card, values in self.methods}
+
+
+def open_job(config: BenchConfig) -> Job:
+    """The job of a request.
+
+    Raises XaibenchError for a model that is not known, has no CAM layer or does not take such images.
+    """
+    geometry = registry.card("dataset", "imagenet").at_size(config.image_size).geometry
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)  # random weights, the same each time
+        model = build_model(model_card(config.model), CLASSES, geometry)
+    if not model.cam_layer:
+        raise XaibenchError(f"model {model.name} has no layer for class activation maps, which the job times")
+    if model.family != "cnn":
+        raise XaibenchError(f"model {model.name} is no plain convolutional network; the job's methods are for these")
+    shape = (config.images, model.encoding.channels, config.image_size, config.image_size)
+    net = model.net.to(config.device).requires_grad_(False)
+    images = normal(generator(0, "images of a benchmark"), *shape).to(config.device)
+    targets = torch.arange(config.images, device=config.device) % CLASSES
+    return Job(net, model.cam_layer, images, targets, methods_of(config.steps, config.masks), config.chunk_size)
+
+
+def methods_of(steps: int, masks: int) -> tuple[tuple[MethodCard, dict[str, Any]], ...]:
+    """The papers' methods for convolutional networks, with so many steps and masks."""
+    cards = [registry.card("method", name) for name in registry.names("method")]
+    chosen = [card for card in cards if "paper" in card.tags and not card.families]
+    return tuple((card, merge_parameters(card, {"steps": steps, "masks": masks})) for card in chosen)
+
+
+def seconds(calls: dict[str, Callable[[], object]], repeats: int, device: str) -> dict[str, list[float]]:
+    """Seconds of each call in each of some rounds, after one round that is not counted.
+
+    The calls take turns, so that a machine that is slow for a while is slow for all of them.
+    """
+    found: dict[str, list[float]] = {name: [] for name in calls}
+    for turn in range(repeats + 1):
+        for name, call in calls.items():
+            wait(device)
+            began = time.perf_counter()
+            call()
+            wait(device)
+            if turn:
+                found[name].append(time.perf_counter() - began)
+    return found
+
+
+def ratios(above: list[float], below: list[float]) -> tuple[float, float, float]:
+    """The median, the least and the largest of the ratios of two series, round by round."""
+    each = [a / b for a, b in zip(above, below, strict=True)]
+    return statistics.median(each), min(each), max(each)
+
+
+def wait(device: str) -> None:
+    """Until a GPU has done what it was given."""
+    if torch.device(device).type == "cuda":
+        torch.cuda.synchronize(device)

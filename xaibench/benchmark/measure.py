@@ -1,0 +1,183 @@
+"""What `xaibench bench` prints: rows of ratios, each of two things that were timed in turns."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from xaibench.attribution.methods import merge_parameters
+from xaibench.attribution.runner import ModelRunner
+from xaibench.benchmark.job import Job, methods_of, ratios, seconds
+from xaibench.benchmark.peers import GRID, alone, deletions
+from xaibench.cards.dataset import PROFILES
+from xaibench.protocols.base import Protocol
+from xaibench.protocols.faithfulness.deletion import Deletion
+from xaibench.protocols.faithfulness.sds import SingleDeletion
+
+LAYOUTS = {"contiguous": torch.contiguous_format, "channels last": torch.channels_last}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line: what was compared, the median, the least and the largest value over the repeats, its unit ("" for a
+    ratio), and how it was measured."""
+
+    what: str
+    value: float
+    low: float
+    high: float
+    unit: str
+    how: str
+
+
+def measurements(job: Job, repeats: int, device: str) -> Iterator[Row]:
+    """All rows, each when it is measured."""
+    yield from against_peers(job, repeats, device)
+    yield against_bare_passes(job, repeats, device)
+    yield second_protocol(job, repeats, device)
+    yield from passes_of_profiles(job)
+    yield from starts(repeats)
+
+
+def together(job: Job) -> ModelRunner:
+    """All methods and SDS, as a run computes them; returns the runner, which has counted the passes."""
+    with ModelRunner(job.net, chunk=job.chunk) as runner:
+        e = job.evidence(runner)
+        protocol = SingleDeletion(grid=GRID)
+        prepared = protocol.prepare(e)
+        for maps in job.maps(e).values():
+            protocol.score(prepared, maps)
+    return runner
+
+
+def against_peers(job: Job, repeats: int, device: str) -> Iterator[Row]:
+    """All methods and SDS in one go against each method on its own, in the two ways that users have."""
+    names = [card.name for card, _ in job.methods]
+
+    def one_by_one(cam_batch: int, shared_deletions: bool) -> Callable[[], None]:
+        calls = [alone(job, name, cam_batch) for name in names]
+
+        def run() -> None:
+            for call in calls:
+                call()
+                if not shared_deletions:
+                    deletions(job)
+            if shared_deletions:
+                deletions(job)
+
+        return run
+
+    calls = {
+        "ours": lambda: together(job),
+        "published": one_by_one(1, shared_deletions=False),
+        "libraries": one_by_one(len(job.images), shared_deletions=True),
+    }
+    found = seconds(calls, repeats, device)
+    how = "each method alone with captum and pytorch-grad-cam; "
+    ways = {
+        "published": ("times faster than the published manner", "CAMs image by image, deletions anew for each method"),
+        "libraries": ("times faster than the libraries in batches", "CAMs in batches, deletions once"),
+    }
+    for name, (what, detail) in ways.items():
+        yield Row(what, *ratios(found[name], found["ours"]), "", how + detail)
+
+
+def bare_passes(job: Job, forwards: int, gradients: int) -> dict[str, Callable[[], None]]:
+    """Functions that do so many forward passes, or passes with a gradient of the input, by their layout in memory."""
+
+    def passes(net: nn.Module, x: Tensor, count: int, gradient: bool) -> None:
+        for start in range(0, count, len(x)):
+            part = x[: min(len(x), count - start)].detach()
+            with torch.set_grad_enabled(gradient):
+                logits = net(part.requires_grad_(gradient))
+                if gradient:
+                    torch.autograd.grad(logits[:, 0].sum(), part)
+
+    found = {}
+    copies = job.images.repeat(-(-job.chunk // len(job.images)), 1, 1, 1)[: job.chunk]
+    for layout, form in LAYOUTS.items():
+        x = copies.to(memory_format=form)
+        for kind, count in (("forward", forwards), ("gradient", gradients)):
+
+            def run(x: Tensor = x, count: int = count, kind: str = kind, form: torch.memory_format = form) -> None:
+                passes(job.net.to(memory_format=form), x, count, kind == "gradient")
+
+            found[f"{kind} {layout}"] = run
+    return found
+
+
+def against_bare_passes(job: Job, repeats: int, device: str) -> Row:
+    """The time of all methods over that of the passes that they need, in the better layout for either kind."""
+    counted = together(job)
+    gradients = counted.backwards
+    bare = bare_passes(job, counted.forwards - gradients, gradients)
+    found = seconds({"ours": lambda: together(job), **bare}, repeats, device)
+    job.net.to(memory_format=torch.contiguous_format)
+    least = [
+        min(found[f"forward {name}"][turn] for name in LAYOUTS)
+        + min(found[f"gradient {name}"][turn] for name in LAYOUTS)
+        for turn in range(repeats)
+    ]
+    how = f"{counted.forwards - gradients} forwards and {gradients} gradients, in the faster layout in memory"
+    return Row("time over that of the bare passes", *ratios(found["ours"], least), "", how)
+
+
+def second_protocol(job: Job, repeats: int, device: str) -> Row:
+    """What a second protocol on the same maps takes beyond the passes that it needs, of the time of the first."""
+    with ModelRunner(job.net, chunk=job.chunk) as runner:
+        maps = job.maps(job.evidence(runner))
+
+    def run(protocols: list[Protocol]) -> int:
+        with ModelRunner(job.net, chunk=job.chunk) as runner:
+            e = job.evidence(runner)
+            for protocol in protocols:
+                prepared = protocol.prepare(e)
+                for each in maps.values():
+                    protocol.score(prepared, each)
+        return runner.forwards
+
+    other: list[Protocol] = [Deletion(steps=14)]
+    needed = run(other)
+    calls = {"maps": lambda: together(job), "other": lambda: run(other), **bare_passes(job, needed, 0)}
+    found = seconds(calls, repeats, device)
+    job.net.to(memory_format=torch.contiguous_format)
+    extra = [
+        100 * (other - min(found[f"forward {name}"][turn] for name in LAYOUTS)) / first
+        for turn, (other, first) in enumerate(zip(found["other"], found["maps"], strict=True))
+    ]
+    how = f"deletion after SDS on the same maps, beyond its {needed} passes; of the time of all methods and SDS"
+    return Row("a second protocol, beyond its passes", sorted(extra)[len(extra) // 2], min(extra), max(extra), "%", how)
+
+
+def passes_of_profiles(job: Job) -> Iterator[Row]:
+    """Forward-equivalents of all methods for an image, counted on a network of one layer, since they do not depend on
+    it."""
+    net = nn.Sequential(nn.Conv2d(job.images.shape[1], 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+                        nn.Linear(4, 10)).eval().requires_grad_(False)  # fmt: skip
+    image = job.images[:1, :, :32, :32].cpu()
+    for name in ("paper", "fast"):
+        cards = [card for card, _ in methods_of(1, 2)]
+        chosen = tuple((card, merge_parameters(card, PROFILES[name].overrides)) for card in cards)
+        counted = together(Job(net, "1", image, torch.zeros(1, dtype=torch.long), chosen, 100)).forward_equivalents
+        how = "all methods and SDS, a gradient counted as three"
+        yield Row(f"passes an image, profile {name}", counted, counted, counted, "forwards", how)
+
+
+def starts(repeats: int) -> Iterator[Row]:
+    """Seconds of starting Python with the package, and of the shortest command, each in a process of its own."""
+    calls = {"import xaibench": ["-c", "import xaibench"], "xaibench ls": ["-m", "xaibench", "ls", "methods"]}
+    found = seconds({name: lambda w=words: _python(w) for name, words in calls.items()}, repeats, "cpu")
+    bare = seconds({"python": lambda: _python(["-c", ""])}, repeats, "cpu")["python"]
+    for name, each in found.items():
+        values = sorted(each)
+        how = f"a process of its own; Python alone takes {sorted(bare)[len(bare) // 2]:.2f} s of it"
+        yield Row(name, values[len(values) // 2], values[0], values[-1], "s", how)
+
+
+def _python(words: list[str]) -> None:
+    subprocess.run([sys.executable, *words], check=True, stdout=subprocess.DEVNULL)
