@@ -25,6 +25,7 @@ from xaibench.models.state import load_state, read_state
 from xaibench.progress import bar
 from xaibench.seeds import derive, generator
 from xaibench.training.checkpoint import best_epoch, resume, save_epoch
+from xaibench.training.head import normalisations
 from xaibench.training.processes import check_shares, mean_values
 from xaibench.training.recipe import Recipe
 from xaibench.training.resources import TrainingResources
@@ -103,6 +104,9 @@ def fit(
             process = [accelerator.process_index] if accelerator.process_index else []
             torch.manual_seed(derive(seed, "epoch", epoch, *process))
             net.train()
+            if recipe.statistics == "kept":
+                for module in normalisations(net).values():
+                    module.eval()
             if before_epoch:
                 before_epoch(epoch)
             means, seen = Means(), []

@@ -14,7 +14,7 @@ from xaibench.training.schedules import Progress
 
 LATER = (
     "optimizer", "gradient_clip", "accumulation", "labels", "class_weights", "head_epochs", "milestones",
-    "schedule_options",
+    "schedule_options", "statistics",
 )  # fmt: skip
 """Fields that were added later: keys leave them out where they have their defaults, so earlier keys stay valid."""
 
@@ -32,7 +32,9 @@ class Recipe(BaseModel):
     schedule_options. augmentation: `crop-flip` (a random resized crop and a flip), `flip` or `none`. optimizer: `sgd`,
     or `adam` and `adamw`, which ignore momentum and nesterov. gradient_clip: the largest norm of a gradient
     (None: any). accumulation: batches whose gradients are averaged before a step; the last step of an epoch takes as
-    many as are left. Rates are per step, and a step sees accumulation times batch_size images.
+    many as are left. Rates are per step, and a step sees accumulation times batch_size images. statistics: what batch
+    normalisation normalises by while it learns, those of each `batch`, or those that the weights `kept` (few images, or
+    crops unlike the images of a run, would replace them).
 
     label_smoothing is for cross entropy; with binary cross entropy it must be 0.
 
@@ -63,6 +65,7 @@ class Recipe(BaseModel):
     head_epochs: int = Field(0, ge=0)
     milestones: tuple[Annotated[int, Field(ge=1)], ...] = ()
     schedule_options: dict[str, Any] = {}
+    statistics: Literal["batch", "kept"] = "batch"
 
     @field_validator("schedule")
     @classmethod
