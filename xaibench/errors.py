@@ -21,6 +21,10 @@ class XaibenchError(Exception):
         return text if len(text.splitlines()) == 1 else " ".join(text.split())
 
 
+class PeerLost(XaibenchError):
+    """Another process, which works together with this one, has ended, and so this one ends."""
+
+
 def one_line(error: BaseException, most: int | None = None) -> str:
     """The message of an error of other code on one line, at most `most` characters of it."""
     return " ".join(str(error).split())[:most]

@@ -5,14 +5,17 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import time
 from collections.abc import Sequence
 
 from xaibench.cli.ending import heard
-from xaibench.errors import XaibenchError
+from xaibench.errors import PeerLost, XaibenchError
 from xaibench.parsing import is_text
 from xaibench.printing import say
+from xaibench.ranks import first_process, process_number, speaks_of_the_end
 
 MISTAKE, INTERRUPTED, CLOSED_PIPE = 2, 130, 141  # as shells say it: 128 and the number of the signal
+SECONDS_FOR_THE_FIRST = 10
 # What a disk, a permission or a limit of the machine is to blame for, wherever it comes up.
 OBSTACLES = {
     errno.ENOSPC: "the disk is full; free some space and give the same command again",
@@ -47,21 +50,36 @@ def main() -> None:
         if not _is_closed_pipe(end.__context__):
             raise
         status = CLOSED_PIPE
+    except PeerLost as error:
+        if speaks_of_the_end():
+            say(str(error))
+        status = MISTAKE
     except XaibenchError as error:
-        say(str(error))
+        _say_once(str(error))
         status = MISTAKE
     except (OSError, MemoryError, RuntimeError) as error:
         text = _obstacle(error)
         if text is None:
             raise
-        say(text)
+        _say_once(text)
         _silence(sys.stdout)
         status = MISTAKE
     if status == INTERRUPTED:
         status = ending.status
-        say(f"{ending.text}; what is done is stored, the same command goes on from there")
+        if speaks_of_the_end():
+            say(f"{ending.text}; what is done is stored, the same command goes on from there")
     if status:
         raise SystemExit(status)
+
+
+def _say_once(text: str) -> None:
+    """Says why a command ends. Of processes that train together, those behind the first wait a moment: where all have
+    met the same, the first has said it, and its launcher ends them meanwhile."""
+    if first_process():
+        say(text)
+    else:
+        time.sleep(SECONDS_FOR_THE_FIRST)
+        say(f"process {process_number()}: {text}")
 
 
 def _open_streams() -> None:

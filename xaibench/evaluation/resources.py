@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from xaibench.attribution.arithmetic import check_arithmetic
 from xaibench.errors import XaibenchError
 from xaibench.evaluation.config import RunConfig
+from xaibench.ranks import local_count
 
 CPU_SHARE, GPU_SHARE = 0.25, 0.5  # of the free memory, for one pass
 FLOOR = 256 << 20
@@ -52,12 +53,13 @@ def choose_device(name: str) -> str:
 
 
 def choose_workers(name: str | int, device: str) -> int:
-    """`auto`: processes that load images; none on a CPU, whose cores the network needs itself."""
+    """`auto`: processes that load images; none on a CPU, whose cores the network needs itself. Processes that train
+    together share the cores."""
     import os
 
     if name != "auto":
         return whole_number(name, "--workers", 0)
-    return 0 if device == "cpu" else min(8, (os.cpu_count() or 1) - 1)
+    return 0 if device == "cpu" else min(8, max(0, (os.cpu_count() or 1) // local_count() - 1))
 
 
 def choose_batch(name: str | int, device: str) -> int:

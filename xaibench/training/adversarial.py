@@ -20,9 +20,16 @@ from xaibench.errors import XaibenchError
 from xaibench.models.base import Encoding, Model
 from xaibench.seeds import generator
 from xaibench.training import metrics
-from xaibench.training.classifier import MONITOR, classification_loss, classification_metrics, validation_batches
+from xaibench.training.classifier import (
+    MONITOR,
+    classification_loss,
+    classification_metrics,
+    validation_batches,
+    validation_groups,
+)
 from xaibench.training.data import TrainingImages
 from xaibench.training.pgd import NORMS, attack, random_change
+from xaibench.training.processes import parts_of_all
 from xaibench.training.recipe import Recipe
 from xaibench.training.task import Objective, Split
 
@@ -88,7 +95,9 @@ class Adversarial:
             return learn(net, (attacked(inputs, labels, image_ids, images.epoch), labels, image_ids))
 
         def evaluate(net: nn.Module) -> dict[str, float]:
-            return classification_metrics(net, batches) | robust_metrics(attacked, split.validation, batches)
+            return classification_metrics(net, batches) | robust_metrics(
+                attacked, split.validation, batches, recipe.batch_size
+            )
 
         return Objective(model.net, loss, images, evaluate, monitor=f"robust_{MONITOR[recipe.labels]}")
 
@@ -150,21 +159,18 @@ def in_evaluation(net: nn.Module) -> Iterator[None]:
             module.training = True
 
 
-def robust_metrics(attacked: Attacked, dataset: Dataset, batches: DataLoader) -> dict[str, float]:
+def robust_metrics(attacked: Attacked, dataset: Dataset, batches: DataLoader, batch_size: int) -> dict[str, float]:
     """Accuracy, or F1 where images have several labels, on attacked images: `robust_accuracy` or `robust_f1`.
 
-    batches are those of `validation_batches` of the data set.
+    batches are those of `validation_batches` of the data set and the batch size.
     """
-    found, truth, at = [], [], 0
+    found = []
     device = next(attacked.net.parameters()).device
-    for images, labels in batches:
-        images, labels, image_ids = images.to(device), labels.to(device), dataset.ids[at : at + len(labels)]
-        changed = attacked(images, labels, image_ids, "validation")
+    for image_ids, (images, labels) in zip(validation_groups(dataset, batch_size), batches, strict=True):
+        changed = attacked(images.to(device), labels.to(device), image_ids, "validation")
         with in_evaluation(attacked.net), torch.no_grad():
-            found.append(attacked.net(changed).float().cpu())
-        truth.append(labels.cpu())
-        at += len(labels)
-    logits, labels = torch.cat(found), torch.cat(truth)
+            found.append((attacked.net(changed).float().cpu(), labels))
+    logits, labels = (torch.cat(part) for part in zip(*parts_of_all(found), strict=True))
     if labels.ndim == 1:
         return {"robust_accuracy": metrics.accuracy(logits, labels)}
     return {"robust_f1": metrics.f1(logits, labels)}

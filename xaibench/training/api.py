@@ -17,10 +17,10 @@ from xaibench.models.open import build_model, model_card
 from xaibench.models.state import WEIGHTS_FILE, file_digest
 from xaibench.models.trained import folder_of
 from xaibench.printing import print_line, say
+from xaibench.ranks import first_process
 from xaibench.training.classifier import Classification
 from xaibench.training.config import TrainingConfig
 from xaibench.training.find import WeightsRequest, find_weights, missing_weights
-from xaibench.training.processes import first_process
 from xaibench.training.recipe import Recipe, recipe_for, recipe_problem
 from xaibench.training.resources import TrainingResources
 from xaibench.training.self_alignment import SelfAlignment

@@ -19,11 +19,12 @@ from xaibench.errors import XaibenchError
 from xaibench.models.base import Model
 from xaibench.models.outputs import is_right
 from xaibench.protocols.transforms import Crop, draw_window
+from xaibench.ranks import process_count
 from xaibench.seeds import derive
 from xaibench.training.classifier import MONITOR, classification_metrics, label_loss, validation_batches
 from xaibench.training.data import TrainingImages, class_counts
 from xaibench.training.feature_map import FeatureMap
-from xaibench.training.processes import check_shares, process_count
+from xaibench.training.processes import check_shares, of_all
 from xaibench.training.recipe import Recipe
 from xaibench.training.task import Objective, Split
 from xaibench.training.vectors import unit
@@ -152,7 +153,8 @@ class Cgc:
             logits, positives, anchors = net(views[:, 0], views[:, 1], move)
             classified = sum(label_loss(recipe, view, labels, weights) for view in logits)
             with torch.autocast(views.device.type, enabled=False):
-                value = contrast(anchors.flatten(1).float(), positives.flatten(1).float(), self.temperature)
+                anchors, positives = (of_all(maps.flatten(1).float()) for maps in (anchors, positives))
+                value = contrast(anchors, positives, self.temperature)
                 terms = {"loss": classified.float() + self.weight * value, "classification": classified}
             if labels.ndim == 1:
                 terms["accuracy"] = is_right(logits[0], labels).float().mean()

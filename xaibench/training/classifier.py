@@ -21,7 +21,7 @@ from xaibench.models.outputs import is_right
 from xaibench.training import metrics
 from xaibench.training.data import TrainingImages, class_counts, multi_hot
 from xaibench.training.deletion import Deletion, make_deletion
-from xaibench.training.processes import process_mean
+from xaibench.training.processes import of_all, own_part, parts_of_all, process_mean
 from xaibench.training.recipe import Recipe
 from xaibench.training.task import Objective, Split
 
@@ -70,7 +70,7 @@ def classification_loss(recipe: Recipe, images: TrainingImages, deletion: Deleti
         value = label_loss(recipe, logits, labels, weights)
         with torch.no_grad():
             if labels.ndim == 2:
-                return {"loss": value, "f1": torch.tensor(metrics.f1(logits, labels))}
+                return {"loss": value, "f1": torch.tensor(metrics.f1(of_all(logits), of_all(labels)))}
             return {"loss": value, "accuracy": is_right(logits, labels).float().mean()}
 
     return loss
@@ -97,9 +97,17 @@ def label_loss(recipe: Recipe, logits: Tensor, labels: Tensor, weights: Tensor |
 def validation_batches(
     dataset: Dataset, model: Model, batch_size: int, workers: int, labels: str = "single"
 ) -> DataLoader:
-    """Batches of (encoded images, labels) of all images of a data set, in order; labels of `several` are multi-hot."""
-    groups = [dataset.ids[at : at + batch_size] for at in range(0, len(dataset.ids), batch_size)]
+    """Batches of (encoded images, labels) of all images of a data set, in order; labels of `several` are multi-hot.
+
+    Where several processes train together, those that are this one's (`validation_groups`).
+    """
+    groups = validation_groups(dataset, batch_size)
     return load_groups(dataset, groups, workers, partial(_images_and_labels, dataset, model.encoding, labels))
+
+
+def validation_groups(dataset: Dataset, batch_size: int) -> list[Sequence[str]]:
+    """The image ids of each batch of `validation_batches`."""
+    return own_part([dataset.ids[at : at + batch_size] for at in range(0, len(dataset.ids), batch_size)])
 
 
 def _images_and_labels(dataset: Dataset, encoding: Encoding, labels: str, samples: list) -> tuple[Tensor, Tensor]:
@@ -112,11 +120,14 @@ def _images_and_labels(dataset: Dataset, encoding: Encoding, labels: str, sample
 
 @torch.no_grad()
 def outputs(net: nn.Module, batches: DataLoader) -> tuple[Tensor, Tensor]:
-    """Logits (N, K) in evaluation mode and labels, (N,) or multi-hot (N, K), of all images, on the CPU."""
+    """Logits (N, K) in evaluation mode and labels, (N,) or multi-hot (N, K), of all images, on the CPU.
+
+    batches are those of `validation_batches`; processes that train together share the passes and get all logits.
+    """
     net.eval()
     device = next(net.parameters()).device
     found = [(net(images.to(device)).float().cpu(), labels) for images, labels in batches]
-    logits, labels = zip(*found, strict=True)
+    logits, labels = zip(*parts_of_all(found), strict=True)
     return torch.cat(logits), torch.cat(labels)
 
 

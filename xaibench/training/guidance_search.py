@@ -18,6 +18,7 @@ from xaibench.errors import XaibenchError
 from xaibench.files import make_folder
 from xaibench.models.open import build_model, model_card
 from xaibench.models.state import save_state
+from xaibench.ranks import first_process
 from xaibench.training.api import Training, plan_training
 from xaibench.training.classifier import MONITOR
 from xaibench.training.config import TrainingConfig
@@ -27,7 +28,6 @@ from xaibench.training.guidance.kept import kept_epochs
 from xaibench.training.guidance.pareto import POINTS_LOST, front, representative
 from xaibench.training.guidance.request import Search
 from xaibench.training.named import check_name, name_training
-from xaibench.training.processes import first_process
 from xaibench.training.resources import TrainingResources
 from xaibench.training.subject import Report, Subject, report_nothing
 from xaibench.training.times import without_times

@@ -2,7 +2,7 @@
 
 It does not depend on the task: loss, data and evaluation are given to it. Randomness is reseeded at each epoch from
 (seed, "epoch", number), so a training that was killed and resumed takes the same steps as one that was not. Several
-processes (`torchrun`) share each batch of the recipe, and so take the steps that one process takes.
+processes share each batch of the recipe, and so take the steps that one process takes.
 """
 
 from __future__ import annotations
@@ -11,17 +11,18 @@ import math
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator, DataLoaderConfiguration, DistributedDataParallelKwargs
 from torch import nn
 from torch.utils.data import Sampler
 
 from xaibench.datasets.loading import batches, make_loader
 from xaibench.errors import XaibenchError
 from xaibench.models.state import load_state, read_state
+from xaibench.printing import print_line
 from xaibench.progress import bar
 from xaibench.seeds import derive, generator
 from xaibench.training.checkpoint import best_epoch, resume, save_epoch
@@ -29,9 +30,11 @@ from xaibench.training.head import normalisations
 from xaibench.training.processes import check_shares, mean_values
 from xaibench.training.recipe import Recipe
 from xaibench.training.resources import TrainingResources
+from xaibench.training.shared_batch import SharedBatch
 from xaibench.training.steps import Means, check_finite, ids_in, make_optimizer, validate_terms
 from xaibench.training.task import LAST, Objective
 from xaibench.training.times import TIMES
+from xaibench.training.together import check_alike, make_accelerator, other_processes_named
 from xaibench.training.working import BEST, discard
 
 
@@ -79,11 +82,31 @@ def fit(
     network in training mode; it may decide which parameters learn. Raises XaibenchError that names the images of the
     batch when a loss or a gradient is not finite, and for a precision that nothing is trained in, and where a
     checkpoint cannot be written; the checkpoint before that is then still there. Raises it too where the processes
-    cannot share a batch equally.
+    cannot share a batch equally, differ in what changes a result, or one of them ended.
     """
+    with other_processes_named():
+        return _fit(objective, recipe, folder, title, seed, resources, keep, before_epoch)
+
+
+def _fit(
+    objective: Objective,
+    recipe: Recipe,
+    folder: Path,
+    title: str,
+    seed: int,
+    resources: TrainingResources,
+    keep: Callable[[nn.Module, Trained], None] | None,
+    before_epoch: Callable[[int], None] | None,
+) -> Trained:
+    """`fit`, whose errors of connections to other processes are those of torch."""
     net, loss, data, monitor = objective.net, objective.loss, objective.data, objective.monitor
-    accelerator = _accelerator(resources, partly=before_epoch is not None)
-    check_shares(recipe.batch_size, accelerator.num_processes)
+    accelerator = make_accelerator(resources, partly=before_epoch is not None)
+    processes = accelerator.num_processes
+    check_shares(recipe.batch_size, processes)
+    check_alike(folder, {"number of training images": len(data), "--precision": resources.precision})
+    if processes > 1 and accelerator.is_main_process and not resources.quiet:
+        each = recipe.batch_size // processes
+        print_line(f"{processes} processes: {each} images each of the {recipe.batch_size} of a batch")
     order = EpochOrder(len(data), seed)
     loader = make_loader(data, resources.workers, batch_size=recipe.batch_size, sampler=order, drop_last=True)
     if not len(loader):
@@ -97,12 +120,12 @@ def fit(
     per_epoch = len(loader)
     batch_count, first = per_epoch * recipe.epochs, len(history)
     groups = math.ceil(per_epoch / recipe.accumulation)  # steps an epoch
+    shared = SharedBatch(recipe.batch_size // processes) if processes > 1 else nullcontext()
     with bar(title, batch_count - first * per_epoch, resources.quiet or not accelerator.is_main_process) as progress:
         for epoch in range(first, recipe.epochs):
             began = time.monotonic()
             order.epoch = data.epoch = epoch
-            process = [accelerator.process_index] if accelerator.process_index else []
-            torch.manual_seed(derive(seed, "epoch", epoch, *process))
+            torch.manual_seed(derive(seed, "epoch", epoch))
             net.train()
             if recipe.statistics == "kept":
                 for module in normalisations(net).values():
@@ -115,7 +138,7 @@ def fit(
                 group, place = divmod(number, recipe.accumulation)
                 together = min(recipe.accumulation, per_epoch - group * recipe.accumulation)
                 seen = ids_in(batch) if place == 0 else seen + ids_in(batch)
-                with accelerator.autocast():
+                with accelerator.autocast(), shared:
                     terms = loss(net, batch)
                 means.add(validate_terms(terms, where, ids_in(batch)))
                 accelerator.backward(terms["loss"] / together if together > 1 else terms["loss"])
@@ -152,18 +175,3 @@ def fit(
     if accelerator.is_main_process:
         discard(folder)
     return trained
-
-
-def _accelerator(resources: TrainingResources, partly: bool) -> Accelerator:
-    """The accelerator of a device and a precision; partly: some parameters may get no gradient in a step.
-
-    Raises XaibenchError for a precision that nothing is trained in.
-    """
-    kinds = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
-    if resources.precision not in kinds:
-        raise XaibenchError(f"cannot train in precision {resources.precision!r}; it is one of {', '.join(kinds)}")
-    return Accelerator(
-        cpu=resources.device == "cpu", mixed_precision=kinds[resources.precision],
-        dataloader_config=DataLoaderConfiguration(split_batches=True),
-        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=partly)],
-    )  # fmt: skip

@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader
 from xaibench.errors import XaibenchError
 from xaibench.models.base import Model
 from xaibench.models.copies import copied
-from xaibench.training.classifier import Classification, outputs, validation_batches
+from xaibench.training.classifier import Classification, outputs, validation_batches, validation_groups
 from xaibench.training.data import Item, RepeatedImages
 from xaibench.training.deletion import Deletion, make_deletion
 from xaibench.training.recipe import Recipe
@@ -66,7 +66,7 @@ class SelfAlignment(Classification):
         deletion = make_deletion(self.alignment, model.encoding.zero, seed)
         always = make_deletion(self.alignment.model_copy(update={"probability": 1.0}), model.encoding.zero, seed)
         batches = validation_batches(data, model, recipe.batch_size, workers)
-        parts = [data.ids[at : at + recipe.batch_size] for at in range(0, len(data.ids), recipe.batch_size)]
+        parts = validation_groups(data, recipe.batch_size)
         loss = answer_loss(teacher, deletion, images, soft_targets(recipe))
         return Objective(model.net, loss, images, Agreement(teacher, batches, parts, always), monitor=LAST)
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 def run(config: TrainingConfig, quiet: bool) -> None:
     """Trains with every lambda, prints the front, and where the weights, metrics and figure are."""
     from xaibench.plugins import add
+    from xaibench.ranks import first_process
     from xaibench.training import guidance_search as search
-    from xaibench.training.processes import first_process
     from xaibench.training.subject import Subject
 
     add(config.plugins, config.cards)

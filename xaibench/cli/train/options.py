@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +13,7 @@ import typer
 from xaibench.cli.config_options import ConfigFile, PrintConfig, merged, option, options_of, parsed
 from xaibench.cli.group import Commands
 from xaibench.cli.output import echo
+from xaibench.cli.train.launch import are_to_launch, launch
 from xaibench.errors import XaibenchError
 from xaibench.training.config import TrainingConfig
 from xaibench.training.tasks import TASKS
@@ -30,16 +32,24 @@ SHORT = {
     ],
 }  # fmt: skip
 """Fields of the recipe that have an option of their own."""
+Processes = Annotated[
+    int | None,
+    typer.Option(
+        "--processes", metavar="N", help="How many processes of this machine share each batch, such as one a GPU."
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress.")]
 
 
 def verb(task: str, run: Callable[[TrainingConfig, bool], None], doc: str, epilog: str) -> None:
     """Adds the verb of a task to `xaibench train`; run(config, quiet) does the work, doc and epilog are its help."""
 
-    def command(config: Path | None, print_config: bool, quiet: bool, **values: Any) -> None:
+    def command(config: Path | None, print_config: bool, quiet: bool, processes: int | None, **values: Any) -> None:
         request = request_of(task, config, values)
         if print_config:
             echo(request.to_toml(), nl=False)
+        elif are_to_launch(processes):
+            launch(processes, sys.argv[1:])
         else:
             run(request, quiet)
 
@@ -59,6 +69,7 @@ def parameters_of(task: str) -> list[inspect.Parameter]:
     for parameter in shared.values():
         rest += [*short, parameter] if parameter.name == "recipe" else [parameter]
     more = [option("config", ConfigFile), option("print_config", PrintConfig, False), option("quiet", Quiet, False)]
+    more.append(option("processes", Processes))
     return [*first, *options_of(TASKS[task]), *rest, *more]
 
 

@@ -20,9 +20,9 @@ PROTOCOLS = {"lico": "ses,sch", "cgc": "ses,sch"}
 def run(config: TrainingConfig, quiet: bool) -> None:
     """Trains, prints where the weights are and how they can be evaluated."""
     from xaibench.plugins import add
+    from xaibench.ranks import first_process
     from xaibench.training import api
     from xaibench.training.named import check_name, name_training
-    from xaibench.training.processes import first_process
 
     add(config.plugins, config.cards)
     resources = resources_of(config, quiet)

@@ -22,12 +22,12 @@ from xaibench.datasets.loading import load_groups
 from xaibench.errors import XaibenchError
 from xaibench.models.base import Encoding, Model
 from xaibench.models.outputs import is_right
-from xaibench.protocols.energy_pointing import energy_share
-from xaibench.protocols.localization.box_iou import best_threshold, box_iou
 from xaibench.training.guidance.attributions import guided_maps
 from xaibench.training.guidance.groups import group_metrics
+from xaibench.training.guidance.stage_metrics import StageMetrics
 from xaibench.training.guidance.targets import class_boxes, class_mask
 from xaibench.training.metrics import f1, mean_average_precision
+from xaibench.training.processes import own_part, parts_of_all
 
 HELD_OUT = 32
 """Validation images that choose the threshold of IoU, where that is not more than a quarter of them."""
@@ -53,11 +53,13 @@ class RegionBatch:
 @dataclass(frozen=True)
 class EvaluationBatches:
     """How images are loaded: size: of a batch. workers: processes that load. images: the first so many of the data
-    set's order, None for all."""
+    set's order, None for all. shared: whether processes that train together share the batches, which all of them then
+    evaluate at the same time."""
 
     size: int
     workers: int = 0
     images: int | None = None
+    shared: bool = False
 
 
 class Evaluation:
@@ -85,7 +87,9 @@ class Evaluation:
         ids = dataset.image_list(batches.images)
         self.held = max(1, min(HELD_OUT, len(ids) // 4))
         cut = [(at, min(at + batch_size, self.held)) for at in range(0, self.held, batch_size)]
-        cut += [(at, at + batch_size) for at in range(self.held, len(ids), batch_size)]
+        self._first, self._shared = len(cut), batches.shared  # each process chooses the threshold
+        rest = [(at, at + batch_size) for at in range(self.held, len(ids), batch_size)]
+        cut += own_part(rest) if batches.shared else rest
         collate = partial(_region_batch, dataset, model.encoding)
         self._loader = load_groups(dataset, [ids[a:b] for a, b in cut], batches.workers, collate)
         self._drawn: list[RegionBatch] | None = None if dataset.on_disk else []
@@ -93,28 +97,34 @@ class Evaluation:
     def __call__(self, thresholds: dict[str, float] | None = None) -> dict[str, float]:
         """The metrics of the model as it is; it is left in evaluation mode. thresholds: by stage."""
         net, device = self.model.net.eval(), next(self.model.net.parameters()).device
-        logits, labels, several, groups, seen = [], [], [], [], 0
-        found = {stage: _StageMetrics((thresholds or {}).get(stage)) for stage in self.stages}
-        for batch in self._batches():
+        found = {stage: StageMetrics((thresholds or {}).get(stage)) for stage in self.stages}
+        measured: list[_Measured] = []
+        for number, batch in enumerate(self._batches()):
             with torch.no_grad():
-                logits.append(net(batch.inputs.to(device)).float().cpu())
-            labels.append(batch.labels)
-            several.append(batch.several)
-            groups += batch.groups
-            held = seen < self.held
-            seen += len(batch.inputs)
+                logits = net(batch.inputs.to(device)).float().cpu()
+            values = {stage: ([], []) for stage in self.stages}
             for part in torch.arange(len(batch.owner)).split(self.batch_size):
                 inputs, targets = batch.inputs[batch.owner[part]].to(device), batch.targets[part].to(device)
                 for stage in self.stages:
-                    found[stage].add(self._maps(inputs, targets, stage), batch.regions[part], held)
+                    maps = self._maps(inputs, targets, stage)
+                    epg, iou = found[stage].measure(maps, batch.regions[part], number < self._first)
+                    values[stage][0].append(epg)
+                    values[stage][1].extend(iou)
+            measured.append((logits, batch.labels, batch.several, batch.groups, values))
+        if self._shared:
+            measured = measured[: self._first] + parts_of_all(measured[self._first :])
+        logits, labels, several, groups, values = zip(*measured, strict=True)
         outputs, truth = torch.cat(logits), torch.cat(several)
         if self.several:
             metrics = {"f1": f1(outputs, truth), "map": mean_average_precision(outputs, truth)[0]}
         else:
-            metrics = group_metrics(is_right(outputs, torch.cat(labels)).tolist(), groups)
+            metrics = group_metrics(
+                is_right(outputs, torch.cat(labels)).tolist(), [name for part in groups for name in part]
+            )
         for stage in self.stages:
             prefix = "" if stage == self.stages[0] else f"{stage.lower()}_"
-            metrics |= {prefix + name: value for name, value in found[stage].metrics().items()}
+            epg, iou = ([value for part in values for value in part[stage][place]] for place in (0, 1))
+            metrics |= {prefix + name: value for name, value in found[stage].metrics(epg, iou).items()}
         return metrics
 
     def _maps(self, inputs: Tensor, targets: Tensor, stage: str) -> Tensor:
@@ -139,36 +149,8 @@ def measured_stages(attribution: str, stage: str) -> tuple[str, ...]:
     return (stage,) if stage == INPUT or attribution == "grad-cam" else (stage, INPUT)
 
 
-class _StageMetrics:
-    """EPG and IoU of the maps at one stage, a batch at a time; held-out maps wait until their threshold is chosen."""
-
-    def __init__(self, threshold: float | None):
-        self.threshold, self._epg, self._iou = threshold, [], []
-        self._waiting: list[tuple[Tensor, Tensor]] = []
-        self._fit = threshold is None
-
-    def add(self, maps: Tensor, regions: Tensor, held: bool) -> None:
-        """maps (P, 1, H, W) with regions (P, H, W) bool; held: of an image that chooses the threshold."""
-        self._epg.append(energy_share(maps, regions).nan_to_num(0))
-        if self._fit and held:
-            self._waiting.append((maps, regions))
-            return
-        if self.threshold is None:
-            self._choose()
-        self._iou.append(box_iou(maps, regions, self.threshold).nan_to_num(0))
-
-    def _choose(self) -> None:
-        if not self._waiting:
-            raise XaibenchError("no held-out validation image has a region to choose the threshold of IoU on")
-        maps, regions = (torch.cat(parts) for parts in zip(*self._waiting, strict=True))
-        self.threshold, self._waiting = best_threshold(maps, regions), []
-
-    def metrics(self) -> dict[str, float]:
-        """Means over pairs, and the threshold; raises XaibenchError where there was nothing to measure."""
-        if not self._iou:
-            raise XaibenchError("no image has a region of its class to measure EPG and IoU on")
-        mean = {"epg": float(torch.cat(self._epg).mean()), "iou": float(torch.cat(self._iou).mean())}
-        return mean | {"threshold": self.threshold}
+_Measured = tuple[Tensor, Tensor, Tensor, list[str], dict[str, tuple[list[Tensor], list[Tensor]]]]
+"""Of a batch: logits, labels, multi-hot labels, groups, and for each stage EPG and IoU of parts of its pairs."""
 
 
 def _region_batch(dataset: Dataset, encoding: Encoding, samples: Sequence[Sample]) -> RegionBatch:

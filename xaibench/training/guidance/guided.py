@@ -37,6 +37,7 @@ from xaibench.training.guidance.losses import (
 )
 from xaibench.training.guidance.targets import Annotations
 from xaibench.training.head import normalisations
+from xaibench.training.processes import process_mean
 from xaibench.training.recipe import Recipe
 from xaibench.training.task import Objective, Split
 
@@ -108,7 +109,7 @@ class Guided:
         )
         validation = Evaluation(
             model, split.validation, self.attribution, self.stage, several=recipe.labels == "several",
-            batches=EvaluationBatches(recipe.batch_size, workers),
+            batches=EvaluationBatches(recipe.batch_size, workers, shared=True),
         )  # fmt: skip
         strength = self._strength(model, images)
         monitor = MONITOR[recipe.labels]
@@ -137,10 +138,11 @@ class Guided:
                 module.eval()  # the loop has put the network into training mode
             terms = classify(net, (inputs, labels, image_ids))
             found, no_positive = inputs.new_zeros(len(inputs), dtype=torch.float32), inputs.new_zeros(())
+            met = process_mean(annotated.sum().to(found)) if strength else no_positive
             if strength and annotated.any():  # maps cost more than the classification, so there are none for the others
                 maps, _ = self._maps(model, inputs[annotated], targets[annotated])
                 found = found.index_put((annotated.nonzero()[:, 0],), values(maps, masks[annotated]).float())
-                no_positive = (maps.detach() <= 0).flatten(1).all(1).float().mean()
+                no_positive = (maps.detach() <= 0).flatten(1).all(1).float().sum() / met
             localisation = weighted(found, annotated, strength, self.over)
             return {
                 "loss": terms["loss"] + localisation, "classification": terms["loss"], "localisation": localisation,

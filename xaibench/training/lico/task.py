@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from xaibench.errors import XaibenchError
 from xaibench.models.base import Model
 from xaibench.models.outputs import is_right
+from xaibench.ranks import process_count
 from xaibench.seeds import generator
 from xaibench.training.classifier import classification_metrics, label_loss, validation_batches
 from xaibench.training.data import TrainingImages, class_counts
@@ -23,7 +24,7 @@ from xaibench.training.lico.losses import mm_loss, ot_loss
 from xaibench.training.lico.network import LicoNet
 from xaibench.training.lico.prompts import PROMPTS
 from xaibench.training.lico.text import TextSource
-from xaibench.training.processes import check_shares, process_count
+from xaibench.training.processes import check_shares, of_all, of_first
 from xaibench.training.recipe import Recipe
 from xaibench.training.task import Objective, Split
 
@@ -105,13 +106,14 @@ class Lico:
             inputs, labels, image_ids = batch
             # the first image names the batch: the loop does not count steps for losses
             draws = generator(seed, "context order", images.epoch, image_ids[0])
-            logits, maps, texts, log_scale = net(inputs, labels, torch.randperm(self.contexts, generator=draws))
+            order = of_first(torch.randperm(self.contexts, generator=draws).to(inputs.device))
+            logits, maps, texts, log_scale = net(inputs, labels, order)
             value = classified = label_loss(recipe, logits, labels, weights)
             terms: dict[str, Tensor] = {"classification": classified}
             with torch.autocast(inputs.device.type, enabled=False):  # distances of close samples need the precision
                 maps, texts = maps.float(), texts.float()
                 if "mm" in self.terms:
-                    terms["mm"] = mm_loss(maps, texts, log_scale)
+                    terms["mm"] = mm_loss(of_all(maps), of_all(texts), log_scale)
                     value = value + self.alpha * terms["mm"]
                     terms["scale"] = log_scale.exp()
                 if "ot" in self.terms:
