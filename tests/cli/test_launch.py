@@ -20,7 +20,7 @@ from xaibench.errors import XaibenchError
 CHECKOUT = Path(xaibench.__file__).parents[1]
 TRAINING = (
     "train", "classifier", "--model", "tiny", "--dataset", "mini", "--device", "cpu", "--workers", "0", "--quiet",
-    "--batch-size", "8", "--dataset-option", "count=192",
+    "--batch-size", "8", "--dataset-option", "count=96",
 )  # fmt: skip
 
 
@@ -96,7 +96,7 @@ def test_trainings_whose_processes_are_killed_go_on(home, monkeypatch, tmp_path)
     }
     done = 0
     for way, (message, status) in ways.items():
-        process = start("--epochs", "40")
+        process = start("--epochs", "24")
         deadline = time.monotonic() + 300
         while process.poll() is None and time.monotonic() < deadline:
             if (folders := list(own.glob("models/*"))) and epochs(folders[0]) > done:
@@ -113,8 +113,8 @@ def test_trainings_whose_processes_are_killed_go_on(home, monkeypatch, tmp_path)
         assert (process.returncode, out) == (status, "") and len(err.splitlines()) == 1, (way, out, err)
         assert err.startswith(f"xaibench: {message}") and "goes on from" in err
         assert not any(Path(f"/proc/{number}").exists() for number in started)
-        assert done < epochs(folders[0]) < 40, way
+        assert done < epochs(folders[0]) < 24, way
         done = epochs(folders[0])
-    out, err = start("--epochs", "40").communicate(timeout=300)
-    assert "validation accuracy" in out and epochs(folders[0]) == 40 and not err
+    out, err = start("--epochs", "24").communicate(timeout=300)
+    assert "validation accuracy" in out and epochs(folders[0]) == 24 and not err
     assert {path.name for path in folders[0].glob("*.safetensors")} == {"weights.safetensors"}
