@@ -23,6 +23,7 @@ LANGUAGES = ("", "sh", "bash")
 SHELL = (
     "xaibench() { printf '%s\\x1f' \"$@\"; printf '\\x1e'; }\n"
     'torchrun() { while [ "$1" != xaibench ]; do shift; done; "$@"; }\n'
+    'accelerate() { torchrun "$@"; }\n'
 )
 DATA = {
     "voc2007": "VOC", "voc2012": "DATA", "coco2014": "COCO", "waterbirds100": "WATERBIRDS", "imagenet-s50": "INS",
@@ -87,6 +88,7 @@ def plan(monkeypatch):
             config = subject.config
             planned(card(config.model), config.dataset, request.tasks(0)[-1], config.recipe)
 
+        monkeypatch.setenv("WORLD_SIZE", option(words, "--processes") or "1")  # each of them plans
         monkeypatch.setattr(api, "plan_training", one)
         monkeypatch.setattr(search, "guide", several)
         monkeypatch.setattr(clip, "text_source", lambda encoder, weights, download: TextSource())

@@ -100,9 +100,9 @@ def guide(subject: Subject, search: Search, resources: TrainingResources, report
             runs.append(_run(trainings, seed, subset, search.choose, evaluator))
     make_folder(exported.path.parent)
     found = runs[0].chosen is not None
-    if found:
+    if found and first_process():
         _export(runs[0], exported, evaluator)
-        if config.name and first_process():
+        if config.name:
             name_training(config.name, exported)
     return Outcome(runs, evaluator.score, exported.path.parent, exported.path if found else None)
 
@@ -170,7 +170,6 @@ def _export(run: Run, exported: Training, evaluator: WeightsEvaluator) -> None:
         "baseline_test": run.baseline.test,
     }  # fmt: skip
     evaluator.load(point.path)
-    if first_process():
-        exported.write_config()
+    exported.write_config()
     fields = exported.key_fields | {"metrics": metrics, "monitor": evaluator.score, "chosen": chosen}
     save_state(evaluator.model.net, exported.path, fields)

@@ -14,6 +14,7 @@ from xaibench.files import make_folder, read_json, write_json
 from xaibench.models.base import Model
 from xaibench.models.open import build_model, load_weights
 from xaibench.models.state import file_digest, read_state
+from xaibench.ranks import first_process
 from xaibench.training.api import Training
 from xaibench.training.classifier import MONITOR
 from xaibench.training.guidance.evaluation import Evaluation, EvaluationBatches
@@ -22,6 +23,8 @@ from xaibench.training.resources import TrainingResources
 
 class WeightsEvaluator:
     """Evaluates weights of the model of a guided training; `score` is the metric that is traded for EPG.
+
+    Each of several processes evaluates all images, so that none waits for files of another; the first one writes.
 
     test_images: the first so many of the test images, None for all; with 0 there are no metrics of test images.
     """
@@ -81,6 +84,7 @@ class WeightsEvaluator:
         if key not in self._metrics:
             self.load(path)
             self._metrics[key] = evaluation(thresholds)
-        make_folder(file.parent)
-        write_json(file, {"key": key, "metrics": self._metrics[key]})
+        if first_process():
+            make_folder(file.parent)
+            write_json(file, {"key": key, "metrics": self._metrics[key]})
         return self._metrics[key]

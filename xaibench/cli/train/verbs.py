@@ -48,6 +48,8 @@ Examples:
   xaibench train classifier --model resnet18 --dataset critters
   xaibench train classifier --model resnet18 --dataset imagefolder --data-root photos --recipe start=scratch
   xaibench train classifier --model critters_cnn --dataset critters --fit over --name my_overfitted
+  xaibench train classifier --model resnet50 --dataset imagefolder --data-root photos --processes 4
+  accelerate launch --multi_gpu --num_processes 4 -m xaibench train classifier --config train.toml
   xaibench train classifier --config train.toml --seed 1
 """,
 )
