@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,7 +19,7 @@ from xaibench.errors import XaibenchError
 from xaibench.evaluation import ray_cluster, ray_executor, remote
 from xaibench.evaluation.api import run_config
 from xaibench.evaluation.config import RunConfig
-from xaibench.evaluation.ray_cluster import MISSING, Needs, check_needs
+from xaibench.evaluation.ray_cluster import MISSING, Needs, check_needs, cores_of_gpu_tasks
 from xaibench.evaluation.ray_engine import order_of
 from xaibench.evaluation.ray_executor import RayExecutor
 from xaibench.evaluation.remote import Receipt, compute
@@ -129,6 +130,7 @@ def test_tasks_give_the_rows_and_the_record_of_a_local_run(home):
     assert run("b", StandIn())[0].computed == 0
 
 
+@pytest.mark.slow
 @pytest.mark.process
 def test_a_protocol_is_fitted_once_for_all_tasks(home):
     settings = {"protocols": "box-iou", "settings": {"threshold": "fit", "held_out": 6}, "images": 8}
@@ -162,6 +164,7 @@ def test_what_a_lost_process_or_node_had_is_computed_by_others(home, capsys):
     assert error.count("a process of Ray ended: killed") == 1 and error.count("a node is lost") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.process
 def test_a_shard_that_ends_every_process_is_given_up_when_all_else_is_stored(home):
     def happens(task, order, numbers):
@@ -208,11 +211,15 @@ def test_where_every_node_refuses_the_run_ends(home):
 
 @pytest.mark.process
 def test_progress_is_of_the_whole_with_the_time_left(home, capsys, monkeypatch):
+    """Shards of a minute on four slots."""
     monkeypatch.setattr("xaibench.progress.LINE_SECONDS", 0.0)
-    run("a", StandIn(nodes=("one", "two")), quiet=False)
+    ray = StandIn(lambda task, order, numbers: replace(compute(order, numbers), seconds=60.0), ("one", "two"))
+    run("a", ray, quiet=False)
     lines = [line for line in capsys.readouterr().err.splitlines() if "sds,ids on tiny" in line]
-    done = [re.search(r": (\d+)/20, .* spent, .* left; \d+ tasks on 2 nodes", line) for line in lines]
-    assert [int(found[1]) for found in done] == [4, 8, 12, 16, 20] and "0:00 left; 0 tasks" in lines[-1]
+    found = [re.search(r": (\d+)/20, .* spent, (.*) left; (\d) tasks on 2 nodes", line).groups() for line in lines]
+    assert found == [
+        (str(4 * n), left, str(5 - n)) for n, left in enumerate(("1:00", "0:45", "0:30", "0:15", "0:00"), 1)
+    ]
 
 
 @pytest.mark.process
@@ -251,7 +258,7 @@ def test_rows_that_never_appear_are_one_line(home, monkeypatch):
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("years", [-40, 40])
+@pytest.mark.parametrize("years", [-40, pytest.param(40, marks=pytest.mark.slow)])
 def test_a_wrong_clock_elsewhere_changes_nothing(home, monkeypatch, years):
     class Wrong(datetime):
         @classmethod
@@ -271,6 +278,7 @@ def test_a_wrong_clock_elsewhere_changes_nothing(home, monkeypatch, years):
     assert raw_rows("b") == len(rows("b")) and run("b", StandIn())[0].computed == 0
 
 
+@pytest.mark.slow
 @pytest.mark.process
 def test_a_folder_without_locks_does(home, monkeypatch):
     def no_locks(lock):
@@ -329,6 +337,25 @@ def test_a_defect_in_a_task_keeps_its_traceback(home):
 )
 def test_slots_of_a_node(cpus, gpus, has, slots):
     assert Needs(cpus, gpus).slots({"Resources": has}) == slots
+
+
+@pytest.mark.parametrize(
+    ("gpus", "nodes", "cores"),
+    [
+        (1, [{"CPU": 64.0, "GPU": 8.0}], 8),
+        (0.5, [{"CPU": 64.0, "GPU": 8.0}], 4),
+        (1, [{"CPU": 64.0, "GPU": 8.0}, {"CPU": 6.0, "GPU": 2.0}, {"CPU": 2.0}], 3),
+        (1, [{"CPU": 128.0, "GPU": 1.0}], 9),
+        (0.5, [{"CPU": 1.0, "GPU": 1.0}], 1),
+    ],
+)
+def test_cores_of_a_task_on_a_gpu_let_all_gpus_be_used(gpus, nodes, cores):
+    ray = StandIn()
+    ray.nodes = lambda: [{"NodeID": n, "Alive": True, "Resources": has} for n, has in enumerate(nodes)]
+    assert cores_of_gpu_tasks(gpus, ray) == cores
+    for has in nodes:
+        if has.get("GPU") and has["CPU"] >= has["GPU"] / gpus:
+            assert Needs(cores, gpus).slots({"Resources": has}) == has["GPU"] / gpus
 
 
 def test_a_cluster_that_does_not_fit_is_one_line():

@@ -45,23 +45,31 @@ def test_time_left_is_that_of_what_waits_and_runs():
     assert queue.seconds_left(3, 0) is None, "no node is there"
 
 
-def test_lost_shards_are_alone_and_last_and_given_up_after_some_attempts():
+def test_lost_shards_are_alone_and_given_up_after_some_attempts():
     queue = TaskQueue(8)
-    queue.add(range(40))
     queue.computed(1, 1.0)
-    first, _ = queue.next(2)
-    assert len(first) > 2
-    queue.failed(first[:2], "killed")
-    queue.failed(first[2:3], "node", counts=False)
-    rest = []
-    while queue:
-        rest.append(queue.next(2)[0])
-    assert [numbers for numbers in rest if set(numbers) & {0, 1}] == [(0,), (1,)]
-    assert 2 in rest[-1], "a shard whose node was lost is like any other"
+    queue.add(range(1, 5))
+    queue.failed((0,), "killed")
+    queue.add(range(100, 200))
+    assert [queue.next(1)[0] for _ in range(2)] == [(1, 2, 3, 4), (0,)]
+    assert len(queue.next(1)[0]) == 30
     for _ in range(ATTEMPTS - 1):
         assert not queue.lost
         queue.failed((0,), "killed")
     assert queue.lost == {0: f"its process ended {ATTEMPTS} times: killed"}
+
+
+def test_shards_whose_node_was_lost_are_like_any_other():
+    queue = TaskQueue(8)
+    queue.computed(1, 1.0)
+    for _ in range(3 * ATTEMPTS):
+        queue.failed((0, 1), "preempted", counts=False)
+        assert len(queue) == 2
+        queue.add(range(2, 100))
+        assert queue.next(1)[0] == tuple(range(30))
+        while queue:
+            queue.next(1)
+    assert not queue.lost
 
 
 def test_what_ran_out_of_memory_has_half_the_chunk_down_to_one():
@@ -76,10 +84,12 @@ def test_what_ran_out_of_memory_has_half_the_chunk_down_to_one():
 
 def test_what_is_refused_comes_first_in_its_order():
     queue = TaskQueue(8)
-    queue.add(range(3))
+    queue.computed(1, 1.0)
+    queue.add(range(8))
     numbers, _ = queue.next(1)
+    assert numbers == (0, 1, 2, 3)
     queue.put_back(numbers)
-    assert [queue.next(1)[0] for _ in range(3)] == [(0,), (1,), (2,)]
+    assert queue.next(1)[0] == numbers
 
 
 def test_fitting_is_a_task_alone():

@@ -19,6 +19,7 @@ from xaibench.signals import ENDING
 MISSING = "--engine ray needs one more package: pip install 'xaibench[ray]'"
 ADVICE = "start one by `ray start --head`, see `ray status`, or leave out --address"
 PROBE_SECONDS = 10.0
+MOST_LOADERS = 8
 NODE = "ray.io/node-id"  # the label by which Ray places tasks
 
 
@@ -117,6 +118,14 @@ class Needs:
 def living_nodes(ray: Any) -> dict[str, dict[str, Any]]:
     """The nodes of the cluster that live, by id."""
     return {node["NodeID"]: node for node in ray.nodes() if node["Alive"]}
+
+
+def cores_of_gpu_tasks(gpus: float, ray: Any) -> int:
+    """How many CPU cores a task may have that takes so much of a GPU, so that none has to wait for cores: one, and at
+    most MOST_LOADERS to load images."""
+    has = [node.get("Resources", {}) for node in living_nodes(ray).values()]
+    shares = [one.get("CPU", 0.0) // (one["GPU"] // 1 * (1 // gpus)) for one in has if one.get("GPU", 0.0) >= 1]
+    return max(1, int(min([*shares, MOST_LOADERS + 1])))
 
 
 def check_needs(needs: Needs, device: str, ray: Any) -> None:

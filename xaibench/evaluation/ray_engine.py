@@ -12,7 +12,7 @@ import torch
 from xaibench.errors import XaibenchError
 from xaibench.evaluation.config import RunConfig
 from xaibench.evaluation.engine import Engine, Executor, Work
-from xaibench.evaluation.ray_cluster import Needs, check_needs, check_reachable, connected
+from xaibench.evaluation.ray_cluster import Needs, check_needs, check_reachable, connected, cores_of_gpu_tasks
 from xaibench.evaluation.ray_executor import RayExecutor
 from xaibench.evaluation.remote import Order
 from xaibench.provenance import package_versions
@@ -34,9 +34,10 @@ def ray_engine(config: RunConfig) -> Engine:
             if config.gpus_per_task and not on_gpu:
                 raise XaibenchError("--gpus-per-task is for GPUs, and this process computes on a CPU; leave it out")
             threads = 0 if on_gpu else torch.get_num_threads()
-            needs = Needs(threads or 1, gpus)
+            needs = Needs(cores_of_gpu_tasks(gpus, ray) if on_gpu else threads, gpus)
             check_needs(needs, config.device, ray)
-            executor = RayExecutor(work, ray, needs, order_of(work, threads, gpus or 1.0))
+            order = order_of(work, threads, gpus or 1.0, needs.cpus - 1 if on_gpu else 0)
+            executor = RayExecutor(work, ray, needs, order)
             try:
                 executor.fit()
                 yield executor
@@ -46,15 +47,16 @@ def ray_engine(config: RunConfig) -> Engine:
     return engine
 
 
-def order_of(work: Work, threads: int, share: float) -> Order:
-    """What workers are told of a run. share: the part of a device's memory that a task has, where `auto` decided the
-    size of passes."""
+def order_of(work: Work, threads: int, share: float, loaders: int = 0) -> Order:
+    """What workers are told of a run. Where `auto` decides, share is the part of a device's memory that a task has, and
+    loaders the number of its processes that load images."""
     config, resources = work.config, work.resources
+    loaders = loaders if config.workers == "auto" else config.workers
     chunk = work.chunk if config.chunk_size != "auto" else max(1, int(work.chunk * share))
     here = {
         "engine": "local", "address": None, "gpus_per_task": None, "shard": None, "until_stable": None, "margin": None,
         "confidence": 0.95, "device": resources.device.partition(":")[0], "batch_size": resources.batch,
-        "chunk_size": chunk, "workers": resources.workers, "out": work.store.root.absolute(),
+        "chunk_size": chunk, "workers": loaders, "out": work.store.root.absolute(),
     }  # fmt: skip
     return Order(
         request=config.model_copy(update=here).to_toml(),
