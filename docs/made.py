@@ -6,6 +6,7 @@ A page says `<!-- made: NAME -->`, and the function of that name below gives the
 from __future__ import annotations
 
 import inspect
+import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -211,6 +212,29 @@ def functions() -> str:
     return "\n".join(lines)
 
 
+def notebook() -> str:
+    """The cells of `notebook.ipynb` with their stored outputs."""
+    content = json.loads((Path(__file__).parent / "notebook.ipynb").read_text())
+    parts = []
+    for cell in content["cells"]:
+        text = "".join(cell["source"])
+        if cell["cell_type"] == "markdown":
+            parts.append(text.removeprefix("# xaibench in a notebook\n\n"))
+        else:
+            parts += [f"```python\n{text}\n```", *map(_output, cell["outputs"])]
+    return "\n\n".join(parts)
+
+
+def _output(output: dict[str, Any]) -> str:
+    data = output.get("data", {"text/plain": output.get("text", "")})
+    if "image/png" in data:
+        return f'<img alt="output of the cell above" src="data:image/png;base64,{data["image/png"].strip()}">'
+    if "text/html" in data:
+        html = re.sub(r"<style.*?</style>", "", "".join(data["text/html"]), flags=re.DOTALL)
+        return re.sub(r"\n\s*", "\n", html).strip()
+    return f"```text\n{''.join(data['text/plain']).rstrip()}\n```"
+
+
 def _list(words: Iterable[str]) -> str:
     return ", ".join(f"`{word}`" for word in words)
 
@@ -221,5 +245,5 @@ def _cell(text: str) -> str:
 
 MADE = {
     function.__name__: function
-    for function in (boards, commands, cards, requests, rows, names, methods, protocols, functions)
+    for function in (boards, commands, cards, requests, rows, names, methods, protocols, functions, notebook)
 }

@@ -61,6 +61,7 @@ def test_reports_do_not_flood_a_log(clock, capsys):
 
 
 def test_on_a_terminal_lines_and_the_time_left_are_below_and_in_the_bar(monkeypatch, capsys):
+    monkeypatch.delenv("JPY_PARENT_PID", raising=False)
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "100")
     with progress.bar("work", 4) as bar:
@@ -68,3 +69,14 @@ def test_on_a_terminal_lines_and_the_time_left_are_below_and_in_the_bar(monkeypa
         bar.report(["sds after 8 images: [bold] 0.5"])
     printed = capsys.readouterr().err
     assert "1:06:4" in printed and "[bold] 0.5" in printed
+
+
+def test_a_command_in_a_notebook_prints_lines_although_its_output_is_a_terminal(monkeypatch, capsys, clock):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setenv("JPY_PARENT_PID", "1")
+    with progress.bar("work", 1000) as bar:
+        for second in range(1000):
+            clock[0] = second / 10
+            bar.advance(1)
+    printed = capsys.readouterr().err
+    assert "\r" not in printed and "\x1b" not in printed and len(printed.splitlines()) == 5

@@ -7,6 +7,7 @@ import importlib.metadata
 import captum
 import pytest
 
+from xaibench import sources
 from xaibench.sources import file_source, source_of
 
 
@@ -69,3 +70,14 @@ def test_what_xaibench_ships_has_no_source():
 def test_code_without_a_file_is_told_apart_by_what_it_does():
     made = [eval(text) for text in ("lambda e: 2 * e", "lambda e: 3 * e", "lambda e: 2 * e")]
     assert source_of(made[0]) == source_of(made[2]) != source_of(made[1])
+
+
+def test_packages_of_another_environment_on_the_path_are_installed_ones(tmp_path, monkeypatch):
+    """As with `venv --system-site-packages`: the code of torch is not the user's, whose globals are read."""
+    for name, installed in (("site-packages", True), ("dist-packages", True), ("code", False)):
+        (tmp_path / name).mkdir()
+        monkeypatch.syspath_prepend(str(tmp_path / name))
+        sources._installed.cache_clear()
+        assert sources.is_installed(tmp_path / name / "package" / "module.py") == installed
+    monkeypatch.undo()
+    sources._installed.cache_clear()

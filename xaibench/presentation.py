@@ -21,6 +21,11 @@ class Page(Protocol):
     def to_html(self) -> str: ...
 
 
+def notebook_html(html: str) -> str:
+    """HTML for the output of a notebook, in which dollar signs in names are no formulas."""
+    return f'<div class="tex2jax_ignore mathjax_ignore">\n{html.rstrip()}\n</div>\n'
+
+
 class Presentable:
     """A result with a page: a subclass names its layout, and everything that is printed follows from its page."""
 
@@ -54,6 +59,10 @@ class Presentable:
     def to_html(self) -> str:
         """Title, plain tables and caption as a `<section>` of HTML."""
         return self.page().to_html()
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return notebook_html(self.to_html())
 
 
 def lay_out_with(page_of: Callable[[Any], Page]) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from typing import Any
 
 UNITS = ("B", "kB", "MB", "GB", "TB")
+logger = logging.getLogger("xaibench")
+"""Takes what is said to the user, too; see `xaibench.logs`."""
+logger.addHandler(logging.NullHandler())
 LONGEST = 4000  # characters of a line; names in files of others have no end of their own
 
 
@@ -22,6 +26,7 @@ def clean_lines(text: Any) -> str:
 def say(text: Any) -> None:
     """Prints one line for the user on standard error, at once, that begins with `xaibench: `."""
     print_line(f"xaibench: {text}")
+    logger.info("%s", text, extra={"printed": True})
 
 
 def print_line(text: Any) -> None:

@@ -1,7 +1,8 @@
-"""Progress of long work on standard error: a bar on a terminal, elsewhere a line every 20 seconds."""
+"""Progress of long work on standard error: a bar on a terminal, a line every 20 seconds in logs and notebooks."""
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -80,11 +81,20 @@ def bar(title: str, total: int, quiet: bool = False) -> Iterator[Bar]:
     """A bar for `total` pieces of work (0: unknown) with time spent and left; nothing is printed when quiet."""
     if quiet:
         yield Bar()
-    elif not sys.stderr.isatty():
+    elif not _redraws():
         yield _LineBar(title, total)
     else:
         with _terminal() as progress:
             yield _TerminalBar(progress, progress.add_task(clean(title), total=total or None, note="", end=None))
+
+
+def _redraws() -> bool:
+    """Whether standard error is a terminal that draws a line anew.
+
+    What a notebook starts by `!` gets one that does not: each state of a bar would stay in its output. Jupyter's
+    kernels pass JPY_PARENT_PID on to such commands.
+    """
+    return sys.stderr.isatty() and "JPY_PARENT_PID" not in os.environ
 
 
 def _terminal():

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import inspect
 import site
+import sys
 import sysconfig
 from functools import cache
 from importlib.metadata import packages_distributions, version
@@ -17,6 +18,8 @@ from typing import Any
 
 from xaibench.errors import XaibenchError
 from xaibench.hashing import content_hash
+
+PACKAGES = ("site-packages", "dist-packages")  # as folders of installed packages are called
 
 
 def source_of(thing: Any) -> str:
@@ -45,8 +48,7 @@ def file_source(path: Path, module: str = "") -> str:
     """
     if not path.is_file():
         raise XaibenchError(f"plug-in {path} does not exist")
-    installed = any(path.resolve().is_relative_to(folder) for folder in _installed())
-    name = _distribution(module.split(".")[0]) if installed and module else None
+    name = _distribution(module.split(".")[0]) if module and is_installed(path) else None
     if name:
         return f"{name} {version(name)} {content_hash(path.read_bytes())}"
     parts = [f"{file.name} {content_hash(file.read_bytes())}" for file in files_of(path.resolve())]
@@ -59,10 +61,17 @@ def _distribution(package: str) -> str | None:
     return next(iter(packages_distributions().get(package, ())), None)
 
 
+def is_installed(path: Path) -> bool:
+    """Whether a file is part of an installed package, rather than of the user's own code."""
+    return any(path.resolve().is_relative_to(folder) for folder in _installed())
+
+
 @cache
 def _installed() -> tuple[Path, ...]:
-    """The folders that pip installs into."""
+    """The folders that pip installs into: also those of the system and of other environments that are on the path, as
+    with `venv --system-site-packages` and .pth files."""
     folders = [sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), site.getusersitepackages()]
+    folders += [folder for folder in sys.path if Path(folder).name in PACKAGES]
     return tuple(Path(folder).resolve() for folder in folders if folder)
 
 

@@ -11,6 +11,7 @@ import typer
 from xaibench._version import __version__
 from xaibench.cli.group import Commands
 from xaibench.cli.output import echo
+from xaibench.cli.verbose import add_verbose
 
 VERBS = {
     "run": "Evaluate attribution methods on a model, and rank them.",
@@ -64,9 +65,9 @@ def _command_of(name: str) -> Any:
     parent = typer.Typer(add_completion=False, rich_markup_mode=None)
     if hasattr(module, "app"):
         parent.add_typer(module.app, name=name)
-        return typer.main.get_command(parent).commands[name]
+        return add_verbose(typer.main.get_command(parent).commands[name])
     parent.command(name, epilog=module.EPILOG)(module.command)
-    return typer.main.get_command(parent)
+    return add_verbose(typer.main.get_command(parent))
 
 
 class _Root(Commands):

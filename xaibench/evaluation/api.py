@@ -56,6 +56,22 @@ class Results:
             raise XaibenchError(f"this run has no protocol {protocol!r}; it has {', '.join(self.boards)}")
         return open_leaderboard(self.path, protocol, board=self.boards[protocol], newest=shipped_version)
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the boards, and what a user should know of the run."""
+        from xaibench.presentation import notebook_html
+        from xaibench.report.table import html_list
+        from xaibench.report.text import count
+
+        record = self.manifest
+        work = f"computed {count(self.computed, 'image')}" if self.computed else "nothing was missing"
+        notes = [
+            f"{work}; results: {self.path}" + ("" if record.status == "complete" else f" ({record.status})"),
+            *(f"skipped: {name} {reason}" for name, reason in record.skipped.items()),
+            *(f"warning: {line}" for line in record.warnings),
+        ]
+        boards = [self.leaderboard(protocol).to_html() for protocol in self.boards]
+        return notebook_html("\n".join([*boards, html_list(notes)]))
+
 
 class MethodFailed(XaibenchError):
     """A method raised while it ran; `results` holds what the others gave."""
@@ -114,9 +130,10 @@ def run_config(
     """
     engine = engine or _engine(config, objects, trace)
     check_request(config)
+    from xaibench.logs import logged
     from xaibench.surroundings import own_surroundings
 
-    with own_surroundings():
+    with own_surroundings(), logged(config.out):
         evaluator = evaluator_of(config, quiet, command, objects)
         given = {"trace": trace} | ({"engine": engine} if engine else {})
         return _carry_out(replace(evaluator, **given))

@@ -26,6 +26,7 @@ from xaibench.evaluation.shards import Shard, cut, part_of
 from xaibench.evaluation.until_stable import UntilStable, looks
 from xaibench.locks import living
 from xaibench.masks.dataset import mask_key_fields
+from xaibench.printing import logger
 from xaibench.progress import bar
 from xaibench.results.claims import Claims
 from xaibench.results.completion import Completion
@@ -74,6 +75,7 @@ class Evaluator:
             check_disk(needed, self.store.root, "its maps (--keep-maps)")
         chunk = ready(plan, self.resources.device, self.resources.chunk, config.precision)
         manifest = self._manifest(chunk)
+        self._log_begin(manifest)
         self.store.register(job.cell for job in plan.jobs)
         with living(self.store.root / "locks", manifest.lock):
             manifest.save(self.store)
@@ -81,11 +83,23 @@ class Evaluator:
             tally = self._compute(manifest, completion, chunk)
         return manifest, tally
 
+    def _log_begin(self, manifest: RunManifest) -> None:
+        logger.info("run %s: %s", manifest.run, manifest.command)
+        logger.info("with %s", ", ".join(f"{name} {version}" for name, version in manifest.versions.items()))
+        logger.info(
+            "on %s in %s: batches of %s images, passes of %s inputs", manifest.device, manifest.precision,
+            manifest.batch_size, manifest.chunk_size,
+        )  # fmt: skip
+        for line in (*manifest.warnings, *(f"{name} is skipped: {why}" for name, why in manifest.skipped.items())):
+            logger.warning("%s", line, extra={"printed": line in manifest.warnings})
+
     def _compute(self, manifest: RunManifest, completion: Completion, chunk: int) -> Tally:
         """Computes and stores what is missing, and records how that ended."""
         plan, config = self.plan, self.config
         shards, missing = self.missing(completion)
         todo = len(set().union(*missing.values()))
+        logger.info("%d of %d images of this part lack any of %d results", todo, sum(len(s.images) for s in shards),
+                    len(plan.jobs))  # fmt: skip
         title = f"{','.join(manifest.protocols)} on {' against '.join(model.name for model in plan.models)}"
         try:
             with self.claims(completion.claimed(missing)) as claims, bar(title, todo, self.quiet or not todo) as shown:
@@ -226,6 +240,10 @@ class Evaluator:
         whole = "partial" if completion.missing(images) else "complete"
         manifest.finish("failed" if tally.failed else whole)
         manifest.save(self.store)
+        for line in manifest.warnings[len(self.warnings) :]:
+            logger.warning("%s", line)
+        logger.info("run %s is %s after %.1f s, %d images computed", manifest.run, manifest.status, manifest.seconds,
+                    tally.images)  # fmt: skip
 
     def _accuracy(self, keys: Sequence[str], images: Sequence[str]) -> dict[str, int] | None:
         """How many of the images the model gets right, of those with finite logits; None where its classes are not

@@ -18,7 +18,7 @@ from xaibench.evaluation.pace import Pace
 from xaibench.evaluation.running import RunningScores
 from xaibench.evaluation.shards import Shard
 from xaibench.evaluation.trace import Tracer, tracing
-from xaibench.printing import say
+from xaibench.printing import logger, say
 from xaibench.results.schema import row_table
 
 FLUSH_SECONDS = 15.0
@@ -153,7 +153,8 @@ class LocalExecutor:
     def _flush(self) -> None:
         """Stores the pending rows, and lets go of the shards that are stored."""
         if self._pending:
-            self.work.store.append(row_table(self._pending))
+            path = self.work.store.append(row_table(self._pending))
+            logger.info("stored %d rows in %s", len(self._pending), path.name)
             self._pending.clear()
         self._flushed = time.monotonic()
         self._release(self._finished)

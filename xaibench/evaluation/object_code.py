@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import builtins
 import dis
-import functools
-import site
 import sys
-import sysconfig
 from collections.abc import Iterable
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
@@ -17,6 +14,7 @@ import torch
 from torch import nn
 
 from xaibench.models.opened import Opaque
+from xaibench.sources import is_installed
 
 
 def place_of(code: CodeType) -> str:
@@ -50,18 +48,12 @@ def is_own(thing: Any) -> bool:
     if top == "xaibench" or top in sys.stdlib_module_names:
         return False
     file = getattr(sys.modules.get(name), "__file__", None)
-    return not file or not any(Path(file).resolve().is_relative_to(folder) for folder in _installed())
+    return not file or not is_installed(Path(file))
 
 
 def has_code(thing: Any) -> bool:
     """Whether there may be Python code of a class or a function, which of what is written in C there is not."""
     return isinstance(thing, FunctionType) or bool(getattr(thing, "__flags__", 0) & 1 << 9)  # made by `class`
-
-
-@functools.cache
-def _installed() -> tuple[Path, ...]:
-    folders = [sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), site.getusersitepackages()]
-    return tuple(Path(folder).resolve() for folder in folders if folder)
 
 
 def hidden_buffers(module: nn.Module) -> Iterable[str]:

@@ -23,7 +23,7 @@ from xaibench.evaluation.plugin_errors import in_one_line
 from xaibench.evaluation.resources import choose_chunk, choose_device
 from xaibench.explanation.config import ExplainConfig
 from xaibench.explanation.photos import names_of_classes, opened_data, read_photo, target_index
-from xaibench.explanation.result import Explanation, Guess
+from xaibench.explanation.result import Explanation, Explanations, Guess
 from xaibench.models.base import Model
 from xaibench.models.build import brings_weights
 from xaibench.models.clip import ZeroShot, class_names, is_clip
@@ -42,7 +42,7 @@ DEFAULT = ("grad-cam", "layer-cam", "saliency", "ixg-sg", "ig-u")
 TOP = 3
 
 
-def explain(photos: Any, *, quiet: bool = True, **fields: Any) -> list[Explanation]:
+def explain(photos: Any, *, quiet: bool = True, **fields: Any) -> Explanations:
     """Explains what a model predicts for some photos (or another class of it), and draws the maps where `out` is given.
 
     photos: image files, or image ids of the data set where that is drawn or data_root is given. The fields are those of
@@ -69,7 +69,7 @@ explain.__doc__ += f"\n    Fields:\n\n{documented(ExplainConfig)}\n    "
 
 
 @own_surroundings()
-def explain_config(config: ExplainConfig, quiet: bool = True) -> list[Explanation]:
+def explain_config(config: ExplainConfig, quiet: bool = True) -> Explanations:
     """Carries out a request; see `explain`."""
     from xaibench.report.panel import check_figure, panel
 
@@ -92,7 +92,7 @@ def explain_config(config: ExplainConfig, quiet: bool = True) -> list[Explanatio
     model.freeze(choose_device(config.device), torch.float32)
     example = sample_input(model.encoding.channels, data.geometry.crop).to(next(model.net.parameters()))
     size = data.geometry.description if data.needs_root else f"{data.geometry.crop} px"
-    found: list[Explanation] = []
+    found = Explanations()
     with (
         bar("explaining", len(images) * len(chosen), quiet) as progress,
         ModelRunner(model.net, chunk=choose_chunk("auto", model.net, example)) as runner,

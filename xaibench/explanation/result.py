@@ -50,3 +50,17 @@ class Explanation:
     def prediction(self) -> Guess:
         """The most probable class."""
         return self.top[0]
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the photo with its maps, and what is missing."""
+        return Explanations([self])._repr_html_()
+
+
+class Explanations(list[Explanation]):
+    """Explanations in the order of their photos: a list that a notebook shows as one picture."""
+
+    def _repr_html_(self) -> str:
+        from xaibench.presentation import notebook_html
+        from xaibench.report.panel_html import panel_html
+
+        return notebook_html(panel_html(self))

@@ -19,6 +19,7 @@ from xaibench.models.probe import default_cam_layer, map_size
 from xaibench.models.published import has_file_name, named_as_network
 from xaibench.models.state import WEIGHTS_FILE, StateFile, class_count, load_state, read_state
 from xaibench.models.tokens import check_size, plain_transformer_in
+from xaibench.printing import logger
 
 
 def model_card(name: str, zero_shot: clip.ZeroShot | None = None) -> ModelCard:
@@ -126,6 +127,7 @@ def load_weights(model: Model, state: StateFile, choice: str, card: ModelCard) -
     said = f"{kind} " if "aligned" in kind else ""
     label = known.get(choice) or f"{said}weights {_file_title(state)}"
     model.weights = {"digest": state.digest, "alignment": alignment, "label": label}
+    logger.info("weights of %s (%s): %s", model.name, label, state.path)
     return model
 
 

@@ -10,8 +10,9 @@ from typing import Protocol
 import numpy as np
 
 from xaibench.errors import XaibenchError
+from xaibench.files import write_atomic
 from xaibench.report.heatmap import PERCENTILE, STYLES, colour_bar, heatmap, scale_of
-from xaibench.report.style import INK, QUIET, SOFT, STYLE, WIDTH, Page, figure_kind, save_figure, shorten, wrap
+from xaibench.report.style import INK, QUIET, SOFT, STYLE, WIDTH, Page, figure_bytes, figure_kind, shorten, wrap
 
 COLUMNS, LARGEST = 6, 2.1  # tiles side by side; inches
 MARGIN, GAP = 0.08, 0.09  # inches
@@ -70,10 +71,16 @@ def panel(explanations: Sequence[Explanation], path: Path, *, style: str = "over
     map over the faint photo) or `map`. Raises XaibenchError for another suffix or style, without any map, and for a
     file that cannot be written.
     """
+    check_figure(path, style)
+    write_atomic(path, panel_bytes(explanations, figure_kind(path), style))
+    return path
+
+
+def panel_bytes(explanations: Sequence[Explanation], kind: str = "png", style: str = "overlay") -> bytes:
+    """What `panel` writes into a file of a kind (png, svg or pdf); raises XaibenchError without any map."""
     import matplotlib
     from matplotlib.figure import Figure
 
-    check_figure(path, style)
     tiles = 1 + max((len(seen.maps) for seen in explanations), default=0)
     if tiles == 1:
         raise XaibenchError("nothing to draw: there is no map")
@@ -92,7 +99,7 @@ def panel(explanations: Sequence[Explanation], path: Path, *, style: str = "over
             top -= block
         for number, line in enumerate(footer):
             page.text(MARGIN, top - 0.115 * number, line, SMALL, SOFT, va="top")
-        return save_figure(figure, path, small=True)
+        return figure_bytes(figure, kind, small=True)
 
 
 def _line_height(side: float) -> float:

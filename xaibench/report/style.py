@@ -81,13 +81,17 @@ def save_figure(figure: Figure, path: Path, *, small: bool = False) -> Path:
     small: a PNG above SMALL_PNG is stored with LEVELS levels a channel. Raises XaibenchError where the file cannot be
     written.
     """
-    kind, buffer = figure_kind(path), io.BytesIO()
-    dates = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
+    write_atomic(path, figure_bytes(figure, figure_kind(path), small=small))
+    return path
+
+
+def figure_bytes(figure: Figure, kind: str = "png", *, small: bool = False) -> bytes:
+    """What `save_figure` writes into a file of a kind."""
+    buffer, dates = io.BytesIO(), {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
     with other_scripts():
         figure.savefig(buffer, format=kind, dpi=DPI, metadata=dates.get(kind))
     data = buffer.getvalue()
-    write_atomic(path, _fewer_colours(data) if small and kind == "png" and len(data) > SMALL_PNG else data)
-    return path
+    return _fewer_colours(data) if small and kind == "png" and len(data) > SMALL_PNG else data
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from xaibench.models.inputs import encoding_of
 from xaibench.models.open import build_model, model_card
 from xaibench.models.state import WEIGHTS_FILE, file_digest
 from xaibench.models.trained import folder_of
-from xaibench.printing import print_line, say
+from xaibench.printing import logger, print_line, say
 from xaibench.ranks import first_process
 from xaibench.training.classifier import Classification
 from xaibench.training.config import TrainingConfig
@@ -120,8 +121,11 @@ class Training:
         names = ["training"] if first_process() else []  # one for all
         with claim(folder, names, command_line(), f"the same {self.title} is being trained in {folder} right now"):
             if not self.path.is_file():  # another process may just have ended
+                began = time.monotonic()
+                logger.info("training %s in %s", self.title, folder)
                 with own_surroundings():
                     self._train(resources)
+                logger.info("trained %s in %.1f s", self.title, time.monotonic() - began)
         return self.path
 
     def _tidy(self) -> None:
