@@ -72,15 +72,21 @@ def start(home, monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def cluster(monkeypatch):
-    """Two nodes of one core each on this machine."""
+def head(monkeypatch):
+    """A cluster of one node with one core on this machine."""
     from ray.cluster_utils import Cluster
 
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     found = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    found.other = add_node(found)
     yield found
     found.shutdown()
+
+
+@pytest.fixture
+def cluster(head):
+    """Two nodes of one core each on this machine."""
+    head.other = add_node(head)
+    return head
 
 
 def add_node(cluster, **settings):
@@ -96,9 +102,11 @@ def alive(cluster) -> int:
     return sum(node["Alive"] for node in cluster.global_state.node_table())
 
 
-def wait_for_nodes(cluster, number: int) -> None:
+def wait_for_nodes(cluster, number: int, process: subprocess.Popen | None = None) -> None:
+    """Returns once so many nodes live; the end of a process, or too long a time, is an error."""
     until = time.monotonic() + SECONDS
     while alive(cluster) != number:
+        assert process is None or process.poll() is None, f"ended with {process.returncode}"
         assert time.monotonic() < until, f"{alive(cluster)} nodes, not {number}"
         time.sleep(0.2)
 
@@ -169,18 +177,17 @@ def end(processes) -> None:
 
 
 @pytest.fixture
-def node_without(cluster):
+def node_without(head):
     """Starts a node of the cluster that has an empty folder of some bytes in place of one that the others share."""
     if subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode:
         pytest.skip("this process may not mount")
     started = []
 
     def call(folder, size: int) -> None:
-        ray = f"{sys.executable} -m ray.scripts.scripts start --address {cluster.address} --num-cpus 1 --block"
+        ray = f"{sys.executable} -m ray.scripts.scripts start --address {head.address} --num-cpus 1 --block"
         words = f"mount -t tmpfs -o size={size} none {folder} && exec {ray} --disable-usage-stats"
-        nodes = alive(cluster)
         started.append(subprocess.Popen(["unshare", "--mount", "sh", "-c", words], stdout=subprocess.DEVNULL))
-        wait_for_nodes(cluster, nodes + 1)
+        wait_for_nodes(head, 2, started[-1])
 
     yield call
     for process in started:
@@ -257,30 +264,27 @@ def test_a_killed_head_ends_the_run_and_the_same_command_goes_on(start, local):
     check("a")
 
 
-def test_a_node_with_other_versions_is_left_out(start, local, cluster, tmp_path, monkeypatch):
-    cluster.remove_node(cluster.other)
+def test_a_node_with_other_versions_is_left_out(start, local, head, tmp_path, monkeypatch):
     (tmp_path / "other" / "torch-1.0.dist-info").mkdir(parents=True)
     (tmp_path / "other" / "torch-1.0.dist-info" / "METADATA").write_text("Name: torch\nVersion: 1.0\n")
     path = os.pathsep.join([str(tmp_path / "other"), os.environ["PYTHONPATH"]])
-    add_node(cluster, env_vars={"PYTHONPATH": path})
-    error = ended(start(*RUN, "--out", "a", "--engine", "ray", "--address", cluster.address))
+    add_node(head, env_vars={"PYTHONPATH": path})
+    error = ended(start(*RUN, "--out", "a", "--engine", "ray", "--address", head.address))
     assert error.count("is left out: other versions than where the run was started: torch 1.0, not ") == 1
     check("a")
 
 
-def test_a_node_without_the_data_set_is_left_out(start, local, cluster, node_without, home):
-    cluster.remove_node(cluster.other)
+def test_a_node_without_the_data_set_is_left_out(start, local, head, node_without, home):
     node_without(home / "cards" / "datasets", 4096)
-    error = ended(start(*RUN, "--out", "a", "--engine", "ray", "--address", cluster.address))
+    error = ended(start(*RUN, "--out", "a", "--engine", "ray", "--address", head.address))
     assert error.count("is left out: unknown dataset 'mini'") == 1
     check("a")
 
 
-def test_a_node_whose_disk_is_full_is_left_out(start, local, cluster, node_without, tmp_path):
-    cluster.remove_node(cluster.other)
+def test_a_node_whose_disk_is_full_is_left_out(start, local, head, node_without, tmp_path):
     (tmp_path / "a" / "rows").mkdir(parents=True)
     node_without(tmp_path / "a" / "rows", 4096)
-    error = ended(start(*RUN, "--out", "a", "--engine", "ray", "--address", cluster.address))
+    error = ended(start(*RUN, "--out", "a", "--engine", "ray", "--address", head.address))
     assert error.count("is left out: ") == 1 and "the disk is full" in error
     check("a")
 
