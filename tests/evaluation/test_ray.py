@@ -123,8 +123,8 @@ def rows(out) -> pd.DataFrame:
 
 
 def check(out) -> None:
-    """The folder has the rows of a local run, each once."""
-    pd.testing.assert_frame_equal(rows("local"), rows(out))
+    """The folder has the rows of a local run, bit for bit, each once."""
+    pd.testing.assert_frame_equal(rows("local"), rows(out), check_exact=True)
     assert sum(len(pd.read_parquet(path)) for path in Store.open(out).shards()) == len(rows(out))
 
 

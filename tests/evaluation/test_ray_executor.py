@@ -120,7 +120,7 @@ def raw_rows(out) -> int:
 def test_tasks_give_the_rows_and_the_record_of_a_local_run(home):
     local, _ = run("a")
     found, _ = run("b", StandIn())
-    pd.testing.assert_frame_equal(rows("a"), rows("b"))
+    pd.testing.assert_frame_equal(rows("a"), rows("b"), check_exact=True)
     assert found.computed == 20 and raw_rows("b") == len(rows("b"))
     record, other = local.manifest, found.manifest
     assert other.status == "complete" and other.forward_equivalents == record.forward_equivalents
@@ -139,7 +139,7 @@ def test_a_protocol_is_fitted_once_for_all_tasks(home):
     found, _ = run("b", ray, **settings)
     assert ray.tasks[0][1] == ()
     assert found.manifest.fitted and all(order.fitted == found.manifest.fitted for order, numbers in ray.tasks[1:])
-    pd.testing.assert_frame_equal(rows("a"), rows("b"))
+    pd.testing.assert_frame_equal(rows("a"), rows("b"), check_exact=True)
 
 
 @pytest.mark.process
@@ -158,7 +158,7 @@ def test_what_a_lost_process_or_node_had_is_computed_by_others(home, capsys):
     run("a")
     found, _ = run("b", StandIn(happens))
     assert found.manifest.status == "complete" and seen[1] == ATTEMPTS and seen[3] == 2 * ATTEMPTS
-    pd.testing.assert_frame_equal(rows("a"), rows("b"))
+    pd.testing.assert_frame_equal(rows("a"), rows("b"), check_exact=True)
     assert raw_rows("b") == len(rows("b"))
     error = capsys.readouterr().err
     assert error.count("a process of Ray ended: killed") == 1 and error.count("a node is lost") == 1
@@ -274,7 +274,7 @@ def test_a_wrong_clock_elsewhere_changes_nothing(home, monkeypatch, years):
     assert run("b", StandIn(happens))[0].manifest.status == "complete"
     names = [path.name for path in Store.open("b").shards()]
     assert len({name[:4] for name in names}) == 2, "files have the years of both clocks"
-    pd.testing.assert_frame_equal(rows("a"), rows("b"))
+    pd.testing.assert_frame_equal(rows("a"), rows("b"), check_exact=True)
     assert raw_rows("b") == len(rows("b")) and run("b", StandIn())[0].computed == 0
 
 
@@ -288,7 +288,7 @@ def test_a_folder_without_locks_does(home, monkeypatch):
     run("a")
     monkeypatch.setattr(FileLock, "_acquire", no_locks)
     assert run("b", StandIn())[0].manifest.status == "complete"
-    pd.testing.assert_frame_equal(rows("a"), rows("b"))
+    pd.testing.assert_frame_equal(rows("a"), rows("b"), check_exact=True)
     assert raw_rows("b") == len(rows("b"))
 
 
