@@ -20,6 +20,7 @@ from xaibench import registry
 from xaibench.models.open import build_model, model_card
 from xaibench.protocols.patches import cell_masks
 from xaibench.seeds import generator
+from xaibench.training.head import normalisations
 from xaibench.training.recipe import Recipe
 from xaibench.training.self_alignment import frozen_copy, soft_targets
 
@@ -28,6 +29,7 @@ SMOOTHING = 0.05  # of labels, as in the data set's recipe
 SOFT = soft_targets(Recipe())
 ASKED: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "self": SOFT,
+    "self-kept": SOFT,
     "deleted-answer": SOFT,
     "intact-only": SOFT,
     "hard": lambda logits, answers: F.cross_entropy(logits, answers.argmax(1)),
@@ -104,6 +106,9 @@ def trained(arm: Arm, start: nn.Module, images: Tensor, labels: Tensor, zero: Te
     """
     images, labels = images[photos_of(arm)], labels[photos_of(arm)]
     net, teacher = deepcopy(start).requires_grad_(True).train(), frozen_copy(start)
+    if arm.name == "self-kept":
+        for module in normalisations(net).values():
+            module.eval()
     draw = generator(arm.seed, "study of alignment", arm.name)
     optimizer = torch.optim.SGD(net.parameters(), lr=rate, momentum=0.9, weight_decay=1e-4)
     order = torch.cat([torch.randperm(len(images), generator=draw) for _ in range(-(-steps * BATCH // len(images)))])
@@ -114,7 +119,7 @@ def trained(arm: Arm, start: nn.Module, images: Tensor, labels: Tensor, zero: Te
         intact = torch.where(flipped, images[chosen].flip(3), images[chosen])
         deleted = gone & cell_masks(images.shape[2:], 4, cells)
         shown = torch.where(deleted & (arm.name not in ("plain", "intact-only")), zero[:, None, None], intact)
-        logits = net(shown)  # in training mode: normalisation takes new statistics
+        logits = net(shown)  # in training mode: normalisation takes new statistics, but in the arm that keeps them
         if arm.name == "bn-only":
             continue
         for group in optimizer.param_groups:

@@ -110,11 +110,12 @@ def draw(rows: pd.DataFrame, path: Path) -> None:
 
     figure, axes = plt.subplots(1, 2, figsize=(10, 4.4), layout="constrained", width_ratios=[3, 2])
     levels = rows.groupby("arm")["spearman"].mean()
-    for arm, colour in (("self", "tab:blue"), ("labels", "tab:orange")):
+    names = {"self": "own answers", "self-kept": "own answers, statistics kept", "labels": "labels"}
+    for arm, colour in zip(names, ("tab:blue", "tab:green", "tab:orange"), strict=True):
         some = rows[rows["arm"] == arm]
         axes[0].scatter(some["images"], some["spearman"], s=14, color=colour, alpha=0.6)
         means = some.groupby("images")["spearman"].mean()
-        axes[0].plot(means.index, means, color=colour, label={"self": "own answers", "labels": "labels"}[arm])
+        axes[0].plot(means.index, means, color=colour, label=names[arm])
     for arm, style, label in (("plain", ":", "not aligned"), (CEILING, "-", "published recipe, again")):
         axes[0].axhline(levels[arm], color="black", linestyle=style, label=label)
     axes[0].axhline(levels[CEILING] - MARGIN, color="grey", linestyle="--", label=f"ceiling - {MARGIN}")
@@ -124,8 +125,8 @@ def draw(rows: pd.DataFrame, path: Path) -> None:
     axes[0].legend(fontsize=8)
     axes[1].set(xlabel="gain in corrupted accuracy")
     plain = rows[rows["arm"] == "plain"].set_index("seed")["corrupted_accuracy"]
-    order = ["bn-only", "intact-only", "deleted-answer", "logits", "hard", "labels", "self", CEILING]
-    some = rows[rows["images"].isin([0, 256, 2240]) & ~((rows["arm"] == "self") & (rows["images"] != 256))]
+    order = ["bn-only", "intact-only", "deleted-answer", "logits", "hard", "labels", "self", "self-kept", CEILING]
+    some = rows[(rows["images"] == 256) | (rows["arm"] == CEILING)]
     for number, arm in enumerate(order):
         values = some[some["arm"] == arm].set_index("seed")["corrupted_accuracy"] - plain
         axes[1].scatter(values, [number] * len(values), s=14, color="tab:blue", alpha=0.6)

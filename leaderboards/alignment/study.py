@@ -27,6 +27,7 @@ from xaibench.models.open import model_card
 from xaibench.protocols.patches import cell_masks
 
 COUNTS = (256, 32, 64, ALL)
+OWN = ("self", "self-kept")  # with their own answers, by statistics of batches and by those of the start
 CONTROLS = 256  # images of the arms that are there for one number only
 HELD_OUT, ON_BOARDS = 128, 64
 METHODS = {
@@ -37,8 +38,8 @@ METHODS = {
 
 def plan(seed: int) -> list[Arm]:
     """All trainings of a seed; labels of all images are the published recipe, trained twice."""
-    own = [Arm("self", count, seed) for count in COUNTS]
-    controls = [Arm(name, CONTROLS, seed) for name in (*ASKED, "bn-only") if name != "self"]
+    own = [Arm(name, count, seed) for name in OWN for count in COUNTS]
+    controls = [Arm(name, CONTROLS, seed) for name in (*ASKED, "bn-only") if name not in OWN]
     labels = [Arm("labels", count, seed) for count in COUNTS if count != ALL]
     return [Arm("published", ALL, seed), Arm("published-again", ALL, seed), *own, *controls, *labels]
 
