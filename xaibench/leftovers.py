@@ -67,6 +67,11 @@ def is_temporary(name: str) -> bool:
     return NAMES.fullmatch(name) is not None
 
 
+def abandoned(folder: Path) -> list[Path]:
+    """The temporary files and folders in a folder that belong to no running process, in the order of their names."""
+    return sorted(Path(entry.path) for folders in (False, True) for entry in _abandoned_in(folder, folders))
+
+
 def abandoned_folders(path: Path) -> list[Path]:
     """The temporary folders that ended processes left beside a path."""
     found = [Path(entry.path) for entry in _abandoned_in(path.parent, folders=True)]

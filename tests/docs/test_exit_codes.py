@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
@@ -12,6 +13,8 @@ import pytest
 from processes import hear_all
 
 import xaibench
+from xaibench import cli
+from xaibench.signals import ENDING
 
 PAGE = Path(__file__).parents[2] / "docs" / "use-evaluate.md"
 SLEEP = "import os, signal\nos.kill(os.getpid(), signal.{})\n"
@@ -32,8 +35,25 @@ def ends(words: str, shell: str = "{}") -> int:
     ).returncode
 
 
-def test_the_table_lists_every_code_once():
-    assert list(table()) == [0, 1, 2, 129, 130, 141, 143]
+def codes_of_the_code() -> set[int]:
+    """The exit status of every `typer.Exit(...)` of the command line, and those that its entry point knows."""
+    found = {0, cli.MISTAKE, cli.INTERRUPTED, cli.CLOSED_PIPE, *(128 + number for number in ENDING)}
+    for path in Path(cli.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("typer.Exit", "SystemExit", "sys.exit"):
+                given = [*node.args, *(keyword.value for keyword in node.keywords)]
+                found |= {one.value for one in given if isinstance(one, ast.Constant)}
+    return found
+
+
+def test_the_table_lists_every_code_of_the_code_once():
+    assert list(table()) == sorted(codes_of_the_code()) and len(table()) == 7
+
+
+def test_code_1_names_every_command_that_ends_with_it():
+    folder = Path(cli.__file__).parent
+    finding = {path.stem for path in folder.rglob("*.py") if "typer.Exit(1)" in path.read_text()}
+    assert {re.search(rf"`{name}[` ]", table()[1]) is not None for name in finding} == {True}, finding
 
 
 @pytest.mark.slow

@@ -104,7 +104,7 @@ def _call() -> int:
 
     usage_error = typer.BadParameter.__base__  # typer has click's own, or a copy of it, depending on its version
     try:
-        return app(standalone_mode=False) or 0
+        return app(standalone_mode=False, complete_var="_XAIBENCH_COMPLETE") or 0
     except usage_error as error:
         if type(error).__name__ == "NoArgsIsHelpError":
             error.show()

@@ -10,6 +10,7 @@ import typer
 
 from xaibench._version import __version__
 from xaibench.cli.group import Commands
+from xaibench.cli.names import candidate, complete_names
 from xaibench.cli.output import echo
 from xaibench.cli.verbose import add_verbose
 
@@ -31,6 +32,8 @@ VERBS = {
     "train": "Train or fine-tune a model.",
     "masks": "Make masks of all objects.",
     "data": "Check a data set.",
+    "doctor": "Check the installation, the device and the folders.",
+    "cache": "List what is kept on the disk, and clear it.",
     "bench": "Time it on this machine, as ratios.",
 }
 """Each verb with its line in `xaibench --help`; its file is `cli/VERB.py`, or the folder of that name."""
@@ -65,9 +68,9 @@ def _command_of(name: str) -> Any:
     parent = typer.Typer(add_completion=False, rich_markup_mode=None)
     if hasattr(module, "app"):
         parent.add_typer(module.app, name=name)
-        return add_verbose(typer.main.get_command(parent).commands[name])
+        return complete_names(add_verbose(typer.main.get_command(parent).commands[name]))
     parent.command(name, epilog=module.EPILOG)(module.command)
-    return add_verbose(typer.main.get_command(parent))
+    return complete_names(add_verbose(typer.main.get_command(parent)))
 
 
 class _Root(Commands):
@@ -81,6 +84,16 @@ class _Root(Commands):
         """The line of a verb."""
         return VERBS[name]
 
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+        """The verbs that begin so, and options of the root; no verb is imported."""
+        options = [name for parameter in self.params for name in parameter.opts] if incomplete[:1] == "-" else []
+        lines = VERBS | dict.fromkeys([*options, "--help"], "")
+        return [
+            candidate(name, lines[name])
+            for name in lines
+            if name.startswith(incomplete) and (incomplete[:1] == "-" or name in VERBS)
+        ]
+
 
 app = typer.Typer(
     name="xaibench",
@@ -88,7 +101,7 @@ app = typer.Typer(
     help="Which attribution method explains this vision model best?",
     epilog="Start with:  xaibench run idsds --model resnet50",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )

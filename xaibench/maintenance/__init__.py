@@ -1,0 +1,1 @@
+"""Looking after an installation: whether it is in order, and what it keeps on the disk."""
