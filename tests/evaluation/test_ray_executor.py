@@ -403,6 +403,19 @@ def test_an_address_that_does_not_answer_is_one_line_before_anything_is_opened(h
     assert not Path("a").exists()
 
 
+@pytest.mark.parametrize(("address", "words"), [(None, "Ray does not start here"), ("h:1", "no Ray cluster at h:1")])
+def test_a_ray_that_does_not_start_is_one_line(monkeypatch, address, words):
+    """As on a machine that is so busy that Ray's own processes wait for each other in vain."""
+
+    def init(*_, **__):
+        raise Exception("the current node timed out\nduring startup")
+
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(is_initialized=lambda: False, init=init))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with pytest.raises(XaibenchError, match=f"{words}: the current node timed out during startup; "):
+        ray_cluster.connected(address).__enter__()
+
+
 def test_objects_and_profiles_are_of_this_process(home, tmp_path):
     with pytest.raises(XaibenchError, match="cannot be given model Net"):
         run_config(request_of("a", engine="ray"), objects=["model Net"])

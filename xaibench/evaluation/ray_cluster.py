@@ -40,8 +40,11 @@ def connected(address: str | None) -> Iterator[Any]:
         try:
             if not there:
                 ray.init(where, include_dashboard=False, log_to_driver=False, logging_level="critical")
-        except (OSError, RuntimeError, ValueError) as error:
-            raise XaibenchError(f"no Ray cluster at {where}: {one_line(error, 300)}; {ADVICE}") from error
+        except Exception as error:  # what Ray raises is often no more than that
+            reason = one_line(error, 300)
+            if where == "local":
+                raise XaibenchError(f"Ray does not start here: {reason}; see /tmp/ray/session_latest/logs") from error
+            raise XaibenchError(f"no Ray cluster at {where}: {reason}; {ADVICE}") from error
     try:
         yield ray
     finally:
