@@ -113,6 +113,16 @@ def test_each_training_starts_from_the_baseline_of_its_seed_and_none_is_made_twi
     assert 1 in {header["seed"] for header in trained}
     assert all(starts[header["start"]]["seed"] == header["seed"] for header in trained)
 
+    from xaibench.analysis.stored import StoredResults
+    from xaibench.comparison.stored import stored_comparison
+
+    shown = [line.split(",") for line in again[1].splitlines() if line.startswith("ixg,")]
+    config = ComparisonConfig(comparison="ownways", trainings=2, methods=["ixg"])
+    for study in stored_comparison(config, StoredResults("results")):
+        assert all(pair.trainings == (2, 2) for pair in study.pairs) and not any("stored" in n for n in study.notes)
+        for row in study.table.to_dict("records"):
+            assert any(float(line[3]) == pytest.approx(row["change"]) for line in shown)
+
 
 def test_an_arm_holds_the_request_of_its_training(own, home):
     path = home / "cards" / "comparisons" / "ownways.toml"

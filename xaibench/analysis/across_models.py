@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pandas as pd
 
-from xaibench.analysis.boards import Board, accuracy_of, boards, choose, rest_of
-from xaibench.analysis.leaderboard import Leaderboard, open_board
+from xaibench.analysis.boards import Board, accuracy_of, choose, fitting, rest_of
+from xaibench.analysis.leaderboard import Leaderboard
 from xaibench.analysis.letters import letters
 from xaibench.analysis.models_apart import better_models
 from xaibench.analysis.ranking import RANKED, statistics_of
 from xaibench.analysis.scores import bounds_of
+from xaibench.analysis.stored import StoredResults
 from xaibench.errors import XaibenchError
 from xaibench.presentation import Presentable
 from xaibench.results.cells import metric_declaration
@@ -69,22 +69,20 @@ class AcrossModels(Presentable):
 
 
 def across_models(
-    store: Store | str | Path, protocol: str, *, model: str | None = None, dataset: str | None = None,
+    results: StoredResults | Store | str | Path, protocol: str, *, model: str | None = None, dataset: str | None = None,
     board: str | None = None, metric: str | None = None, comparable: bool,
     newest: Callable[[str, str], int | None] = lambda kind, name: None,
-    opened: Callable[[Board], Leaderboard] | None = None, known: Sequence[Board] | None = None,
 ) -> AcrossModels:  # fmt: skip
     """The boards of a results folder that differ from the selected one only in the model, as one.
 
-    Args as for `open_leaderboard`; model is a wildcard. comparable: whether the protocol's scores may be compared
-    across models, as its card says. opened: gives the leaderboard of a board that was opened before; known: as for
-    `boards`. A note names boards that a newer one has replaced, and those made with cards that are newer now. Raises
-    XaibenchError where fewer than two boards are left.
+    Args as for `open_leaderboard`; model is a wildcard, and newest is of a folder: `StoredResults` have their own.
+    comparable: whether the protocol's scores may be compared across models, as its card says. A note names boards that
+    a newer one has replaced, and those made with cards that are newer now. Raises XaibenchError where fewer than two
+    boards are left.
     """
-    store = store if isinstance(store, Store) else Store.open(store)
-    known = boards(store) if known is None else known
-    taken, others = choose(store, protocol, model=model, dataset=dataset, board=board, known=known)
-    every = boards(store, protocol, model=model, dataset=dataset, known=known)
+    results = StoredResults.of(results, newest)
+    taken, others = choose(results.boards, results.root, protocol, model=model, dataset=dataset, board=board)
+    every = fitting(results.boards, protocol, model=model, dataset=dataset)
     alike: list[Board] = []
     for first in [taken, *([] if board else others)]:  # the newest board that another model has too
         alike = [other for other in every if rest_of(other, OF_A_MODEL) == rest_of(first, OF_A_MODEL)]
@@ -96,8 +94,7 @@ def across_models(
             f"only one model was evaluated like {taken.title}; run others: xaibench run {protocol} --model A,B,C"
         )
     named = named_by_model(alike)
-    opened = opened or partial(open_board, store, metric=metric, newest=newest)
-    found = {name: opened(each) for name, each in named.items()}
+    found = {name: results.open(each, metric) for name, each in named.items()}
     right = {name: accuracy_of(each.run) for name, each in named.items()}
     joined = _joined(found, right, taken.context, comparable)
     return replace(joined, notes=(*joined.notes, *_ages(named, found)))

@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from xaibench.analysis.across_models import named_by_model
 from xaibench.analysis.agreement import Agreement, agreement
-from xaibench.analysis.boards import Board, boards, rest_of, short_key
-from xaibench.analysis.leaderboard import Leaderboard, open_board
+from xaibench.analysis.boards import Board, fitting, rest_of, short_key
+from xaibench.analysis.leaderboard import Leaderboard
 from xaibench.analysis.meta_rank import MetaRank, meta_rank
+from xaibench.analysis.stored import StoredResults
 from xaibench.errors import XaibenchError
 from xaibench.results.store import Store
 
@@ -33,9 +33,9 @@ OF_ONE_PROTOCOL = ("setting", "setting or seed")
 
 
 def agreement_of_boards(
-    store: Store | str | Path, across: str = "protocol", protocol: str | None = None, *, model: str | None = None,
-    dataset: str | None = None, newest: Callable[[str, str], int | None] = lambda kind, name: None,
-    opened: Callable[[Board], Leaderboard] | None = None, known: Sequence[Board] | None = None,
+    results: StoredResults | Store | str | Path, across: str = "protocol", protocol: str | None = None, *,
+    model: str | None = None, dataset: str | None = None,
+    newest: Callable[[str, str], int | None] = lambda kind, name: None,
 ) -> Agreement:  # fmt: skip
     """How the boards of a results folder that differ only in `across` agree on the order of methods.
 
@@ -44,12 +44,12 @@ def agreement_of_boards(
 
     Args:
         across: what differs, one of `DIFFERING`.
-        protocol, model, dataset, known: as for `boards`; newest: as for `open_leaderboard`.
-        opened: gives the leaderboard of a board that was opened before.
+        protocol, model, dataset: as for `fitting`.
+        newest: as for `open_leaderboard`, of a folder; `StoredResults` have their own.
 
     Raises XaibenchError where no two boards are alike but for that.
     """
-    taken, notes = _alike(store, across, protocol, model, dataset, newest, opened, known)
+    taken, notes = _alike(StoredResults.of(results, newest), across, protocol, model, dataset)
     return agreement(
         {name: board.ranked_scores() for name, board in taken.items()},
         {name: board.higher_is_better for name, board in taken.items()},
@@ -59,7 +59,7 @@ def agreement_of_boards(
 
 
 def meta_rank_of_boards(
-    store: Store | str | Path, protocol: str, *, model: str | None = None, dataset: str | None = None,
+    results: StoredResults | Store | str | Path, protocol: str, *, model: str | None = None, dataset: str | None = None,
     newest: Callable[[str, str], int | None] = lambda kind, name: None,
 ) -> MetaRank:  # fmt: skip
     """How far the ranks of methods move with the settings and the seed of one protocol, all else being the same.
@@ -67,7 +67,7 @@ def meta_rank_of_boards(
     Arguments and which boards are taken: as for `agreement_of_boards`. Raises XaibenchError where no two boards of the
     protocol are alike but for settings and seed, or these have too few methods or no image in common.
     """
-    taken, notes = _alike(store, "setting or seed", protocol, model, dataset, newest)
+    taken, notes = _alike(StoredResults.of(results, newest), "setting or seed", protocol, model, dataset)
     contexts = {name: board.context for name, board in taken.items()}
     return meta_rank(
         {name: board.ranked_scores() for name, board in taken.items()},
@@ -80,25 +80,21 @@ def meta_rank_of_boards(
 
 
 def _alike(
-    store: Store | str | Path, across: str, protocol: str | None, model: str | None, dataset: str | None,
-    newest: Callable[[str, str], int | None], opened: Callable[[Board], Leaderboard] | None = None,
-    known: Sequence[Board] | None = None,
+    results: StoredResults, across: str, protocol: str | None, model: str | None, dataset: str | None
 ) -> tuple[dict[str, Leaderboard], tuple[str, ...]]:  # fmt: skip
     """The newest set of boards that differ in `across` alone, by their names, and notes."""
-    store = store if isinstance(store, Store) else Store.open(store)
-    opened = opened or partial(open_board, store, newest=newest)
-    every = boards(store, protocol, model=model, dataset=dataset, known=known)
+    every = fitting(results.boards, protocol, model=model, dataset=dataset)
     current = [board for board in every if board.is_current]
     groups: dict[str, list[Board]] = {}
     for board in current:
         if any(cell.method is not None for cell in board.cells):
             name = board.context["protocol"]["name"] if across in OF_ONE_PROTOCOL else ""
             groups.setdefault(name + rest_of(board, DIFFERING[across]), []).append(board)
-    several = [_Usable.of(group, across, opened) for group in groups.values() if len(group) > 1]
+    several = [_Usable.of(group, across, results) for group in groups.values() if len(group) > 1]
     several = [found for found in several if len(found.boards) > 1]
     if not several:
         raise XaibenchError(
-            f"{store.root} has no two boards that differ in the {across} alone and rank methods"
+            f"{results.root} has no two boards that differ in the {across} alone and rank methods"
             f"{_wanted(protocol, model, dataset)}; it has {_titles(current)}"
         )
     taken = several[0]
@@ -117,11 +113,11 @@ class _Usable:
     notes: list[str]
 
     @classmethod
-    def of(cls, group: list[Board], across: str, opened: Callable[[Board], Leaderboard]) -> _Usable:
+    def of(cls, group: list[Board], across: str, results: StoredResults) -> _Usable:
         found: dict[str, Leaderboard] = {}
         notes = []
         for name, board in sorted(_named(group, across).items()):
-            one = opened(board)
+            one = results.open(board)
             if not one.has_direction:
                 notes.append(f"{name} is left out: {one.metric} describes and has no better end")
             elif not one.table["rank"].notna().any():

@@ -92,20 +92,26 @@ def boards(
     model: str | None = None,
     dataset: str | None = None,
     board: str | None = None,
-    known: Sequence[Board] | None = None,
 ) -> list[Board]:
-    """The boards that fit, the one with the newest run first; after them those that newer versions replaced, and those
-    in TF32 that say float32.
+    """The boards of a store that fit (`fitting`), the one with the newest run first; after them those that newer
+    versions replaced, and those in TF32 that say float32."""
+    return fitting(_every(store), protocol, model=model, dataset=dataset, board=board)
+
+
+def fitting(
+    every: Iterable[Board], protocol: str | None = None, *, model: str | None = None, dataset: str | None = None,
+    board: str | None = None,
+) -> list[Board]:  # fmt: skip
+    """Those of some boards that fit, in their order.
 
     Args:
         protocol, model, dataset: names or wildcards such as `resnet*`; None fits all.
         board: the first digits of a board's key.
-        known: all boards of the store, where they were read before.
     """
     wanted = {"protocol": protocol, "model": model, "dataset": dataset}
     return [
         found
-        for found in (_every(store) if known is None else known)
+        for found in every
         if found.key.startswith(board or "")
         and all(fits(part_name(found.context, part), name) for part, name in wanted.items())
     ]
@@ -131,24 +137,24 @@ def _every(store: Store) -> list[Board]:
 
 
 def choose(
-    store: Store, protocol: str, *, model: str | None = None, dataset: str | None = None, board: str | None = None,
-    known: Sequence[Board] | None = None,
+    known: Sequence[Board], root: object, protocol: str, *, model: str | None = None, dataset: str | None = None,
+    board: str | None = None,
 ) -> tuple[Board, list[Board]]:  # fmt: skip
-    """The board to show and the others of the protocol, newest first; arguments as for `boards`.
+    """The board to show and the others of the protocol, in the order of `known`, all boards of the folder `root`; other
+    arguments as for `fitting`.
 
     Raises XaibenchError that lists what is there when nothing fits, or when `board` begins several keys.
     """
-    known = boards(store) if known is None else known
-    every = boards(store, protocol, known=known)
+    every = fitting(known, protocol)
     if not every:
         names = sorted({item.context["protocol"]["name"] for item in known})
         raise XaibenchError(
-            f"{store.root} has no results of {protocol!r}; it has {', '.join(names) or 'none of any protocol yet'}"
+            f"{root} has no results of {protocol!r}; it has {', '.join(names) or 'none of any protocol yet'}"
         )
-    found = boards(store, protocol, model=model, dataset=dataset, board=board, known=known)
+    found = fitting(every, protocol, model=model, dataset=dataset, board=board)
     if not found:
         there = "; ".join(f"{item.title} (--board {short_key(item, every)})" for item in every)
-        raise XaibenchError(f"no board of {protocol} in {store.root} fits these options; there are: {there}")
+        raise XaibenchError(f"no board of {protocol} in {root} fits these options; there are: {there}")
     if board and len(found) > 1:
         raise XaibenchError(f"--board {board} begins several keys: {', '.join(item.key for item in found)}")
     return found[0], [item for item in every if item.key != found[0].key]

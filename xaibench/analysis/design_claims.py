@@ -52,21 +52,26 @@ def accuracy(claim: ClaimText, measured: Measured) -> tuple[State, str]:
 def _of_pairs(
     claim: ClaimText, measured: Measured, part: Callable[[Comparison], tuple[State, str]]
 ) -> tuple[State, str]:
-    """One verdict over the pairs of arms that a claim names, or all."""
+    """One verdict over the pairs of arms that a claim names, or all; of every model where there are several."""
     study = study_of(measured.studies[claim.comparison], claim.protocol)
-    wanted = [*map(tuple, claim.pairs)] or [(pair.before, pair.after) for pair in study.pairs]
-    found = [[pair for pair in study.pairs if _is_of(pair, *arms)] for arms in wanted]
-    if not all(found):
-        return UNTOLD, "not all of its arms have results"
-    return all_of([part(pair) for pairs in found for pair in pairs])
+    there = {(pair.before, pair.after): pair for pair in study.pairs}
+    wanted = _of_models(claim, measured.models.get(claim.comparison, ())) or [*there]
+    return all_of([part(there[arms]) if arms in there else _without_results(*arms) for arms in wanted])
 
 
-def _is_of(pair: Comparison, before: str, after: str) -> bool:
-    """Whether a pair is of these two arms, of one model where the names of arms begin with that of a model."""
-    if (pair.before, pair.after) == (before, after):
-        return True
-    model, colon, _ = pair.before.partition(": ")
-    return bool(colon) and (pair.before, pair.after) == (f"{model}: {before}", f"{model}: {after}")
+def _of_models(claim: ClaimText, models: Sequence[str]) -> list[tuple[str, str]]:
+    """The names of the arms that a claim is about, of each model where the comparison has several."""
+    found: list[tuple[str, str]] = []
+    for before, after in claim.pairs:
+        named = any(before.startswith(f"{model}: ") for model in models)
+        found += (
+            [(before, after)] if named or len(models) < 2 else [(f"{m}: {before}", f"{m}: {after}") for m in models]
+        )
+    return found
+
+
+def _without_results(before: str, after: str) -> tuple[State, str]:
+    return UNTOLD, f"{before} to {after}: not run"
 
 
 def across(claim: ClaimText, measured: Measured) -> tuple[State, str]:
@@ -75,7 +80,8 @@ def across(claim: ClaimText, measured: Measured) -> tuple[State, str]:
     study, parts = study_of(measured.studies[claim.comparison], claim.protocol), []
     for before, after in claim.pairs:
         if not {before, after} <= study.arms.keys():
-            return UNTOLD, f"{before} or {after} has no results"
+            parts.append(_without_results(before, after))
+            continue
         arms = study.arms[before], study.arms[after]
         images = sorted(set(arms[0].images) & set(arms[1].images))
         names, half = [], images

@@ -87,7 +87,7 @@ def _board(
             raise XaibenchError(f"no board in {store.root} fits; `xaibench status --out {store.root}` lists them")
         protocol = fitting[0].context["protocol"]["name"]
     if run is None:
-        return choose(store, protocol, model=model, dataset=dataset, board=key)[0]
+        return choose(boards(store), store.root, protocol, model=model, dataset=dataset, board=key)[0]
     for taken in boards(store, model=model, dataset=dataset, board=key):
         named = tuple(record for record in taken.runs if record.run.startswith(run))
         if named:

@@ -12,7 +12,7 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 
-from xaibench.analysis.boards import Board, choose, short_key
+from xaibench.analysis.boards import Board, boards, choose, short_key
 from xaibench.analysis.breakdown import Breakdown, breakdown
 from xaibench.analysis.correlation import Correlation, correlation
 from xaibench.analysis.costs import with_costs
@@ -98,7 +98,7 @@ def open_leaderboard(
     Raises XaibenchError when no board fits, several begin with `board`, or the folder cannot be read.
     """
     store = store if isinstance(store, Store) else Store.open(store)
-    taken, rest = choose(store, protocol, model=model, dataset=dataset, board=board)
+    taken, rest = choose(boards(store), store.root, protocol, model=model, dataset=dataset, board=board)
     return open_board(
         store, taken, rest, metric=metric, resamples=resamples, seed=seed, newest=newest, others=others, held=held
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from xaibench.analysis.leaderboard import Leaderboard
@@ -44,12 +44,14 @@ class Verdict:
 @dataclass(frozen=True)
 class Measured:
     """What claims are decided by: boards by name, accuracies of their models in [0, 1] (NaN where unknown), and the
-    studies of each comparison. lacking: why a board or comparison is not there, by name."""
+    studies of each comparison. lacking: why a board or comparison is not there, by name. models: those of a comparison
+    that has several, by its name."""
 
     boards: Mapping[str, Leaderboard]
     accuracies: Mapping[str, float]
     studies: Mapping[str, Sequence[Study]]
     lacking: Mapping[str, str]
+    models: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def all_of(parts: Sequence[tuple[State, str]]) -> tuple[State, str]:

@@ -86,10 +86,16 @@ def study_of(
     if not left:
         raise XaibenchError(f"comparison {card.name} has no pair of arms left to compare: {'; '.join(notes)}")
     boards = {name: [one.board for one in runs[name]] for name in arms}
-    if config.models and set(config.models) != set(card.models):  # so that other models are another comparison
-        card = card.model_copy(update={"title": f"{card.title} ({', '.join(config.models)})"})
+    card = card.model_copy(update={"title": title_of(card, config)})
     comparable = registry.card("protocol", protocol.protocol).comparable_across_models
     return make_study(card, boards, arms, left, notes, protocol.description, comparable=comparable)
+
+
+def title_of(card: ComparisonCard, config: ComparisonConfig) -> str:
+    """The card's title, with the models where they are others than the card's: that is another comparison."""
+    if config.models and set(config.models) != set(card.models):
+        return f"{card.title} ({', '.join(config.models)})"
+    return card.title
 
 
 def run_arguments(

@@ -1,64 +1,72 @@
-"""A comparison of designs from boards that a results folder already has: nothing is trained or computed."""
+"""A comparison of designs from boards that results folders already have: nothing is trained or computed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterator
 from typing import Any
 
 from xaibench import registry
-from xaibench.analysis.boards import Board, accuracy_of
-from xaibench.analysis.leaderboard import Leaderboard, open_board
+from xaibench.analysis.boards import accuracy_of
+from xaibench.analysis.stored import StoredResults
 from xaibench.analysis.study import Study
 from xaibench.cards import ComparisonCard, ComparisonProtocol
 from xaibench.comparison.config import ComparisonConfig
-from xaibench.comparison.run import ArmRun, joined_arguments, run_arguments, study_of
-from xaibench.comparison.steps import steps
+from xaibench.comparison.run import ArmRun, joined_arguments, run_arguments, study_of, title_of
+from xaibench.comparison.steps import Step, steps
+from xaibench.comparison.stored_training import StoredTrainings
 from xaibench.comparison.weights import arguments_of_run
 from xaibench.errors import XaibenchError
 from xaibench.evaluation.config import RunConfig
 from xaibench.evaluation.stored import stored_board
-from xaibench.results.store import Store
 
 
-def stored_comparison(
-    config: ComparisonConfig, store: Store, boards: Sequence[Board],
-    opened: Callable[[Board, str | None], Leaderboard] | None = None,
-) -> Iterator[Study]:  # fmt: skip
+def stored_comparison(config: ComparisonConfig, results: StoredResults) -> Iterator[Study]:
     """The study of each protocol of a request, from the trainings of its arms that are stored.
 
-    boards: those of the store. opened: gives the leaderboard of a board by a metric, where some are open already.
-    Trainings that are not stored are named in the study's notes. Raises XaibenchError where
-    no pair of arms is stored: nobody knows the weights of arms that are trained for a task without training them, so
-    their boards are not found.
+    Trainings that are not stored are named in the study's notes. Raises XaibenchError where no pair of arms is stored.
     """
     card = registry.card("comparison", config.comparison)
     todo, pairs = steps(card, config)
+    trainings = StoredTrainings(results, title_of(card, config))
     for protocol in card.choose_protocols(config.protocols):
         runs: dict[str, list[ArmRun]] = {}
-        lacking = []
+        lacking: dict[str, list[int]] = {}
+        notes: list[str] = []
         for step in todo:
-            own = None if step.training else arguments_of_run(card, step, config)
-            if own is None and not step.training:  # the same weights as before
+            own = _own_arguments(card, step, config)
+            if own is None:  # the same weights as before
                 continue
-            board = None if own is None else stored_board(boards, _request(card, protocol, config, own))
+            request = _request(card, protocol, config, own)
+            if step.training:
+                board, note = trainings.board(step, request)
+                notes += [note] if note else []
+            else:
+                board = stored_board(results.boards, request)
             if board is None:
-                lacking.append(step.description)
+                lacking.setdefault(step.name, []).append(step.number)
                 continue
-            leaderboard = (opened or partial(open_stored, store))(board, protocol.metric or None)
-            runs.setdefault(step.name, []).append(ArmRun(leaderboard, accuracy_of(board.run)))
-        notes = [f"not stored: {', '.join(lacking)}"] if lacking else []
+            leaderboard = results.open(board, protocol.metric or None)
+            seconds = trainings.seconds(step) if step.training else float("nan")
+            runs.setdefault(step.name, []).append(ArmRun(leaderboard, accuracy_of(board.run), seconds))
+        notes += [f"not stored: {name}, {_trainings(numbers)}" for name, numbers in lacking.items()]
         if not any(set(pair) <= runs.keys() for pair in pairs):
             raise XaibenchError(
-                f"{store.root} has no two arms of the comparison {card.name} under {protocol.description}; make them "
-                f"with `xaibench compare {card.name} --out {store.root}`"
+                f"{results.root} has no two arms of the comparison {card.name} under {protocol.description}; make them "
+                f"with `xaibench compare {card.name}`"
             )
-        yield study_of(card, protocol, runs, pairs, config, notes)
+        ordered = {name: runs[name] for name in dict.fromkeys(step.name for step in todo) if name in runs}
+        yield study_of(card, protocol, ordered, pairs, config, list(dict.fromkeys(notes)))
 
 
-def open_stored(store: Store, board: Board, metric: str | None = None) -> Leaderboard:
-    """The leaderboard of a board by one of its metrics, whose rows are read again where they are needed."""
-    return open_board(store, board, metric=metric, newest=registry.shipped_version, others=False)
+def _trainings(numbers: list[int]) -> str:
+    """Such as `training 3` and `trainings 1, 2`."""
+    return f"training{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
+
+
+def _own_arguments(card: ComparisonCard, step: Step, config: ComparisonConfig) -> dict[str, Any] | None:
+    """The arguments of the run of a step, without weights that a task trains; None where its weights are those of
+    number 0."""
+    return step.run_arguments if step.training else arguments_of_run(card, step, config)
 
 
 def _request(

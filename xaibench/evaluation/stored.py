@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from xaibench.analysis.boards import Board
@@ -23,17 +23,34 @@ def stored_board(boards: Sequence[Board], config: RunConfig) -> Board | None:
     code or cards have changed since, `Leaderboard.age` of the board says so: keys of what would be computed now are not
     known without the weights.
     """
+    return next(_answers(boards, config, ()), None)
+
+
+def stored_boards_of_training(
+    boards: Sequence[Board], config: RunConfig, matches: Callable[[Mapping[str, Any]], bool]
+) -> list[Board]:
+    """Current boards that complete runs of the same request made on weights that some training left, newest first.
+
+    The request names no weights: a path says nothing elsewhere, and records of board folders have none. matches says of
+    the record of a training (`RunManifest.training`) whether it is the one.
+    """
+    return [board for board in _answers(boards, config, ("weights",)) if matches(board.run.training or {})]
+
+
+def _answers(boards: Sequence[Board], config: RunConfig, unknown: tuple[str, ...]) -> Iterator[Board]:
+    """Current boards that a complete run made of the same request, but for fields that are unknown."""
     (protocol,) = config.protocols
-    wanted = _essential(config.changed())
+    left_out = {*WITHOUT_EFFECT, *unknown}
+    wanted = _essential(config.changed(), left_out)
     for board in boards:
         if board.context["protocol"]["name"] != protocol or not board.is_current:
             continue
         for run in reversed(board.runs):
             enough = (run.images.get("count") or 0) >= (config.images or 1)
-            if run.status == "complete" and enough and run.config and _essential(run.config) == wanted:
-                return board
-    return None
+            if run.status == "complete" and enough and run.config and _essential(run.config, left_out) == wanted:
+                yield board
+                break
 
 
-def _essential(fields: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in fields.items() if name not in WITHOUT_EFFECT and value not in (None, {}, ())}
+def _essential(fields: dict[str, Any], left_out: set[str]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if name not in left_out and value not in (None, {}, ())}

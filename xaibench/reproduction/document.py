@@ -10,6 +10,7 @@ import pandas as pd
 
 from xaibench import registry
 from xaibench.analysis.reproduction import Reproduction
+from xaibench.analysis.stored import StoredResults
 from xaibench.analysis.verdicts import UNTOLD, Measured
 from xaibench.cards import StudyCard
 from xaibench.cards.study import SCALES, Scale
@@ -17,7 +18,7 @@ from xaibench.files import read_bounded
 from xaibench.report.reproduction_page import summary
 from xaibench.report.table import Column, Table
 from xaibench.report.text import markdown
-from xaibench.reproduction.measure import StoredResults, measured
+from xaibench.reproduction.measure import measured
 from xaibench.reproduction.needs import needed
 from xaibench.reproduction.reproduce import reproduce
 
@@ -40,9 +41,9 @@ CLAIMS = (
 def document(folders: Sequence[Path], note: Callable[[str], None] = lambda line: None) -> str:
     """The page in Markdown, from the results folders alone: nothing is computed.
 
-    For each study and scale the first folder that has any of its results counts. note is given a line per paper.
+    Of a board that several folders have, the first one's counts. note is given a line per paper.
     """
-    results = [StoredResults(folder) for folder in folders]
+    results = StoredResults(*folders, newest=registry.shipped_version)
     cards = [registry.card("study", name) for name in registry.names("study")]
     papers: dict[str, list[StudyCard]] = {}
     for card in sorted(cards, key=lambda card: _natural(card.name)):
@@ -64,8 +65,8 @@ def document(folders: Sequence[Path], note: Callable[[str], None] = lambda line:
     return "\n\n".join(parts) + "\n"
 
 
-def _reproductions(card: StudyCard, results: Sequence[StoredResults]) -> dict[Scale, Reproduction]:
-    """By scale, from the first folder that has anything of it; else from none, so that claims say what is lacking."""
+def _reproductions(card: StudyCard, results: StoredResults) -> dict[Scale, Reproduction]:
+    """By scale; where nothing is stored, claims say what is lacking."""
     found: dict[Scale, Reproduction] = {}
     for scale in MEASURED:
         one = card.scales.get(scale)
@@ -75,9 +76,7 @@ def _reproductions(card: StudyCard, results: Sequence[StoredResults]) -> dict[Sc
             named = [name for claim in card.claims for name in (claim.run, claim.other, claim.comparison) if name]
             found[scale] = reproduce(card, scale, Measured({}, {}, {}, dict.fromkeys(named, one.missing)))
             continue
-        every = [measured(one, folder) for folder in results]
-        best = max(every, key=lambda each: len(each.boards) + len(each.studies))
-        found[scale] = reproduce(card, scale, best)
+        found[scale] = reproduce(card, scale, measured(one, results))
     return found
 
 

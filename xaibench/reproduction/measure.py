@@ -7,18 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from xaibench import registry
-from xaibench.analysis.boards import Board, accuracy_of, boards
-from xaibench.analysis.leaderboard import Leaderboard
+from xaibench.analysis.boards import accuracy_of
+from xaibench.analysis.stored import StoredResults
 from xaibench.analysis.study import Study
 from xaibench.analysis.verdicts import Measured
 from xaibench.cards import StudyCard, StudyScale
 from xaibench.comparison.config import ComparisonConfig
 from xaibench.comparison.run import run_comparison
-from xaibench.comparison.stored import open_stored, stored_comparison
+from xaibench.comparison.stored import stored_comparison
 from xaibench.errors import XaibenchError
 from xaibench.evaluation.config import RunConfig
 from xaibench.evaluation.stored import stored_board
-from xaibench.results.store import Store
 from xaibench.training.config import TrainingConfig
 
 
@@ -71,38 +70,26 @@ def _word(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-class StoredResults:
-    """A results folder whose boards are opened once, for several studies."""
-
-    def __init__(self, path: Path):
-        self.store = Store.open(path)
-        self.boards = boards(self.store)
-        self._opened: dict[tuple[str, str | None], Leaderboard] = {}
-
-    def open(self, board: Board, metric: str | None = None) -> Leaderboard:
-        """The leaderboard of a board by a metric, by default the protocol's."""
-        key = board.key, metric
-        if key not in self._opened:
-            self._opened[key] = open_stored(self.store, board, metric)
-        return self._opened[key]
-
-
 def measured(one: StudyScale, results: StoredResults, computed: dict[str, list[Study]] | None = None) -> Measured:
-    """What a results folder has of a study; computed: studies of comparisons that were made just now."""
+    """What results folders have of a study; computed: studies of comparisons that were made just now."""
     opened, accuracies, lacking = {}, {}, {}
     studies: dict[str, list[Study]] = dict(computed or {})
-    root = results.store.root
     for name, request in run_requests(one).items():
         board = stored_board(results.boards, request)
         if board is None:
-            lacking[name] = f"not run in {root}: {name}"
+            lacking[name] = f"not run in {results.root}: {name}"
             continue
         opened[name], accuracies[name] = results.open(board), accuracy_of(board.run)[0]
     for name, comparison in comparison_requests(one).items():
         if name in studies:
             continue
         try:
-            studies[name] = list(stored_comparison(comparison, results.store, results.boards, results.open))
+            studies[name] = list(stored_comparison(comparison, results))
         except XaibenchError as error:
             lacking[name] = str(error)
-    return Measured(opened, accuracies, studies, lacking)
+    models = {name: _models(comparison) for name, comparison in comparison_requests(one).items()}
+    return Measured(opened, accuracies, studies, lacking, models)
+
+
+def _models(comparison: ComparisonConfig) -> tuple[str, ...]:
+    return comparison.models or registry.card("comparison", comparison.comparison).models

@@ -15,8 +15,9 @@ from xaibench import registry
 from xaibench.analysis.across_models import AcrossModels, across_models
 from xaibench.analysis.agreement import Agreement
 from xaibench.analysis.alike import agreement_of_boards
-from xaibench.analysis.boards import Board, boards, short_key
-from xaibench.analysis.leaderboard import Leaderboard, open_board
+from xaibench.analysis.boards import Board, short_key
+from xaibench.analysis.leaderboard import Leaderboard
+from xaibench.analysis.stored import StoredResults
 from xaibench.errors import XaibenchError
 from xaibench.files import file_name
 from xaibench.publication.index import is_board_folder, read_index
@@ -115,26 +116,37 @@ class _ReadOnce(Store):
         return dict(self._cells)
 
 
+class _WithStates(StoredResults):
+    """The boards of a folder, with what replays of submissions found of each result."""
+
+    def __init__(self, content: Content) -> None:
+        super().__init__(content.store, newest=registry.shipped_version)
+        self._content = content
+
+    def _open(self, board: Board, metric: str | None) -> Leaderboard:
+        found = super()._open(board, metric)
+        return replace(found, table=with_states(found.table, board.cells, self._content.replay_state(board)))
+
+
 class Content:
     """What the folder holds, each thing read once; index: that of a board folder, None for a plain results folder."""
 
     def __init__(self, root: Path):
         self.root, self.store = root, _ReadOnce.open(root)
         self.index = read_index(root) if is_board_folder(root) else None
-        self._open: dict[str, Leaderboard] = {}  # by the key of the board
         self.refused: list[str] = []  # which boards could not be joined across models, and why
 
     @cached_property
-    def _boards(self) -> list[Board]:
-        return boards(self.store)
+    def _results(self) -> _WithStates:
+        return _WithStates(self)
 
     @cached_property
     def boards(self) -> list[SiteBoard]:
         """Current boards first, the newest before older ones. Raises XaibenchError where there is none."""
-        every = [board for board in self._boards if self.store.has_rows(cell.key for cell in board.cells)]
+        every = [board for board in self._results.boards if self.store.has_rows(cell.key for cell in board.cells)]
         if not every:
             raise XaibenchError(f"no row is stored in {self.root}, so there is nothing to show; see `xaibench run`")
-        return [SiteBoard(_slug(board, every), board, self._opened(board)) for board in every]
+        return [SiteBoard(_slug(board, every), board, self._results.open(board)) for board in every]
 
     @cached_property
     def current(self) -> list[SiteBoard]:
@@ -152,9 +164,8 @@ class Content:
                 continue
             try:
                 joined = across_models(
-                    self.store, one.protocol, board=one.board.key, comparable=is_comparable(one.protocol),
-                    newest=registry.shipped_version, opened=self._opened, known=self._boards,
-                )  # fmt: skip
+                    self._results, one.protocol, board=one.board.key, comparable=is_comparable(one.protocol)
+                )
             except XaibenchError as error:  # no image in common, or alike in nothing but names: a page says so
                 self.refused.append(f"{one.protocol} on {one.model} is not joined with other models: {error}")
                 continue
@@ -240,27 +251,12 @@ class Content:
 
     def agreement(self, across: str, protocol: str | None, model: str | None, dataset: str | None) -> Agreement:
         """How boards that fit these patterns and differ only in `across` agree; as `agreement_of_boards`."""
-        return agreement_of_boards(
-            self.store, across, protocol, model=model, dataset=dataset, newest=registry.shipped_version,
-            opened=self._opened, known=self._boards,
-        )  # fmt: skip
-
-    def _opened(self, board: Board) -> Leaderboard:
-        if board.key not in self._open:
-            rest = [each for each in self._boards if each.key != board.key and _protocol(each) == _protocol(board)]
-            found = open_board(self.store, board, rest, newest=registry.shipped_version, others=False)
-            table = with_states(found.table, board.cells, self.replay_state(board))
-            self._open[board.key] = replace(found, table=table)
-        return self._open[board.key]
+        return agreement_of_boards(self._results, across, protocol, model=model, dataset=dataset)
 
     def _alone(self, one: SiteBoard) -> bool:
         """Whether no other model was evaluated under the same protocol on the same data."""
         alike = {each.model for each in self.current if (each.protocol, each.dataset) == (one.protocol, one.dataset)}
         return len(alike) < 2
-
-
-def _protocol(board: Board) -> str:
-    return part_name(board.context, "protocol")
 
 
 def _slug(board: Board, every: list[Board]) -> str:

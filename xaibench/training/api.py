@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -235,6 +235,23 @@ def plan_training(config: TrainingConfig, task: Task | None = None) -> Training:
     default. task: an object in the place of the task that the request names. Raises XaibenchError where there are no
     such weights, where weights are named for a training from scratch, and for a recipe or options that do not exist.
     """
+    planned = _without_start(config, task)
+    card = planned.model
+    own = brings_weights(card)
+    start = None if own and config.weights == "plain" else _start(config, card, planned.dataset, planned.recipe)
+    digest = file_digest(start) if start else own_state(card, build_network(card, 1)).digest if own else None
+    return replace(planned, start=start, start_digest=digest)
+
+
+def fields_without_start(config: TrainingConfig, task: Task | None = None) -> dict[str, Any]:
+    """The `key_fields` of a training but for `start`, the digest of the weights that it starts from, which need not be
+    here. Arguments and errors as for `plan_training`."""
+    fields = _without_start(config, task).key_fields
+    return {name: value for name, value in fields.items() if name != "start"}
+
+
+def _without_start(config: TrainingConfig, task: Task | None) -> Training:
+    """The training of a request, before the weights that it starts from are looked up."""
     card = model_card(config.model)
     data = registry.card("dataset", config.dataset).for_model(card, config.image_size)
     task = config.make_task() if task is None else task
@@ -253,10 +270,7 @@ def plan_training(config: TrainingConfig, task: Task | None = None) -> Training:
             )
         parameters = parameters_of(data, config.dataset_options, "train")
         unlabelled = open_unlabelled(data, config.data_root, parameters, task.photos, alignment.images)
-    own = brings_weights(card)
-    start = None if own and config.weights == "plain" else _start(config, card, data, recipe)
-    digest = file_digest(start) if start else own_state(card, build_network(card, 1)).digest if own else None
-    return Training(config, card, data, recipe, task, start, digest, unlabelled)
+    return Training(config, card, data, recipe, task, unlabelled=unlabelled)
 
 
 def _recipe(config: TrainingConfig, card: ModelCard, data: DatasetCard, task: Task) -> Recipe:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 
 from xaibench.errors import XaibenchError
-from xaibench.training.api import plan_training
+from xaibench.training.api import fields_without_start, plan_training
+from xaibench.training.config import TrainingConfig
 from xaibench.training.guidance.options import GuidedOptions
+from xaibench.training.guidance.request import Search
 from xaibench.training.recipe import expand_recipe
 from xaibench.training.resources import TrainingResources
 from xaibench.training.subject import Report, Subject, report_nothing
@@ -45,10 +48,25 @@ def train_arm(subject: Subject, resources: TrainingResources, report: Report = r
     return TrainedArm(path, _seconds(path))
 
 
+def arm_fields(config: TrainingConfig) -> dict[str, Any]:
+    """What the header of the weights that `train_arm` would leave says, without metrics and the digest of the weights
+    that they start from: known without any weights. Raises XaibenchError as `plan_training`."""
+    options = config.options
+    if not isinstance(options, GuidedOptions):
+        return fields_without_start(config)
+    search = _search(options)
+    task = {"name": search.name} | search.key_fields
+    return fields_without_start(config, search.tasks(0)[0]) | {"task": task}
+
+
+def _search(options: GuidedOptions) -> Search:
+    return replace(options.search(), test_images=0)  # a comparison evaluates the weights itself
+
+
 def _guided(subject: Subject, options: GuidedOptions, resources: TrainingResources, report: Report) -> TrainedArm:
     from xaibench.training.guidance_search import guide
 
-    search = replace(options.search(), test_images=0)  # a comparison evaluates the weights itself
+    search = _search(options)
     outcome = guide(subject, search, resources, report)
     if outcome.weights is None:
         config, task = subject.config, search.task

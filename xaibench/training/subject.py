@@ -41,8 +41,12 @@ class Subject:
 
     def plan_baseline(self, seed: int) -> Training:
         """The training of the baseline, a classifier on intact images."""
+        return plan_training(self.baseline_config(seed))
+
+    def baseline_config(self, seed: int) -> TrainingConfig:
+        """The request of that training."""
         fields = {"task": "classifier", "task_options": {}, "recipe": self.baseline_recipe, "weights": "plain"}
-        return plan_training(self.config.with_fields(**fields, seed=seed, name=None))
+        return self.config.with_fields(**fields, seed=seed, name=None)
 
     def baseline(self, seed: int, resources: TrainingResources, report: Report = report_nothing) -> str:
         """The weights that the training starts from, as `--weights` takes them: those of the request where it names

@@ -1,0 +1,118 @@
+"""Comparisons from stored rows: arms that were trained for a task are found by the records of their trainings."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from xaibench import registry
+from xaibench.analysis.stored import StoredResults
+from xaibench.comparison.config import ComparisonConfig
+from xaibench.comparison.steps import steps
+from xaibench.comparison.stored import stored_comparison
+from xaibench.comparison.stored_training import StoredTrainings
+from xaibench.errors import XaibenchError
+from xaibench.evaluation.config import RunConfig
+from xaibench.training.api import fields_without_start
+from xaibench.training.arm import arm_fields
+from xaibench.training.subject import Subject
+
+LEADERBOARDS = Path(__file__).parents[2] / "leaderboards"
+REQUEST = {"protocols": ["epg"], "model": "critters_cnn", "dataset": "critters-spurious", "images": 500}
+
+
+def board(key: str, digest: str, training: dict, **changes):
+    """A board of one run, as far as it is looked at."""
+    config = {**REQUEST, "weights": "PATH/weights.safetensors", **changes}
+    run = SimpleNamespace(status="complete", images={"count": 500}, config=config, training=training)
+    context = {"protocol": {"name": "epg"}, "weights": {"digest": digest}}
+    return SimpleNamespace(key=key, context=context, is_current=True, runs=[run], run=run)
+
+
+@pytest.fixture
+def stored(home):
+    """stored(*boards): the key of the board found for training 1 of the arm Energy of `guidance`, and the note."""
+    card = registry.card("comparison", "guidance")
+    todo, _ = steps(card, ComparisonConfig(comparison="guidance", trainings=2))
+    (step,) = [step for step in todo if step.description == "Energy, training 1"]
+
+    def find(*boards):
+        results = SimpleNamespace(boards=list(boards), stores=())
+        found, note = StoredTrainings(results, card.title).board(step, RunConfig.parse(REQUEST))
+        return found and found.key, note
+
+    find.header = arm_fields(step.training)
+    find.baseline = fields_without_start(Subject(step.training, step.baseline_recipe).baseline_config(1))
+    return find
+
+
+def test_the_header_of_an_arm_is_known_without_weights(stored):
+    header = json.loads(json.dumps(stored.header))
+    assert header["seed"] == 1 and header["recipe"]["start"] == "plain" and header["recipe"]["epochs"] == 5
+    assert header["task"]["name"] == "guided" and header["task"]["lambda"] == [5e-3] and "start" not in header
+    assert stored.baseline["recipe"]["epochs"] == 12 and "task" not in stored.baseline
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"seed": 0}, {"model": "x_critters_cnn"}, {"dataset_version": 99}, {"recipe": {}}, {"task": {"name": "guided"}},
+     {"train": {}}],
+)  # fmt: skip
+def test_another_training_is_not_taken(stored, change):
+    header = {**stored.header, "start": "a", "metrics": {"accuracy": 1.0}, "chosen": {}}
+    note = "Energy: the weights it starts from are not stored, and taken for the comparison's baseline"
+    assert stored(board("k", "b", header)) == ("k", note)
+    assert stored(board("k", "b", {**header, **change})) == (None, "")
+    assert stored(board("k", "b", header, settings={"alpha": 1.0})) == (None, "")
+    assert stored() == (None, "")
+
+
+def test_a_training_starts_from_the_baseline_that_is_stored(stored):
+    ours, other = ({**stored.header, "start": start} for start in ("mine", "another"))
+    baseline = board("base", "mine", {**stored.baseline, "start": None}, weights="plain")
+    assert stored(board("o", "x", other), board("k", "b", ours), baseline) == ("k", "")
+    assert stored(board("o", "x", other), baseline) == (None, "")
+    key, note = stored(board("o", "x", other), board("k", "b", ours))
+    assert key is None and "several baselines" in note
+    epochs = {**stored.baseline, "recipe": {**stored.baseline["recipe"], "epochs": 3}, "start": None}
+    key, note = stored(board("o", "x", other), board("s", "another", epochs))  # other weights, of another recipe
+    assert key == "o" and "not stored" in note
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not LEADERBOARDS.is_dir(), reason="the published boards are in the repository only")
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("cgc", {}), ("adversarial", {}), ("guidance-stage", {"models": ("x_critters_cnn",)}), ("guidance", {})],
+)
+def test_published_comparisons_of_trained_arms_come_from_their_rows_again(name, options):
+    root = LEADERBOARDS / "trainings"
+    results = StoredResults(root, newest=registry.shipped_version)
+    published = {
+        one["title"]: one for one in (json.loads(p.read_text()) for p in (root / "comparisons").glob("*.json"))
+    }
+    found = list(stored_comparison(ComparisonConfig(comparison=name, trainings=5, **options), results))
+    assert len(found) == len(registry.card("comparison", name).choose_protocols(()))
+    for study in found:
+        then = published[study.title]
+        for pair, before in zip(study.pairs, then["pairs"], strict=True):
+            assert (pair.before, pair.after) == (before["before"], before["after"])
+            assert (pair.change, pair.low, pair.high) == pytest.approx((before["change"], *before["interval"]))
+            assert list(pair.trainings) == before["trainings"]
+        seconds = {(row["arm"], row["training"]): row.get("epoch_seconds") for row in then["trainings"]}
+        for arm in study.arms.values():
+            assert list(arm.seconds) == pytest.approx(
+                [seconds[arm.name, number] or float("nan") for number in range(arm.trainings)], nan_ok=True
+            )
+
+
+def test_what_is_not_stored_names_the_command(home, tmp_path):
+    from xaibench.results.store import Store
+
+    results = StoredResults(Store.create(tmp_path / "empty"))
+    with pytest.raises(XaibenchError, match="no two arms of the comparison lico under ses; make them with") as error:
+        list(stored_comparison(ComparisonConfig(comparison="lico"), results))
+    assert "\n" not in str(error.value)

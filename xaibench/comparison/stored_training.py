@@ -1,0 +1,115 @@
+"""Boards of arms that are trained for a task: found by what records of runs say of the training of their weights.
+
+Nobody knows the digest of such weights without training them. But the record of a run holds the header of its weights:
+model, data, recipe, task, seed, and the digest of the weights that the training started from. All but the last follow
+from the request. Those it starts from are the comparison's baseline of the same seed; where any board has that
+baseline, the digest must be the board's.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from xaibench.analysis.boards import Board
+from xaibench.analysis.stored import StoredResults
+from xaibench.comparison.steps import Step
+from xaibench.errors import XaibenchError
+from xaibench.evaluation.config import RunConfig
+from xaibench.evaluation.stored import stored_boards_of_training
+from xaibench.files import read_json
+from xaibench.results.records import VALUES, Amount, Count, Text
+from xaibench.training.api import fields_without_start
+from xaibench.training.arm import arm_fields
+from xaibench.training.subject import Subject
+
+LIMIT = 64 << 20  # bytes of the JSON of a comparison
+
+
+@dataclass(frozen=True)
+class StoredTrainings:
+    """The trainings of the arms of a comparison in results folders; title: of the comparison."""
+
+    results: StoredResults
+    title: str
+
+    def board(self, step: Step, request: RunConfig) -> tuple[Board | None, str]:
+        """The newest board of a step, and a note on what is taken for granted; None where none is stored, or where
+        trainings from several baselines are and it is not known which of them is the comparison's."""
+        wanted = _plain(arm_fields(step.training))
+        found = stored_boards_of_training(self.results.boards, request, lambda training: _agrees(training, wanted))
+        if wanted["recipe"].get("start") != "plain":
+            return next(iter(found), None), ""
+        baselines = self._baselines(step)
+        if baselines:
+            return next((board for board in found if _start(board) in baselines), None), ""
+        if len({_start(board) for board in found}) > 1:
+            return None, f"{step.description}: stored from several baselines, of which none is stored"
+        note = f"{step.name}: the weights it starts from are not stored, and taken for the comparison's baseline"
+        return (found[0], note) if found else (None, "")
+
+    def _baselines(self, step: Step) -> set[str]:
+        """Digests of the weights of the baseline that a step starts from, as far as boards have them."""
+        try:
+            wanted = _plain(
+                fields_without_start(Subject(step.training, step.baseline_recipe).baseline_config(step.number))
+            )
+        except XaibenchError:  # no baseline is trained for this model
+            return set()
+        return {
+            board.context["weights"]["digest"]
+            for board in self.results.boards
+            if board.context.get("weights") and board.run and _agrees(board.run.training or {}, wanted)
+            and "task" not in board.run.training
+        }  # fmt: skip
+
+    def seconds(self, step: Step) -> float:
+        """Of an epoch of a step's training, as a published comparison of the same title says; NaN where none does."""
+        return self._seconds.get((step.name, step.number), float("nan"))
+
+    @property
+    def _seconds(self) -> dict[tuple[str, int], float]:
+        found: dict[tuple[str, int], float] = {}
+        for store in self.results.stores:
+            for path in sorted((store.root / "comparisons").glob("*.json")):
+                try:
+                    record = _Published.model_validate(read_json(path, LIMIT))
+                except (XaibenchError, ValidationError):  # no comparison; `xaibench validate` says so
+                    continue
+                if record.title.startswith(f"{self.title} · "):
+                    for row in record.trainings:
+                        if row.epoch_seconds is not None:
+                            found.setdefault((row.arm, row.training), row.epoch_seconds)
+        return found
+
+
+class _Row(BaseModel):
+    model_config = ConfigDict(extra="ignore", strict=True)
+    arm: Text
+    training: Count
+    epoch_seconds: Amount | None = None
+
+
+class _Published(BaseModel):
+    """What is read of the JSON of a comparison in a board folder."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+    title: Text
+    trainings: Annotated[list[_Row], Field(max_length=VALUES)]
+
+
+def _start(board: Board) -> str | None:
+    return (board.run.training or {}).get("start")
+
+
+def _agrees(training: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    return all(training.get(name) == value for name, value in wanted.items())
+
+
+def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Values as JSON gives them back."""
+    return json.loads(json.dumps(fields))
