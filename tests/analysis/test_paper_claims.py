@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import pandas as pd
 import pytest
-from scipy.stats import permutation_test, ttest_ind, ttest_rel, wilcoxon
+from scipy.stats import pearsonr, permutation_test, ttest_ind, ttest_rel, wilcoxon
 
 from xaibench.analysis.arm import Arm
 from xaibench.analysis.boards import boards
@@ -228,3 +231,163 @@ def test_printed_numbers_and_ours():
     assert np.isnan(beside({"x": 1.0, "y": 2.0}, {"x": 1.0, "y": 2.0}, "q").rho)
     nothing = beside({"x": 1.0}, {}, "q")
     assert nothing.farthest == "" and np.isnan(nothing.largest) and nothing.count == 0
+
+
+def timed(name, seconds):
+    """An arm whose trainings took these seconds an epoch."""
+    return replace(arm(name, [0.5 + 0.01 * number for number in range(len(seconds))]), seconds=tuple(seconds))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "state"),
+    [([10, 11, 9, 10, 10.5], [30, 31, 33, 29, 30], SHOWS), ([10, 11, 9, 10, 10.5], [11, 12, 10, 11, 11], NOT),
+     ([10, 11, 9, 10, 10.5], [19, 24, 22, 18, 20], UNTOLD), ([10, 11, 9, 10], [30, 31, 33, 29, 30], UNTOLD),
+     ([float("nan")] * 5, [30, 31, 33, 29, 30], UNTOLD)],
+)  # fmt: skip
+def test_seconds_are_compared_as_ratios(study, before, after, state):
+    given = measured(studies={"c": [study(timed("x", before), timed("y", after))]})
+    found = decide(claim("seconds", comparison="c", low=2, high=5), given)
+    assert found.state == state
+    if len(before) == 5 and before[0] > 0:  # the interval is SciPy's of the logarithms
+        one, other = np.log(before), np.log(after)
+        ends = np.exp(ttest_ind(other, one, equal_var=False).confidence_interval(0.95))
+        assert f"{np.exp(other.mean() - one.mean()):+.3f} [{ends[0]:+.3f}, {ends[1]:+.3f}]" in found.why
+    else:
+        assert "4 of the 5 trainings" in found.why or "those of x are not recorded" in found.why
+
+
+def test_hardly_changes_is_a_claim_that_can_show(study):
+    given = measured(studies={"c": [study(arm("x", FIVE), arm("y", [x + 0.01 for x in FIVE], seed=1))]})
+
+    def state(low, high):
+        return decide(claim("change", comparison="c", low=low, high=high), given).state
+
+    assert state(-0.1, 0.1) == SHOWS and state(-0.02, 0.02) == UNTOLD and state(0.2, 0.3) == NOT
+    assert state(-0.05, None) == SHOWS  # not worse by more than .05
+    few = measured(studies={"c": [study(arm("x", FIVE[:4]), arm("y", FIVE[:4], seed=1))]})
+    assert decide(claim("change", comparison="c", low=-1, high=1), few).state == UNTOLD
+
+
+@pytest.mark.slow
+def test_margins_hold_for_as_many_changes_as_they_say(study):
+    """Of designs whose change is just at the margin, at most one in forty shows that it is inside (simulated)."""
+    rng, shown = np.random.default_rng(3), 0
+    for seed in range(200):
+        first, second = (rng.normal(mean, 0.02, 5) for mean in (0.5, 0.55))
+        given = measured(studies={"c": [study(arm("x", first, seed=seed), arm("y", second, seed=seed + 1000))]})
+        shown += decide(claim("change", comparison="c", low=-0.05, high=0.05), given).state == SHOWS
+    assert shown <= 12  # 5 are expected; 13 or more have a chance below .002
+
+
+@pytest.mark.parametrize(("size", "state"), [(0.3, SHOWS), (0.01, NOT), (0.12, UNTOLD)])
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_which_of_two_scores_changes_less(study, size, state, sign):
+    def studies(change, label, means):
+        arms = arm("x", means), arm("y", [x + change for x in means[::-1]], seed=1)
+        return replace(study(*arms), protocol_label=label)
+
+    given = measured(
+        studies={"c": [studies(sign * size, "one", FIVE), studies(-0.13, "other", [0.55, 0.46, 0.5, 0.53, 0.48])]}
+    )
+    asked = claim("changes-less", comparison="c", protocol="one", other_protocol="other")
+    assert decide(asked, given).state == state
+    absent = claim("changes-less", comparison="c", protocol="one", other_protocol="third")
+    assert decide(absent, given).why == "not run under third"
+    assert decide(claim("change", comparison="c", protocol="third"), given).why == "not run under third"
+
+
+def test_every_model_of_a_comparison_counts(study):
+    card = ComparisonCard(name="c", title="t", question="q?", pairs=[("x", "y")])
+    named = [arm("m: x", FIVE), arm("m: y", [x + 0.1 for x in FIVE], seed=1)]
+    one = replace(study(*named), card=card)
+    asked = claim("change", comparison="c", pairs=[("x", "y")])
+    several = replace(measured(studies={"c": [one]}), models={"c": ("m", "n")})
+    found = decide(asked, several)
+    assert found.state == UNTOLD and "n: x to n: y: not run" in found.why
+    assert decide(claim("change", comparison="c", pairs=[("m: x", "m: y")]), several).state == SHOWS
+
+
+def test_groups_of_images_are_compared_by_welchs_interval(grouped):
+    rng = np.random.default_rng(1)
+    first, second = rng.normal(0.4, 0.1, 30), rng.normal(0.6, 0.2, 12)
+    given = measured({"b": grouped(first, second)})
+    for by, groups in (("correctness", ("incorrect", "correct")), ("class", ("others", "crane"))):
+        fields = {"run": "b", "methods": ["ixg"], "by": by}
+        found = decide(claim("between-groups", groups=groups, **fields), given)
+        ends = ttest_ind(second, first, equal_var=False).confidence_interval(0.95)
+        assert found.state == SHOWS
+        assert f"{second.mean() - first.mean():+.3f} [{ends[0]:+.3f}, {ends[1]:+.3f}]" in found.why
+        assert decide(claim("between-groups", groups=groups[::-1], **fields), given).state == NOT
+    few = measured({"b": grouped(first, second[:4], "vgg16")})
+    fields = {"run": "b", "methods": ["ixg"], "by": "correctness"}
+    found = decide(claim("between-groups", groups=("incorrect", "correct"), **fields), few)
+    assert found.state == UNTOLD and "4 of correct; 5 of each are the least" in found.why
+
+
+@pytest.fixture
+def grouped(store, kit):
+    """grouped(first, second): a board of ixg with images that are wrong and of class dog, and right and crane."""
+
+    def make(first, second, model="resnet50"):
+        ids, cell = kit.ids(len(first) + len(second)), kit.cell("ixg", context=kit.context(model))
+        values = dict(zip(ids, map(float, [*first, *second]), strict=True))
+        kit.record(store, [cell], [values], ids)
+        made = open_board(store, boards(store, model=model)[0], held=True)
+        right = [image in ids[len(first) :] for image in made.source.rows["image_id"]]
+        rows = made.source.rows.assign(correct=right, label=[int(each) for each in right])
+        rows["target"] = rows["label"]
+        source = replace(made.source, read=lambda: rows, classes=("dog", "crane"))
+        return replace(made, source=source)
+
+    return make
+
+
+def test_correlations_with_sizes_are_decided_by_their_intervals(sized):
+    rng = np.random.default_rng(2)
+    pixels = rng.uniform(100, 2000, 60)
+    grows = 0.0003 * pixels + rng.normal(0, 0.05, 60)
+    given = measured({"b": sized(grows, pixels)})
+    fields = {"run": "b", "methods": ["ixg"], "metric": "box-pixels"}
+    found = decide(claim("correlation", **fields), given)
+    assert found.state == SHOWS and f"{pearsonr(grows, pixels).statistic:+.3f}" in found.why
+    assert decide(claim("correlation", direction="down", **fields), given).state == NOT
+    assert decide(claim("correlation", low=-0.3, high=0.3, **fields), given).state == NOT
+    root = np.sqrt(pixels) * (0.5 + rng.normal(0, 0.05, 60))
+    given = measured({"b": sized(root, pixels, "vgg16")})
+    found = decide(claim("correlation", low=-0.5, high=0.5, per_root=True, **fields), given)
+    assert found.state == SHOWS and f"{pearsonr(root / np.sqrt(pixels), pixels).statistic:+.3f}" in found.why
+    assert decide(claim("correlation", run="b", methods=["ixg"], metric="absent"), given).state == UNTOLD
+
+
+@pytest.fixture
+def sized(board):
+    """sized(scores, pixels): a board of ixg whose rows have the further metric box-pixels."""
+
+    def make(scores, pixels, model="resnet50"):
+        made = board({"ixg": scores}, model)
+        rows = made.source.rows
+        more = rows.assign(metric="box-pixels", score=list(pixels))
+        context = dict(made.context)
+        context["protocol"] = {**context["protocol"], "further": {"box-pixels": {}}}
+        both = pd.concat([rows, more], ignore_index=True)
+        return replace(made, context=context, source=replace(made.source, read=lambda: both))
+
+    return make
+
+
+def test_two_boards_are_paired_by_their_images(board):
+    rng = np.random.default_rng(4)
+    base = rng.uniform(0.4, 0.6, 24)
+    scores = {"one": base, "near": base * 1.03 + rng.normal(0, 0.005, 24), "far": base * 1.5}
+    given = measured({name: board({"ixg": values}, name) for name, values in scores.items()})
+
+    def state(name):
+        return decide(claim("ratio", pairs=[(f"ixg@{name}", "ixg@one")], low=0.9, high=1.1), given).state
+
+    assert state("near") == SHOWS and state("far") == NOT and state("gone") == UNTOLD
+    wide = decide(claim("ratio", pairs=[("ixg@near", "ixg@one")], low=1.029, high=1.1), given)
+    assert wide.state == UNTOLD  # the ratio is at an end
+    better = claim("better", run="one", pairs=[("ixg@far", "ixg@one")])
+    assert decide(better, given).state == SHOWS
+    assert decide(claim("better", run="one", pairs=[("ixg@one", "ixg@near")]), given).state == NOT
+    assert decide(claim("better", run="one", pairs=[("ixg@gone", "ixg")]), given).why == "not run"

@@ -8,6 +8,7 @@ import numpy as np
 
 from xaibench.analysis.agreement import agreement
 from xaibench.analysis.comparison import ENOUGH
+from xaibench.analysis.group_claims import paired_scores
 from xaibench.analysis.sign_flip import holm, sign_flip, subsets_of
 from xaibench.analysis.verdicts import NOT, SHOWS, UNTOLD, ClaimText, Measured, State, all_of
 from xaibench.seeds import derive
@@ -18,16 +19,14 @@ PAIRINGS = 9999  # of models with accuracies
 
 
 def better(claim: ClaimText, measured: Measured) -> tuple[State, str]:
-    """Paired sign-flip tests of the pairs that the paper names, on one network: it shows where each pair differs in the
-    claimed direction (p < .05), and does not where any differs the other way after Holm's step over these pairs."""
-    board = measured.boards[claim.run]
+    """Paired sign-flip tests of the pairs that the paper names, on the images of one board or, of `METHOD@RUN`, of two:
+    it shows where each pair differs in the claimed direction (p < .05), and does not where any differs the other way
+    after Holm's step over these pairs. It speaks of these networks."""
     names = list(dict.fromkeys(name for pair in claim.pairs for name in pair))
-    scores = board.image_scores()
-    if lacking := [name for name in names if name not in scores]:
-        return UNTOLD, f"not on the board: {', '.join(lacking)}"
-    scores = scores[names].dropna()
-    if not len(scores):
-        return UNTOLD, "no image has a score of each method"
+    board = measured.boards[claim.run]
+    scores, lacking = paired_scores(claim, measured, names)
+    if lacking:
+        return UNTOLD, lacking
     subsets, means = subsets_of(scores.to_numpy()), scores.mean()
     tests = [sign_flip(subsets, names.index(one), names.index(other)) for one, other in claim.pairs]
     adjusted = holm(np.array([test.p for test in tests]))

@@ -58,18 +58,23 @@ def pearson(x: np.ndarray, y: np.ndarray) -> float:
     return float(np.clip(x @ y / np.sqrt((x @ x) * (y @ y)), -1, 1))
 
 
-def correlation(board: ScoredBoard, metric: str, resamples: int = 2000, seed: int = 0) -> Correlation:
+def correlation(
+    board: ScoredBoard, metric: str, resamples: int = 2000, seed: int = 0, *, per_root: bool = False
+) -> Correlation:
     """Pearson's r of the board's metric with another one that the protocol stores, per method.
 
     An undefined map has no score here, whatever it costs on the board: its rows are left out and counted. Intervals:
-    images are resampled with all their rows, the same for every method. Raises XaibenchError for a metric that is not
-    stored, and for the board's own.
+    images are resampled with all their rows, the same for every method. per_root: the board's metric is divided by the
+    root of the other one, and rows where that is not positive are left out. Raises XaibenchError for a metric that is
+    not stored, and for the board's own.
     """
     source = board.require_source()
     metric = of_metric(source.rows, board.context["protocol"], metric)
     if metric == board.metric:
         raise XaibenchError(f"{metric} is the board's own metric; correlate it with another one")
     both = _both(source.rows, board.metric, metric)
+    if per_root:
+        both["x"] = both["x"] / np.sqrt(both["y"].where(both["y"] > 0))
     keys = {cell.method_name: cell.key for cell in source.cells}
     rows, lost = [], []
     for name, kind in zip(board.table["method"], board.table["kind"], strict=True):

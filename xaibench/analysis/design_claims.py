@@ -11,12 +11,14 @@ from xaibench.analysis.changes import change_intervals
 from xaibench.analysis.comparison import ENOUGH, Comparison
 from xaibench.analysis.ranking import RANKED
 from xaibench.analysis.study import Study
-from xaibench.analysis.verdicts import NOT, SHOWS, UNTOLD, ClaimText, Measured, State, all_of
+from xaibench.analysis.verdicts import UNTOLD, ClaimText, Measured, State, all_of, in_range
 
 
-def study_of(studies: Sequence[Study], protocol: str) -> Study:
-    """The study of a protocol (as its tables call it), or the first."""
-    return next((study for study in studies if protocol in (study.protocol_label, study.protocol)), studies[0])
+def study_of(studies: Sequence[Study], protocol: str) -> Study | None:
+    """The study of a protocol, as its tables or its card call it, or the first where none is named; None where it has
+    no results."""
+    named = [study for study in studies if protocol in (study.protocol_label, study.protocol, "")]
+    return named[0] if named else None
 
 
 def change(claim: ClaimText, measured: Measured) -> tuple[State, str]:
@@ -27,11 +29,9 @@ def change(claim: ClaimText, measured: Measured) -> tuple[State, str]:
         if claim.methods:
             row = pair.table.set_index("method").reindex([claim.methods[0]]).iloc[0]
             mean, low, high, of = row["change"], row["ci_low"], row["ci_high"], claim.methods[0]
-        return _directed(
-            claim, f"{pair.before} to {pair.after}, {of}", mean, low, high, pair.trainings, pair.confounded
-        )
+        return directed(claim, f"{pair.before} to {pair.after}, {of}", mean, low, high, pair.trainings, pair.confounded)
 
-    return _of_pairs(claim, measured, part)
+    return of_pairs(claim, measured, part)
 
 
 def accuracy(claim: ClaimText, measured: Measured) -> tuple[State, str]:
@@ -44,16 +44,18 @@ def accuracy(claim: ClaimText, measured: Measured) -> tuple[State, str]:
             return UNTOLD, f"the accuracy on {claim.group} is not known"
         what = f"{pair.before} to {pair.after}, accuracy on {claim.group}"
         ends = rows[0]["change"], rows[0]["ci_low"], rows[0]["ci_high"]
-        return _directed(claim, what, *ends, pair.trainings, pair.confounded)
+        return directed(claim, what, *ends, pair.trainings, pair.confounded)
 
-    return _of_pairs(claim, measured, part)
+    return of_pairs(claim, measured, part)
 
 
-def _of_pairs(
+def of_pairs(
     claim: ClaimText, measured: Measured, part: Callable[[Comparison], tuple[State, str]]
 ) -> tuple[State, str]:
     """One verdict over the pairs of arms that a claim names, or all; of every model where there are several."""
     study = study_of(measured.studies[claim.comparison], claim.protocol)
+    if study is None:
+        return _no_protocol(claim.protocol)
     there = {(pair.before, pair.after): pair for pair in study.pairs}
     wanted = _of_models(claim, measured.models.get(claim.comparison, ())) or [*there]
     return all_of([part(there[arms]) if arms in there else _without_results(*arms) for arms in wanted])
@@ -70,6 +72,10 @@ def _of_models(claim: ClaimText, models: Sequence[str]) -> list[tuple[str, str]]
     return found
 
 
+def _no_protocol(protocol: str) -> tuple[State, str]:
+    return UNTOLD, f"not run under {protocol}"
+
+
 def _without_results(before: str, after: str) -> tuple[State, str]:
     return UNTOLD, f"{before} to {after}: not run"
 
@@ -78,6 +84,8 @@ def across(claim: ClaimText, measured: Measured) -> tuple[State, str]:
     """The mean change from a method of one arm to a method of another; `best` is the arm's best method on half of the
     images, and the others are compared."""
     study, parts = study_of(measured.studies[claim.comparison], claim.protocol), []
+    if study is None:
+        return _no_protocol(claim.protocol)
     for before, after in claim.pairs:
         if not {before, after} <= study.arms.keys():
             parts.append(_without_results(before, after))
@@ -91,37 +99,39 @@ def across(claim: ClaimText, measured: Measured) -> tuple[State, str]:
             names.append(_best(arm, images[::2], study.higher_is_better) if method == "best" else method)
         if any(name not in arm.methods for arm, name in zip(arms, names, strict=True)):
             return UNTOLD, f"{' or '.join(names)} is not among the methods of its arm"
-        first, second = (_scores(arm, half, name) for arm, name in zip(arms, names, strict=True))
+        first, second = (scores_of(arm, half, name) for arm, name in zip(arms, names, strict=True))
         low, high = change_intervals(first, second)
         what = f"{names[0]} on {before} to {names[1]} on {after}"
         trainings = arms[0].trainings, arms[1].trainings
         mean = float(second.mean() - first.mean())
-        parts.append(_directed(claim, what, mean, float(low[0]), float(high[0]), trainings, False))
+        parts.append(directed(claim, what, mean, float(low[0]), float(high[0]), trainings, False))
     return all_of(parts)
 
 
-def _directed(
+def directed(
     claim: ClaimText, what: str, mean: float, low: float, high: float, trainings: tuple[int, int], confounded: bool
 ) -> tuple[State, str]:
-    """Whether a change with its interval goes where a claim says."""
-    sign = 1 if claim.direction == "up" else -1
+    """Whether a change with its interval is where a claim says."""
     why = f"{what}: {mean:+.3f} [{low:+.3f}, {high:+.3f}]"
     if confounded:
         return UNTOLD, f"{why}; its arms differ in more than the design"
     if min(trainings) < ENOUGH:
-        return UNTOLD, f"{why}; {min(trainings)} of the {ENOUGH} trainings that a claim about a design takes"
-    if not (low > 0 or high < 0):
-        return UNTOLD, f"{why}; 0 is inside"
-    return (SHOWS if sign * mean > 0 else NOT), why
+        return UNTOLD, f"{why}; {too_few(trainings)}"
+    return in_range(claim, what, mean, low, high)
+
+
+def too_few(trainings: tuple[int, ...]) -> str:
+    """What fewer than `ENOUGH` trainings of an arm lack, in words."""
+    return f"{min(trainings)} of the {ENOUGH} trainings that a claim about a design takes"
 
 
 def _best(arm: Arm, images: Sequence[str], higher: bool) -> str:
     ranked = [name for name, kind in zip(arm.methods, arm.kinds, strict=True) if kind in RANKED]
-    means = [_scores(arm, images, name).mean() for name in ranked]
+    means = [scores_of(arm, images, name).mean() for name in ranked]
     return ranked[int(np.argmax(means) if higher else np.argmin(means))]
 
 
-def _scores(arm: Arm, images: Sequence[str], method: str) -> np.ndarray:
-    """(trainings, images, 1)."""
+def scores_of(arm: Arm, images: Sequence[str], method: str) -> np.ndarray:
+    """Scores of a method, (trainings, images, 1)."""
     places = [arm.images.index(image) for image in images]
     return arm.scores[:, places][:, :, [arm.methods.index(method)]]

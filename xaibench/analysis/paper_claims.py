@@ -13,11 +13,14 @@ from collections.abc import Callable
 
 from xaibench.analysis.board_claims import at_most, better, order, trade_off
 from xaibench.analysis.design_claims import accuracy, across, change
-from xaibench.analysis.verdicts import UNTOLD, ClaimText, Measured, State, Verdict
+from xaibench.analysis.group_claims import between_groups, correlated, ratio
+from xaibench.analysis.training_claims import changes_less, seconds
+from xaibench.analysis.verdicts import UNTOLD, ClaimText, Measured, State, Verdict, names_of
 
 DECIDED: dict[str, Callable[[ClaimText, Measured], tuple[State, str]]] = {
-    "better": better, "at-most": at_most, "change": change, "across": across, "accuracy": accuracy, "order": order,
-    "trade-off": trade_off,
+    "better": better, "at-most": at_most, "between-groups": between_groups, "correlation": correlated, "ratio": ratio,
+    "change": change, "across": across, "accuracy": accuracy, "seconds": seconds, "changes-less": changes_less,
+    "order": order, "trade-off": trade_off,
 }  # fmt: skip
 
 
@@ -25,8 +28,9 @@ def decide(claim: ClaimText, measured: Measured) -> Verdict:
     """The verdict on a claim."""
     if claim.statistic == "none":
         return Verdict(claim.name, claim.text, UNTOLD, claim.why)
-    for name in filter(None, (claim.run, claim.other, claim.comparison)):
+    for name in names_of(claim):
         if name not in measured.boards and name not in measured.studies:
-            return Verdict(claim.name, claim.text, UNTOLD, measured.lacking.get(name, f"{name} has no results"))
+            lacking = measured.lacking.get(name) or claim.why or f"{name} is not part of this scale"
+            return Verdict(claim.name, claim.text, UNTOLD, lacking)
     state, why = DECIDED[claim.statistic](claim, measured)
     return Verdict(claim.name, claim.text, state, why)

@@ -84,45 +84,73 @@ class Claim(Part):
     """Such as `H2`, unique among all studies; as in the paper where it has one (`R1`)."""
     text: str
     """The claim."""
-    statistic: Literal["better", "at-most", "change", "across", "accuracy", "order", "trade-off", "none"]
-    """better: pairs of methods on one board, by paired sign-flip tests over images. at-most: the interval of a method's
-    mean. change: the interval of the mean change between arms, over trainings and images. across: the same, between a
-    method of one arm and one of another. accuracy: the same, of the accuracy on `group`. order: the rank correlation of
-    two boards. trade-off: the rank correlation of best scores and accuracies of all boards. none: nothing here measures
-    it yet, and `why` says what is lacking."""
+    statistic: Literal[
+        "better", "at-most", "between-groups", "correlation", "ratio", "change", "across", "accuracy", "seconds",
+        "changes-less", "order", "trade-off", "none",
+    ]  # fmt: skip
+    """better: pairs of methods on one board or (`METHOD@RUN`) two, by paired sign-flip tests over images. at-most: the
+    interval of a method's mean. between-groups: the interval of the difference between two groups of images.
+    correlation: that of the correlation with another metric. ratio: whether means are between `low` and `high` times
+    others. change: the interval of the mean change between arms, over trainings and images. across: the same, between a
+    method of one arm and one of another. accuracy: the same, of the accuracy on `group`. seconds: the ratio of the
+    seconds of an epoch. changes-less: whether the score of `other_protocol` changes less than that of `protocol`.
+    order: the rank correlation of two boards. trade-off: the rank correlation of best scores and accuracies of all
+    boards. none: nothing here measures it, and `why` says what is lacking."""
     run: str = ""
-    """The board of `better`, `at-most` and (with `other`) `order`."""
+    """The board of `better`, `at-most`, `between-groups`, `correlation` and (with `other`) `order`."""
     other: str = ""
     """The second board of `order`."""
     comparison: str = ""
-    """The comparison of `change`, `across` and `accuracy`."""
+    """The comparison of `change`, `across`, `accuracy`, `seconds` and `changes-less`."""
     protocol: str = ""
     """The protocol of the comparison, as its tables call it; empty: the first."""
+    other_protocol: str = ""
+    """changes-less: the one that changes less."""
     pairs: tuple[tuple[str, str], ...] = ()
-    """better: (the better, the worse) method. change, across, accuracy: (before, after) arms,
-    of every model of the comparison unless a name begins with `MODEL: `; empty: all there are."""
+    """better: (the better, the worse) method. ratio: two of METHOD@RUN. change, across, accuracy, seconds: (before,
+    after) arms, of every model of the comparison unless a name begins with `MODEL: `; empty: all there are."""
     methods: tuple[str, ...] = ()
-    """at-most: the methods. change: one that must change, instead of the mean of all. across: that of each arm; `best`:
-    the one with the best mean."""
+    """at-most, between-groups, correlation: the methods. change, changes-less: one that must change, instead of the
+    mean of all. across: that of each arm; `best`: the one with the best mean."""
     group: str = "all images"
     """accuracy: the images, all or a group of the data set."""
     direction: Literal["up", "down"] = "up"
-    """change, across, accuracy, trade-off: where the score goes, whichever end is the better one."""
+    """change, across, accuracy, between-groups, correlation, trade-off: where the number goes, whichever end is the
+    better one."""
+    low: float | None = None
+    high: float | None = None
+    """In the place of a direction: the least and the largest number that the claim allows, such as -0.05 and 0.05 for
+    `hardly changes`. The margin is ours where the paper gives none, and the study's notes say why it is this one."""
+    by: Literal["class", "correctness"] = "class"
+    """between-groups: what makes groups of images."""
+    groups: tuple[str, ...] = ()
+    """between-groups: the first and the second; `others` is all that are not in the other one."""
+    metric: str = ""
+    """correlation: the other metric of the protocol."""
+    per_root: bool = False
+    """correlation: of the score divided by the root of the other metric."""
     bound: float | None = None
     """at-most: the largest mean. order: the least rank correlation that the claim allows."""
     why: str = ""
-    """none: what is lacking."""
+    """none: what is lacking. Else: why some scale does not have what decides it."""
 
     @model_validator(mode="after")
     def _fields_of_statistic(self) -> Claim:
         needed = {
             "better": ("run", "pairs"), "at-most": ("run", "methods", "bound"), "change": ("comparison",),
             "across": ("comparison", "pairs", "methods"), "accuracy": ("comparison",),
+            "between-groups": ("run", "methods", "groups"), "correlation": ("run", "methods", "metric"),
+            "ratio": ("pairs", "low", "high"), "seconds": ("comparison", "low", "high"),
+            "changes-less": ("comparison", "protocol", "other_protocol"),
             "order": ("run", "other", "bound"),
             "trade-off": (), "none": ("why",),
         }[self.statistic]  # fmt: skip
         if lacking := [name for name in needed if getattr(self, name) in ("", (), None)]:
             raise ValueError(f"claim {self.name}: the statistic {self.statistic!r} needs {', '.join(lacking)}")
+        if self.groups and len(self.groups) != 2:
+            raise ValueError(f"claim {self.name}: groups are two, not {len(self.groups)}")
+        if self.low is not None and self.high is not None and self.low >= self.high:
+            raise ValueError(f"claim {self.name}: low {self.low:g} is not below high {self.high:g}")
         return self
 
 

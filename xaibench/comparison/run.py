@@ -16,7 +16,7 @@ from xaibench.attribution.methods import incompatibility
 from xaibench.cards import ComparisonCard, ComparisonProtocol
 from xaibench.comparison.config import ComparisonConfig
 from xaibench.comparison.steps import steps
-from xaibench.comparison.weights import Prepared, prepare
+from xaibench.comparison.weights import Prepared, prepare, seconds_of_plain
 from xaibench.datasets.open import open_dataset
 from xaibench.errors import XaibenchError
 from xaibench.models.open import model_card
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 class ArmRun:
     """One training of an arm after its run.
 
-    accuracy: of the model in [0, 1], NaN where unknown, and on what. seconds: of an epoch, NaN where it was not trained
-    for a task of its own.
+    accuracy: of the model in [0, 1], NaN where unknown, and on what. seconds: of an epoch, NaN where unknown
+    or no arm of the comparison is trained for a task.
     """
 
     board: Leaderboard
@@ -71,7 +71,7 @@ def run_comparison(
     order = list(dict.fromkeys(step.name for step in todo))
     for protocol in protocols:
         arguments = run_arguments(card, protocol, config, quiet)
-        runs, failed = _run_arms(card, protocol, prepared, arguments, report)
+        runs, failed = _run_arms(card, protocol, prepared, config, arguments, report)
         runs = {name: runs[name] for name in order if name in runs}
         yield study_of(card, protocol, runs, pairs, config, [*notes, *failed])
 
@@ -117,14 +117,15 @@ def joined_arguments(shared: dict[str, Any], own: dict[str, Any]) -> dict[str, A
 
 
 def _run_arms(
-    card: ComparisonCard, protocol: ComparisonProtocol, prepared: Sequence[Prepared], shared: dict[str, Any],
-    report: Callable[[str], None],
+    card: ComparisonCard, protocol: ComparisonProtocol, prepared: Sequence[Prepared], config: ComparisonConfig,
+    shared: dict[str, Any], report: Callable[[str], None],
 ) -> tuple[dict[str, list[ArmRun]], list[str]]:  # fmt: skip
     """The runs of each arm under a protocol, and notes on methods that failed."""
     from xaibench.evaluation.api import MethodFailed, run
 
     found: dict[str, list[ArmRun]] = {}
     notes = []
+    any_trained = any(one.step.training for one in prepared)
     for number, one in enumerate(prepared, 1):
         report(f"{card.name} {number}/{len(prepared)}: {one.step.description}")
         arguments = joined_arguments(shared, one.arguments)
@@ -137,7 +138,8 @@ def _run_arms(
         board = _board(results, protocol)
         if board.age:  # of rows of methods that this comparison did not ask for
             notes.append(f"{one.step.description}: {board.age}")
-        run_of_arm = ArmRun(board, accuracy_of(results.manifest), one.seconds)
+        seconds = one.seconds if one.step.training or not any_trained else seconds_of_plain(one.step, config)
+        run_of_arm = ArmRun(board, accuracy_of(results.manifest), seconds)
         found.setdefault(one.step.name, []).append(run_of_arm)
     return found, notes
 

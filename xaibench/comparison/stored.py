@@ -23,12 +23,14 @@ from xaibench.evaluation.stored import stored_board
 def stored_comparison(config: ComparisonConfig, results: StoredResults) -> Iterator[Study]:
     """The study of each protocol of a request, from the trainings of its arms that are stored.
 
-    Trainings that are not stored are named in the study's notes. Raises XaibenchError where no pair of arms is stored.
+    Protocols without a pair of arms are left out, and trainings that are not stored are named in the study's notes.
+    Raises XaibenchError where no pair of arms is stored under any.
     """
     card = registry.card("comparison", config.comparison)
     todo, pairs = steps(card, config)
+    found, protocols = False, card.choose_protocols(config.protocols)
     trainings = StoredTrainings(results, title_of(card, config))
-    for protocol in card.choose_protocols(config.protocols):
+    for protocol in protocols:
         runs: dict[str, list[ArmRun]] = {}
         lacking: dict[str, list[int]] = {}
         notes: list[str] = []
@@ -46,16 +48,20 @@ def stored_comparison(config: ComparisonConfig, results: StoredResults) -> Itera
                 lacking.setdefault(step.name, []).append(step.number)
                 continue
             leaderboard = results.open(board, protocol.metric or None)
-            seconds = trainings.seconds(step) if step.training else float("nan")
-            runs.setdefault(step.name, []).append(ArmRun(leaderboard, accuracy_of(board.run), seconds))
+            arm_run = ArmRun(leaderboard, accuracy_of(board.run), trainings.seconds(step))
+            runs.setdefault(step.name, []).append(arm_run)
         notes += [f"not stored: {name}, {_trainings(numbers)}" for name, numbers in lacking.items()]
         if not any(set(pair) <= runs.keys() for pair in pairs):
-            raise XaibenchError(
-                f"{results.root} has no two arms of the comparison {card.name} under {protocol.description}; make them "
-                f"with `xaibench compare {card.name}`"
-            )
+            continue
+        found = True
         ordered = {name: runs[name] for name in dict.fromkeys(step.name for step in todo) if name in runs}
         yield study_of(card, protocol, ordered, pairs, config, list(dict.fromkeys(notes)))
+    if not found:
+        names = " and ".join(protocol.description for protocol in protocols)
+        raise XaibenchError(
+            f"{results.root} has no two arms of the comparison {card.name} under {names}; make them with `xaibench "
+            f"compare {card.name}`"
+        )
 
 
 def _trainings(numbers: list[int]) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -71,7 +72,7 @@ class StoredTrainings:
         """Of an epoch of a step's training, as a published comparison of the same title says; NaN where none does."""
         return self._seconds.get((step.name, step.number), float("nan"))
 
-    @property
+    @cached_property
     def _seconds(self) -> dict[tuple[str, int], float]:
         found: dict[tuple[str, int], float] = {}
         for store in self.results.stores:

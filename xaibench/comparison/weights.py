@@ -11,6 +11,7 @@ from xaibench.cards import ComparisonCard
 from xaibench.comparison.config import ComparisonConfig
 from xaibench.comparison.steps import Step
 from xaibench.errors import XaibenchError
+from xaibench.training.config import TrainingConfig
 
 if TYPE_CHECKING:
     from xaibench.training.resources import TrainingResources
@@ -68,6 +69,23 @@ def arguments_of_run(card: ComparisonCard, step: Step, config: ComparisonConfig)
     elif registry.card("dataset", config.dataset or card.dataset).recipe:  # a run on it trains what it lacks
         return arguments | {"training_seed": step.number or None}
     return arguments if step.number == 0 else None
+
+
+def seconds_of_plain(step: Step, config: ComparisonConfig) -> float:
+    """The seconds of an epoch of plain weights that a run found or trained; NaN where they were trained elsewhere."""
+    from xaibench.training.api import plan_training
+    from xaibench.training.arm import epoch_seconds
+
+    data = config.dataset or registry.card("comparison", config.comparison).dataset
+    fields = {
+        "model": step.model, "dataset": data, "data_root": config.data_root, "recipe": step.arm.recipe,
+        "dataset_options": config.dataset_options, "image_size": step.arm.image_size, "seed": step.number,
+    }  # fmt: skip
+    try:
+        path = plan_training(TrainingConfig.parse(fields, f"arm {step.name}")).path
+    except XaibenchError:  # these weights come from elsewhere
+        return float("nan")
+    return epoch_seconds(path) if path.is_file() and step.arm.weights in ("", "plain") else float("nan")
 
 
 def _check(step: Step) -> None:

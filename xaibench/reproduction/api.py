@@ -11,7 +11,7 @@ from xaibench.analysis.reproduction import Reproduction
 from xaibench.analysis.stored import StoredResults
 from xaibench.cards.study import Scale
 from xaibench.plugins import add
-from xaibench.reproduction.measure import compute, measured
+from xaibench.reproduction.measure import StoredStudies, compute, measured
 from xaibench.reproduction.needs import check_data, scale_of
 from xaibench.reproduction.reproduce import reproduce
 
@@ -39,4 +39,6 @@ def study(
     if not stored:
         check_data(card, scale, changes.get("data_root"))
         studies = compute(card, one, out, quiet, report, **{name: value for name, value in changes.items() if value})
-    return reproduce(card, scale, measured(one, StoredResults(out, newest=registry.shipped_version), studies))
+    return reproduce(
+        card, scale, measured(one, StoredStudies(StoredResults(out, newest=registry.shipped_version)), studies)
+    )

@@ -11,14 +11,14 @@ import pandas as pd
 from xaibench import registry
 from xaibench.analysis.reproduction import Reproduction
 from xaibench.analysis.stored import StoredResults
-from xaibench.analysis.verdicts import UNTOLD, Measured
+from xaibench.analysis.verdicts import UNTOLD, Measured, names_of
 from xaibench.cards import StudyCard
 from xaibench.cards.study import SCALES, Scale
 from xaibench.files import read_bounded
 from xaibench.report.reproduction_page import summary
 from xaibench.report.table import Column, Table
 from xaibench.report.text import markdown
-from xaibench.reproduction.measure import measured
+from xaibench.reproduction.measure import StoredStudies, measured
 from xaibench.reproduction.needs import needed
 from xaibench.reproduction.reproduce import reproduce
 
@@ -43,7 +43,7 @@ def document(folders: Sequence[Path], note: Callable[[str], None] = lambda line:
 
     Of a board that several folders have, the first one's counts. note is given a line per paper.
     """
-    results = StoredResults(*folders, newest=registry.shipped_version)
+    stored = StoredStudies(StoredResults(*folders, newest=registry.shipped_version))
     cards = [registry.card("study", name) for name in registry.names("study")]
     papers: dict[str, list[StudyCard]] = {}
     for card in sorted(cards, key=lambda card: _natural(card.name)):
@@ -52,7 +52,7 @@ def document(folders: Sequence[Path], note: Callable[[str], None] = lambda line:
     counts: dict[str, int] = {}
     for title, own in papers.items():
         note(title)
-        found = {card.name: _reproductions(card, results) for card in own}
+        found = {card.name: _reproductions(card, stored) for card in own}
         rows = [row for card in own for row in _claims(card, found[card.name])]
         for row in rows:
             for scale in MEASURED:
@@ -65,7 +65,7 @@ def document(folders: Sequence[Path], note: Callable[[str], None] = lambda line:
     return "\n\n".join(parts) + "\n"
 
 
-def _reproductions(card: StudyCard, results: StoredResults) -> dict[Scale, Reproduction]:
+def _reproductions(card: StudyCard, stored: StoredStudies) -> dict[Scale, Reproduction]:
     """By scale; where nothing is stored, claims say what is lacking."""
     found: dict[Scale, Reproduction] = {}
     for scale in MEASURED:
@@ -73,10 +73,10 @@ def _reproductions(card: StudyCard, results: StoredResults) -> dict[Scale, Repro
         if one is None:
             continue
         if not one.runs_something:
-            named = [name for claim in card.claims for name in (claim.run, claim.other, claim.comparison) if name]
+            named = [name for claim in card.claims for name in names_of(claim)]
             found[scale] = reproduce(card, scale, Measured({}, {}, {}, dict.fromkeys(named, one.missing)))
             continue
-        found[scale] = reproduce(card, scale, measured(one, results))
+        found[scale] = reproduce(card, scale, measured(one, stored))
     return found
 
 

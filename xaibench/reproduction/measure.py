@@ -70,8 +70,30 @@ def _word(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def measured(one: StudyScale, results: StoredResults, computed: dict[str, list[Study]] | None = None) -> Measured:
+class StoredStudies:
+    """Comparisons of results folders, each made once however many studies rest on it."""
+
+    def __init__(self, results: StoredResults):
+        self.results = results
+        self._found: dict[str, list[Study] | XaibenchError] = {}
+
+    def of(self, request: ComparisonConfig) -> list[Study]:
+        """The study of each protocol of a request; XaibenchError where nothing of it is stored."""
+        key = request.to_toml()
+        if key not in self._found:
+            try:
+                self._found[key] = list(stored_comparison(request, self.results))
+            except XaibenchError as error:
+                self._found[key] = error
+        found = self._found[key]
+        if isinstance(found, XaibenchError):
+            raise found
+        return found
+
+
+def measured(one: StudyScale, stored: StoredStudies, computed: dict[str, list[Study]] | None = None) -> Measured:
     """What results folders have of a study; computed: studies of comparisons that were made just now."""
+    results = stored.results
     opened, accuracies, lacking = {}, {}, {}
     studies: dict[str, list[Study]] = dict(computed or {})
     for name, request in run_requests(one).items():
@@ -84,7 +106,7 @@ def measured(one: StudyScale, results: StoredResults, computed: dict[str, list[S
         if name in studies:
             continue
         try:
-            studies[name] = list(stored_comparison(comparison, results))
+            studies[name] = stored.of(comparison)
         except XaibenchError as error:
             lacking[name] = str(error)
     models = {name: _models(comparison) for name, comparison in comparison_requests(one).items()}

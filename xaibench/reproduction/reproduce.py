@@ -47,7 +47,8 @@ def _ours(one: PrintedNumbers, name: str, measured: Measured) -> float:
     if one.comparison:
         if not measured.studies.get(one.comparison):
             return np.nan
-        arm = study_of(measured.studies[one.comparison], one.protocol).arms.get(name)
+        study = study_of(measured.studies[one.comparison], one.protocol)
+        arm = study.arms.get(name) if study else None
         if arm is None or (one.method and one.method not in arm.methods):
             return np.nan
         chosen = [kind in RANKED and one.method in ("", m) for m, kind in zip(arm.methods, arm.kinds, strict=True)]

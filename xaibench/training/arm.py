@@ -45,7 +45,7 @@ def train_arm(subject: Subject, resources: TrainingResources, report: Report = r
     start = (getattr(config.make_task(), "recipe", {}) | expand_recipe(config.recipe)).get("start")
     weights = subject.baseline(config.seed, resources, report) if start == "plain" else config.weights
     path = plan_training(config.with_fields(weights=weights)).run(resources=resources)
-    return TrainedArm(path, _seconds(path))
+    return TrainedArm(path, epoch_seconds(path))
 
 
 def arm_fields(config: TrainingConfig) -> dict[str, Any]:
@@ -74,9 +74,10 @@ def _guided(subject: Subject, options: GuidedOptions, resources: TrainingResourc
             f"{config.model} guided by {task.loss} at lambda {task.weight:g}, seed {config.seed}: every epoch loses "
             f"more than 5 points of {outcome.score}; take a smaller lambda, or choose = score"
         )
-    return TrainedArm(outcome.weights, _seconds(outcome.runs[0].trainings[0].path))
+    return TrainedArm(outcome.weights, epoch_seconds(outcome.runs[0].trainings[0].path))
 
 
-def _seconds(path: Path) -> float:
+def epoch_seconds(path: Path) -> float:
+    """The mean seconds of an epoch of the training that left weights at a path, without evaluation."""
     seconds = pq.read_table(path.with_name("metrics.parquet"), columns=["train_seconds"])["train_seconds"].to_pylist()
     return sum(seconds) / len(seconds)
