@@ -18,8 +18,9 @@ from xaibench.errors import XaibenchError
 from xaibench.evaluation.config import RunConfig
 from xaibench.evaluation.stored import stored_board
 from xaibench.reproduction import reported
-from xaibench.reproduction.describe import describe
+from xaibench.reproduction.describe import describe, describe_scale
 from xaibench.reproduction.measure import comparison_requests, run_requests
+from xaibench.reproduction.needs import check_data
 from xaibench.results.store import Store
 
 PUBLISHED = Path(__file__).parents[2] / "leaderboards" / "critters"
@@ -122,6 +123,15 @@ def test_a_study_runs_what_is_missing_and_is_repeated_from_stored_rows(mini, com
         patch.setattr("xaibench.comparison.run.prepare", nothing)
         again = json.loads(command(*words, "--stored")[1])
     assert again == found
+    with monkeypatch.context() as patch:
+        patch.setattr("xaibench.evaluation.api.run", nothing)
+        patch.setattr("xaibench.reproduction.measure.run_comparison", nothing)
+        elsewhere = json.loads(command(*words, "--with", "results", "--out", "other")[1])
+        assert elsewhere["claims"] == found["claims"] and not Path("other/rows").exists()
+    planned = command("study", "run", "mini", "--cards", mini, "--dry-run")[1]
+    assert "run one, stored (3 methods, 8 images): xaibench run sds" in planned and "sds: 2 of 2 stored" in planned
+    shown = command("study", "show", "mini", "--cards", mini, "--out", "results")[1]
+    assert planned.splitlines()[1:3] == shown.split("scale embedded:\n")[1].splitlines()[:2]
     before = {path.name for path in Path("results/rows").rglob("*.parquet")}
     assert command(*words)[0] == 0
     assert {path.name for path in Path("results/rows").rglob("*.parquet")} == before
@@ -267,3 +277,66 @@ def test_every_study_names_what_exists(name):
 def test_names_of_claims_are_unique():
     names = [claim.name for study in STUDIES for claim in registry.card("study", study).claims]
     assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_scale_says_its_command_what_to_fetch_and_what_it_costs(home, name):
+    card = registry.card("study", name)
+    for scale in ("embedded", "real", "paper"):
+        one = card.scales.get(scale)
+        if one is None:
+            assert card.content in ("facts", "unseen")
+            continue
+        lines = [*describe_scale(card, scale)]
+        text = "\n".join(lines)
+        if not one.runs_something:
+            assert f"cannot run: {one.missing}" in text and len(one.missing) > 20
+            with pytest.raises(XaibenchError, match="cannot run at the scale") as error:
+                check_data(card, scale, None)
+            assert one.missing in str(error.value) and "\n" not in str(error.value)
+            continue
+        assert f"xaibench study run {name} --scale {scale}" in lines[1]
+        requests = [*run_requests(one).values(), *comparison_requests(one).values()]
+        assert sum(line.lstrip().startswith(("run ", "comparison ")) for line in lines) == len(requests)
+        assert scale == "real" or "forward-equivalents" in text
+        for request in requests:  # data that is not embedded is fetched, and so are masks
+            data = request.dataset or registry.card("comparison", request.comparison).dataset
+            assert one.fetch or "embedded" in registry.card("dataset", data).tags, (scale, data)
+            masks = getattr(request, "masks", None)
+            assert masks is None or any("masks make" in it.what for it in one.fetch)
+        for it in one.fetch:
+            assert f"{it.what} ({it.gigabytes:g} GB, {it.url})" in text and it.url.startswith("http")
+        if scale == "paper":
+            assert "hours of an H200 GPU" in text
+            with pytest.raises(XaibenchError, match="needs --data-root DIR: fetch"):
+                check_data(card, scale, None)
+        for trained in one.trainings:
+            assert f"first {trained}, missing: xaibench train " in text
+
+
+def test_claims_are_about_pairs_that_their_comparisons_make():
+    """A pair that no comparison makes would be `not run` for ever."""
+    for name in STUDIES:
+        card = registry.card("study", name)
+        for claim in card.claims:
+            made = [(one.comparisons[claim.comparison], scale) for scale, one in card.scales.items()
+                    if claim.comparison in one.comparisons and claim.statistic != "across"]  # fmt: skip
+            for fields, scale in made:
+                if scale == "paper":  # its models are trained first, and its comparisons may have other arms
+                    continue
+                request = ComparisonConfig.parse(fields)
+                comparison = registry.card("comparison", request.comparison)
+                _, pairs = steps(comparison, request)
+                models = request.models or comparison.models
+                for before, after in claim.pairs:
+                    named = any(before.startswith(f"{model}: ") for model in models)
+                    wanted = [(before, after)] if named or len(models) < 2 else [
+                        (f"{model}: {before}", f"{model}: {after}") for model in models]  # fmt: skip
+                    assert set(wanted) <= set(pairs), (claim.name, set(wanted) - set(pairs))
+                labels = [
+                    p for one in comparison.choose_protocols(request.protocols) for p in (one.protocol, one.description)
+                ]
+                for protocol in filter(None, (claim.protocol, claim.other_protocol)):
+                    assert protocol in labels, (claim.name, protocol, labels)
+                if claim.group != "all images":
+                    assert "groups" in registry.card("dataset", request.dataset or comparison.dataset).tags, claim.name

@@ -72,13 +72,10 @@ def correlation(
     metric = of_metric(source.rows, board.context["protocol"], metric)
     if metric == board.metric:
         raise XaibenchError(f"{metric} is the board's own metric; correlate it with another one")
-    both = _both(source.rows, board.metric, metric)
-    if per_root:
-        both["x"] = both["x"] / np.sqrt(both["y"].where(both["y"] > 0))
-    keys = {cell.method_name: cell.key for cell in source.cells}
+    both = both_metrics(board, metric, per_root=per_root)
     rows, lost = [], []
     for name, kind in zip(board.table["method"], board.table["kind"], strict=True):
-        own = both[both["cell"] == keys[name]]
+        own = both[both["method"] == name]
         good = own.dropna(subset=["x", "y"])
         r = pearson(good["x"].to_numpy(), good["y"].to_numpy())
         low, high, without = _interval(good, source.images, resamples, seed) if np.isfinite(r) else (np.nan, np.nan, 0)
@@ -86,6 +83,16 @@ def correlation(
         lost += [f"{name} {without}"] if without else []
     notes = [f"resamples without an r, out of {resamples}: {', '.join(lost)}"] if lost else []
     return Correlation(metric, pd.DataFrame(rows, columns=list(COLUMNS)), board, (*board.notes, *notes))
+
+
+def both_metrics(board: ScoredBoard, metric: str, *, per_root: bool = False) -> pd.DataFrame:
+    """One row per method, image and question: method, image_id, x (the board's metric, divided by the root of the other
+    one where per_root says so) and y (the other metric), NaN where undefined."""
+    source = board.require_source()
+    both = _both(source.rows, board.metric, metric)
+    if per_root:
+        both["x"] = both["x"] / np.sqrt(both["y"].where(both["y"] > 0))
+    return both.assign(method=both["cell"].map({cell.key: cell.method_name for cell in source.cells}))
 
 
 def _both(rows: pd.DataFrame, first: str, second: str) -> pd.DataFrame:

@@ -34,12 +34,27 @@ class StudyText(Protocol):
 
 
 @dataclass(frozen=True)
+class Panel:
+    """A part of a study's figure.
+
+    kind: `points` (x, y, series, group: a mark each, by colour and form), `boxes` (group, value: a box per group, in
+    their order) or `bars` (name, value). table: its numbers. x, y: what the axes are.
+    """
+
+    kind: str
+    table: pd.DataFrame
+    x: str
+    y: str
+
+
+@dataclass(frozen=True)
 class Reproduction(Presentable):
     """What `xaibench study run` found.
 
     card: the study. scale: the kind of data. beside: printed numbers with ours. verdicts: on each claim. scores: ours,
     one row per method (index) and one column per board or arm (means over trainings and images), NaN where there is
-    none; kinds: of each method. metric: of the scores, "" for none. notes: what else a reader must know.
+    none; kinds: of each method. metric: of the scores, "" for none. notes: what else a reader must know. panels: of its
+    figure, where it has other ones than columns of scores.
     """
 
     layout: ClassVar[str] = "reproduction"
@@ -52,6 +67,7 @@ class Reproduction(Presentable):
     kinds: dict[str, str]
     metric: str
     notes: tuple[str, ...]
+    panels: tuple[Panel, ...] = ()
 
     @property
     def title(self) -> str:

@@ -154,6 +154,34 @@ class Claim(Part):
         return self
 
 
+class Drawn(Part):
+    """A panel of a study's figure, as the paper draws it."""
+
+    kind: Literal["methods", "accuracy", "front", "box-plot", "bars"]
+    """methods: a column of marks per board or arm. accuracy: the best score of each board against the accuracy of its
+    model. front: score against accuracy, a mark per training of each arm. box-plot: scores by `metric`. bars: the
+    printed numbers."""
+    comparison: str = ""
+    """front: the comparison."""
+    protocol: str = ""
+    """front: its protocol, as its tables call it; empty: the first."""
+    run: str = ""
+    """box-plot: the board."""
+    method: str = ""
+    """front: of which method the score is; empty: the mean of all that are ranked. box-plot: the method."""
+    metric: str = ""
+    """box-plot: the other metric, by which rows are grouped."""
+    per_root: bool = False
+    """box-plot: the score is divided by the root of that metric."""
+
+    @model_validator(mode="after")
+    def _fields_of_kind(self) -> Drawn:
+        needed = {"front": ("comparison",), "box-plot": ("run", "method", "metric")}.get(self.kind, ())
+        if lacking := [name for name in needed if not getattr(self, name)]:
+            raise ValueError(f"a figure of kind {self.kind!r} needs {', '.join(lacking)}")
+        return self
+
+
 class StudyCard(Card):
     """One table or figure of a paper (`xaibench study run NAME`): runs, printed numbers, claims."""
 
@@ -171,6 +199,8 @@ class StudyCard(Card):
     """The printed numbers; empty where none can be read."""
     claims: tuple[Claim, ...] = ()
     """What the paper says of it."""
+    figure: tuple[Drawn, ...] = ()
+    """The panels of its figure; empty: one of `methods`."""
     scales: dict[Scale, StudyScale]
     """By the kind of data."""
 

@@ -3,32 +3,65 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from xaibench.analysis.gallery import Selection
+from xaibench.analysis.gallery import Selection, select
+from xaibench.cli.gallery_config import GalleryConfig
 from xaibench.errors import XaibenchError
-from xaibench.evaluation.replay import Replay
-from xaibench.report.gallery import Entry, Gallery
+from xaibench.evaluation.replay import Places, Replay, replay
+from xaibench.files import file_name
+from xaibench.report.gallery import Entry, Gallery, check_gallery, draw_gallery
+from xaibench.results.store import Store
 
 
-def gallery_of(selection: Selection, replay: Replay) -> Gallery:
+@dataclass(frozen=True)
+class DrawnRun:
+    """A gallery that was drawn: of what, with which maps, and the file."""
+
+    shown: Selection
+    maps: Replay
+    path: Path
+
+
+def draw_run(config: GalleryConfig, quiet: bool) -> DrawnRun:
+    """Draws the gallery that a request asks for; XaibenchError where there is no such board, or maps cannot be had."""
+    store = Store.open(config.path)
+    shown = select(
+        store, protocol=config.protocol, model=config.model, dataset=config.dataset, board=config.board,
+        run=config.run, methods=config.methods, count=config.images,
+    )  # fmt: skip
+    board, out = shown.board, config.out
+    if out is None:
+        out = config.path / "figures" / f"gallery-{file_name(board.context['protocol']['name'])}-{board.key}.png"
+        out.parent.mkdir(exist_ok=True)
+    check_gallery(out, len(shown.cells), config.style)
+    digests = dict(zip(shown.rows["image_id"], shown.rows["image_digest"], strict=True))
+    places = Places(config.data_root, config.weights, config.plugins, config.cards)
+    found = replay(store, board.run, shown.cells, digests, places, device=config.device, quiet=quiet)
+    draw_gallery(gallery_of(shown, found), out, style=config.style)
+    return DrawnRun(shown, found, out)
+
+
+def gallery_of(selection: Selection, maps_of: Replay) -> Gallery:
     """What to draw of a selection of a board, from stored rows and the replayed photos and maps."""
     context, run = selection.board.context, selection.board.run
     settings = context["protocol"].get("settings") or {}
     # Only predictions may be explained by a model of other classes, and then its run has no accuracy.
     comparable = settings.get("target") != "prediction" or bool(run and run.accuracy)
-    names = replay.dataset.classes
+    names = maps_of.dataset.classes
     groups: dict[str, list[Entry]] = {}
     for group, images in selection.groups:
         for image_id in images:
             rows = selection.rows[selection.rows["image_id"] == image_id].drop_duplicates("cell").set_index("cell")
-            sample, predicted = replay.samples[image_id], _class(rows["prediction"].iloc[0])
+            sample, predicted = maps_of.samples[image_id], _class(rows["prediction"].iloc[0])
             maps, scores = {}, {}
             for cell in selection.cells:
-                row, found = rows.loc[cell.key], replay.maps[cell.key][image_id]
+                row, found = rows.loc[cell.key], maps_of.maps[cell.key][image_id]
                 target = _class(row["target"])
                 if target not in found:
                     raise XaibenchError(

@@ -146,34 +146,18 @@ def show_run(given: dict[str, Any], *, quiet: bool) -> None:
     with the same weights and settings; if anything has changed, this is an error.
     """
     from xaibench.analysis.boards import boards, short_key
-    from xaibench.analysis.gallery import select
-    from xaibench.cli.run_gallery import gallery_of
-    from xaibench.evaluation.replay import Places, replay
-    from xaibench.files import file_name
+    from xaibench.cli.run_gallery import draw_run
     from xaibench.printing import clean
-    from xaibench.report.gallery import check_gallery, draw_gallery
     from xaibench.results.store import Store
 
     config = GalleryConfig.parse(given)
-    store = Store.open(config.path)
-    shown = select(
-        store, protocol=config.protocol, model=config.model, dataset=config.dataset, board=config.board,
-        run=config.run, methods=config.methods, count=config.images,
-    )  # fmt: skip
-    board, out = shown.board, config.out
-    if out is None:
-        out = config.path / "figures" / f"gallery-{file_name(board.context['protocol']['name'])}-{board.key}.png"
-        out.parent.mkdir(exist_ok=True)
-    check_gallery(out, len(shown.cells), config.style)
-    digests = dict(zip(shown.rows["image_id"], shown.rows["image_digest"], strict=True))
-    places = Places(config.data_root, config.weights, config.plugins, config.cards)
-    found = replay(store, board.run, shown.cells, digests, places, device=config.device, quiet=quiet)
-    draw_gallery(gallery_of(shown, found), out, style=config.style)
-    echo(clean(f"board {short_key(board, boards(store))}: {board.title}"))
-    for group, ids in shown.groups:
+    drawn = draw_run(config, quiet)
+    board = drawn.shown.board
+    echo(clean(f"board {short_key(board, boards(Store.open(config.path)))}: {board.title}"))
+    for group, ids in drawn.shown.groups:
         echo(clean(f"{group}: {', '.join(ids)}"))
-    echo(f"maps: {'as kept by the run' if found.kept else 'made again with the same weights and settings'}")
-    echo(clean(f"figure: {out}"))
+    echo(f"maps: {'as kept by the run' if drawn.maps.kept else 'made again with the same weights and settings'}")
+    echo(clean(f"figure: {drawn.path}"))
 
 
 QUIET = Annotated[bool, typer.Option("--quiet", help="No progress.")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,11 +13,18 @@ from xaibench.cli.group import Commands
 from xaibench.cli.output import echo
 from xaibench.cli.page_output import Format, FormatOption, print_page
 
+if TYPE_CHECKING:
+    from xaibench.analysis.reproduction import Reproduction
+    from xaibench.analysis.stored import StoredResults
+
 app = typer.Typer(
     cls=Commands, help="Repeat tables and figures of papers.", no_args_is_help=True, rich_markup_mode=None
 )
 Scale = StrEnum("Scale", {name: name for name in ("embedded", "real", "paper")})
 Name = Annotated[str, typer.Argument(help="A name of `xaibench study ls`.")]
+Folders = Annotated[
+    list[Path] | None, typer.Option("--out", metavar="DIR", help="A results folder or board folder; repeatable.")
+]
 SCALE = Annotated[Scale, typer.Option("--scale", help="On which data: critters, what pip brings, or the paper's.")]
 
 RUN_EPILOG = """
@@ -30,7 +37,18 @@ Examples:
   xaibench study run hesse-table-4
   # from rows that are stored, without computing
   xaibench study run hesse-table-4 --stored --out leaderboards/critters
+  # what it would run, and what of that is stored
+  xaibench study run rao-table-1 --dry-run --with leaderboards/trainings
+  # what another folder has is read there, and not run
+  xaibench study run rao-table-1 --with leaderboards/trainings
   xaibench study run hesse-table-4 --scale paper --data-root ILSVRC2012
+"""
+SHOW_EPILOG = """
+\b
+Examples:
+  xaibench study show hesse-table-4
+  # also what of it is stored, and what is missing
+  xaibench study show rao-table-1 --out results --out leaderboards/trainings
 """
 REPORT_EPILOG = """
 \b
@@ -56,15 +74,24 @@ def ls(
         echo(f"{name:<{max(map(len, names))}}  {card.item}: {card.title}  [{scales}]")
 
 
-@app.command("show", epilog="Example:  xaibench study show hesse-table-4")
-def show(name: Name, cards: Cards = None) -> None:
-    """Print what a study repeats, what each scale runs, needs and costs, and its claims."""
+@app.command("show", epilog=SHOW_EPILOG)
+def show(name: Name, out: Folders = None, cards: Cards = None) -> None:
+    """Print what a study repeats, what each scale runs, needs and costs, what of it is stored, and its claims."""
     from xaibench import registry
     from xaibench.plugins import add
     from xaibench.reproduction.describe import describe
 
     add((), cards or ())
-    echo(describe(registry.card("study", name)))
+    echo(describe(registry.card("study", name), _stored(out)))
+
+
+def _stored(folders: list[Path] | None) -> StoredResults | None:
+    """What folders hold; without names, that of `results` where it is there."""
+    from xaibench import registry
+    from xaibench.analysis.stored import StoredResults
+
+    given = folders or [path for path in [Path("results")] if path.is_dir()]
+    return StoredResults(*given, newest=registry.shipped_version) if given else None
 
 
 @app.command("run", epilog=RUN_EPILOG)
@@ -72,7 +99,12 @@ def run(
     name: Name,
     scale: SCALE = Scale.embedded,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The results folder.")] = Path("results"),
-    stored: Annotated[bool, typer.Option("--stored", help="Compute nothing: use what --out has.")] = False,
+    also: Annotated[
+        list[Path] | None,
+        typer.Option("--with", metavar="DIR", help="A folder whose results count too, and are not run; repeatable."),
+    ] = None,
+    stored: Annotated[bool, typer.Option("--stored", help="Compute nothing: use what --out and --with have.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run, and what of it is stored.")] = False,
     data_root: Annotated[
         Path | None, typer.Option("--data-root", metavar="DIR", help="The folder of the images.")
     ] = None,
@@ -93,11 +125,12 @@ def run(
     from xaibench.report.reproduction_figure import reproduction_figure
     from xaibench.reproduction.api import study
 
+    if dry_run:
+        return _dry_run(name, scale.value, [*([out] if out.is_dir() else []), *(also or ())], cards)
     changes = {"data_root": data_root, "download": download, "device": device}
     report = lambda line: None if quiet else echo(clean(line), err=True)  # noqa: E731
-    found = study(
-        name, scale.value, out, stored=stored, quiet=quiet, report=report, cards=tuple(cards or ()), **changes
-    )
+    folders = {"also": tuple(also or ()), "cards": tuple(cards or ())}
+    found = study(name, scale.value, out, stored=stored, quiet=quiet, report=report, **folders, **changes)
     print_page(page_of(found), format_)
     if format_ is Format.table:
         for note in found.notes:
@@ -105,15 +138,46 @@ def run(
     folder = (Path("results") if stored else out) / "figures"
     make_folder(folder)
     path = reproduction_figure(found, folder / f"study-{found.card.name}-{scale.value}.png")
-    if path:
+    paths = ([] if path is None else [path]) + ([] if stored else _galleries(found, out, folder, data_root, device))
+    for path in paths:
         echo(f"figure: {clean(path)}", err=format_ is not Format.table)
+
+
+def _galleries(found: Reproduction, out: Path, folder: Path, data_root: Path | None, device: str) -> list[Path]:
+    """Draws the maps of the study's galleries, which its runs have kept."""
+    from xaibench.analysis.stored import StoredResults
+    from xaibench.cli.gallery_config import GalleryConfig
+    from xaibench.cli.run_gallery import draw_run
+    from xaibench.evaluation.stored import stored_board
+    from xaibench.reproduction.measure import run_requests
+
+    one = found.card.scales[found.scale]
+    results, paths = StoredResults(out) if one.galleries else None, []
+    for name, request in run_requests(one).items():
+        if name in one.galleries and (board := stored_board(results.boards, request)):
+            path = folder / f"study-{found.card.name}-{found.scale}-{name}.png"
+            places = {"data_root": data_root, "device": device, "cards": request.cards, "plugins": request.plugins}
+            config = GalleryConfig(path=out, board=board.key, methods=request.methods, out=path, **places)
+            paths.append(draw_run(config, quiet=True).path)
+    return paths
+
+
+def _dry_run(name: str, scale: str, folders: list[Path], cards: list[Path] | None) -> None:
+    from xaibench import registry
+    from xaibench.plugins import add
+    from xaibench.reproduction.describe import describe_scale
+    from xaibench.reproduction.needs import scale_of
+
+    add((), cards or ())
+    card = registry.card("study", name)
+    scale_of(card, scale)
+    for line in describe_scale(card, scale, _stored(folders)):
+        echo(line)
 
 
 @app.command("report", epilog=REPORT_EPILOG)
 def report(
-    out: Annotated[
-        list[Path] | None, typer.Option("--out", metavar="DIR", help="A results folder or board folder; repeatable.")
-    ] = None,
+    out: Folders = None,
     to: Annotated[Path, typer.Option("--to", metavar="FILE.md", help="What is written.")] = Path("reproduction.md"),
 ) -> None:
     """Write a page of all studies and claims with their state, from stored results alone."""

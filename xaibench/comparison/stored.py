@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from xaibench import registry
-from xaibench.analysis.boards import accuracy_of
+from xaibench.analysis.boards import Board, accuracy_of
 from xaibench.analysis.stored import StoredResults
 from xaibench.analysis.study import Study
 from xaibench.cards import ComparisonCard, ComparisonProtocol
@@ -20,20 +21,26 @@ from xaibench.evaluation.config import RunConfig
 from xaibench.evaluation.stored import stored_board
 
 
-def stored_comparison(config: ComparisonConfig, results: StoredResults) -> Iterator[Study]:
-    """The study of each protocol of a request, from the trainings of its arms that are stored.
+@dataclass(frozen=True)
+class StoredStep:
+    """A training of an arm under a protocol, and its board; None where none is stored. note: what is taken for granted.
+    seconds: of an epoch, NaN where unknown."""
 
-    Protocols without a pair of arms are left out, and trainings that are not stored are named in the study's notes.
-    Raises XaibenchError where no pair of arms is stored under any.
-    """
+    step: Step
+    board: Board | None
+    note: str
+    seconds: float
+
+
+def stored_steps(
+    config: ComparisonConfig, results: StoredResults
+) -> Iterator[tuple[ComparisonProtocol, list[StoredStep]]]:
+    """For each protocol of a request every step with the board that is stored of it; nothing is opened."""
     card = registry.card("comparison", config.comparison)
-    todo, pairs = steps(card, config)
-    found, protocols = False, card.choose_protocols(config.protocols)
     trainings = StoredTrainings(results, title_of(card, config))
-    for protocol in protocols:
-        runs: dict[str, list[ArmRun]] = {}
-        lacking: dict[str, list[int]] = {}
-        notes: list[str] = []
+    todo, _ = steps(card, config)
+    for protocol in card.choose_protocols(config.protocols):
+        found = []
         for step in todo:
             own = _own_arguments(card, step, config)
             if own is None:  # the same weights as before
@@ -41,31 +48,54 @@ def stored_comparison(config: ComparisonConfig, results: StoredResults) -> Itera
             request = _request(card, protocol, config, own)
             if step.training:
                 board, note = trainings.board(step, request)
-                notes += [note] if note else []
             else:
-                board = stored_board(results.boards, request)
-            if board is None:
-                lacking.setdefault(step.name, []).append(step.number)
-                continue
-            leaderboard = results.open(board, protocol.metric or None)
-            arm_run = ArmRun(leaderboard, accuracy_of(board.run), trainings.seconds(step))
-            runs.setdefault(step.name, []).append(arm_run)
-        notes += [f"not stored: {name}, {_trainings(numbers)}" for name, numbers in lacking.items()]
-        if not any(set(pair) <= runs.keys() for pair in pairs):
+                board, note = stored_board(results.boards, request), ""
+            found.append(StoredStep(step, board, note, trainings.seconds(step)))
+        yield protocol, found
+
+
+def stored_comparison(config: ComparisonConfig, results: StoredResults) -> Iterator[Study]:
+    """The study of each protocol of a request, from the trainings of its arms that are stored.
+
+    Protocols without a pair of arms are left out, and trainings that are not stored are named in the study's notes.
+    Raises XaibenchError where no pair of arms is stored under any.
+    """
+    card = registry.card("comparison", config.comparison)
+    _, pairs = steps(card, config)
+    without = []
+    for protocol, found in stored_steps(config, results):
+        arms = {one.step.name for one in found if one.board}
+        if not any(set(pair) <= arms for pair in pairs):
+            without.append(protocol.description)
             continue
-        found = True
-        ordered = {name: runs[name] for name in dict.fromkeys(step.name for step in todo) if name in runs}
-        yield study_of(card, protocol, ordered, pairs, config, list(dict.fromkeys(notes)))
-    if not found:
-        names = " and ".join(protocol.description for protocol in protocols)
+        runs: dict[str, list[ArmRun]] = {name: [] for name in dict.fromkeys(one.step.name for one in found)}
+        for one in found:
+            if one.board:
+                leaderboard = results.open(one.board, protocol.metric or None)
+                runs[one.step.name].append(ArmRun(leaderboard, accuracy_of(one.board.run), one.seconds))
+        notes = list(dict.fromkeys(one.note for one in found if one.note))
+        notes += [f"not stored: {text}" for text in lacking_trainings(found)]
+        yield study_of(card, protocol, {name: own for name, own in runs.items() if own}, pairs, config, notes)
+    if len(without) == len(card.choose_protocols(config.protocols)):
         raise XaibenchError(
-            f"{results.root} has no two arms of the comparison {card.name} under {names}; make them with `xaibench "
-            f"compare {card.name}`"
+            f"{results.root} has no two arms of the comparison {card.name} under {' and '.join(without)}; make them "
+            f"with `xaibench compare {card.name}`"
         )
 
 
+def lacking_trainings(found: Iterable[StoredStep]) -> list[str]:
+    """The trainings without a board, by arm, such as `Energy, trainings 1, 2`."""
+    lacking: dict[str, list[int]] = {}
+    for one in found:
+        if one.board is None:
+            lacking.setdefault(one.step.name, []).append(one.step.number)
+    return [f"{name}, {_trainings(numbers)}" for name, numbers in lacking.items()]
+
+
 def _trainings(numbers: list[int]) -> str:
-    """Such as `training 3` and `trainings 1, 2`."""
+    """Such as `training 3`, `trainings 1, 3` and `trainings 0 to 4`."""
+    if len(numbers) > 2 and numbers == list(range(numbers[0], numbers[-1] + 1)):
+        return f"trainings {numbers[0]} to {numbers[-1]}"
     return f"training{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
 
 

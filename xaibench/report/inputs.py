@@ -260,6 +260,15 @@ class BesideNumbers(Protocol):
     def largest(self) -> float: ...
 
 
+class FigurePanel(Protocol):
+    """A part of a study's figure: `points`, `boxes` or `bars`, with its numbers and what its axes are."""
+
+    kind: str
+    table: pd.DataFrame
+    x: str
+    y: str
+
+
 class Reproduction(Protocol):
     """A table or figure of a paper, repeated: numbers beside each other, a row per claim (`columns.CLAIMS`), and scores
     by method and board."""
@@ -271,6 +280,7 @@ class Reproduction(Protocol):
     kinds: Mapping[str, str]
     metric: str
     notes: Sequence[str]
+    panels: Sequence[FigurePanel]
 
     @property
     def title(self) -> str: ...

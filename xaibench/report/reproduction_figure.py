@@ -1,5 +1,6 @@
 """The picture of a study, as papers on attribution quality draw theirs: a column per board or arm, a mark per method,
-and lines between the same methods; where scores are printed, the printed ones are the first column."""
+and lines between the same methods; where scores are printed, the printed ones are the first column. Figures of another
+form are drawn panel by panel (`reproduction_panels`)."""
 
 from __future__ import annotations
 
@@ -12,14 +13,14 @@ import pandas as pd
 
 from xaibench.printing import clean
 from xaibench.report.inputs import Reproduction
+from xaibench.report.reproduction_panels import MARKERS, draw_panel
 from xaibench.report.style import COLOURS, INK, QUIET, SOFT, STYLE, WIDTH, save_figure
 from xaibench.report.text import UNRANKED_KINDS
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from matplotlib.axes import Axes
 
 OF_METHODS = (*COLOURS, INK)
-MARKERS = "os^DvP*X"
 HEIGHT = 4.6  # inches of the axes
 
 
@@ -29,14 +30,21 @@ def reproduction_figure(found: Reproduction, path: Path) -> Path | None:
     from matplotlib.figure import Figure
 
     table = _columns(found)
-    if table.empty:
+    drawn = list(found.panels) or ([None] if len(table) else [])  # None: columns of scores
+    if not drawn:
         return None
     with matplotlib.rc_context(STYLE):
         title = textwrap.wrap(clean(found.title), 80)
-        height = HEIGHT + 0.8 + 0.19 * len(title)
+        height = (HEIGHT + 0.8) * len(drawn) + 0.19 * len(title) + 0.15
         figure = Figure(figsize=(WIDTH, height), facecolor="white")
         figure.text(0.02, 1 - 0.12 / height, "\n".join(title), va="top", weight="bold", parse_math=False)
-        _strips(figure, found, table, height)
+        for number, panel in enumerate(reversed(drawn)):
+            place = ((HEIGHT + 0.8) * number + 0.75) / height
+            axes = figure.add_axes((0.12, place, 0.6, HEIGHT / height))
+            if panel is None:
+                _strips(axes, found, table)
+            else:
+                draw_panel(axes, panel)
         return save_figure(figure, path, small=True)
 
 
@@ -51,8 +59,7 @@ def _columns(found: Reproduction) -> pd.DataFrame:
     return table
 
 
-def _strips(figure: Figure, found: Reproduction, table: pd.DataFrame, height: float) -> None:
-    axes = figure.add_axes((0.1, 0.75 / height, 0.62, HEIGHT / height))
+def _strips(axes: Axes, found: Reproduction, table: pd.DataFrame) -> None:
     order = table.mean(axis=1).sort_values(ascending=False).index
     places = np.arange(table.shape[1])
     for number, method in enumerate(order):

@@ -17,7 +17,7 @@ from xaibench.reproduction.reproduce import reproduce
 
 
 def study(
-    name: str, scale: Scale, out: Path, *, stored: bool = False, quiet: bool = False,
+    name: str, scale: Scale, out: Path, *, also: tuple[Path, ...] = (), stored: bool = False, quiet: bool = False,
     report: Callable[[str], None] = lambda line: None, cards: tuple[Path, ...] = (), **changes: Any,
 ) -> Reproduction:  # fmt: skip
     """Runs what a study lacks in a results folder, and gives its numbers and verdicts.
@@ -25,7 +25,8 @@ def study(
     Args:
         name: of the study's card; scale: which data.
         out: the results folder.
-        stored: compute nothing, and use what the folder has.
+        also: folders whose results count too: what they have is not run.
+        stored: compute nothing, and use what the folders have.
         report: is given a line before each step.
         cards: folders of cards.
         changes: fields of runs and comparisons that replace those of the card, such as device.
@@ -38,7 +39,8 @@ def study(
     studies = None
     if not stored:
         check_data(card, scale, changes.get("data_root"))
-        studies = compute(card, one, out, quiet, report, **{name: value for name, value in changes.items() if value})
-    return reproduce(
-        card, scale, measured(one, StoredStudies(StoredResults(out, newest=registry.shipped_version)), studies)
-    )
+        changed = {name: value for name, value in changes.items() if value}
+        studies = compute(card, one, out, quiet, report, StoredResults(*also), **changed)
+    folders = [out] if out.is_dir() or not also else []  # nothing had to be run
+    found = StoredStudies(StoredResults(*folders, *also, newest=registry.shipped_version))
+    return reproduce(card, scale, measured(one, found, studies))

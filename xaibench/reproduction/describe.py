@@ -1,41 +1,96 @@
-"""A study in words: what it repeats, what each scale runs and needs, and its claims."""
+"""A study in words: what it repeats; what each scale runs, what of that is stored, what is missing; and its claims."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 
-from xaibench.cards import StudyCard, StudyScale
+from xaibench import registry
+from xaibench.analysis.stored import StoredResults
+from xaibench.cards import StudyCard
+from xaibench.cards.study import Scale
+from xaibench.comparison.config import ComparisonConfig
+from xaibench.comparison.stored import StoredStep, lacking_trainings, stored_steps
+from xaibench.errors import XaibenchError
+from xaibench.evaluation.config import RunConfig
+from xaibench.evaluation.stored import stored_board
 from xaibench.reproduction.measure import comparison_requests, run_requests, training_command
 from xaibench.reproduction.needs import needed
 from xaibench.reproduction.reported import rows_of
+from xaibench.training.api import fields_without_start
 
 
-def describe(card: StudyCard) -> str:
-    """The text of `xaibench study show`."""
+def describe(card: StudyCard, results: StoredResults | None = None) -> str:
+    """The text of `xaibench study show`; results: folders whose boards count as stored."""
     lines = [f"{card.item}: {card.title}", f"{card.paper.title} ({card.paper.year})", "", card.shows]
     lines += [card.notes] if card.notes else []
-    for scale, one in card.scales.items():
-        lines += ["", f"scale {scale}:", *(f"  {line}" for line in _scale(one))]
+    for scale in card.scales:
+        lines += ["", *describe_scale(card, scale, results)]
     for one in card.printed:
         lines += ["", f"printed numbers: {one.file}, {len(rows_of(card, one))} rows, {one.value or 'not compared'}"]
     for claim in card.claims:
-        lines += [
-            "",
-            f"{claim.name}: {claim.text}",
-            f"  decided by: {claim.statistic}" + (claim.why and f", {claim.why}"),
-        ]
+        why = f" ({claim.why})" if claim.why else ""
+        lines += ["", f"{claim.name}: {claim.text}", f"  decided by: {claim.statistic}{why}"]
     return "\n".join(lines)
 
 
-def _scale(one: StudyScale) -> Iterator[str]:
-    """What runs, as commands, and what it needs."""
-    for name, fields in one.trainings.items():
-        yield training_command(name, fields)
-    for request in run_requests(one).values():
-        yield " ".join(["xaibench run", *request.to_arguments()])
-    for request in comparison_requests(one).values():
-        yield " ".join(["xaibench compare", *request.to_arguments()])
+def describe_scale(card: StudyCard, scale: Scale, results: StoredResults | None = None) -> Iterator[str]:
+    """What a scale runs, as commands; what of it is stored and missing; what to fetch, and the cost."""
+    one = card.scales[scale]
+    yield f"scale {scale}:"
     if one.missing:
-        yield f"cannot run: {one.missing}"
+        yield f"  cannot run: {one.missing}"
+    if one.runs_something:
+        root = " --data-root DIR" if one.fetch else ""
+        yield f"  xaibench study run {card.name} --scale {scale}{root}"
     if text := needed(one):
-        yield text
+        yield f"  {text}"
+    for name, fields in one.trainings.items():
+        there = "trained" if name in registry.names("model") else "missing"
+        yield f"  first {name}, {there}: {training_command(name, fields)}"
+    for name, request in run_requests(one).items():
+        yield f"  run {name}{_stored_run(request, results)}: {' '.join(['xaibench run', *request.to_arguments()])}"
+    for name, comparison in comparison_requests(one).items():
+        command = " ".join(["xaibench compare", *comparison.to_arguments()])
+        yield f"  comparison {name}: {command}"
+        if results is not None and not set(comparison.models) & one.trainings.keys():
+            yield from (f"    {line}" for line in _stored_comparison(comparison, results))
+
+
+def _stored_run(request: RunConfig, results: StoredResults | None) -> str:
+    if results is None:
+        return ""
+    board = stored_board(results.boards, request)
+    if board is None:
+        return ", missing"
+    return f", stored ({len(board.cells)} methods, {board.run.images['count']} images)"
+
+
+def _stored_comparison(comparison: ComparisonConfig, results: StoredResults) -> Iterator[str]:
+    """By protocol how many trainings are stored and which are missing, and what these train."""
+    trained: dict[tuple[str, int], StoredStep] = {}
+    for protocol, found in stored_steps(comparison, results):
+        lacking = "".join(f"; missing {each}" for each in lacking_trainings(found))
+        stored = sum(one.board is not None for one in found)
+        yield f"{protocol.description}: {stored} of {len(found)} stored{lacking}"
+        trained |= {(one.step.name, one.step.number): one for one in found if one.board is None and one.step.training}
+    if trained:
+        yield _cost_of(list(trained.values()))
+
+
+def _cost_of(found: Sequence[StoredStep]) -> str:
+    """Trainings that are made if the weights are not here: how many, of how many epochs, and how long such took."""
+    epochs = [_epochs(one) for one in found]
+    text = f"{len(found)} trainings of {sum(epochs)} epochs in all, where their weights are not here"
+    known = {one.step.name: one.seconds for one in found if math.isfinite(one.seconds)}
+    seconds = [known.get(one.step.name, math.nan) * n for one, n in zip(found, epochs, strict=True)]
+    if all(map(math.isfinite, seconds)):
+        text += f"; about {sum(seconds) / 60:.0f} minutes on the machine of the stored ones"
+    return text
+
+
+def _epochs(one: StoredStep) -> int:
+    try:
+        return int(fields_without_start(one.step.training)["recipe"]["epochs"])
+    except XaibenchError:
+        return 0

@@ -14,7 +14,7 @@ from xaibench.analysis.verdicts import Measured
 from xaibench.cards import StudyCard, StudyScale
 from xaibench.comparison.config import ComparisonConfig
 from xaibench.comparison.run import run_comparison
-from xaibench.comparison.stored import stored_comparison
+from xaibench.comparison.stored import stored_comparison, stored_steps
 from xaibench.errors import XaibenchError
 from xaibench.evaluation.config import RunConfig
 from xaibench.evaluation.stored import stored_board
@@ -36,11 +36,13 @@ def comparison_requests(one: StudyScale, **changes: object) -> dict[str, Compari
 
 
 def compute(
-    card: StudyCard, one: StudyScale, out: Path, quiet: bool, report: Callable[[str], None], **changes: object
-) -> dict[str, list[Study]]:
-    """Runs what a study lacks in a results folder, and gives the studies of its comparisons by name.
+    card: StudyCard, one: StudyScale, out: Path, quiet: bool, report: Callable[[str], None], also: StoredResults,
+    **changes: object,
+) -> dict[str, list[Study]]:  # fmt: skip
+    """Runs what a study lacks in a results folder, and gives the studies of the comparisons that it ran, by name.
 
-    What the folder already has under the same result keys is not computed again. Raises XaibenchError where a model
+    What the folder already has under the same result keys is not computed again, and a run or a whole comparison that
+    other folders have (also) is not run. Raises XaibenchError where a model
     must be trained first, with the command, and what runs and comparisons raise.
     """
     from xaibench.evaluation.api import run
@@ -49,12 +51,21 @@ def compute(
         if name not in registry.names("model"):
             raise XaibenchError(f"study {card.name} needs the model {name}: {training_command(name, fields)}")
     requests, found = run_requests(one, out=out, **changes), {}
+    requests = {name: one for name, one in requests.items() if stored_board(also.boards, one) is None}
     for number, (name, request) in enumerate(requests.items(), 1):
         report(f"{card.name}, run {number}/{len(requests)}: {name}")
         run(request, quiet=quiet)
     for name, comparison in comparison_requests(one, out=out, **changes).items():
-        found[name] = list(run_comparison(comparison, quiet, report))
+        if not _has_all(comparison, also):
+            found[name] = list(run_comparison(comparison, quiet, report))
     return found
+
+
+def _has_all(comparison: ComparisonConfig, results: StoredResults) -> bool:
+    """Whether every training of a comparison is stored under every protocol."""
+    if not results.boards:
+        return False
+    return all(step.board is not None for _, found in stored_steps(comparison, results) for step in found)
 
 
 def training_command(name: str, fields: dict[str, Any]) -> str:

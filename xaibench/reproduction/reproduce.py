@@ -13,6 +13,7 @@ from xaibench.analysis.reproduction import Reproduction
 from xaibench.analysis.verdicts import Measured
 from xaibench.cards import PrintedNumbers, StudyCard
 from xaibench.cards.study import Scale
+from xaibench.reproduction.panels import panels
 from xaibench.reproduction.reported import numbers
 
 
@@ -28,8 +29,9 @@ def reproduce(card: StudyCard, scale: Scale, measured: Measured) -> Reproduction
     notes += [f"{name}: {board.age}" for name, board in measured.boards.items() if board.age]
     if scale != "paper" and compared:
         notes.append("other data and networks than the paper's: orders may be compared, sizes of numbers hardly")
+    metric = metrics[0] if len(set(metrics)) == 1 else ""
     return Reproduction(
-        card, scale, compared, verdicts, scores, kinds, metrics[0] if len(set(metrics)) == 1 else "", tuple(notes)
+        card, scale, compared, verdicts, scores, kinds, metric, tuple(notes), panels(card, measured, compared)
     )
 
 

@@ -1,0 +1,104 @@
+"""Figures of studies as the papers draw them: the numbers of each panel, and files that are drawn."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from xaibench import registry
+from xaibench.analysis.arm import Arm
+from xaibench.analysis.printed import beside
+from xaibench.analysis.reproduction import Panel, Reproduction
+from xaibench.analysis.verdicts import Measured
+from xaibench.cards.study import Drawn
+from xaibench.errors import XaibenchError
+from xaibench.report.reproduction_figure import reproduction_figure
+from xaibench.reproduction.panels import GROUPS, panels
+
+
+def card(*figure):
+    return SimpleNamespace(figure=figure)
+
+
+def board(means, higher=True):
+    table = pd.DataFrame({"method": list("abc"), "mean": means, "rank": pd.array([1, 2, None], dtype="Int64")})
+    return SimpleNamespace(table=table, higher_is_better=higher, metric="rho")
+
+
+def test_the_best_ranked_score_stands_against_the_accuracy():
+    boards = {"one": board([0.5, 0.7, 0.9]), "low": board([0.5, 0.7, 0.1], higher=False), "unknown": board([1, 2, 3])}
+    measured = Measured(boards, {"one": 0.9, "low": 0.8, "unknown": np.nan}, {}, {})
+    (panel,) = panels(card(Drawn(kind="accuracy")), measured, ())
+    assert panel.table.to_dict("list") == {
+        "x": [0.9, 0.8],
+        "y": [0.7, 0.5],
+        "series": ["one", "low"],
+        "group": ["", ""],
+    }
+
+
+def test_a_front_has_a_point_for_each_training_with_known_accuracy():
+    scores = np.arange(2 * 3 * 2, dtype=float).reshape(2, 3, 2)
+    arms = [Arm(name, scores + place, ("ixg", "random"), ("method", "control"), ("a", "b", "c"), accuracies)
+            for place, (name, accuracies) in enumerate({"m: x": (0.5, np.nan), "n: y": (0.6, 0.7)}.items())]  # fmt: skip
+    study = SimpleNamespace(
+        arms={arm.name: arm for arm in arms}, metric="epg", protocol="epg", protocol_label="epg, alpha 1"
+    )
+    measured = Measured({}, {}, {"c": [study]}, {})
+    (panel,) = panels(card(Drawn(kind="front", comparison="c", protocol="epg")), measured, ())
+    assert panel.table["x"].tolist() == [0.5, 0.6, 0.7] and panel.table["y"].tolist() == [2.0, 3.0, 9.0]
+    assert panel.table["series"].tolist() == ["x", "y", "y"] and panel.table["group"].tolist() == ["m", "n", "n"]
+    assert panel.y == "epg" and not panels(card(Drawn(kind="front", comparison="gone")), measured, ())
+    assert not panels(card(Drawn(kind="front", comparison="c", protocol="box-iou")), measured, ())
+
+
+def test_boxes_hold_as_many_rows_each_by_size(store, kit):
+    from xaibench.analysis.boards import boards
+    from xaibench.analysis.leaderboard import open_board
+
+    count = 5 * GROUPS
+    ids = kit.ids(count)
+    pixels, scores = np.random.default_rng(0).permutation(np.arange(1.0, count + 1)), np.linspace(0.1, 0.9, count)
+    kit.record(store, [kit.cell("ixg")], [dict(zip(ids, map(float, scores), strict=True))], ids)
+    made = open_board(store, boards(store)[0], held=True)
+    rows = made.source.rows
+    both = pd.concat([rows, rows.assign(metric="box-pixels", score=list(pixels))], ignore_index=True)
+    context = {**made.context, "protocol": {**made.context["protocol"], "further": {"box-pixels": {}}}}
+    source = SimpleNamespace(rows=both, cells=made.source.cells)
+    one = SimpleNamespace(require_source=lambda: source, metric=made.metric, table=made.table, context=context)
+    measured = Measured({"b": one}, {}, {}, {})
+    drawn = Drawn(kind="box-plot", run="b", method="ixg", metric="box-pixels")
+    (panel,) = panels(card(drawn), measured, ())
+    by_size = scores[np.argsort(pixels)].reshape(GROUPS, 5)
+    groups = list(dict.fromkeys(panel.table["group"]))
+    assert groups[0] == "1 to 5" and len(groups) == GROUPS
+    for group, values in zip(groups, by_size, strict=True):
+        assert panel.table.loc[panel.table["group"] == group, "value"].tolist() == pytest.approx(values.tolist())
+    (panel,) = panels(card(drawn.model_copy(update={"per_root": True})), measured, ())
+    first = scores[np.argsort(pixels)][:5] / np.sqrt([1, 2, 3, 4, 5])
+    assert panel.table["value"].tolist()[:5] == pytest.approx(first.tolist()) and "root of box-pixels" in panel.y
+
+
+def test_every_kind_is_drawn(tmp_path):
+    points = pd.DataFrame({"x": [0.5, 0.6, 0.7], "y": [1.0, 2.0, 3.0], "series": list("aab"), "group": ["m", "m", ""]})
+    boxes = pd.DataFrame({"group": ["1 to 2"] * 4 + ["3 to 9"] * 4, "value": np.arange(8.0)})
+    bars = panels(card(Drawn(kind="bars")), Measured({}, {}, {}, {}), (beside({"A $x": 3.0}, {}, "seconds"),))
+    found = (Panel("points", points, "accuracy", "epg"), Panel("boxes", boxes, "pixels", "epg"), *bars)
+    study = Reproduction(registry.card("study", "rao-figure-4"), "embedded", (), (), pd.DataFrame(), {}, "", (), found)
+    one = reproduction_figure(study, tmp_path / "all.png").stat().st_size
+    only = Reproduction(study.card, "embedded", (), (), pd.DataFrame(), {}, "", (), found[:1])
+    assert one > reproduction_figure(only, tmp_path / "one.png").stat().st_size > 5000
+    assert (
+        reproduction_figure(
+            Reproduction(study.card, "embedded", (), (), pd.DataFrame(), {}, "", ()), tmp_path / "n.png"
+        )
+        is None
+    )
+
+
+def test_a_panel_needs_what_it_draws():
+    with pytest.raises((XaibenchError, ValueError), match="'box-plot' needs run, method, metric"):
+        Drawn(kind="box-plot")

@@ -1,0 +1,65 @@
+"""Panels of a study's figure: points (scores against accuracies), box plots by size, and bars of printed numbers."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from xaibench.printing import clean
+from xaibench.report.inputs import FigurePanel
+from xaibench.report.style import COLOURS, INK, QUIET, SOFT
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+MARKERS = "os^DvP*X"
+
+
+def draw_panel(axes: Axes, panel: FigurePanel) -> None:
+    """Draws a panel into axes, with its legend on the right."""
+    {"points": _points, "boxes": _boxes, "bars": _bars}[panel.kind](axes, panel)
+    axes.set_xlabel(clean(panel.x), color=INK, parse_math=False)
+    axes.set_ylabel(clean(panel.y), color=INK, parse_math=False)
+    axes.grid(axis="y", color="#e4e4e4", linewidth=0.7)
+    axes.set_axisbelow(True)
+    axes.tick_params(colors=SOFT)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+
+
+def _points(axes: Axes, panel: FigurePanel) -> None:
+    """A colour per series and a form per group; a ring around the mean of several points."""
+    table = panel.table
+    series, groups = list(dict.fromkeys(table["series"])), list(dict.fromkeys(table["group"]))
+    for number, name in enumerate(series):
+        colour = COLOURS[number % len(COLOURS)]
+        for place, group in enumerate(groups):
+            part = table[(table["series"] == name) & (table["group"] == group)]
+            form = MARKERS[(place + (number // len(COLOURS) if len(groups) == 1 else 0)) % len(MARKERS)]
+            label = ", ".join(filter(None, [clean(name), clean(group)]))
+            axes.plot(
+                part["x"], part["y"], form, color=colour, markersize=5, alpha=0.85, label=label if len(part) else None
+            )
+            if len(part) > 1:  # the mean of its trainings
+                axes.plot(part["x"].mean(), part["y"].mean(), form, color=colour, markersize=10, markerfacecolor="none")
+    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=7)
+
+
+def _boxes(axes: Axes, panel: FigurePanel) -> None:
+    groups = list(dict.fromkeys(panel.table["group"]))
+    values = [panel.table.loc[panel.table["group"] == group, "value"].to_numpy(float) for group in groups]
+    drawn = axes.boxplot(
+        values, patch_artist=True, widths=0.6, medianprops={"color": INK}, flierprops={"markersize": 3}
+    )
+    for box in drawn["boxes"]:
+        box.set(facecolor=COLOURS[5], edgecolor=QUIET)
+    axes.set_xticks(np.arange(1, len(groups) + 1), [textwrap.fill(clean(name), 9) for name in groups], size=7)
+
+
+def _bars(axes: Axes, panel: FigurePanel) -> None:
+    names = [textwrap.fill(clean(name), 18) for name in panel.table["name"]]
+    places = np.arange(len(names))
+    axes.bar(places, panel.table["value"].to_numpy(float), color=COLOURS[0], width=0.6)
+    axes.set_xticks(places, names, size=7, parse_math=False)

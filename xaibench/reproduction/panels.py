@@ -1,0 +1,75 @@
+"""The numbers of a study's figure, panel by panel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from xaibench.analysis.correlation import both_metrics
+from xaibench.analysis.design_claims import study_of
+from xaibench.analysis.printed import Beside
+from xaibench.analysis.ranking import RANKED
+from xaibench.analysis.reproduction import Panel
+from xaibench.analysis.verdicts import Measured
+from xaibench.cards import StudyCard
+from xaibench.cards.study import Drawn
+
+GROUPS = 8  # boxes of a box plot, of as many rows each
+
+
+def panels(card: StudyCard, measured: Measured, beside: Sequence[Beside]) -> tuple[Panel, ...]:
+    """Those panels of a card's figure that have numbers."""
+    makers = {"accuracy": _accuracy, "front": _front, "box-plot": _boxes}
+    found = [makers[one.kind](one, measured) for one in card.figure if one.kind in makers]
+    if any(one.kind == "bars" for one in card.figure):
+        found += [Panel("bars", each.table[["name", "printed"]].set_axis(["name", "value"], axis=1), "", each.quantity)
+                  for each in beside]  # fmt: skip
+    return tuple(panel for panel in found if panel is not None and len(panel.table))
+
+
+def _accuracy(one: Drawn, measured: Measured) -> Panel | None:
+    """The best ranked mean of each board against the accuracy of its model."""
+    rows = []
+    for name, board in measured.boards.items():
+        means = board.table.loc[board.table["rank"].notna(), "mean"]
+        if len(means) and np.isfinite(measured.accuracies.get(name, np.nan)):
+            best = means.max() if board.higher_is_better else means.min()
+            rows.append((measured.accuracies[name], best, name, ""))
+    metric = next((board.metric for board in measured.boards.values()), "")
+    return Panel("points", pd.DataFrame(rows, columns=["x", "y", "series", "group"]), "accuracy", f"best {metric}")
+
+
+def _front(one: Drawn, measured: Measured) -> Panel | None:
+    """A point per training: the accuracy, and the mean score of a method or of all that are ranked."""
+    studies = measured.studies.get(one.comparison)
+    study = study_of(studies, one.protocol) if studies else None
+    if study is None:
+        return None
+    rows = []
+    for arm in study.arms.values():
+        model, _, name = arm.name.rpartition(": ")
+        chosen = [kind in RANKED and one.method in ("", m) for m, kind in zip(arm.methods, arm.kinds, strict=True)]
+        if any(chosen) and arm.accuracies:
+            scores = arm.scores[..., chosen].mean(axis=(1, 2))
+            rows += [(x, y, name, model) for x, y in zip(arm.accuracies, scores, strict=True) if np.isfinite(x)]
+    label = f"{study.metric}{f' of {one.method}' if one.method else ''}"
+    return Panel("points", pd.DataFrame(rows, columns=["x", "y", "series", "group"]), "accuracy", label)
+
+
+def _boxes(one: Drawn, measured: Measured) -> Panel | None:
+    """Scores of a method in groups of as many rows each, by another metric."""
+    board = measured.boards.get(one.run)
+    if board is None or one.method not in set(board.table["method"]):
+        return None
+    rows = both_metrics(board, one.metric, per_root=one.per_root)
+    rows = rows[rows["method"] == one.method].dropna(subset=["x", "y"]).sort_values("y")
+    parts = [part for part in np.array_split(np.arange(len(rows)), GROUPS) if len(part)]
+    found = [
+        (f"{rows['y'].iloc[part[0]]:.0f} to {rows['y'].iloc[part[-1]]:.0f}", value)
+        for part in parts
+        for value in rows["x"].iloc[part]
+    ]
+    root = f" / root of {one.metric}" if one.per_root else ""
+    return Panel("boxes", pd.DataFrame(found, columns=["group", "value"]), one.metric, f"{board.metric}{root}")
