@@ -42,8 +42,11 @@ def test_the_best_ranked_score_stands_against_the_accuracy():
 
 def test_a_front_has_a_point_for_each_training_with_known_accuracy():
     scores = np.arange(2 * 3 * 2, dtype=float).reshape(2, 3, 2)
-    arms = [Arm(name, scores + place, ("ixg", "random"), ("method", "control"), ("a", "b", "c"), accuracies)
-            for place, (name, accuracies) in enumerate({"m: x": (0.5, np.nan), "n: y": (0.6, 0.7)}.items())]  # fmt: skip
+    known = {"m: x": (0.5, np.nan), "n: y": (0.6, 0.7)}
+    arms = [
+        Arm(name, scores + place, ("ixg", "random"), ("method", "control"), ("a", "b", "c"), accuracies)
+        for place, (name, accuracies) in enumerate(known.items())
+    ]
     study = SimpleNamespace(
         arms={arm.name: arm for arm in arms}, metric="epg", protocol="epg", protocol_label="epg, alpha 1"
     )
