@@ -18,6 +18,7 @@ from xaibench.errors import XaibenchError
 from xaibench.evaluation.config import RunConfig
 from xaibench.evaluation.stored import stored_board
 from xaibench.reproduction import reported
+from xaibench.reproduction.claims import claims_of
 from xaibench.reproduction.describe import describe, describe_scale
 from xaibench.reproduction.measure import comparison_requests, run_requests
 from xaibench.reproduction.needs import check_data
@@ -131,6 +132,9 @@ def test_a_study_runs_what_is_missing_and_is_repeated_from_stored_rows(mini, com
     planned = command("study", "run", "mini", "--cards", mini, "--dry-run")[1]
     assert "run one, stored (3 methods, 8 images): xaibench run sds" in planned and "sds: 2 of 2 stored" in planned
     shown = command("study", "show", "mini", "--cards", mini, "--out", "results")[1]
+    shown_here = claims_of(StoredResults("results"))
+    assert shown_here[["claim", "text", "state", "why"]].to_dict("records") == found["claims"]
+    assert set(shown_here["scale"]) == {"embedded"} and set(shown_here["paper"]) == {"A paper (2024)"}
     assert planned.splitlines()[1:3] == shown.split("scale embedded:\n")[1].splitlines()[:2]
     before = {path.name for path in Path("results/rows").rglob("*.parquet")}
     assert command(*words)[0] == 0

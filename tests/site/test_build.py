@@ -28,13 +28,14 @@ from site_folder import (
 )
 
 from xaibench.errors import XaibenchError
+from xaibench.reproduction.claims import COLUMNS
 from xaibench.results.cells import Cell
 from xaibench.results.manifest import RunManifest
 from xaibench.results.schema import row_table
 from xaibench.results.store import Store
 from xaibench.site.build import MARK, build_site
 from xaibench.site.content import Content
-from xaibench.site.pages import designs
+from xaibench.site.pages import designs, papers
 from xaibench.site.pages.across import accuracy_plot
 from xaibench.site.pages.start import models_panel
 from xaibench.site.render import render
@@ -145,6 +146,17 @@ def test_withdrawn_comparisons_are_listed_where_none_is_left(tmp_path):
     assert "All comparisons of this folder were withdrawn." in text and f"Width {SCRIPT}" in text
     (store.root / "board.json").write_text(json.dumps(index | {"comparisons": [], "withdrawn_comparisons": []}))
     assert not list(designs.pages(Content(store.root)))
+
+
+def test_claims_of_papers_are_a_table_with_their_states(folder, monkeypatch):
+    assert not list(papers.pages(Content(folder)))  # the folder has results of none
+    states = ["shows", "cannot be told", "shows"]
+    rows = [dict.fromkeys(COLUMNS, f"{SCRIPT} {number}") | {"state": state} for number, state in enumerate(states)]
+    monkeypatch.setattr(papers, "claims_of", lambda results: pd.DataFrame(rows))
+    [page] = papers.pages(Content(folder))
+    html = render(page.template, page.values | {"root": "", "sections": {}, "title": "", "section": ""})
+    text = Reader(html).text
+    assert "cannot be told: 1, shows: 2." in text and text.count(SCRIPT) >= 3 and SCRIPT not in html
 
 
 def test_photos_are_those_of_the_board_folder_as_pixels_alone(folder, site):

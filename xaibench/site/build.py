@@ -18,14 +18,26 @@ from xaibench.report.text import count
 from xaibench.site.content import Content
 from xaibench.site.gallery import Galleries
 from xaibench.site.page import File, Page
-from xaibench.site.pages import across, agreement, boards, designs, gallery, images, methods, replays, runs, start
+from xaibench.site.pages import (
+    across,
+    agreement,
+    boards,
+    designs,
+    gallery,
+    images,
+    methods,
+    papers,
+    replays,
+    runs,
+    start,
+)
 from xaibench.site.render import render
 
 MARK = "xaibench-site.txt"
 MARKED = "This folder was made by `xaibench site build`, which may make it anew.\n"
 SECTIONS = {
     "start": ("Start", "index.html"), "boards": ("Boards", "boards.html"), "models": ("Models", "models.html"),
-    "designs": ("Designs", "designs.html"), "methods": ("Methods", "methods.html"),
+    "designs": ("Designs", "designs.html"), "papers": ("Papers", "papers.html"), "methods": ("Methods", "methods.html"),
     "agreement": ("Agreement", "agreement.html"), "gallery": ("Gallery", "gallery.html"),
     "runs": ("Runs", "runs.html"),
 }  # fmt: skip
@@ -105,6 +117,7 @@ def _everything(content: Content, drawer: Galleries) -> Iterator[Page | File]:
         boards.pages(content, galleries, left_out),
         across.pages(content),
         designs.pages(content),
+        papers.pages(content),
         agreement.pages(content),
         methods.pages(content, galleries),
         gallery.pages(content, galleries, left_out),

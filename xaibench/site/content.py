@@ -137,16 +137,17 @@ class Content:
         self.refused: list[str] = []  # which boards could not be joined across models, and why
 
     @cached_property
-    def _results(self) -> _WithStates:
+    def results(self) -> StoredResults:
+        """The boards of the folder, each opened once."""
         return _WithStates(self)
 
     @cached_property
     def boards(self) -> list[SiteBoard]:
         """Current boards first, the newest before older ones. Raises XaibenchError where there is none."""
-        every = [board for board in self._results.boards if self.store.has_rows(cell.key for cell in board.cells)]
+        every = [board for board in self.results.boards if self.store.has_rows(cell.key for cell in board.cells)]
         if not every:
             raise XaibenchError(f"no row is stored in {self.root}, so there is nothing to show; see `xaibench run`")
-        return [SiteBoard(_slug(board, every), board, self._results.open(board)) for board in every]
+        return [SiteBoard(_slug(board, every), board, self.results.open(board)) for board in every]
 
     @cached_property
     def current(self) -> list[SiteBoard]:
@@ -164,7 +165,7 @@ class Content:
                 continue
             try:
                 joined = across_models(
-                    self._results, one.protocol, board=one.board.key, comparable=is_comparable(one.protocol)
+                    self.results, one.protocol, board=one.board.key, comparable=is_comparable(one.protocol)
                 )
             except XaibenchError as error:  # no image in common, or alike in nothing but names: a page says so
                 self.refused.append(f"{one.protocol} on {one.model} is not joined with other models: {error}")
@@ -251,7 +252,7 @@ class Content:
 
     def agreement(self, across: str, protocol: str | None, model: str | None, dataset: str | None) -> Agreement:
         """How boards that fit these patterns and differ only in `across` agree; as `agreement_of_boards`."""
-        return agreement_of_boards(self._results, across, protocol, model=model, dataset=dataset)
+        return agreement_of_boards(self.results, across, protocol, model=model, dataset=dataset)
 
     def _alone(self, one: SiteBoard) -> bool:
         """Whether no other model was evaluated under the same protocol on the same data."""
