@@ -32,8 +32,14 @@ NUMBERS = {
     "list": Number(11e-6, "s", 3e-6, 30e-6, MEASURED, "of the processor, for each file of rows at each look"),
     "read": Number(1.5e-3, "s", 0.8e-3, 5e-3, MEASURED, "of the processor, to read what a new file holds"),
     "row": Number(16.5, "bytes", 10.5, 16.5, MEASURED, "in a file of 736 rows; least: in one of 57,600"),
+    "claim": Number(
+        3e-3, "s", 1e-3, 50e-3, MEASURED,
+        "for which a claim holds the table, beside its requests: of the processor, with 300 claims in it; least: with "
+        "none; largest: the time that passed, on a machine with seven others for each core",
+    ),
     "latency": Number(1e-3, "s", 0.2e-3, 5e-3, ASSUMED, "a request to the shared file system, when it is idle"),
     "rate": Number(10_000, "requests/s", 1_000, 50_000, ASSUMED, "what its server of names and locks does"),
+    "training gain": Number(0.9, "", 0.6, 1, ASSUMED, "by which each further GPU makes a training faster"),
     "failure": Number(6335, "h", 500, 20_000, PUBLISHED,
                       "between failures of a node: 419 in 54 days of 2048 nodes (training of Llama 3)"),
     "away": Number(1, "h", 0.25, 24, ASSUMED, "until a failed node is back"),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class Network:
     """A model with its weights: first `epochs` of training, which no shard can precede, then `tasks`, in any order.
 
-    A task is what is stored in one file, of so many shards, and what a kill loses. locks: how many a task takes.
+    A task is what is stored in one file, of so many shards, and what a kill loses.
     """
 
     tasks: int
@@ -17,7 +17,6 @@ class Network:
     epochs: int = 0
     epoch_seconds: float = 0.0
     shards: float = 1
-    locks: float = 0
 
     @property
     def seconds(self) -> float:
@@ -52,25 +51,29 @@ class Machines:
 class Folder:
     """The results folder, on a file system that serves `rate` requests a second, each in `latency` seconds or more.
 
-    Before each task a process lists the folder and reads the files that are new, and it takes locks. lists, reads:
-    seconds of the processor for each file; *_requests: of each listed file, read file, lock (with its release) and
-    written file. own: each network has a folder of its own.
+    Before each shard a process claims it in the folder's one table, which it holds for `claims` seconds and the time of
+    claim_requests, and again to give it up; it lists the folder and reads the files that are new. lists, reads: seconds
+    of the processor for each file; *_requests: of each listed file, read file, claim and written file. own: each
+    network has a folder of its own. meets: whether the processes at a network each try all its shards, and so ask the
+    table once more for each shard that another has; with --shard, or a coordinator, they do not.
     """
 
     rate: float
     latency: float
     lists: float
     reads: float
+    claims: float = 0.0
     list_requests: float = 0.01
     read_requests: float = 3
-    lock_requests: float = 3
+    claim_requests: float = 6
     write_requests: float = 4
     own: bool = False
+    meets: bool = False
 
 
 @dataclass(frozen=True)
 class Rules:
-    """together: GPUs that may be at the shards of one network, None for any number; training_gpus: those that train one
+    """together: GPUs that may be at the shards of one network, None for any number. training_gpus: those that train one
     network, with a speed of training_gain for each beyond the first; folder: None where it costs nothing."""
 
     together: int | None = None
@@ -82,12 +85,13 @@ class Rules:
 @dataclass
 class Outcome:
     """seconds: until all is done. spent: GPU-seconds by cause, which add up to seconds * gpus. requests: of the file
-    system, with the largest number a second in any window; files: in the folder."""
+    system, with the largest number a second in any window; claims: uses of the table; files: in the folder."""
 
     seconds: float
     gpus: int
     spent: dict[str, float]
     files: int
+    claims: float
     requests: float
     peak: float
     kills: int

@@ -10,10 +10,8 @@ from dataclasses import dataclass
 from costs import HESSE, REFERENCE
 from parts import Folder, Machines, Network, Rules
 
-from xaibench.evaluation.executor import FLUSH_SECONDS
-from xaibench.evaluation.shards import LEAST_IMAGES, SLOTS
-
 IMAGES = 50_000  # of ImageNet's validation part
+LEAST_IMAGES, FLUSH_SECONDS = 8, 15.0  # of a shard, and between two files: those of the engine
 TRAINING_IMAGES, EPOCHS = 1_281_167, 30  # of the published fine-tuning with deleted cells
 PASSES_TRAINING = 3  # forward-equivalents for each image of a training
 PASSES_MAPS = 2930  # of the methods of Hesse et al. for one image, measured
@@ -23,23 +21,28 @@ Numbers = Mapping[str, float]
 
 @dataclass(frozen=True)
 class Way:
-    """How a study is carried out. batch: images in one; spot: nodes are preempted; training_gpus: of each training;
-    own: a results folder for each network; minutes: shards take so long each, and have one lock for each key and no
-    other, instead of being cut and locked as in shards.py."""
+    """How a study is carried out. training_gpus: of each training. divided: shards by --shard or Ray, in place of the
+    same command in every process. own: a results folder for each network. spot: nodes are preempted. together: GPUs
+    that may be at the shards of one network, None for any number."""
 
     title: str
-    batch: int = 32
-    spot: bool = False
     training_gpus: int = 1
+    divided: bool = False
     own: bool = False
-    minutes: float | None = None
+    spot: bool = False
+    together: int | None = None
 
 
-TODAY = Way("as it is (batches of 32)")
-SPOT = Way("as it is, on spot nodes", spot=True)
-SMALL = Way("batches of 8, a folder for each network", batch=8, own=True)
-MENDED = Way("mended", training_gpus=8, own=True, minutes=10)
-WAYS = {"as-it-is": TODAY, "spot": SPOT, "small-batches": SMALL, "mended": MENDED}
+WAYS = {
+    "one-gpu": Way("the same command in every process, trainings on one GPU each"),
+    "node": Way("... trainings on eight GPUs each", 8),
+    "divided": Way("... and shards divided by `--shard` or Ray", 8, True),
+    "folders": Way("... and a results folder for each network", 8, True, True),
+    "spot": Way("... on spot nodes", 8, True, True, True),
+    "locks": Way("former engine: 4 GPUs at a network, trainings on one", together=4),
+}
+BATCH = 32  # the default on a GPU
+BEST = "folders"
 
 
 @dataclass(frozen=True)
@@ -73,38 +76,20 @@ STUDIES = (
 )
 
 
-def shard_of(way: Way, image_seconds: float) -> int:
-    """Images of a shard: whole batches of at least LEAST_IMAGES, or as many as take the way's minutes."""
-    if way.minutes is None:
-        return way.batch * math.ceil(LEAST_IMAGES / way.batch)
-    return min(IMAGES, max(1, round(way.minutes * 60 / image_seconds)))
-
-
-def locks_of_key(way: Way) -> int:
-    """Locks of each key that a shard takes, as `Shard.locks`; one where shards are cut by minutes."""
-    return 1 if way.minutes else min(SLOTS, math.ceil(shard_of(way, 1) / LEAST_IMAGES))
-
-
-def together(way: Way) -> int | None:
-    """GPUs that can hold locks of one network at once; None where there are locks for all."""
-    return None if way.minutes else SLOTS // locks_of_key(way)
-
-
-def network(way: Way, numbers: Numbers, keys: int, size: float, passes: float, trained: bool) -> Network:
+def network(numbers: Numbers, size: float, passes: float, trained: bool) -> Network:
     """A network's work. Rows are stored when 15 s are over, so a task is as many shards as fill them."""
     scale = size / REFERENCE
     image = scale * numbers["pass"] * passes
-    images = shard_of(way, image)
+    images = BATCH * math.ceil(LEAST_IMAGES / BATCH)
     shards = max(1, math.ceil(FLUSH_SECONDS / (images * image)))
     tasks = math.ceil(IMAGES / (images * shards))
     epoch = TRAINING_IMAGES * PASSES_TRAINING * scale * numbers["bare pass"]
-    locks = shards * keys * locks_of_key(way)
-    return Network(tasks, IMAGES * image / tasks, EPOCHS if trained else 0, epoch, shards, locks)
+    return Network(tasks, IMAGES * image / tasks, EPOCHS if trained else 0, epoch, shards)
 
 
-def networks(study: Study, way: Way, numbers: Numbers) -> list[Network]:
+def networks(study: Study, numbers: Numbers) -> list[Network]:
     """All networks of a study."""
-    return [network(way, numbers, study.keys, *each) for each in study.networks(numbers)]
+    return [network(numbers, *each) for each in study.networks(numbers)]
 
 
 def machines(numbers: Numbers, gpus: int, way: Way) -> Machines:
@@ -125,6 +110,7 @@ def machines(numbers: Numbers, gpus: int, way: Way) -> Machines:
 
 
 def rules(numbers: Numbers, way: Way) -> Rules:
-    """The locks, the trainings and the folder of a way."""
-    folder = Folder(numbers["rate"], numbers["latency"], numbers["list"], numbers["read"], own=way.own)
-    return Rules(together(way), way.training_gpus, folder=folder)
+    """The trainings and the folder of a way."""
+    costs = (numbers[name] for name in ("rate", "latency", "list", "read", "claim"))
+    folder = Folder(*costs, own=way.own, meets=not way.divided)
+    return Rules(way.together, way.training_gpus, numbers["training gain"], folder)

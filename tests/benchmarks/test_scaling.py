@@ -11,18 +11,20 @@ import pytest
 
 sys.path.append(str(Path(__file__).parents[2] / "leaderboards" / "scaling"))
 
+import studies
 from costs import HESSE, NUMBERS, usual
 from parts import Folder, Machines, Network, Rules
 from simulation import simulate
-from studies import IMAGES, STUDIES, WAYS, machines, networks, rules, together
+from studies import BATCH, IMAGES, STUDIES, WAYS, machines, networks, rules
 
-from xaibench.evaluation.shards import cut
+from xaibench.evaluation.executor import FLUSH_SECONDS
+from xaibench.evaluation.shards import LEAST_IMAGES, cut
 
 ALL_AT_ONCE = Machines(
     24, failure=900, failure_away=300, preemption=600, preemption_away=60, startup=(3, 5), gpu_spread=0.1,
     task_spread=0.3, slow_share=0.1, slow_factor=2,
 )  # fmt: skip
-SHARED = Folder(rate=2000, latency=0.01, lists=1e-3, reads=2e-3)
+SHARED = Folder(rate=2000, latency=0.01, lists=1e-3, reads=2e-3, claims=1e-3, meets=True)
 
 
 def test_one_gpu_takes_the_sum():
@@ -77,15 +79,30 @@ def test_a_training_over_several_gpus():
     assert out.spent["parallel training"] == pytest.approx(15 * 5 - 60)
 
 
-def test_the_folder_is_listed_read_and_locked():
-    folder = Folder(rate=1e9, latency=0.5, lists=2.0, reads=3.0, list_requests=0, read_requests=0)
-    out = simulate([Network(3, 10.0, locks=4)], Machines(1), Rules(folder=folder))
-    assert out.spent["folder"] == pytest.approx(3 * (4 * 3 + 4) * 0.5 + (0 + 1 + 2) * 2 + 2 * 3)
-    assert (out.files, out.requests) == (3, 3 * 16)
+def test_the_folder_is_listed_and_read_and_its_table_is_held():
+    folder = Folder(rate=1e9, latency=0.5, lists=2.0, reads=3.0, claims=0.25, list_requests=0, read_requests=0)
+    out = simulate([Network(3, 10.0, shards=4)], Machines(1), Rules(folder=folder))
+    table = 4 * 2 * (0.25 + 6 * 0.5)  # for each shard, to claim it and to give it up
+    assert out.spent["folder"] == pytest.approx(3 * (table + 4 * 0.5) + (0 + 1 + 2) * 2 * 4 + 2 * 3)
+    assert (out.files, out.claims, out.requests) == (3, 24, 24 * 6 + 3 * 4)
+
+
+@pytest.mark.parametrize(("own", "rounds"), [(False, 2), (True, 1)])
+def test_the_table_of_a_folder_serves_one_process_at_a_time(own, rounds):
+    """Two networks with a GPU each: each task holds the table for 2 x 3 s, and then takes 1 s."""
+    folder = Folder(rate=1e9, latency=0, lists=0, reads=0, claims=3.0, own=own)
+    out = simulate([Network(50, 1.0), Network(50, 1.0)], Machines(2), Rules(folder=folder))
+    assert out.seconds == pytest.approx(50 * 6 * rounds + 1 if rounds == 2 else 50 * 7)
+
+
+def test_processes_of_one_command_meet_at_its_shards():
+    folder = Folder(rate=1e9, latency=0, lists=0, reads=0, meets=True)
+    out = simulate([Network(30, 1.0, shards=2)], Machines(3), Rules(folder=folder))
+    assert out.claims == 2 * (2 + 3 + 28 * 4), "the first two find fewer others"
 
 
 def test_a_slow_server_limits_how_many_tasks_there_are():
-    folder = Folder(rate=2, latency=0, lists=0, reads=0, list_requests=0, read_requests=0, write_requests=4)
+    folder = Folder(rate=2, latency=0, lists=0, reads=0, list_requests=0, read_requests=0, claim_requests=0)
     out = simulate([Network(300, 1.0)], Machines(50), Rules(folder=folder))
     assert out.seconds == pytest.approx(300 * 4 / 2 + 1)
 
@@ -93,7 +110,7 @@ def test_a_slow_server_limits_how_many_tasks_there_are():
 @pytest.mark.parametrize("own", [True, False])
 @pytest.mark.parametrize("seed", range(3))
 def test_every_second_of_every_gpu_has_one_cause(seed, own):
-    work = [Network(30 * n, 20.0 + n, n, 50.0, locks=2) for n in range(1, 7)]
+    work = [Network(30 * n, 20.0 + n, n, 50.0, shards=2) for n in range(1, 7)]
     shared = Folder(**{**SHARED.__dict__, "own": own})
     out = simulate(work, ALL_AT_ONCE, Rules(together=5, training_gpus=3, folder=shared), seed)
     assert sum(out.spent.values()) == pytest.approx(out.seconds * 24)
@@ -108,28 +125,21 @@ def test_nothing_to_do_is_refused():
             simulate(work, Machines(gpus))
 
 
-@pytest.mark.parametrize("way", ["as-it-is", "small-batches"])
-def test_locks_are_those_of_shards(way):
-    """As many shards as `together` says hold locks of one key at once, from the first on."""
-    taken, count = set(), 0
-    for shard in cut([str(n) for n in range(1000)], WAYS[way].batch):
-        if taken.isdisjoint(shard.locks(["key"])):
-            taken |= set(shard.locks(["key"]))
-            count += 1
-    assert together(WAYS[way]) == count
+def test_shards_are_those_of_the_engine():
+    assert (studies.LEAST_IMAGES, studies.FLUSH_SECONDS) == (LEAST_IMAGES, FLUSH_SECONDS)
+    (work, *_) = networks(STUDIES[1], usual())
+    images = len(cut([str(n) for n in range(1000)], BATCH)[0].images)
+    assert work.tasks == math.ceil(IMAGES / (images * work.shards))
 
 
 def test_studies_have_the_work_that_their_numbers_say():
     numbers = usual()
     assert all(n.low <= n.value <= n.high for n in NUMBERS.values())
-    hesse, world = (networks(study, WAYS["as-it-is"], numbers) for study in STUDIES)
+    hesse, world = (networks(study, numbers) for study in STUDIES)
     assert (len(hesse), len(world)) == (16 * 4, 200) and sum(n.epochs > 0 for n in hesse) == 48
     images = sum(n.tasks * n.task_seconds for n in hesse)
     passes = sum(IMAGES * (2930 + g * g + 1) for g in (2, 4, 8, 16))
     assert images == pytest.approx(passes * sum(HESSE.values()) / HESSE["resnet50"] * 25.9 / 32 / 2947)
-    for way in WAYS.values():
-        assert sum(n.seconds for n in networks(STUDIES[0], way, numbers)) == pytest.approx(
-            sum(n.seconds for n in hesse)
-        )
-    assert machines(numbers, 8, WAYS["spot"]).preemption and not machines(numbers, 8, WAYS["mended"]).preemption
-    assert rules(numbers, WAYS["as-it-is"]).together == 4 and rules(numbers, WAYS["mended"]).together is None
+    assert machines(numbers, 8, WAYS["spot"]).preemption and not machines(numbers, 8, WAYS["folders"]).preemption
+    assert rules(numbers, WAYS["locks"]).together == 4 and rules(numbers, WAYS["folders"]).together is None
+    assert [rules(numbers, WAYS[name]).training_gpus for name in ("one-gpu", "node")] == [1, 8]
