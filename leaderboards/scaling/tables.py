@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 from costs import NUMBERS, usual
-from run import GPUS, STUDIED, read
+from run import GPUS, STUDIED, VARIED, read
 from studies import IMAGES, STUDIES, WAYS, Study
 
-FOR_A_RANGE = 5
+FOR_A_RANGE = 3
 """Simulations."""
 Rows = Sequence[dict[str, Any]]
 
@@ -24,8 +24,7 @@ def chosen(rows: Rows, study: str, way: str, gpus: int) -> list[dict[str, Any]]:
 
 
 def times(rows: Rows, study: str, price: float) -> str:
-    """Hours (median, and 95 % range of five simulations or more), GPU-hours, cost, efficiency, and where the other time
-    goes."""
+    """Hours (median, and 95 % range where there are three simulations), GPU-hours, cost, efficiency, and other time."""
     lines = ["| | GPUs | hours (95 % range) | GPU-hours | cost | work | the rest |", "| --- " * 7 + "|"]
     for way in STUDIED[study]:
         for gpus in GPUS:
@@ -83,16 +82,18 @@ def half(rows: Rows, study: str, way: str) -> str:
 def sensitivity(rows: Rows) -> str:
     """Hours and share of work on most GPUs where one number has its least and its largest value."""
     lines = ["| study | number | range | hours | work |", "| --- " * 5 + "|"]
-    for study in STUDIES:
-        varied = [row for row in rows if row["changed"] and row["study"] == study.name]
-        for name in dict.fromkeys(name for row in varied for name in row["changed"]):
-            ends = sorted((row for row in varied if name in row["changed"]), key=lambda row: row["changed"][name])
+    for study, way, names in VARIED:
+        for name in names:
+            case = (study, way)
+            ends = [row for row in rows if (row["study"], row["way"]) == case and name in row["changed"]]
+            ends.sort(key=lambda row, name=name: row["changed"][name])
             if len(ends) == 2:
                 known = NUMBERS[name]
-                hours, work = (" to ".join(f"{row[key]:{form}}" for row in ends) for key, form in
-                               (("hours", ",.4g"), ("efficiency", ".0%")))  # fmt: skip
+                hours = " to ".join(number(row["hours"]) for row in ends)
+                work = " to ".join(f"{row['efficiency']:.0%}" for row in ends)
                 span = f"{known.low:.3g} to {known.high:.3g} {known.unit}"
-                lines.append(f"| {study.name} | {name} | {span} | {hours} | {work} |")
+                where = f"{study}, {'one folder' if way == 'node' else 'a folder for each network'}"
+                lines.append(f"| {where} | {name} | {span} | {hours} | {work} |")
     return "\n".join(lines)
 
 
