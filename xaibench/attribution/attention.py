@@ -248,7 +248,8 @@ def maps_of(vit: Transformer, kept: Kept, inputs: int) -> list[Tensor]:
     ]
     if any(m.shape[1] != count for m, count in zip(maps, heads, strict=True)):
         raise XaibenchError("needs attention with one map for each head; here maps are subtracted from each other")
-    if any((m.detach().sum(-1) - 1).abs().max() > ROUNDING for m in maps):
+    off = torch.stack([(m.detach().sum(-1) - 1).abs().max() for m in maps])
+    if (off > ROUNDING).any():
         raise XaibenchError("needs attention whose rows sum to one, as a softmax makes them")
     if any(len(m) != inputs * vit.cells**2 for m in maps):
         raise XaibenchError("needs a transformer that takes whole images; here it gets parts of them")
@@ -268,7 +269,7 @@ def attentions(e: Evidence) -> Tensor:
                 means = [vit.of_own(attention).mean(1) for attention in maps_of(vit, kept, len(index))]
             return torch.stack(means, 1).to(e.images.dtype)
 
-        return torch.cat([part for _, part in e.runner.stream(len(e.images), step)])
+        return torch.cat([part for _, part in e.runner.stream(len(e.images), step, e.images.device)])
 
     return e.once(("attentions",), compute, per_image=True)
 
@@ -286,7 +287,7 @@ def last_attention(e: Evidence) -> tuple[Tensor, Tensor]:
                 (gradient,) = torch.autograd.grad(e.objective(logits, index).sum(), last)
             return vit.of_own(last.detach()).to(inputs.dtype), vit.of_own(gradient).to(inputs.dtype)
 
-        parts = [part for _, part in e.runner.stream(len(inputs), step)]
+        parts = [part for _, part in e.runner.stream(len(inputs), step, inputs.device)]
         return torch.cat([a for a, _ in parts]), torch.cat([g for _, g in parts])
 
     return e.once(("last attention",), compute)

@@ -44,10 +44,14 @@ def patch_logits(e: Evidence) -> Tensor:
         return _logits(e, shifted(index), classes)
 
     maps = e.images.new_empty(len(e.targets), *counts, apart, apart)
-    for part, logits in e.runner.stream(len(e.images) * apart**2, step):
-        image, row, column = parts_of(torch.arange(part.start, part.stop, device=maps.device))
-        number, pair = (image[:, None] == e.owner).nonzero(as_tuple=True)
-        maps[pair, :, :, row[number], column[number]] = logits[number, place[pair]]
+    image, row, column = parts_of(torch.arange(len(e.images) * apart**2))
+    shift, pair = (image[:, None] == e.owner.cpu()).nonzero(as_tuple=True)  # each pair at each shift of its image
+    ends = torch.searchsorted(shift, torch.arange(len(image) + 1)).tolist()
+    shift, pair, row, column = (part.to(maps.device) for part in (shift, pair, row[shift], column[shift]))
+    for part, logits in e.runner.stream(len(image), step):
+        here = slice(ends[part.start], ends[part.stop])
+        found = logits[shift[here] - part.start, place[pair[here]]]
+        maps[pair[here], :, :, row[here], column[here]] = found
     # the shift (r, c) shows the patches at rows r, r + apart, ... and columns c, c + apart, ...
     maps = maps.permute(0, 1, 3, 2, 4).flatten(3, 4).flatten(1, 2)[:, :height, :width]
     grid = maps.new_zeros(len(maps), cells**2, 1, height, width)
@@ -65,7 +69,10 @@ def own_patch_logits(e: Evidence, less_blank: bool = False) -> Tensor:
     net, cells, own = _bagnet(e)
     side, apart = net.field
     classes, place = e.targets.unique(return_inverse=True)
-    parts = [logits for _, logits in e.runner.stream(len(e.images), lambda index: _logits(e, e.images[index], classes))]
+    parts = [
+        logits
+        for _, logits in e.runner.stream(len(e.images), lambda i: _logits(e, e.images[i], classes), e.images.device)
+    ]
     logits = torch.cat(parts)[e.owner, place]
     if less_blank:
         blank = e.baseline("zero")[:, :1, :1].expand(cells**2, -1, side, side)

@@ -37,16 +37,16 @@ def chefer_lrp(e: Evidence, first: int = 2) -> Tensor:
             gradients = torch.autograd.grad(e.objective(logits, index).sum(), maps)
         with torch.no_grad():  # the recording is over: the head's modules run once more
             vit.check_head(vit.of_own(kept[vit.blocks[-1]][1]), logits)
-            start = F.one_hot(e.targets[index.to(e.targets.device)], logits.shape[1]).double()
+            start = F.one_hot(e.targets[index], logits.shape[1]).double()
             own = {module: (vit.of_own(taken), vit.of_own(given)) for module, (taken, given) in kept.items()}
             slopes = [vit.of_own(gradient).double() for gradient in gradients]
             relevances = attention_relevances(vit, own, start)
             weighted = [(g * r).clamp(min=0).mean(1) for g, r in zip(slopes, relevances, strict=True)]
             matrices = torch.stack(weighted, 1)
-            same = torch.eye(matrices.shape[-1]).to(matrices)
+            same = torch.eye(matrices.shape[-1], dtype=matrices.dtype, device=matrices.device)
             return vit.patches_read(flow(matrices + same, first) - same)
 
-    rows = torch.cat([part for _, part in e.runner.stream(len(inputs), step)])
+    rows = torch.cat([part for _, part in e.runner.stream(len(inputs), step, inputs.device)])
     return vit.placed(rows[:, None].to(inputs.dtype))
 
 

@@ -96,15 +96,19 @@ class Evidence:
         self._explain(targets, None, "logit")
 
     def _explain(self, targets: Tensor, owner: Tensor | None, output: str) -> None:
-        """Sets the pairs and what is explained of them."""
+        """Sets the pairs and what is explained of them.
+
+        Numbers are read from tensors as they are given, before they are moved: reading from a GPU waits for it.
+        """
         if output not in ("logit", "probability"):
             raise XaibenchError(f"output is logit or probability, not {output!r}")
         device, count = self.images.device, len(self.images)
         self.targets, self.output = targets.to(device), output
         self.owner = torch.arange(count, device=device) if owner is None else owner.to(device)
+        self._owners = range(count) if owner is None else owner.tolist()
         if len(self.targets) != len(self.owner):
             raise XaibenchError(f"{len(self.targets)} targets but {len(self.owner)} owners; one image each")
-        self._range = (int(self.targets.min()), int(self.targets.max())) if len(self.targets) else (0, 0)
+        self._range = _range_of(targets) if targets.device.type == "cpu" else None
         self._pair_memo: dict[tuple, object] = {}
         self._pair_parts: dict[tuple, Part] = {}
 
@@ -145,7 +149,7 @@ class Evidence:
         Noise and masks are those of the pair's own image id.
         """
         other = Evidence(self.runner, inputs, self.targets, self.pair_ids, view=self.view, seed=self.seed)
-        other.output = self.output
+        other.output, other._range = self.output, self._range
         return other
 
     def with_model(self, runner: ModelRunner, cam_layer: nn.Module | None) -> Evidence:
@@ -153,7 +157,7 @@ class Evidence:
         other = copy.copy(self)
         other.runner, other.cam_layer, other.reference = runner, cam_layer, None
         other._image_memo, other._image_parts = {}, {}
-        other._explain(self.targets, self.owner, self.output)
+        other._pair_memo, other._pair_parts = {}, {}
         return other
 
     def once(self, key: tuple, compute: Callable[[], object], *, per_image: bool = False):
@@ -174,7 +178,7 @@ class Evidence:
     @property
     def pair_ids(self) -> list[str]:
         """The image id of each pair (P,)."""
-        return [self.image_ids[i] for i in self.owner.tolist()]
+        return [self.image_ids[i] for i in self._owners]
 
     @property
     def inputs(self) -> Tensor:
@@ -239,18 +243,23 @@ class Evidence:
         """Logits (B, K) of the images."""
 
         def compute() -> Tensor:
-            return self.runner.logits(len(self.images), lambda image: self.images[image])
+            return self.runner.logits(len(self.images), lambda image: self.images[image], self.images.device)
 
         return self.once(("logits",), compute, per_image=True)
 
-    def logits_under(self, key: tuple, count: int, edit: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    def logits_under(
+        self, key: tuple, count: int, edit: Callable[[Tensor, Tensor], Tensor], device: torch.device | str | None = None
+    ) -> Tensor:
         """Logits (B, count, K) of every image under `count` edits, cached by a key that identifies the edits.
 
-        edit(image indices (n,), edit indices (n,)) returns encoded inputs (n, C, H, W).
+        edit(image indices (n,), edit indices (n,)) returns encoded inputs (n, C, H, W). The indices are on the device
+        of the images unless one is given: `cpu` for an edit that reads them as numbers.
         """
 
         def compute() -> Tensor:
-            logits = self.runner.logits(len(self.images) * count, lambda index: edit(index // count, index % count))
+            at = self.images.device if device is None else device
+            total = len(self.images) * count
+            logits = self.runner.logits(total, lambda index: edit(index // count, index % count), at)
             return logits.unflatten(0, (-1, count))
 
         return self.once(("logits under", *key), compute, per_image=True)
@@ -274,6 +283,8 @@ class Evidence:
         self._check_range(max(self.runner.outputs, 2))
 
     def _check_range(self, classes: int) -> None:
+        if self._range is None:
+            self._range = _range_of(self.targets)
         low, high = self._range
         if low < 0 or high >= classes:
             raise XaibenchError(f"target {low if low < 0 else high} is no class of {classes}")
@@ -290,7 +301,8 @@ class Evidence:
     ) -> Iterator[tuple[slice, Tensor]]:
         """Gradients (n, C, H, W) of `count` inputs, a chunk at a time; pair returns the pairs (n,) whose scores are
         differentiated."""
-        return self.runner.gradients(count, inputs, lambda logits, index: self.objective(logits, pair(index)))
+        objective = lambda logits, index: self.objective(logits, pair(index))  # noqa: E731
+        return self.runner.gradients(count, inputs, objective, self.images.device)
 
     def objective(self, logits: Tensor, pairs: Tensor) -> Tensor:
         """The explained scalar (n,) of some pairs (indices (n,)) from logits (n, K) of their inputs."""
@@ -316,8 +328,7 @@ class Evidence:
         """
         if steps < 1:
             raise XaibenchError(f"integrated gradients need at least one step, not {steps}")
-        nodes, weights = (torch.from_numpy(a).to(self.images) for a in np.polynomial.legendre.leggauss(steps))
-        positions, weights = (nodes + 1) / 2, weights / 2
+        positions, weights = self._quadrature(steps)
         total = torch.zeros_like(end)
 
         def inputs(index: Tensor) -> Tensor:
@@ -327,6 +338,15 @@ class Evidence:
             index = torch.arange(part.start, part.stop, device=total.device)
             total.index_add_(0, index // steps, gradient * weights[index % steps, None, None, None])
         return total
+
+    def _quadrature(self, steps: int) -> tuple[Tensor, Tensor]:
+        """Positions and weights (steps,) on the way from 0 to 1, once for all samples."""
+
+        def compute() -> tuple[Tensor, Tensor]:
+            nodes, weights = (torch.from_numpy(a).to(self.images) for a in np.polynomial.legendre.leggauss(steps))
+            return (nodes + 1) / 2, weights / 2
+
+        return self.once(("quadrature", steps), compute, per_image=True)
 
     def path_moments(
         self, baseline: str, steps: int, samples: int = 0, sigma: float = 0.0, space: str = "encoded"
@@ -384,8 +404,14 @@ class Evidence:
             gradient = gradient_of(self.runner, score, kept[0], at, self.cam_layer)
             return tuple(layout.to_map(part.to(inputs.dtype)) for part in (kept[0].detach(), gradient))
 
-        parts = [part for _, part in self.runner.stream(len(inputs), step)]
+        parts = [part for _, part in self.runner.stream(len(inputs), step, inputs.device)]
         return Stage(torch.cat([a for a, _ in parts]), torch.cat([g for _, g in parts]))
+
+
+def _range_of(targets: Tensor) -> tuple[int, int]:
+    """The least and the greatest of targets (P,)."""
+    low, high = torch.stack(targets.aminmax()).tolist() if len(targets) else (0, 0)
+    return low, high
 
 
 def _moments(sample: Callable[[int], Tensor], count: int) -> Moments:

@@ -53,7 +53,7 @@ def grad_eclip(e: Evidence, one_head: bool = False) -> Tensor:
         products = (vit.of_own(gradient)[:, :1] * values[:, patches]).sum(-1)
         return (products * quotient(similarity - low, high - low)).clamp(min=0).to(inputs.dtype)
 
-    found = torch.cat([part for _, part in e.runner.stream(len(inputs), step)])
+    found = torch.cat([part for _, part in e.runner.stream(len(inputs), step, inputs.device)])
     return vit.placed(found.unflatten(1, vit.layout.grid)[:, None])
 
 

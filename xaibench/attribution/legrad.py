@@ -47,5 +47,5 @@ def legrad(e: Evidence, layers: int = 0, pool: str = "head") -> Tensor:
         patches = torch.stack(found).mean(0)[:, vit.layout.prefix :]
         return patches.unflatten(-1, vit.layout.grid).to(inputs.dtype)
 
-    maps = torch.cat([part for _, part in e.runner.stream(len(inputs), step)])
+    maps = torch.cat([part for _, part in e.runner.stream(len(inputs), step, inputs.device)])
     return vit.placed(maps[:, None])

@@ -110,10 +110,9 @@ def rise(
 
     def weighted(index: Tensor) -> Tensor:
         pair, number = index // masks, index % masks
-        owner = e.owner[pair.to(e.owner.device)].cpu()
-        return seeds.masks(owner, number) * weights[pair, number, None, None, None]
+        return seeds.masks(e.owner[pair], number) * weights[pair, number, None, None, None]
 
-    for part, values in e.runner.stream(len(e.targets) * masks, weighted):
+    for part, values in e.runner.stream(len(e.targets) * masks, weighted, total.device):
         index = torch.arange(part.start, part.stop, device=total.device)
         total.index_add_(0, index // masks, values)
     return mean[:, :, None, None] + total / ((masks - centred) * keep)

@@ -129,18 +129,21 @@ class ModelRunner:
         self.outputs = outputs.shape[1]
         return two_sided(outputs.float() if low else outputs)
 
-    def stream(self, count: int, step: Callable[[Tensor], object]) -> Iterator[tuple[slice, object]]:
+    def stream(
+        self, count: int, step: Callable[[Tensor], object], device: torch.device | str = "cpu"
+    ) -> Iterator[tuple[slice, object]]:
         """Runs `step` on the indices 0..count-1, a chunk at a time; yields (slice of indices, what step returned).
 
         step gets an int64 tensor of indices and must not change anything outside itself: it is run again with half of
-        them when memory runs out. Raises XaibenchError when a single input does not fit.
+        them when memory runs out. device is where the indices are: a GPU waits whenever an index on the CPU selects
+        from a tensor on it. Raises XaibenchError when a single input does not fit.
         """
-        start = 0
+        start, every = 0, torch.arange(count, device=device)
         while start < count:
             stop = min(start + self.chunk, count)
             try:
                 with self.arithmetic():
-                    result = step(torch.arange(start, stop))
+                    result = step(every[start:stop])
             except RuntimeError as error:
                 if not out_of_memory(error):
                     raise
@@ -174,19 +177,23 @@ class ModelRunner:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
-    def logits(self, count: int, inputs: Callable[[Tensor], Tensor]) -> Tensor:
-        """Logits (count, K), without gradients; `inputs` returns the encoded inputs of some indices."""
+    def logits(self, count: int, inputs: Callable[[Tensor], Tensor], device: torch.device | str = "cpu") -> Tensor:
+        """Logits (count, K), without gradients; `inputs` returns the encoded inputs of some indices on a device."""
 
         def step(index: Tensor) -> Tensor:
             with torch.no_grad():  # not inference_mode: cached tensors may be used with autograd later
                 return self.call(inputs(index))
 
-        return torch.cat([part for _, part in self.stream(count, step)])
+        return torch.cat([part for _, part in self.stream(count, step, device)])
 
     def gradients(
-        self, count: int, inputs: Callable[[Tensor], Tensor], objective: Callable[[Tensor, Tensor], Tensor]
+        self,
+        count: int,
+        inputs: Callable[[Tensor], Tensor],
+        objective: Callable[[Tensor, Tensor], Tensor],
+        device: torch.device | str = "cpu",
     ) -> Iterator[tuple[slice, Tensor]]:
-        """Gradients (n, C, H, W) of a scalar per input, a chunk at a time.
+        """Gradients (n, C, H, W) of a scalar per input, a chunk at a time, with the indices on a device.
 
         objective(logits (n, K), indices (n,)) returns the scalar (n,) of each input. Raises XaibenchError where the
         inputs have no gradient.
@@ -197,7 +204,7 @@ class ModelRunner:
                 at = inputs(index).detach().requires_grad_()
                 return gradient_of(self, objective(self.call(at), index).sum(), at, at, None)
 
-        return self.stream(count, step)
+        return self.stream(count, step, device)
 
 
 def _with_a_copy(module: nn.Module, inputs: tuple) -> tuple:

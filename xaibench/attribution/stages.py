@@ -83,7 +83,7 @@ class LayerEvidence(Evidence):
                 handle.remove()
             return gradient_of(self.runner, score, at, images, self.cam_layer)
 
-        return self.runner.stream(count, step)
+        return self.runner.stream(count, step, self._whole.images.device)
 
 
 def at_stage(e: Evidence, stage: str, card: MethodCard) -> Evidence:

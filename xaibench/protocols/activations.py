@@ -68,7 +68,7 @@ def channel_activations(
     with ModelRunner(net, chunk=chunk, output=output) as runner:
         handle = layer.register_forward_hook(keep)
         try:
-            return torch.cat([part for _, part in runner.stream(len(images), step)])
+            return torch.cat([part for _, part in runner.stream(len(images), step, images.device)])
         finally:
             handle.remove()
 

@@ -116,14 +116,13 @@ def replaced_scores(
     limits = torch.tensor(amounts, device=places.device)
 
     def inputs(index: Tensor) -> Tensor:
-        index = index.to(places.device)
         pair, step = index // len(limits), index % len(limits)
         image, replaced = e.owner[pair], places[pair] < limits[step, None, None]
         return torch.where(replaced[:, None], after[image], before[image])
 
     if not len(limits):
         return torch.empty(len(places), 0, dtype=torch.float64, device=places.device)
-    logits = e.runner.logits(len(places) * len(limits), inputs).unflatten(0, (-1, len(limits)))
+    logits = e.runner.logits(len(places) * len(limits), inputs, places.device).unflatten(0, (-1, len(limits)))
     return pair_scores(e, logits, output)
 
 

@@ -98,7 +98,7 @@ class MaskedImage(Protocol):
 
         In float64 a probability that float32 rounds to 1 still has a way to 1.
         """
-        logits = e.runner.logits(len(masked.images), lambda index: masked.images[index])
+        logits = e.runner.logits(len(masked.images), lambda index: masked.images[index], masked.images.device)
         return e.scores(e.logits().double(), "probability"), pair_scores(e, logits.double(), "probability")
 
 

@@ -20,16 +20,15 @@ def deleted_logits(e: Evidence, grid: int, baseline: str) -> Tensor:
 
     baseline is `zero`, `random` or `blur`; see `xaibench.protocols.patches.replacement`.
     """
-    size, cells = tuple(e.images.shape[-2:]), grid**2
+    size, cells, drawn = tuple(e.images.shape[-2:]), grid**2, baseline == "random"
+    zero = e.zero.to(e.images)
 
     def edit(image: Tensor, cell: Tensor) -> Tensor:
-        inputs, ids = e.images[image], [e.image_ids[i] for i in image.tolist()]
-        cell = cell.to(inputs.device)
-        return torch.where(
-            cell_masks(size, grid, cell), replacement(baseline, inputs, cell, e.seed, ids, e.zero), inputs
-        )
+        inputs, ids = e.images[image], [e.image_ids[i] for i in image.tolist()] if drawn else []
+        other = replacement(baseline, inputs, cell, e.seed, ids, zero)
+        return torch.where(cell_masks(size, grid, cell.to(inputs.device)), other, inputs)
 
-    return e.logits_under(("single deletion", grid, baseline), cells, edit)
+    return e.logits_under(("single deletion", grid, baseline), cells, edit, "cpu" if drawn else None)
 
 
 def deletion_drops(e: Evidence, grid: int, baseline: str, output: str) -> Tensor:

@@ -128,7 +128,7 @@ class Prepared(nn.Module):
     def check(self, images: Tensor, logits: Tensor) -> None:
         """Runs the copy for the first time; raises XaibenchError unless it gives the original's logits (B, K)."""
         with torch.no_grad():
-            parts = [part for _, part in self.runner.stream(len(images), lambda i: self(images[i]))]
+            parts = [part for _, part in self.runner.stream(len(images), lambda i: self(images[i]), images.device)]
         self.growing = False
         if self._differ(torch.cat(parts), logits):
             raise XaibenchError(self._why_other_logits(images, logits))
@@ -147,7 +147,10 @@ class Prepared(nn.Module):
         def differs(net: nn.Module) -> bool:
             with torch.no_grad():
                 parts = [
-                    part for _, part in self.runner.stream(len(images), lambda i: self.runner.call(images[i], net))
+                    part
+                    for _, part in self.runner.stream(
+                        len(images), lambda i: self.runner.call(images[i], net), images.device
+                    )
                 ]
             return self._differ(torch.cat(parts), logits)
 

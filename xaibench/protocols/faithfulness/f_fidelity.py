@@ -149,14 +149,14 @@ class FFidelity(Protocol):
             for low, high, count in ((0, top, of_it), (top, units, of_rest))
             for sample in range(self.samples)
         ]
-        orders, blank = self._orders(e), stand_in(e, self.baseline)
+        orders, blank, owners = self._orders(e), stand_in(e, self.baseline), e.owner.tolist()
 
         def inputs(index: Tensor) -> Tensor:
             images = []
             for number in index.tolist():
                 pair, case = divmod(number, len(cases))
                 low, high, count, sample = cases[case]
-                image = int(e.owner[pair])
+                image = owners[pair]
                 removed_pixels = first_in_range(places[pair : pair + 1], orders[image, sample][None], low, high, count)
                 images.append(torch.where(removed_pixels.view(1, *size), blank[image], e.images[image]))
             return torch.stack(images)

@@ -67,9 +67,9 @@ class Infidelity(Protocol):
 
         def edit(image: Tensor, sample: Tensor) -> Tensor:
             drawn = [self._noise(e, i, s) for i, s in zip(image.tolist(), sample.tolist(), strict=True)]
-            return e.images[image] - torch.stack(drawn).to(e.images)
+            return e.images[image.to(e.images.device)] - torch.stack(drawn).to(e.images)
 
-        noisy = e.logits_under(("infidelity", self.samples, self.sigma), self.samples, edit)
+        noisy = e.logits_under(("infidelity", self.samples, self.sigma), self.samples, edit, "cpu")
         intact = e.scores(e.logits(), self.drop_output).double()
         return e, intact[:, None] - e.scores(noisy, self.drop_output).double()
 

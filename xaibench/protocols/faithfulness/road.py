@@ -115,21 +115,21 @@ class Road(Protocol):
 
     def _heights(self, e: Evidence, maps: Tensor) -> tuple[Tensor, Tensor]:
         """Probabilities (P, steps - 1) after 1, ..., steps - 1 steps, the least or the most important pixels first."""
-        size, pixels = maps.shape[-2:], maps[0].numel()
+        size, pixels, owners = maps.shape[-2:], maps[0].numel(), e.owner.tolist()
         places = removal_places(maps.flatten(1), tie_order(e, pixels)).unflatten(1, size)
         limits = removal_counts(pixels, self.steps)[1:-1]
-        both = (pixels - 1 - places, places)
+        both = ((pixels - 1 - places).cpu(), places.cpu())
+        originals, noise = e.images.cpu(), self._noise(e).cpu()  # SciPy solves on the CPU
 
         def inputs(index: Tensor) -> Tensor:
             images = []
             for number in index.tolist():
                 pair, step = divmod(number, 2 * len(limits))
                 order, step = divmod(step, len(limits))
-                image = int(e.owner[pair])
-                images.append(
-                    noisy_imputation(e.images[image], both[order][pair] < limits[step], self._noise(e)[image])
-                )
-            return torch.stack(images)
+                image = owners[pair]
+                removed = both[order][pair] < limits[step]
+                images.append(noisy_imputation(originals[image], removed, noise[image]))
+            return torch.stack(images).to(e.images)
 
         logits = e.runner.logits(len(maps) * 2 * len(limits), inputs).unflatten(0, (-1, 2 * len(limits)))
         heights = pair_scores(e, logits, "probability")

@@ -126,11 +126,10 @@ class Saco(Protocol):
         start = mean.expand_as(e.images)
 
         def inputs(index: Tensor) -> Tensor:
-            index = index.to(numbers.device)
             pair, image = index // self.groups, e.owner[index // self.groups]
             gone = numbers[pair] == (index % self.groups)[:, None, None]
             return torch.where(gone[:, None], start[image], e.images[image])
 
-        logits = e.runner.logits(len(numbers) * self.groups, inputs).unflatten(0, (-1, self.groups))
+        logits = e.runner.logits(len(numbers) * self.groups, inputs, numbers.device).unflatten(0, (-1, self.groups))
         intact = e.scores(e.logits().double(), "probability")
         return intact[:, None] - pair_scores(e, logits.double(), "probability")

@@ -66,6 +66,7 @@ class SensitivityN(Protocol):
         """Sets (P, sets, grid²) bool of deleted cells, drawn per image, and the drops (P, sets), once for all."""
         key, size = ("sensitivity-n", self.grid, self.share, self.sets), tuple(e.images.shape[-2:])
         cells = cell_masks(size, self.grid, torch.arange(self.grid**2)).int().argmax(0)[0].to(e.images.device)
+        zero = e.baseline("zero")
 
         def draw() -> Tensor:
             shuffled = e.random("sensitivity-n", (self.sets, self.grid**2), torch.rand).argsort(-1).argsort(-1)
@@ -74,8 +75,7 @@ class SensitivityN(Protocol):
         sets = e.once(key, draw, per_image=True)
 
         def edit(image: Tensor, number: Tensor) -> Tensor:
-            image, number = image.to(sets.device), number.to(sets.device)
-            return torch.where(sets[image, number][:, cells][:, None], e.baseline("zero"), e.images[image])
+            return torch.where(sets[image, number][:, cells][:, None], zero, e.images[image])
 
         deleted = e.scores(e.logits_under(key, self.sets, edit), self.drop_output).double()
         return sets[e.owner], e.scores(e.logits(), self.drop_output).double()[:, None] - deleted

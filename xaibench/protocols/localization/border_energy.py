@@ -48,4 +48,4 @@ class BorderEnergy(EnergyGame):
     def prepare(self, e: Evidence) -> Regions:
         """part: the border of each pair's image."""
         size = tuple(e.images.shape[-2:])
-        return Regions(border_mask(size, self.border).expand(len(e.targets), *size))
+        return Regions(border_mask(size, self.border).to(e.images.device).expand(len(e.targets), *size))
