@@ -132,6 +132,7 @@ def test_a_study_runs_what_is_missing_and_is_repeated_from_stored_rows(mini, com
     planned = command("study", "run", "mini", "--cards", mini, "--dry-run")[1]
     assert "run one, stored (3 methods, 8 images): xaibench run sds" in planned and "sds: 2 of 2 stored" in planned
     shown = command("study", "show", "mini", "--cards", mini, "--out", "results")[1]
+    registry.add_folder(mini)  # as --cards does within a command
     shown_here = claims_of(StoredResults("results"))
     assert shown_here[["claim", "text", "state", "why"]].to_dict("records") == found["claims"]
     assert set(shown_here["scale"]) == {"embedded"} and set(shown_here["paper"]) == {"A paper (2024)"}
