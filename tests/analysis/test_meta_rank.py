@@ -142,6 +142,7 @@ def test_boards_of_one_protocol_that_differ_in_settings_or_seed_are_taken(filled
         meta_rank_of_boards(filled, "sds")
 
 
+@pytest.mark.slow
 @pytest.mark.process  # figures
 def test_the_command_prints_and_draws_it(filled, command, tmp_path):
     for format_ in ("table", "md", "csv", "json", "html"):

@@ -91,6 +91,7 @@ def test_models_by_their_accuracy(filled):
         pareto_of_models(across_models(filled, "idsds", comparable=False))
 
 
+@pytest.mark.slow
 @pytest.mark.process  # many pages and figures
 def test_the_command_prints_and_draws_both(filled, command, tmp_path):
     for words, x in (((), "passes"), (("--cost", "seconds"), "seconds"), (("--by", "model"), "accuracy")):

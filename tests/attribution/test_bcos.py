@@ -237,7 +237,7 @@ def test_form_to_train_by_is_the_same_map(builder, network, seen, evidence):
 
 
 @pytest.mark.parametrize(
-    "builder", ["tiny", *(pytest.param(n, marks=pytest.mark.process) for n in ("resnet18", "simple_vit_s_patch16_224"))]
+    "builder", ["tiny", *(pytest.param(n, marks=pytest.mark.slow) for n in ("resnet18", "simple_vit_s_patch16_224"))]
 )
 def test_gradient_of_the_map_by_finite_differences(builder, network, tiny, seen):
     """Along a random direction of each parameter; a step so short that few of the absolute values pass through 0."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import pytest
 import torch
 from torch import nn
@@ -152,18 +154,24 @@ def test_a_graph_of_fx_is_a_network():
         assert near(maps(net, method), maps(Net().eval(), method)), method
 
 
+@cache
+def function(kind):
+    """A function of torch, made once: to make one takes longer than to explain it."""
+    return FUNCTIONS[kind]()
+
+
 @pytest.mark.parametrize("method", [*GRADIENTS, *PERTURBATIONS])
 @pytest.mark.parametrize("kind", FUNCTIONS)
 def test_gradients_and_perturbations_of_a_function(kind, method):
     most = 1e-3 if kind == "freeze" else 1e-5  # normalisation is part of the convolution there
-    assert near(maps(FUNCTIONS[kind](), method), maps(Net().eval(), method), most)
+    assert near(maps(function(kind), method), maps(Net().eval(), method), most)
 
 
 @pytest.mark.parametrize("method", MODULES)
 @pytest.mark.parametrize("kind", FUNCTIONS)
 def test_methods_that_need_modules_say_so_of_a_function(kind, method):
     with pytest.raises(XaibenchError, match=r"needs the modules .* this one is a function of torch\.") as told:
-        maps(FUNCTIONS[kind](), method)
+        maps(function(kind), method)
     assert "\n" not in str(told.value)
 
 

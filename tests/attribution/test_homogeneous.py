@@ -60,6 +60,7 @@ def test_input_x_gradient_sums_to_the_logit(resnet, images, evidence):
     assert torch.allclose(found.sum((1, 2, 3)), logits, rtol=1e-9, atol=0) and logits.abs().min() > 1e-6
 
 
+@pytest.mark.slow
 def test_with_scalar_biases_neither_holds(images, evidence):
     net = randomised(build(4))
     logits = net(images).gather(1, TARGETS[:, None])[:, 0]

@@ -40,7 +40,7 @@ def test_show_prints_a_card(command):
     status, out, _ = command("show", "method", "ig-u")
     assert status == 0 and "steps = 50" in out and "Axiomatic Attribution" in out
     assert "undefined_cost: 0.0" in command("show", "protocol", "idsds")[1]
-    assert "layer4" in command("show", "model", "resnet50")[1]
+    assert "layer4" in command("show", "model", "resnet18")[1]
 
 
 def test_show_dataset_draws_a_contact_sheet(command, home, tmp_path):
@@ -112,7 +112,7 @@ def test_status_ends_with_the_command_that_finishes_the_work(command, home, monk
             "run idsds --model tiny --methods rollout",
             "method rollout needs a vision transformer; tiny is of the family cnn",
         ),
-        ("run idsds --model tiny --dataset mini --profile huge", "no profile 'huge'; it has paper, quick"),
+        ("run idsds --model tiny --dataset mini --profile huge", "no profile 'huge'; it has fast, paper, quick"),
         ("run idsds --model tiny --dataset mini --grid 5", "32x32 pixels do not divide into 5x5 equal cells"),
         ("run idsds --model tiny --dataset mini --baseline grey", "baseline is zero or random or blur, not 'grey'"),
         ("run idsds --model tiny --dataset mini --dataset-option rule=two", "no rule named 'two'"),

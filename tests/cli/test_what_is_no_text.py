@@ -113,6 +113,7 @@ def test_closed_streams(closed, words, status, home):
     assert (said.stdout == b"") and (said.stderr == b"") == ("2>&-" in closed or status == 0)
 
 
+@pytest.mark.slow
 @pytest.mark.process
 def test_no_file_takes_the_place_of_a_closed_stream(home):
     """A file that is opened while the number 1 is free would receive what is printed."""

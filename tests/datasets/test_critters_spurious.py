@@ -61,6 +61,7 @@ def test_splits_have_no_scene_in_common_and_train_is_keyed_apart(splits):
     assert splits["train"].digest("train/000000") != open_dataset(plain, None, {}, "train").digest("train/000000")
 
 
+@pytest.mark.slow
 @pytest.mark.process
 def test_groups_of_critters_without_correlation_are_by_chance():
     data = Critters("test", 2000)

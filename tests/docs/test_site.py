@@ -92,8 +92,8 @@ def test_commands_in_the_pages_exist():
             assert words in known or words.rsplit(" ", 1)[0] in known, f"{page.name}: {words}"
 
 
-@pytest.mark.process
-@pytest.mark.parametrize("boards", ["false", pytest.param("true", marks=pytest.mark.slow)])
+@pytest.mark.slow  # .ci/run builds it too
+@pytest.mark.parametrize("boards", ["false", "true"])
 def test_the_site_builds_without_a_warning(tmp_path, boards):
     pytest.importorskip("mkdocs", reason="the site needs the extra: pip install '.[docs]'")
     build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]

@@ -34,6 +34,7 @@ def network() -> nn.Module:
     ).eval()  # fmt: skip
 
 
+@pytest.mark.slow
 def test_scores_of_batches_passes_and_threads_are_equal(home, tmp_path):
     way = runpy.run_path(str(BENCHMARK))
     images = torch.rand(7, 3, 32, 32, generator=torch.Generator().manual_seed(0))

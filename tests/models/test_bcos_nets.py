@@ -111,6 +111,7 @@ def test_tokens_of_the_transformer_lie_row_by_row(seen):
     assert layout_of(build(5, "resnet18"), (64, 64)) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", [pytest.param("Mid2", marks=pytest.mark.process), "Final"])
 def test_guidance_at_a_stage_of_the_transformer_reaches_every_parameter(stage, seen):
     torch.manual_seed(0)

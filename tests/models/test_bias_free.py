@@ -48,6 +48,7 @@ def test_x_resnet_50_is_torchvisions_with_nothing_in_place_of_batchnorm(resnet, 
     assert torch.allclose(resnet(images.double()), like(images.double()), rtol=0, atol=1e-10)
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_x_vgg_16_is_torchvisions_with_biases_of_zero(vgg, images):
     with torch.device("meta"):

@@ -84,6 +84,7 @@ def test_a_block_computed_by_hand():
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.process
 @torch.no_grad()
 def test_with_neutral_scalars_it_is_the_network_without_them_and_outer_biases_shift_it():

@@ -27,6 +27,7 @@ ENCODING, IMAGES = Encoding((0.5,) * 3, (0.25,) * 3), 2
 # waits of each pass that are left: what a pass shows is made on the CPU
 PER_PASS = {
     "road": {"upload": 1},  # SciPy fills the images in
+    "arcc": {"upload": 1},  # in those of its passes that are ROAD's
     "infidelity": {"upload": 2},  # noise drawn for each pass, and which images it is for
 }
 CANNOT = {"random-logit": "torch.quantile changes a shape in place, which a fake tensor cannot follow"}
@@ -99,6 +100,8 @@ def test_devices_are_not_mixed_and_passes_do_not_wait(name):
     assert len(scores.values) == IMAGES and not few["draw"]
     again, many, more = scored(protocol, 1)
     assert again.status == scores.status and torch.allclose(again.values, scores.values, atol=0.1, equal_nan=True)
+    if name == "arcc":
+        passes, more = (scored(protocol.road, size)[2] for size in (64, 1))
     grown = {kind: many[kind] - few[kind] for kind in many | few if many[kind] != few[kind]}
     assert grown == {kind: count * (more - passes) for kind, count in PER_PASS.get(name, {}).items()}
 

@@ -76,6 +76,7 @@ def test_large_files_go_by_lfs_unless_the_environment_lets_the_client_use_xet(hu
     assert constants.HF_HUB_DISABLE_XET is False, "as it was"
 
 
+@pytest.mark.slow
 def test_what_is_stale_is_deleted_and_what_is_of_others_stays(hub, board, tmp_path):
     push(board, "ann/boards")
     hub.repositories["ann/boards"]["NOTES.txt"] = b"of others"

@@ -170,6 +170,7 @@ def test_maps_and_photos_of_the_gallery(kit, tmp_path):
         assert all(shown[image][1].equal(kept[image][1]) for image in shown)
 
 
+@pytest.mark.slow
 def test_maps_of_some_models_alone(kit, tmp_path):
     for model in ("resnet18", "vgg16"):
         kit.run(tmp_path / "results", kit.cells(kit.context(model)), kit.ids(4), keep=2)

@@ -199,6 +199,7 @@ def test_what_cannot_run_says_what_to_fetch(mini, command):
     assert command("study", "run", "absent")[0] == 2
 
 
+@pytest.mark.slow
 def test_the_page_of_all_studies_has_every_claim(home, command, tmp_path):
     store = Store.create(tmp_path / "empty")
     status, _, err = command("study", "report", "--out", store.root, "--to", tmp_path / "page.md")

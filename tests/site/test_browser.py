@@ -188,7 +188,8 @@ KINDS_OF_PAGES = ("index.html", "boards.html", "models.html", "methods.html", "g
 COLOURED = ("index.html", "boards/idsds-*", "across/*", "designs/*", "gallery/*", "methods/grad-cam.html")
 
 
-@pytest.mark.parametrize("mode", ["light", pytest.param("dark", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["light", "dark"])
 def test_axe_finds_nothing(show, site, mode):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python").Axe()
     page = show("index.html", color_scheme=mode)
