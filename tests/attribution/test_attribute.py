@@ -49,7 +49,7 @@ def test_the_input_is_no_layer_and_controls_have_none(small, pictures, classes):
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("kind", ["network", "model"])
+@pytest.mark.parametrize("kind", ["network", pytest.param("model", marks=pytest.mark.slow)])
 def test_b_cos_networks_are_known_by_their_modules(kind, evidence):
     pytest.importorskip("bcos")
     card = registry.card("model", "bcos_resnet18")
@@ -75,7 +75,7 @@ def test_b_cos_networks_are_known_by_their_modules(kind, evidence):
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("family", [None, "bagnet"])
+@pytest.mark.parametrize("family", [None, pytest.param("bagnet", marks=pytest.mark.slow)])
 def test_bagnets_have_their_patches(family, evidence):
     torch.manual_seed(0)
     net = bagnet(5, patch=9).eval()

@@ -241,7 +241,7 @@ def test_sheets_of_both_verbs_are_the_same(command, photos, cards, monkeypatch):
         assert status == 2 and "a contact sheet is a .png file, not 'a.jpg'" in err
 
 
-@pytest.mark.process
+@pytest.mark.slow
 def test_photos_of_voc(command, real, tmp_path, monkeypatch):
     """Counts against what the XML files and masks say by themselves."""
     monkeypatch.chdir(tmp_path)

@@ -460,7 +460,9 @@ FUNCTIONS = {
 }
 
 
-@pytest.mark.parametrize("kind", [*FUNCTIONS, pytest.param("fx", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "kind", ["script", *(pytest.param(kind, marks=pytest.mark.slow) for kind in (*FUNCTIONS, "fx") if kind != "script")]
+)
 def test_a_function_has_scores_of_the_original_under_keys_of_its_own(home, photos, kind):
     make = FUNCTIONS.get(kind, torch.fx.symbolic_trace)
     original = run(small(), photos, ["ixg", "occlusion"])

@@ -38,7 +38,7 @@ def test_where_a_single_input_does_not_fit_nothing_begins(monkeypatch, name, fre
         resources.choose_chunk(name, net, torch.zeros(1, 1, 128, 128))
 
 
-@pytest.mark.process
+@pytest.mark.slow
 def test_the_limit_of_the_process_counts():
     """`ulimit -v`: it is a limit of address space, of which the process has taken a part."""
     code = (

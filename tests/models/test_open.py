@@ -152,7 +152,7 @@ def test_names_that_are_no_model_are_refused(name, message):
         model_card(name)
 
 
-@pytest.mark.process
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", ["skresnet18", "resnest14d", "seresnet18", "ghostnet_050"])
 def test_convolutional_networks_of_timm_that_weigh_channels_are_taken(architecture):
     model = build_model(model_card(f"timm:{architecture}"), 10, Geometry(resize=64, crop=64), 4)

@@ -51,7 +51,7 @@ def table_of(rows: pd.DataFrame) -> pa.Table:
     return pa.Table.from_pandas(rows, SCHEMA, preserve_index=False).replace_schema_metadata(SCHEMA.metadata)
 
 
-@pytest.mark.parametrize("most", [content.MOST_ROWS, 1])
+@pytest.mark.parametrize("most", [pytest.param(content.MOST_ROWS, marks=pytest.mark.slow), 1])
 def test_boards_of_a_site_have_the_means_of_all_rows_whatever_is_kept(root, means, monkeypatch, most):
     monkeypatch.setattr(content, "MOST_ROWS", most)
     found = content.Content(root)
