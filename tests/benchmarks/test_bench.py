@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import nn
 
+from xaibench.attribution import costs
 from xaibench.attribution.runner import ModelRunner
-from xaibench.benchmark import job as jobs
 from xaibench.benchmark.config import BenchConfig
 from xaibench.benchmark.job import open_job, ratios, seconds
-from xaibench.benchmark.measure import against_peers, bare_passes, passes_of_profiles, together
+from xaibench.benchmark.measure import against_peers, bare_passes, in_layouts, passes_of_profiles, together
 from xaibench.benchmark.peers import alone, deletions
 from xaibench.errors import XaibenchError
 
@@ -30,7 +30,7 @@ def test_ratios_are_those_of_the_rounds_and_not_of_medians():
 
 def test_calls_take_turns_and_the_first_round_is_not_counted(monkeypatch):
     clock, said = iter(range(100)), []
-    monkeypatch.setattr(jobs.time, "perf_counter", lambda: float(next(clock)))
+    monkeypatch.setattr(costs.time, "perf_counter", lambda: float(next(clock)))
     found = seconds({"a": lambda: said.append("a"), "b": lambda: (said.append("b"), next(clock))}, 2, "cpu")
     assert said == list("ababab") and found == {"a": [1.0, 1.0], "b": [2.0, 2.0]}
 
@@ -47,13 +47,12 @@ def test_passes_of_the_papers_and_of_the_fast_profile(job):
 def test_bare_passes_are_as_many_as_the_job_needs(job):
     counted = together(job)
     gradients = counted.backwards
-    with ModelRunner(job.net) as runner:
-        for name, call in bare_passes(job, counted.forwards - gradients, gradients).items():
-            before = runner.forwards, runner.backwards
+    nets = in_layouts(job.net)
+    for name, call in bare_passes(job, nets, counted.forwards - gradients, gradients).items():
+        with ModelRunner(nets[name.split(maxsplit=1)[1]]) as runner:
             call()
-            done = runner.forwards - before[0], runner.backwards - before[1]
+            done = runner.forwards, runner.backwards
             assert done == ((gradients, gradients) if "gradient" in name else (counted.forwards - gradients, 0)), name
-    job.net.to(memory_format=torch.contiguous_format)
 
 
 @pytest.mark.parametrize("name", ["ixg", "saliency", "ig", "grad-cam", "xgrad-cam", "layer-cam"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 
 from xaibench import registry
 from xaibench.attribution.api import evidence_of
+from xaibench.attribution.costs import clock_of
 from xaibench.attribution.evidence import Evidence
 from xaibench.attribution.methods import merge_parameters, method_maps
 from xaibench.attribution.runner import ModelRunner
@@ -79,14 +79,14 @@ def seconds(calls: dict[str, Callable[[], object]], repeats: int, device: str) -
     The calls take turns, so that a machine that is slow for a while is slow for all of them.
     """
     found: dict[str, list[float]] = {name: [] for name in calls}
+    clock = clock_of(device)
     for turn in range(repeats + 1):
         for name, call in calls.items():
-            wait(device)
-            began = time.perf_counter()
+            began = clock()
             call()
-            wait(device)
+            ended = clock()
             if turn:
-                found[name].append(time.perf_counter() - began)
+                found[name].append(ended - began)
     return found
 
 
@@ -94,9 +94,3 @@ def ratios(above: list[float], below: list[float]) -> tuple[float, float, float]
     """The median, the least and the largest of the ratios of two series, round by round."""
     each = [a / b for a, b in zip(above, below, strict=True)]
     return statistics.median(each), min(each), max(each)
-
-
-def wait(device: str) -> None:
-    """Until a GPU has done what it was given."""
-    if torch.device(device).type == "cuda":
-        torch.cuda.synchronize(device)

@@ -6,15 +6,18 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
+from xaibench.attribution.evidence import Evidence
 from xaibench.attribution.methods import merge_parameters
 from xaibench.attribution.runner import ModelRunner
 from xaibench.benchmark.job import Job, methods_of, ratios, seconds
 from xaibench.benchmark.peers import GRID, alone, deletions
 from xaibench.cards.dataset import PROFILES
+from xaibench.models.copies import copied
 from xaibench.protocols.base import Protocol
 from xaibench.protocols.faithfulness.deletion import Deletion
 from xaibench.protocols.faithfulness.sds import SingleDeletion
@@ -48,11 +51,15 @@ def together(job: Job) -> ModelRunner:
     """All methods and SDS, as a run computes them; returns the runner, which has counted the passes."""
     with ModelRunner(job.net, chunk=job.chunk) as runner:
         e = job.evidence(runner)
-        protocol = SingleDeletion(grid=GRID)
-        prepared = protocol.prepare(e)
-        for maps in job.maps(e).values():
-            protocol.score(prepared, maps)
+        score(SingleDeletion(grid=GRID), e, job.maps(e))
     return runner
+
+
+def score(protocol: Protocol, e: Evidence, maps: dict[str, Tensor]) -> None:
+    """Scores the maps of all methods by one protocol, which prepares once."""
+    prepared = protocol.prepare(e)
+    for each in maps.values():
+        protocol.score(prepared, each)
 
 
 def against_peers(job: Job, repeats: int, device: str) -> Iterator[Row]:
@@ -87,43 +94,45 @@ def against_peers(job: Job, repeats: int, device: str) -> Iterator[Row]:
         yield Row(what, *ratios(found[name], found["ours"]), "", how + detail)
 
 
-def bare_passes(job: Job, forwards: int, gradients: int) -> dict[str, Callable[[], None]]:
-    """Functions that do so many forward passes, or passes with a gradient of the input, by their layout in memory."""
+def in_layouts(net: nn.Module) -> dict[str, nn.Module]:
+    """A copy of a network for each layout in memory, so that the network itself keeps its own."""
+    return {layout: copied(net)[0].to(memory_format=form) for layout, form in LAYOUTS.items()}
 
-    def passes(net: nn.Module, x: Tensor, count: int, gradient: bool) -> None:
-        for start in range(0, count, len(x)):
-            part = x[: min(len(x), count - start)].detach()
-            with torch.set_grad_enabled(gradient):
-                logits = net(part.requires_grad_(gradient))
-                if gradient:
-                    torch.autograd.grad(logits[:, 0].sum(), part)
 
-    found = {}
+def bare_passes(job: Job, nets: dict[str, nn.Module], forwards: int, gradients: int) -> dict[str, Callable[[], None]]:
+    """Functions that do so many forward passes, or passes with a gradient of the input, by kind and layout."""
     copies = job.images.repeat(-(-job.chunk // len(job.images)), 1, 1, 1)[: job.chunk]
-    for layout, form in LAYOUTS.items():
-        x = copies.to(memory_format=form)
-        for kind, count in (("forward", forwards), ("gradient", gradients)):
-
-            def run(x: Tensor = x, count: int = count, kind: str = kind, form: torch.memory_format = form) -> None:
-                passes(job.net.to(memory_format=form), x, count, kind == "gradient")
-
-            found[f"{kind} {layout}"] = run
+    found = {}
+    for layout, net in nets.items():
+        x = copies.to(memory_format=LAYOUTS[layout])
+        found[f"forward {layout}"] = partial(_passes, net, x, forwards, gradient=False)
+        found[f"gradient {layout}"] = partial(_passes, net, x, gradients, gradient=True)
     return found
+
+
+def _passes(net: nn.Module, x: Tensor, count: int, gradient: bool) -> None:
+    for start in range(0, count, len(x)):
+        part = x[: min(len(x), count - start)].detach()
+        with torch.set_grad_enabled(gradient):
+            logits = net(part.requires_grad_(gradient))
+            if gradient:
+                torch.autograd.grad(logits[:, 0].sum(), part)
+
+
+def faster(found: dict[str, list[float]], kind: str) -> list[float]:
+    """Seconds of a kind of passes in each round, in the layout that was faster in it."""
+    return [min(each) for each in zip(*(found[f"{kind} {layout}"] for layout in LAYOUTS), strict=True)]
 
 
 def against_bare_passes(job: Job, repeats: int, device: str) -> Row:
     """The time of all methods over that of the passes that they need, in the better layout for either kind."""
     counted = together(job)
     gradients = counted.backwards
-    bare = bare_passes(job, counted.forwards - gradients, gradients)
+    forwards = counted.forwards - gradients
+    bare = bare_passes(job, in_layouts(job.net), forwards, gradients)
     found = seconds({"ours": lambda: together(job), **bare}, repeats, device)
-    job.net.to(memory_format=torch.contiguous_format)
-    least = [
-        min(found[f"forward {name}"][turn] for name in LAYOUTS)
-        + min(found[f"gradient {name}"][turn] for name in LAYOUTS)
-        for turn in range(repeats)
-    ]
-    how = f"{counted.forwards - gradients} forwards and {gradients} gradients, in the faster layout in memory"
+    least = [a + b for a, b in zip(faster(found, "forward"), faster(found, "gradient"), strict=True)]
+    how = f"{forwards} forwards and {gradients} gradients, in the faster layout in memory"
     return Row("time over that of the bare passes", *ratios(found["ours"], least), "", how)
 
 
@@ -132,24 +141,16 @@ def second_protocol(job: Job, repeats: int, device: str) -> Row:
     with ModelRunner(job.net, chunk=job.chunk) as runner:
         maps = job.maps(job.evidence(runner))
 
-    def run(protocols: list[Protocol]) -> int:
+    def second() -> int:
         with ModelRunner(job.net, chunk=job.chunk) as runner:
-            e = job.evidence(runner)
-            for protocol in protocols:
-                prepared = protocol.prepare(e)
-                for each in maps.values():
-                    protocol.score(prepared, each)
+            score(Deletion(steps=14), job.evidence(runner), maps)
         return runner.forwards
 
-    other: list[Protocol] = [Deletion(steps=14)]
-    needed = run(other)
-    calls = {"maps": lambda: together(job), "other": lambda: run(other), **bare_passes(job, needed, 0)}
-    found = seconds(calls, repeats, device)
-    job.net.to(memory_format=torch.contiguous_format)
-    extra = [
-        100 * (other - min(found[f"forward {name}"][turn] for name in LAYOUTS)) / first
-        for turn, (other, first) in enumerate(zip(found["other"], found["maps"], strict=True))
-    ]
+    needed = second()
+    bare = bare_passes(job, in_layouts(job.net), needed, 0)
+    found = seconds({"first": lambda: together(job), "second": second, **bare}, repeats, device)
+    rounds = zip(found["second"], faster(found, "forward"), found["first"], strict=True)
+    extra = [100 * (other - passes) / first for other, passes, first in rounds]
     how = f"deletion after SDS on the same maps, beyond its {needed} passes; of the time of all methods and SDS"
     return Row("a second protocol, beyond its passes", sorted(extra)[len(extra) // 2], min(extra), max(extra), "%", how)
 
