@@ -47,6 +47,7 @@ class _Simulation:
             self._clocks(node)
 
     def run(self) -> Outcome:
+        """Simulates event by event until nothing is left to train or compute; times are seconds of the simulation."""
         self._hand_out()
         while self.left:
             at, _, kind, what = heapq.heappop(self.events)
