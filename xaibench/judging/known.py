@@ -14,7 +14,7 @@ from xaibench.datasets.critters.dice import Dice
 from xaibench.errors import unknown
 from xaibench.judging.badges import GROUND, Badge, Badged
 from xaibench.judging.law import Law, State, independent, suppressor, with_shortcut
-from xaibench.judging.networks import MEAN, STD, compiled, hidden, two_logits
+from xaibench.judging.networks import MEAN, STD, compiled, hidden, linear_in_pixels, patch_sum, two_logits
 from xaibench.models.base import Encoding
 
 COLOURS: Mapping[str, Badge] = {
@@ -23,8 +23,14 @@ COLOURS: Mapping[str, Badge] = {
     "magenta": Badge("bars", (255, 0, 255)),
     "black": Badge("beam", (0, 0, 0)),
 }
+SHAPED: Mapping[str, Badge] = {shape: Badge(shape, (0, 0, 0)) for shape in ("disc", "cross", "bars", "beam")}
+FIXED: Mapping[str, Badge] = {
+    name: Badge(badge.shape, badge.colour, place)
+    for (name, badge), place in zip(COLOURS.items(), ((10, 10), (10, 40), (42, 14), (38, 44)), strict=True)
+}
 MARK = "mark"
 CORNER_MARK = Badge("slab", (255, 255, 0), (1, 1))
+THREE = ("first", "second", "third")
 YES_NO = ("rule does not hold", "rule holds")
 
 
@@ -97,19 +103,15 @@ def _maker(function: Maker) -> Maker:
     return function
 
 
-def _scenes(name: str, law: Law, classes: Sequence[str], seed: int, split: str, count: int, **more: object) -> Badged:
-    looks = {**COLOURS, MARK: CORNER_MARK}
-    badges = {feature: looks[feature] for feature in law.features if feature != GROUND}
-    return Badged(name, law, badges, classes, split=split, count=count, seed=seed, **more)
-
-
 def _join(
     name: str, seed: int, split: str, count: int, rule: Callable[[State], int], logic: Sequence[nn.Module], fits: str,
     law: Law | None = None, classes: Sequence[str] = YES_NO,
 ) -> Known:  # fmt: skip
     """A network over detectors of all features of a law; by default four independent badges labelled by the rule."""
     law = law or independent(tuple(COLOURS), rule)
-    dataset = _scenes(name, law, classes, seed, split, count)
+    looks = {**COLOURS, MARK: CORNER_MARK}
+    badges = {feature: looks[feature] for feature in law.features if feature != GROUND}
+    dataset = Badged(name, law, badges, classes, split=split, count=count, seed=seed)
     network = compiled(law.features, dataset.badges, *logic)
     return Known(name, network, dataset, rule, "detectors.gather", fits)
 
@@ -150,13 +152,43 @@ def _xor(seed: int, split: str, count: int) -> Known:
 def _sum(seed: int, split: str, count: int) -> Known:
     """Three classes whose logits are weighted sums of four features, with weights drawn by the seed."""
     weights, bias = class_weights(Dice(seed, "judging", "weights of sum"), len(COLOURS))
-
-    def rule(state: State) -> int:
-        return int(np.argmax(weights @ np.array(state) + bias))
-
     fits = "Linear above its detectors: gradients, input times gradient, CAMs, removal and Shapley values agree."
     logic = (hidden(weights.tolist(), bias.tolist()),)
-    return _join("sum", seed, split, count, rule, logic, fits, classes=("first", "second", "third"))
+    return _join("sum", seed, split, count, _highest(weights, bias), logic, fits, classes=THREE)
+
+
+@_maker
+def _linear(seed: int, split: str, count: int) -> Known:
+    """Linear in pixels: badges at fixed places, grey sockets where none is shown, weights drawn by the seed."""
+    weights, bias = class_weights(Dice(seed, "judging", "weights of linear"), len(FIXED))
+    law = independent(tuple(FIXED), _highest(weights, bias))
+    dataset = Badged("linear", law, FIXED, THREE, split=split, count=count, seed=seed, sockets=True)
+    masks = dataset.masks(dataset.ids[0], FIXED)  # the same in every image
+    places = {name: (badge, torch.from_numpy(masks[name])) for name, badge in FIXED.items()}
+    network = linear_in_pixels(places, torch.from_numpy(weights).float(), torch.from_numpy(bias).float())
+    fits = (
+        "The gradient is the same for every image, with large values where sockets are empty; input times gradient, "
+        "integrated gradients and removal are right. There is no map, so no CAM."
+    )
+    return Known("linear", network, dataset, law.label, "", fits)
+
+
+@_maker
+def _bagnet(seed: int, split: str, count: int) -> Known:
+    """The sum of scores of local patches: four shapes in one colour, with weights drawn by the seed."""
+    weights, bias = class_weights(Dice(seed, "judging", "weights of bagnet"), len(SHAPED))
+    law = independent(tuple(SHAPED), _highest(weights, bias))
+    dataset = Badged("bagnet", law, SHAPED, THREE, split=split, count=count, seed=seed)
+    network = patch_sum(SHAPED, torch.from_numpy(weights).float(), torch.from_numpy(bias).float())
+    fits = (
+        "Gradients and removal see the shapes. A class activation map has each score at the middle of its patch, so it "
+        "is right to within half of a patch. Removing half of a shape takes away all of its score."
+    )
+    return Known("bagnet", network, dataset, law.label, "score", fits)
+
+
+def _highest(weights: np.ndarray, bias: np.ndarray) -> Callable[[State], int]:
+    return lambda state: int(np.argmax(weights @ np.array(state) + bias))
 
 
 def class_weights(dice: Dice, features: int, classes: int = 3) -> tuple[np.ndarray, np.ndarray]:
