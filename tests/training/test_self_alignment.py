@@ -23,7 +23,7 @@ from xaibench.training.recipe import Recipe
 from xaibench.training.self_alignment import answer_loss, frozen_copy, soft_targets
 from xaibench.training.steps import make_optimizer
 from xaibench.training.task import LAST
-from xaibench.training.unlabelled import aligned_on, check_unseen, open_unlabelled, source_digest
+from xaibench.training.unlabelled import aligned_on, check_unseen, lost_answers, open_unlabelled, source_digest
 
 SELF = ("train", "patch-deletion", "--teacher", "self", "--model", "tiny", "--dataset", "mini", "--device", "cpu")
 SMALL = ("--epochs", "1", "--quiet")
@@ -199,6 +199,24 @@ def test_a_run_takes_them_when_asked_and_never_evaluates_their_images(plain, com
     second = [word if word != "idsds" else "model-similarity" for word in second]
     refused = command(*second, "--dataset-option", "split=train")
     assert refused[0] and "the second model (--reference-model, --reference-weights): the weights were" in refused[2]
+
+
+def test_answers_that_an_alignment_changed_are_told():
+    header = {"unlabelled": {"from": "photos"}, "metrics": {"agreement": 0.68, "agreement_deleted": 0.95}}
+    assert "the answer to only 68.0% of the intact images" in lost_answers(header)
+    for other in (header | {"metrics": {"agreement": 0.9}}, {"metrics": {"accuracy": 0.5}}, {}):
+        assert lost_answers(other) is None
+
+
+@pytest.mark.process
+def test_who_trains_and_who_runs_is_warned_of_another_network(plain, command, monkeypatch):
+    """Where more is asked than that all answers stay."""
+    monkeypatch.setattr("xaibench.training.unlabelled.STILL_ITSELF", 1.1)
+    status, _, error = command(*SELF, "--images", 12, *SMALL, "--name", "forgetful")
+    assert status == 0 and "warning: alignment without labels left the answer to only" in error, error
+    run = ("run", "idsds", "--model", "forgetful", "--dataset", "mini", "--methods", "ixg", "--quiet", "--out", "r")
+    status, _, error = command(*run, "--device", "cpu")
+    assert status == 0 and "warning: model forgetful: alignment without labels left" in error, error
 
 
 @pytest.mark.process

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,3 +83,19 @@ def check_unseen(header: dict[str, Any], dataset: Dataset, images: list[str]) ->
             f"evaluate others (--images takes the first of the data set's order, an alignment the last), or align on "
             "other photos (--photos DIR)"
         )
+
+
+STILL_ITSELF = 0.9
+"""The least share of intact images whose answer an alignment without labels leaves as it was, without a warning."""
+
+
+def lost_answers(header: Mapping[str, Any]) -> str | None:
+    """A warning of one line where an alignment without labels, by the header of its weights, changed what the network
+    answers to intact images; None for all other weights."""
+    if not header.get("unlabelled") or header["metrics"]["agreement"] >= STILL_ITSELF:
+        return None
+    share = f"{header['metrics']['agreement']:.1%}"
+    return (
+        f"alignment without labels left the answer to only {share} of the intact images as it was, so scores are of "
+        "another network: align again with a lower --learning-rate"
+    )

@@ -19,10 +19,12 @@ PROTOCOLS = {"lico": "ses,sch", "cgc": "ses,sch"}
 
 def run(config: TrainingConfig, quiet: bool) -> None:
     """Trains, prints where the weights are and how they can be evaluated."""
+    from xaibench.models.state import read_header
     from xaibench.plugins import add
     from xaibench.ranks import first_process
     from xaibench.training import api
     from xaibench.training.named import check_name, name_training
+    from xaibench.training.unlabelled import lost_answers
 
     add(config.plugins, config.cards)
     resources = resources_of(config, quiet)
@@ -35,6 +37,8 @@ def run(config: TrainingConfig, quiet: bool) -> None:
     if not first_process():
         return
     echo(f"{_outcome(path)}; weights: {path}")
+    if lost := lost_answers(read_header(path)):
+        echo(f"warning: {lost}", err=True)
     if config.name is not None:
         echo(f"model {config.name}: {name_training(config.name, training)}")
     protocol, settings = _evaluated_by(training)
