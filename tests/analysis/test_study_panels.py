@@ -58,6 +58,52 @@ def test_a_front_has_a_point_for_each_training_with_known_accuracy():
     assert not panels(card(Drawn(kind="front", comparison="c", protocol="box-iou")), measured, ())
 
 
+def test_a_line_is_of_arms_that_differ_in_the_option_alone():
+    options = {
+        "m: baseline": ("", {}), "m: without": ("guided", {"lambda": 0.0}),
+        "m: E, few, 1 %": ("guided", {"lambda": 1, "fraction": 0.01}),
+        "m: E, few, 10 %": ("guided", {"lambda": 1, "fraction": 0.1}), "m: E, few": ("guided", {"lambda": 1}),
+        "m: L, 1 %": ("guided", {"lambda": 1, "loss": "l1", "fraction": 0.01}),
+    }  # fmt: skip
+    kinds = ("method", "control")
+    arms = {
+        name: Arm(name, np.full((2, 3, 2), [[[place, 99]], [[place + 1, 99]]]), ("ixg", "random"), kinds, tuple("abc"),
+                  (0.5, 0.1 * place))
+        for place, name in enumerate(options)
+    }  # fmt: skip
+    study = SimpleNamespace(arms=arms, metric="epg", protocol="epg", protocol_label="epg, alpha 1")
+    measured = Measured({}, {}, {"c": [study]}, {})
+    cards = {name[3:]: SimpleNamespace(way=way, options=given) for name, (way, given) in options.items()}
+    drawn = Drawn(kind="lines", comparison="c", protocol="epg", option="fraction")
+    (panel,) = panels(card(drawn), measured, (), {"c": cards})
+    found = panel.table.groupby("series", sort=False)[["x", "y"]].agg(list).to_dict("index")
+    assert panel.x == "fraction" and panel.y == "epg" and list(found) == [
+        "baseline, m", "without, m", "E, few, m", "L, 1 %, m"
+    ]  # fmt: skip
+    assert np.isnan([found[name]["x"] for name in ("baseline, m", "without, m")]).all()
+    assert found["E, few, m"] == {"x": [0.01, 0.01, 0.1, 0.1, 1, 1], "y": [2, 3, 3, 4, 4, 5]}
+    (panel,) = panels(card(drawn.model_copy(update={"accuracy": True})), measured, (), {"c": cards})
+    assert panel.y == "accuracy"
+    assert panel.table["y"].tolist() == pytest.approx([y for place in range(6) for y in (0.5, 0.1 * place)])
+
+
+def test_lines_are_drawn_through_means_and_levels_are_dashed():
+    from matplotlib.figure import Figure
+
+    from xaibench.report.reproduction_panels import draw_panel
+
+    table = pd.DataFrame({
+        "x": [0.01, 0.01, 1, 1, np.nan, np.nan], "y": [1.0, 2, 5, 7, 3, 4], "series": ["E"] * 4 + ["none"] * 2
+    })  # fmt: skip
+    axes = Figure().subplots()
+    draw_panel(axes, Panel("lines", table, "fraction", "epg"))
+    line, marks, level = axes.lines
+    assert line.get_xydata().tolist() == [[0.01, 1.5], [1, 6]] and marks.get_ydata().tolist() == [1, 2, 5, 7]
+    assert set(level.get_ydata()) == {3.5} and level.get_linestyle() == "--" and axes.get_xscale() == "log"
+    draw_panel(axes := Figure().subplots(), Panel("lines", table.assign(x=[0, 0, 0.5, 0.5, 0, 0.5]), "dilate", "epg"))
+    assert axes.get_xscale() == "linear"
+
+
 def test_boxes_hold_as_many_rows_each_by_size(store, kit):
     from xaibench.analysis.boards import boards
     from xaibench.analysis.leaderboard import open_board
@@ -89,7 +135,11 @@ def test_every_kind_is_drawn(tmp_path):
     points = pd.DataFrame({"x": [0.5, 0.6, 0.7], "y": [1.0, 2.0, 3.0], "series": list("aab"), "group": ["m", "m", ""]})
     boxes = pd.DataFrame({"group": ["1 to 2"] * 4 + ["3 to 9"] * 4, "value": np.arange(8.0)})
     bars = panels(card(Drawn(kind="bars")), Measured({}, {}, {}, {}), (beside({"A $x": 3.0}, {}, "seconds"),))
-    found = (Panel("points", points, "accuracy", "epg"), Panel("boxes", boxes, "pixels", "epg"), *bars)
+    lines = points.drop(columns="group")
+    found = (
+        Panel("points", points, "accuracy", "epg"), Panel("lines", lines, "lambda", "epg"),
+        Panel("boxes", boxes, "pixels", "epg"), *bars,
+    )  # fmt: skip
     study = Reproduction(registry.card("study", "rao-figure-4"), "embedded", (), (), pd.DataFrame(), {}, "", (), found)
     one = reproduction_figure(study, tmp_path / "all.png").stat().st_size
     only = Reproduction(study.card, "embedded", (), (), pd.DataFrame(), {}, "", (), found[:1])

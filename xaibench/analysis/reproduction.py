@@ -37,8 +37,9 @@ class StudyText(Protocol):
 class Panel:
     """A part of a study's figure.
 
-    kind: `points` (x, y, series, group: a mark each, by colour and form), `boxes` (group, value: a box per group, in
-    their order) or `bars` (name, value). table: its numbers. x, y: what the axes are.
+    kind: `points` (x, y, series, group: a mark each, by colour and form), `lines` (x, y, series: through the means of
+    each x, a level where x is NaN), `boxes` (group, value: a box per group, in their order) or `bars` (name, value).
+    table: its numbers. x, y: what the axes are.
     """
 
     kind: str

@@ -30,7 +30,7 @@ def read_answers(path: Path) -> pd.DataFrame:
     decimals; empty where there was none. Raises XaibenchError that names the line for anything else, for an answer that
     comes twice, and for a file without any pair.
     """
-    lines = _lines(path)
+    lines = read_lines(path)
     number, header = next(lines, (1, []))
     keys = [name for name in KEYS if name in header]
     form = next((form for form in (WIDE, LONG) if sorted((*keys, *form)) == sorted(header)), None)
@@ -59,8 +59,11 @@ def read_answers(path: Path) -> pd.DataFrame:
     return table
 
 
-def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """The numbered lines of a file, without empty ones, spaces around cells removed."""
+def read_lines(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """The numbered lines of a CSV file, without empty ones, spaces around cells removed.
+
+    Raises XaibenchError for a file that cannot be read, or is no CSV.
+    """
     try:
         text = read_bounded(path, LIMIT).decode("utf-8-sig")
     except OSError as error:

@@ -7,7 +7,7 @@ from xaibench.cards.model import Alignment, ModelCard, PublishedWeights
 from xaibench.cards.part import Card, Paper, Part
 from xaibench.cards.protocol import FurtherMetric, ProtocolCard
 from xaibench.cards.read import CARD_TYPES, KINDS, read_card
-from xaibench.cards.study import Claim, Fetched, PrintedNumbers, StudyCard, StudyScale
+from xaibench.cards.study import Claim, Fetched, PrintedNumbers, Sheet, StudyCard, StudyScale
 from xaibench.cards.training import LossCard, RecipeCard, ScheduleCard
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "PublishedWeights",
     "RecipeCard",
     "ScheduleCard",
+    "Sheet",
     "StudyCard",
     "StudyScale",
     "read_card",

@@ -24,6 +24,22 @@ class Fetched(Part):
     """About how large it is to download."""
 
 
+class Sheet(Part):
+    """A figure of images and no maps, drawn from networks and not from results."""
+
+    kind: Literal["channels", "attacks"]
+    """channels: the images that activate random channels of the last map most, a row per channel and network. attacks:
+    images, the same attacked by projected gradient descent on their predicted class, and the change."""
+    networks: dict[str, dict[str, Any]] = Field(min_length=1)
+    """By name: the fields of a run (`RunConfig`), whose network and images are taken."""
+    rows: int = Field(3, ge=1)
+    """channels: how many channels."""
+    columns: int = Field(6, ge=1)
+    """How many images of a row."""
+    attack: dict[str, Any] = {}
+    """attacks: norm, epsilon, steps and step_size, as of `xaibench train adversarial`."""
+
+
 class StudyScale(Part):
     """A study on one kind of data: the requests that make its numbers."""
 
@@ -35,6 +51,8 @@ class StudyScale(Part):
     """Models that runs name and that are trained first, by name: the fields of their training (`TrainingConfig`)."""
     galleries: dict[str, dict[str, Any]] = {}
     """Figures of maps by name: the fields of a run whose maps are kept and drawn."""
+    sheets: dict[str, Sheet] = {}
+    """Figures of images by name."""
     fetch: tuple[Fetched, ...] = ()
     """What must be fetched first."""
     forward_equivalents: float | None = Field(None, gt=0)
@@ -47,7 +65,7 @@ class StudyScale(Part):
     @property
     def runs_something(self) -> bool:
         """Whether there is any request."""
-        return bool(self.runs or self.comparisons or self.galleries)
+        return bool(self.runs or self.comparisons or self.galleries or self.sheets)
 
 
 class PrintedNumbers(Part):
@@ -157,18 +175,22 @@ class Claim(Part):
 class Drawn(Part):
     """A panel of a study's figure, as the paper draws it."""
 
-    kind: Literal["methods", "accuracy", "front", "box-plot", "bars"]
+    kind: Literal["methods", "accuracy", "front", "lines", "box-plot", "bars"]
     """methods: a column of marks per board or arm. accuracy: the best score of each board against the accuracy of its
-    model. front: score against accuracy, a mark per training of each arm. box-plot: scores by `metric`. bars: the
-    printed numbers."""
+    model. front: score against accuracy, a mark per training of each arm. lines: score over `option`, a line for all
+    arms that differ in nothing else. box-plot: scores by `metric`. bars: the printed numbers."""
     comparison: str = ""
-    """front: the comparison."""
+    """front, lines: the comparison."""
     protocol: str = ""
-    """front: its protocol, as its tables call it; empty: the first."""
+    """front, lines: its protocol, as its tables call it; empty: the first."""
+    option: str = ""
+    """lines: the option of the arms' training on the axis, such as lambda, dilate or fraction."""
+    accuracy: bool = False
+    """lines: the accuracy in the place of the score."""
     run: str = ""
     """box-plot: the board."""
     method: str = ""
-    """front: of which method the score is; empty: the mean of all that are ranked. box-plot: the method."""
+    """front, lines: of which method the score is; empty: the mean of all that are ranked. box-plot: the method."""
     metric: str = ""
     """box-plot: the other metric, by which rows are grouped."""
     per_root: bool = False
@@ -176,7 +198,8 @@ class Drawn(Part):
 
     @model_validator(mode="after")
     def _fields_of_kind(self) -> Drawn:
-        needed = {"front": ("comparison",), "box-plot": ("run", "method", "metric")}.get(self.kind, ())
+        every = {"front": ("comparison",), "lines": ("comparison", "option"), "box-plot": ("run", "method", "metric")}
+        needed = every.get(self.kind, ())
         if lacking := [name for name in needed if not getattr(self, name)]:
             raise ValueError(f"a figure of kind {self.kind!r} needs {', '.join(lacking)}")
         return self
@@ -212,7 +235,7 @@ class StudyCard(Card):
         for scale in SCALES:
             one = self.scales.get(scale)
             if one is None or not (one.runs_something or one.missing):
-                raise ValueError(f"scale {scale}: give runs, comparisons or galleries, or say why by `missing`")
+                raise ValueError(f"scale {scale}: give runs, comparisons, galleries or sheets, or say why by `missing`")
         paper = self.scales["paper"]
         if paper.runs_something and not (paper.fetch and paper.gpu_hours and paper.forward_equivalents):
             raise ValueError(

@@ -90,7 +90,7 @@ def _stored(folders: list[Path] | None) -> StoredResults | None:
     from xaibench import registry
     from xaibench.analysis.stored import StoredResults
 
-    given = folders or [path for path in [Path("results")] if path.is_dir()]
+    given = folders or [path for path in [Path("results")] if (path / "rows").is_dir()]
     return StoredResults(*given, newest=registry.shipped_version) if given else None
 
 
@@ -126,7 +126,7 @@ def run(
     from xaibench.reproduction.api import study
 
     if dry_run:
-        return _dry_run(name, scale.value, [*([out] if out.is_dir() else []), *(also or ())], cards)
+        return _dry_run(name, scale.value, [*([out] if (out / "rows").is_dir() else []), *(also or ())], cards)
     changes = {"data_root": data_root, "download": download, "device": device}
     report = lambda line: None if quiet else echo(clean(line), err=True)  # noqa: E731
     folders = {"also": tuple(also or ()), "cards": tuple(cards or ())}
@@ -138,7 +138,9 @@ def run(
     folder = (Path("results") if stored else out) / "figures"
     make_folder(folder)
     path = reproduction_figure(found, folder / f"study-{found.card.name}-{scale.value}.png")
-    paths = ([] if path is None else [path]) + ([] if stored else _galleries(found, out, folder, data_root, device))
+    paths = [] if path is None else [path]
+    if not stored:
+        paths += _galleries(found, out, folder, data_root, device) + _sheets(found, folder, quiet, changes)
     for path in paths:
         echo(f"figure: {clean(path)}", err=format_ is not Format.table)
 
@@ -159,6 +161,19 @@ def _galleries(found: Reproduction, out: Path, folder: Path, data_root: Path | N
             places = {"data_root": data_root, "device": device, "cards": request.cards, "plugins": request.plugins}
             config = GalleryConfig(path=out, board=board.key, methods=request.methods, out=path, **places)
             paths.append(draw_run(config, quiet=True).path)
+    return paths
+
+
+def _sheets(found: Reproduction, folder: Path, quiet: bool, changes: dict[str, object]) -> list[Path]:
+    """Draws the study's figures of images, from its networks."""
+    from xaibench.report.image_rows import image_rows
+    from xaibench.reproduction.sheets import sheet_rows
+
+    given = {name: value for name, value in changes.items() if value}
+    paths = []
+    for name, sheet in found.card.scales[found.scale].sheets.items():
+        path = folder / f"study-{found.card.name}-{found.scale}-{name}.png"
+        paths.append(image_rows(sheet_rows(sheet, quiet, **given), f"{found.title}: {name}", path))
     return paths
 
 

@@ -29,6 +29,10 @@ or a line per answer:
 Examples:
   xaibench survey answers.csv
   xaibench survey answers.csv --format md > survey.md
+  # the shares of right answers, what changed, and respondents, as a figure
+  xaibench survey answers.csv --figure survey.png
+  # answers that choose among words (image,question,answer, and respondent or not): how often each was given
+  xaibench survey --choices choices.csv --figure choices.png
   # what a paper prints: 19 answers lost, 80 corrected; and t with its degrees of freedom
   xaibench survey --counts 19,80
   xaibench survey --counts 19,80 --t -4.42,5 --format json
@@ -50,6 +54,13 @@ def command(
         str | None,
         typer.Option("--t", metavar="T,DF", help="Instead: a published paired t and its degrees of freedom."),
     ] = None,
+    choices: Annotated[
+        Path | None,
+        typer.Option("--choices", metavar="CSV", help="Instead: answers that choose among words; needs --figure."),
+    ] = None,
+    figure: Annotated[
+        Path | None, typer.Option("--figure", metavar="FILE", help="Draw the answers to a .png, .svg or .pdf file.")
+    ] = None,
     format_: FormatOption = Format.table,
 ) -> None:  # fmt: skip
     """Test answers that were given before and after something was shown: paired t-test, McNemar, sign flips.
@@ -62,16 +73,41 @@ def command(
     from xaibench.errors import XaibenchError
     from xaibench.printing import clean
     from xaibench.report.pages import page_of
+    from xaibench.report.style import figure_kind
+    from xaibench.report.survey_figure import answers_figure
 
-    if (answers is None) == (counts is None and t is None):
-        raise XaibenchError("name a CSV file of answers, or published numbers by --counts or --t, and not both")
+    published = counts is not None or t is not None
+    if [answers is not None, published, choices is not None].count(True) != 1:
+        raise XaibenchError(
+            "name a CSV file of answers, or published numbers by --counts or --t, or --choices; and only one of these"
+        )
+    if figure is not None:
+        figure_kind(figure)
+    if choices is not None:
+        return _choices(choices, figure)
+    if published and figure is not None:
+        raise XaibenchError("published numbers have no figure; give --figure with a file of answers")
     if answers is not None:
-        found = survey_of_answers(read_answers(answers), answers.name)
+        found = survey_of_answers(read := read_answers(answers), answers.name)
     else:
         found = survey_of_published(_counts(counts) if counts is not None else None, _t(t) if t is not None else None)
     print_page(page_of(found), format_)
     for note in found.notes:
         echo(clean(note), err=format_ is not Format.table)
+    if figure is not None:
+        echo(f"figure: {clean(answers_figure(read, found.title, figure))}", err=format_ is not Format.table)
+
+
+def _choices(path: Path, figure: Path | None) -> None:
+    """Draws how often each answer was chosen."""
+    from xaibench.analysis.survey_choices import read_choices
+    from xaibench.errors import XaibenchError
+    from xaibench.printing import clean
+    from xaibench.report.survey_figure import choices_figure
+
+    if figure is None:
+        raise XaibenchError("--choices is drawn and not tested: say where by --figure FILE.png")
+    echo(f"figure: {clean(choices_figure(read_choices(path), f'survey · {path.name}', figure))}")
 
 
 def _counts(text: str) -> Counts:

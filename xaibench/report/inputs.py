@@ -261,12 +261,20 @@ class BesideNumbers(Protocol):
 
 
 class FigurePanel(Protocol):
-    """A part of a study's figure: `points`, `boxes` or `bars`, with its numbers and what its axes are."""
+    """A part of a study's figure: `points`, `lines`, `boxes` or `bars`, with its numbers and what its axes are."""
 
     kind: str
     table: pd.DataFrame
     x: str
     y: str
+
+
+class ImageRow(Protocol):
+    """A row of a figure of images: a label, images (N, H, W, 3) uint8, and a caption for each."""
+
+    label: str
+    images: np.ndarray
+    captions: Sequence[str]
 
 
 class Reproduction(Protocol):

@@ -1,4 +1,5 @@
-"""Panels of a study's figure: points (scores against accuracies), box plots by size, and bars of printed numbers."""
+"""Panels of a study's figure: points (scores against accuracies), lines over an option of the training, box plots by
+size, and bars of printed numbers."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ MARKERS = "os^DvP*X"
 
 def draw_panel(axes: Axes, panel: FigurePanel) -> None:
     """Draws a panel into axes, with its legend on the right."""
-    {"points": _points, "boxes": _boxes, "bars": _bars}[panel.kind](axes, panel)
+    {"points": _points, "lines": _lines, "boxes": _boxes, "bars": _bars}[panel.kind](axes, panel)
     axes.set_xlabel(clean(panel.x), color=INK, parse_math=False)
     axes.set_ylabel(clean(panel.y), color=INK, parse_math=False)
     axes.grid(axis="y", color="#e4e4e4", linewidth=0.7)
@@ -44,6 +45,26 @@ def _points(axes: Axes, panel: FigurePanel) -> None:
             )
             if len(part) > 1:  # the mean of its trainings
                 axes.plot(part["x"].mean(), part["y"].mean(), form, color=colour, markersize=10, markerfacecolor="none")
+    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=7)
+
+
+def _lines(axes: Axes, panel: FigurePanel) -> None:
+    """A line per series through the means of each x, a mark per training; a dashed level for series without an x."""
+    table = panel.table
+    shown = np.sort(table["x"].dropna().unique())
+    for number, name in enumerate(dict.fromkeys(table["series"])):
+        part = table[table["series"] == name]
+        colour, mark = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
+        if part["x"].isna().all():
+            axes.axhline(part["y"].mean(), color=colour, linestyle="--", linewidth=1, label=clean(name))
+            continue
+        means = part.groupby("x")["y"].mean()
+        axes.plot(means.index, means, mark + "-", color=colour, linewidth=1.2, markersize=6, label=clean(name))
+        axes.plot(part["x"], part["y"], mark, color=colour, markersize=3, alpha=0.5)
+    if len(shown) > 1 and shown[0] > 0 and shown[-1] / shown[0] >= 10:
+        axes.set_xscale("log")
+    axes.set_xticks(shown, [f"{x:g}" for x in shown], size=7)
+    axes.minorticks_off()
     axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=7)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from xaibench import registry
 from xaibench.analysis.reproduction import Reproduction
 from xaibench.analysis.stored import StoredResults
+from xaibench.analysis.verdicts import Measured
 from xaibench.cards.study import Scale
 from xaibench.plugins import add
 from xaibench.reproduction.measure import StoredStudies, compute, measured
@@ -41,6 +42,8 @@ def study(
         check_data(card, scale, changes.get("data_root"))
         changed = {name: value for name, value in changes.items() if value}
         studies = compute(card, one, out, quiet, report, StoredResults(*also), **changed)
-    folders = [out] if out.is_dir() or not also else []  # nothing had to be run
+    if not (one.runs or one.comparisons or one.galleries):  # figures of images are drawn from networks
+        return reproduce(card, scale, Measured({}, {}, {}, {}))
+    folders = [out] if (out / "rows").is_dir() or not also else []  # nothing had to be run
     found = StoredStudies(StoredResults(*folders, *also, newest=registry.shipped_version))
     return reproduce(card, scale, measured(one, found, studies))

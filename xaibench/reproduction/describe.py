@@ -50,6 +50,9 @@ def describe_scale(card: StudyCard, scale: Scale, results: StoredResults | None 
         yield f"  first {name}, {there}: {training_command(name, fields)}"
     for name, request in run_requests(one).items():
         yield f"  run {name}{_stored_run(request, results)}: {' '.join(['xaibench run', *request.to_arguments()])}"
+    for name, sheet in one.sheets.items():
+        models = ", ".join(str(fields.get("model")) for fields in sheet.networks.values())
+        yield f"  images {name}: {sheet.kind} of {models}; drawn from the networks, whose weights are made first"
     for name, comparison in comparison_requests(one).items():
         command = " ".join(["xaibench compare", *comparison.to_arguments()])
         yield f"  comparison {name}: {command}"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import takewhile
 
 import numpy as np
 import pandas as pd
@@ -13,15 +14,21 @@ from xaibench.analysis.printed import Beside
 from xaibench.analysis.ranking import RANKED
 from xaibench.analysis.reproduction import Panel
 from xaibench.analysis.verdicts import Measured
-from xaibench.cards import StudyCard
+from xaibench.cards import ComparisonArm, StudyCard
 from xaibench.cards.study import Drawn
 
 GROUPS = 8  # boxes of a box plot, of as many rows each
+NOT_GIVEN = {"dilate": 0.0, "fraction": 1.0}  # options of guidance that an arm leaves as they are
+Arms = Mapping[str, Mapping[str, ComparisonArm]]
+"""The arms of comparisons as their cards have them, by the study's name of the comparison."""
 
 
-def panels(card: StudyCard, measured: Measured, beside: Sequence[Beside]) -> tuple[Panel, ...]:
-    """Those panels of a card's figure that have numbers."""
+def panels(
+    card: StudyCard, measured: Measured, beside: Sequence[Beside], arms: Arms | None = None
+) -> tuple[Panel, ...]:
+    """Those panels of a card's figure that have numbers. arms: of the comparisons, for panels of lines."""
     makers = {"accuracy": _accuracy, "front": _front, "box-plot": _boxes}
+    makers["lines"] = lambda one, measured: _lines(one, measured, (arms or {}).get(one.comparison, {}))
     found = [makers[one.kind](one, measured) for one in card.figure if one.kind in makers]
     if any(one.kind == "bars" for one in card.figure):
         found += [Panel("bars", each.table[["name", "printed"]].set_axis(["name", "value"], axis=1), "", each.quantity)
@@ -56,6 +63,44 @@ def _front(one: Drawn, measured: Measured) -> Panel | None:
             rows += [(x, y, name, model) for x, y in zip(arm.accuracies, scores, strict=True) if np.isfinite(x)]
     label = f"{study.metric}{f' of {one.method}' if one.method else ''}"
     return Panel("points", pd.DataFrame(rows, columns=["x", "y", "series", "group"]), "accuracy", label)
+
+
+def _lines(one: Drawn, measured: Measured, cards: Mapping[str, ComparisonArm]) -> Panel | None:
+    """A point per training over an option; a series for all arms that differ in nothing else. Arms without the option,
+    and those whose lambda is 0, are series whose x is NaN: the levels to compare with."""
+    studies = measured.studies.get(one.comparison)
+    study = study_of(studies, one.protocol) if studies else None
+    if study is None:
+        return None
+    lines: dict[tuple, list[tuple[str, float, list[float]]]] = {}
+    for arm in study.arms.values():
+        model, _, name = arm.name.rpartition(": ")
+        chosen = [kind in RANKED and one.method in ("", m) for m, kind in zip(arm.methods, arm.kinds, strict=True)]
+        if not any(chosen) or (one.accuracy and not arm.accuracies):
+            continue
+        values = list(arm.accuracies) if one.accuracy else arm.scores[..., chosen].mean(axis=(1, 2)).tolist()
+        options = cards[name].options if name in cards else {}
+        x = float(options.get(one.option, NOT_GIVEN.get(one.option, np.nan)))
+        level = name not in cards or not cards[name].way or options.get("lambda") == 0 or np.isnan(x)
+        others = sorted((key, str(value)) for key, value in options.items() if key != one.option)
+        key = (model, name) if level else (model, *others)
+        lines.setdefault(key, []).append((name, np.nan if level else x, values))
+    rows = [
+        (x, y, ", ".join(filter(None, [_shared(part), key[0]])))
+        for key, part in lines.items()
+        for _, x, values in part
+        for y in values
+        if np.isfinite(y)
+    ]
+    label = "accuracy" if one.accuracy else f"{study.metric}{f' of {one.method}' if one.method else ''}"
+    return Panel("lines", pd.DataFrame(rows, columns=["x", "y", "series"]), one.option, label)
+
+
+def _shared(part: Sequence[tuple[str, float, list[float]]]) -> str:
+    """What the names of a line's arms begin with, up to a comma."""
+    named = [name.split(", ") for name, *_ in part]
+    same = takewhile(lambda words: len(set(words)) == 1, zip(*named, strict=False))
+    return ", ".join(words[0] for words in same) or named[0][0]
 
 
 def _boxes(one: Drawn, measured: Measured) -> Panel | None:

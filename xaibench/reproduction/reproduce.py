@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from xaibench import registry
 from xaibench.analysis.design_claims import study_of
 from xaibench.analysis.paper_claims import decide
 from xaibench.analysis.printed import Beside, beside
 from xaibench.analysis.ranking import RANKED
 from xaibench.analysis.reproduction import Reproduction
 from xaibench.analysis.verdicts import Measured
-from xaibench.cards import PrintedNumbers, StudyCard
+from xaibench.cards import ComparisonArm, PrintedNumbers, StudyCard
 from xaibench.cards.study import Scale
 from xaibench.reproduction.panels import panels
 from xaibench.reproduction.reported import numbers
@@ -30,9 +31,17 @@ def reproduce(card: StudyCard, scale: Scale, measured: Measured) -> Reproduction
     if scale != "paper" and compared:
         notes.append("other data and networks than the paper's: orders may be compared, sizes of numbers hardly")
     metric = metrics[0] if len(set(metrics)) == 1 else ""
-    return Reproduction(
-        card, scale, compared, verdicts, scores, kinds, metric, tuple(notes), panels(card, measured, compared)
-    )
+    drawn = panels(card, measured, compared, _arms(card, scale))
+    return Reproduction(card, scale, compared, verdicts, scores, kinds, metric, tuple(notes), drawn)
+
+
+def _arms(card: StudyCard, scale: Scale) -> dict[str, dict[str, ComparisonArm]]:
+    """The arms of the comparisons of a scale that a panel of lines is about."""
+    wanted = {one.comparison for one in card.figure if one.kind == "lines"}
+    every = card.scales[scale].comparisons if scale in card.scales else {}
+    return {
+        name: registry.card("comparison", fields["comparison"]).arms for name, fields in every.items() if name in wanted
+    }
 
 
 def _beside(card: StudyCard, one: PrintedNumbers, measured: Measured) -> Beside:
