@@ -29,7 +29,7 @@ FIXED: Mapping[str, Badge] = {
     for (name, badge), place in zip(COLOURS.items(), ((10, 10), (10, 40), (42, 14), (38, 44)), strict=True)
 }
 MARK = "mark"
-CORNER_MARK = Badge("slab", (255, 255, 0), (1, 1))
+LOOKS: Mapping[str, Badge] = {**COLOURS, MARK: Badge("slab", (255, 255, 0), (1, 1))}
 THREE = ("first", "second", "third")
 YES_NO = ("rule does not hold", "rule holds")
 
@@ -109,8 +109,7 @@ def _join(
 ) -> Known:  # fmt: skip
     """A network over detectors of all features of a law; by default four independent badges labelled by the rule."""
     law = law or independent(tuple(COLOURS), rule)
-    looks = {**COLOURS, MARK: CORNER_MARK}
-    badges = {feature: looks[feature] for feature in law.features if feature != GROUND}
+    badges = {feature: LOOKS[feature] for feature in law.features if feature != GROUND}
     dataset = Badged(name, law, badges, classes, split=split, count=count, seed=seed)
     network = compiled(law.features, dataset.badges, *logic)
     return Known(name, network, dataset, rule, "detectors.gather", fits)
