@@ -1,0 +1,144 @@
+"""`xaibench judge`: what is missing of some protocols on some networks is computed and stored, part by part."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from xaibench import registry
+from xaibench.cards import ProtocolCard
+from xaibench.errors import XaibenchError
+from xaibench.evaluation.keys import protocol_part
+from xaibench.evaluation.resolve import protocol_settings
+from xaibench.hashing import content_hash
+from xaibench.judging.config import VERSION, JudgeConfig
+from xaibench.judging.known import make
+from xaibench.judging.measure import Bench, Row, attack_rows, images_of, ladder_rows, method_rows
+from xaibench.judging.scoring import trial
+from xaibench.judging.store import JudgedFolder, key_of
+from xaibench.plugins import add
+from xaibench.progress import bar
+from xaibench.protocols.api import make_protocol
+from xaibench.protocols.base import Protocol
+
+PARTS = ("ladder", "attack", "methods")
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A protocol with its settings, ready to be judged."""
+
+    card: ProtocolCard
+    protocol: Protocol
+    settings: dict[str, Any]
+
+    @property
+    def label(self) -> str:
+        """The name, and settings that are not the card's."""
+        changed = [f"{k}={v}" for k, v in self.settings.items() if v != self.card.parameters.get(k)]
+        return f"{self.card.name} ({', '.join(changed)})" if changed else self.card.name
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What a key says of it."""
+        return {name: value for name, value in protocol_part(self.card, self.protocol).items() if name != "label"}
+
+
+def open_protocols(config: JudgeConfig) -> list[Judged]:
+    """The protocols of a request; raises XaibenchError for unknown names and settings.
+
+    `all` are all that are registered, plug-ins too.
+    """
+    add(config.plugins, ())
+    names = registry.names("protocol") if config.protocols == ("all",) else config.protocols
+    cards = [registry.card("protocol", name) for name in dict.fromkeys(names)]
+    settings = protocol_settings(cards, config.settings) if cards else []
+    return [
+        Judged(card, make_protocol(card, chosen), chosen) for card, chosen in zip(cards, settings, strict=True)
+    ]
+
+
+def network_identity(bench: Bench) -> dict[str, Any]:
+    """What a key says of a network and its images."""
+    known, state = bench.known, bench.known.network.state_dict()
+    weights = b"".join(name.encode() + state[name].detach().cpu().numpy().tobytes() for name in sorted(state))
+    digests = "\n".join(f"{image_id} {known.dataset.digest(image_id)}" for image_id in bench.image_ids)
+    return {
+        "name": known.name, "cam_layer": known.cam_layer, "weights": content_hash(weights),
+        "images": content_hash(digests.encode()), "count": len(bench.image_ids),
+    }  # fmt: skip
+
+
+def identity_of(judged: Judged, bench: Bench, part: str) -> dict[str, Any]:
+    """All that can change a number of a part of a protocol on a network, and the protocol's label for readers."""
+    return {
+        "version": VERSION, "part": part, "protocol": judged.identity, "network": network_identity(bench),
+        "seed": bench.seed, "label": judged.label,
+    }  # fmt: skip
+
+
+def measured(judged: Judged, bench: Bench, part: str) -> tuple[list[Row], dict[str, float]]:
+    """The rows of a part, and what its maps cost."""
+    if part == "ladder":
+        return ladder_rows(bench, judged.card, judged.protocol)
+    if part == "attack":
+        return attack_rows(bench, judged.card, judged.protocol), {}
+    return method_rows(bench, judged.card, judged.protocol, judged.settings), {}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a request came to: how many parts were computed, how many were there already, and the protocols that cannot
+    be judged, with the reason."""
+
+    computed: int
+    found: int
+    refused: dict[str, str]
+
+
+def judge(config: JudgeConfig, quiet: bool = False) -> Outcome:
+    """Computes and stores what is missing of a request.
+
+    A protocol that cannot score a single map is left out with the reason; raises XaibenchError where that is every one
+    of them. A part that fails is left out with the reason too, and the others go on.
+    """
+    folder, protocols = JudgedFolder(config.out), open_protocols(config)
+    folder.create()
+    refused: dict[str, str] = {}
+    computed = found = 0
+    with bar("judging", len(protocols) * len(config.chosen_networks) * len(PARTS), quiet) as progress:
+        for name in config.chosen_networks:
+            bench = open_bench(name, config)
+            for judged in protocols:
+                note = f"{judged.label} on {name}"
+                if judged.label in refused or (reason := _reason(folder, judged, bench)):
+                    refused.setdefault(judged.label, reason)
+                    progress.advance(len(PARTS), note)
+                    continue
+                for part in PARTS:
+                    identity = identity_of(judged, bench, part)
+                    if folder.has(key_of(identity)):
+                        found += 1
+                    else:
+                        rows, cost = measured(judged, bench, part)
+                        folder.write(identity, rows, cost)
+                        computed += 1
+                    progress.advance(1, note)
+    if protocols and len(refused) == len(protocols):
+        name, reason = next(iter(refused.items()))
+        more = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
+        raise XaibenchError(f"{name} cannot be judged: it {reason}{more}")
+    return Outcome(computed, found, refused)
+
+
+def open_bench(name: str, config: JudgeConfig) -> Bench:
+    """A network by its name with the images of a request."""
+    known = make(name, config.seed)
+    return Bench(known, images_of(known, config.count), config.seed, config.device)
+
+
+def _reason(folder: JudgedFolder, judged: Judged, bench: Bench) -> str | None:
+    """Why a protocol cannot be judged on a network; nothing is tried where its rows are stored."""
+    if all(folder.has(key_of(identity_of(judged, bench, part))) for part in PARTS):
+        return None
+    return trial(judged.card, judged.protocol, bench.known, bench.image_ids)

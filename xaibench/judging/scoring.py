@@ -1,0 +1,173 @@
+"""A protocol that scores any map on a network whose function is known."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from xaibench.attribution.evidence import Evidence
+from xaibench.attribution.runner import ModelRunner
+from xaibench.cards import ProtocolCard
+from xaibench.datasets.base import Annotation
+from xaibench.datasets.image_annotations import ImageAnnotations
+from xaibench.datasets.wrapped import Wrapped
+from xaibench.errors import XaibenchError
+from xaibench.models.base import ModelView
+from xaibench.protocols.base import Protocol, validate_scores
+
+if TYPE_CHECKING:
+    from xaibench.judging.known import Known
+
+CHUNK = 256
+FEATURES = frozenset({"boxes", "masks", "instances"})
+
+
+class Annotated(Wrapped):
+    """The scenes of a known network as an annotator sees them who does not know which features the network uses.
+
+    Every feature that an image shows is an instance of the explained class, with its box and its pixels.
+    """
+
+    def __init__(self, known: Known):
+        super().__init__(known.dataset)
+        self.known, self.knows = known, known.dataset.knows | FEATURES
+
+    def label(self, image_id: str) -> int:
+        """The explained class."""
+        return self.known.target(image_id)
+
+    def labels(self, image_id: str) -> tuple[int, ...]:
+        """The explained class alone."""
+        return (self.label(image_id),)
+
+    def annotate(self, image_id: str) -> Annotation:
+        """Features as instances, and as parts and objects."""
+        given, masks, label = self.dataset.annotate(image_id), self.known.masks(image_id), self.label(image_id)
+        shown = [mask for mask in masks.values() if mask.any()]
+        stack = np.stack(shown) if shown else np.zeros((0, *self._size(image_id)), dtype=bool)
+        boxes = np.array([_box(mask) for mask in shown], dtype=np.int64).reshape(-1, 4)
+        return Annotation(
+            labels=(label,), boxes=boxes, box_labels=np.full(len(shown), label, dtype=np.int64), instances=stack,
+            objects={"features": stack}, parts=masks, background=given.background, masks={label: stack.any(0)},
+        )  # fmt: skip
+
+    def _size(self, image_id: str) -> tuple[int, int]:
+        return self.load(image_id).image.shape[:2]
+
+
+def _box(mask: np.ndarray) -> tuple[int, int, int, int]:
+    """The tight box x0, y0, x1, y1 of a mask, x1 and y1 exclusive."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+@contextmanager
+def evidence_about(known: Known, image_ids: Sequence[str], seed: int, device: str = "cpu") -> Iterator[Evidence]:
+    """Evidence about the explained classes of some images of a known network, with their annotations.
+
+    On another device it is about a copy of the network there.
+    """
+    network = known.network if device == "cpu" else copy.deepcopy(known.network).to(device)
+    module = network.get_submodule(known.cam_layer) if known.cam_layer else None
+    view = ModelView(module, zero=known.encoding.zero, encoding=known.encoding)
+    dataset = Annotated(known)
+    samples = [dataset.load(image_id) for image_id in image_ids]
+    targets = torch.tensor([known.target(image_id) for image_id in image_ids])
+    with ModelRunner(network, chunk=CHUNK) as runner, runner.arithmetic():
+        annotations = ImageAnnotations(samples, dataset, lambda images: known.encode(images).to(device))
+        images = known.encode([sample.image for sample in samples]).to(device)
+        yield Evidence(runner, images, targets, list(image_ids), view=view, seed=seed, annotations=annotations)
+
+
+def perturbed(e: Evidence, noise: float, purpose: str) -> Evidence:
+    """Evidence about the same pairs at images with normal noise of a standard deviation, with their annotations."""
+    drawn = e.random(purpose, e.images.shape[1:])
+    return Evidence(
+        e.runner, e.images + noise * drawn, e.targets, e.image_ids, view=e.view, seed=e.seed, annotations=e.annotations
+    )
+
+
+def reason_against(card: ProtocolCard, protocol: Protocol, known: Known) -> str | None:
+    """Why a protocol cannot score single maps on a known network, in one line; None where it can."""
+    if protocol.without_method:
+        return "measures the model alone, and scores no map"
+    if protocol.needs_reference:
+        return "compares two models"
+    if protocol.shows_others:
+        return "shows other images of the data set with the explained one, so a single map has no score"
+    if protocol.held_out_images:
+        return "is fitted to held-out images first; set its threshold"
+    missing = set(protocol.needs) - Annotated(known).knows
+    if missing:
+        return f"needs annotations of {', '.join(sorted(missing))}, which the scenes do not have"
+    return None
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Qualities (images,) float64 and the status of each."""
+
+    quality: np.ndarray
+    status: list[str]
+
+
+@dataclass
+class Scorer:
+    """One protocol on the images of some evidence: prepared once, then any number of maps.
+
+    Quality is the score, or its negative where lower is better. A map that is undefined by its own fault counts with
+    the cost that the card declares, as on every board; NaN where the reference is at fault.
+    """
+
+    card: ProtocolCard
+    protocol: Protocol
+    e: Evidence
+
+    @cached_property
+    def _prepared(self) -> Any:
+        return self.protocol.prepare(self.e)
+
+    @property
+    def sign(self) -> int:
+        """1 where higher scores are better, else -1."""
+        return 1 if self.card.higher_is_better else -1
+
+    def __call__(self, maps: Tensor) -> Asked:
+        """The qualities of maps (images, 1, H, W) of any floating dtype."""
+        scores = self.protocol.score(self._prepared, maps.to(self.e.images.dtype).to(self.e.images.device))
+        scores = validate_scores(scores, len(self.e.targets), self.card.name, self.card.further)
+        values = scores.values.numpy(force=True).astype(np.float64)
+        lost = np.array([status == "undefined-map" for status in scores.status])
+        values = np.where(lost, self.card.undefined_cost, values)
+        return Asked(self.sign * values, list(scores.status))
+
+    def prepare(self) -> None:
+        """Computes what all maps share."""
+        _ = self._prepared
+
+
+def bounds_of(card: ProtocolCard) -> tuple[float, float]:
+    """The least and the largest quality by the card."""
+    low, high = card.range
+    return (low, high) if card.higher_is_better else (-high, -low)
+
+
+def trial(card: ProtocolCard, protocol: Protocol, known: Known, image_ids: Sequence[str]) -> str | None:
+    """`reason_against`, and where there is none what the protocol says when it scores a map of two images."""
+    reason = reason_against(card, protocol, known)
+    if reason is None:
+        try:
+            with evidence_about(known, image_ids[:2], 0) as e:
+                protocol.check(tuple(e.images.shape[-2:]))
+                Scorer(card, protocol, e)(e.random("trial of a protocol", (1, *e.images.shape[-2:])))
+        except XaibenchError as error:
+            reason = str(error)
+    return reason
