@@ -10,6 +10,7 @@ from xaibench.judging.response import (
     MOST_IMAGES,
     discordant_pairs,
     dose_response,
+    effect_of,
     images_needed,
     power_of,
     steps_needed,
@@ -52,9 +53,7 @@ def test_power_agrees_with_simulation(effect, images):
 
 @pytest.mark.parametrize("effect", [0.15, 0.5, 1.0, 3.0])
 def test_images_needed_is_the_least_number_with_that_power(effect):
-    known = stats.norm.ppf((np.arange(400) + 0.5) / 400)
-    known = (known - known.mean()) / known.std(ddof=1) + effect
-    needed = images_needed(known)
+    needed = images_needed(effect)
     assert needed.status == "reached"
     count = int(needed.images)
     assert power_of(effect, count) >= 0.8
@@ -63,16 +62,29 @@ def test_images_needed_is_the_least_number_with_that_power(effect):
     assert normal <= count <= normal + 4
 
 
+def test_effect_is_unbiased_for_few_images():
+    drawn = np.random.default_rng(3).normal(0.8, 1.0, size=(20_000, 8))
+    assert np.mean([effect_of(each) for each in drawn]) == pytest.approx(0.8, abs=0.012)
+    assert effect_of(np.array([1.0, np.nan])) != effect_of(np.array([1.0, np.nan]))  # NaN
+    assert effect_of(np.zeros(4)) == 0 and effect_of(np.full(4, -0.5)) == -10
+    assert images_needed(effect_of(np.full(4, 0.5))).images == 3
+
+
 def test_what_is_never_told_apart_has_a_status():
-    rng = np.random.default_rng(3)
-    assert images_needed(-np.ones(5)).status == "wrong way"
-    assert images_needed(np.zeros(5)).status == "wrong way"
-    assert images_needed(np.array([1.0, np.nan])).status == "not reached"
-    tiny = rng.normal(size=1000)
-    tiny = tiny - tiny.mean() + 1e-4
-    assert images_needed(tiny).status == "not reached"
-    assert images_needed(tiny).images == math.inf > MOST_IMAGES
-    assert images_needed(np.full(5, 0.5)).images == 2
-    assert [each.status for each in steps_needed(np.array([[2.0, 1.0, 1.0], [2.5, 1.0, 1.5]]))] == [
-        "reached", "wrong way",
-    ]  # fmt: skip
+    assert images_needed(-1.0).status == images_needed(0.0).status == "wrong way"
+    assert images_needed(math.nan).status == images_needed(1e-4).status == "not reached"
+    assert images_needed(1e-4).images == math.inf > MOST_IMAGES
+
+
+def test_steps_take_the_mean_effect_over_networks():
+    rng = np.random.default_rng(4)
+    one, two = (np.stack([d + rng.normal(size=30), rng.normal(size=30)], 1) for d in (1.0, 3.0))
+    wanted = (effect_of(one[:, 0] - one[:, 1]) + effect_of(two[:, 0] - two[:, 1])) / 2
+    assert steps_needed([one, two]) == [images_needed(wanted)]
+
+
+def test_noise_on_many_networks_needs_many_images_or_never_does():
+    rng = np.random.default_rng(5)
+    steps = [step for _ in range(50) for step in steps_needed([rng.normal(size=(8, 5)) for _ in range(7)])]
+    assert np.mean([step.status != "reached" for step in steps]) == pytest.approx(0.5, abs=0.08)
+    assert np.quantile([step.images for step in steps], 0.1) > 50

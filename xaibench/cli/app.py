@@ -35,6 +35,7 @@ VERBS = {
     "doctor": "Check the installation, the device and the folders.",
     "cache": "List what is kept on the disk, and clear it.",
     "bench": "Time it on this machine, as ratios.",
+    "judge": "Judge protocols on networks whose function is known.",
 }
 """Each verb with its line in `xaibench --help`; its file is `cli/VERB.py`, or the folder of that name."""
 

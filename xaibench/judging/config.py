@@ -8,13 +8,12 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator
 
 from xaibench.configuration import Argument, Config, split_names
-from xaibench.judging.known import known_networks
 
 VERSION = 1
 """Part of every key: raise with every change of a ladder, an attack or a method that changes a number."""
 TRUTHS = ("intervention", "shapley", "association")
-METHODS = {
-    "saliency": {}, "ixg": {}, "ig": {"steps": 16}, "occlusion": {}, "rise": {"masks": 200}, "grad-cam": {},
+METHODS: dict[str, dict[str, Any]] = {
+    "saliency": {}, "ixg": {}, "ig": {"steps": 16}, "rise": {"masks": 60}, "grad-cam": {}, "layer-cam": {},
     "centre": {}, "edges": {}, "random": {},
 }  # fmt: skip
 """The methods whose ranking is to be stable, with their parameters."""
@@ -48,9 +47,11 @@ class JudgeConfig(Config):
     @field_validator("networks")
     @classmethod
     def _known(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        from xaibench.judging.known import known_networks  # imports torch, which help need not
+
         for name in value or ():
             if name not in known_networks():
-                raise ValueError(f"unknown network {name!r}; those whose function is known: {', '.join(known_networks())}")
+                raise ValueError(f"unknown network {name!r}; there are {', '.join(known_networks())}")
         return value
 
     @property
@@ -61,4 +62,6 @@ class JudgeConfig(Config):
     @property
     def chosen_networks(self) -> tuple[str, ...]:
         """The networks, in their order."""
+        from xaibench.judging.known import known_networks
+
         return self.networks or tuple(known_networks())

@@ -11,9 +11,10 @@ from xaibench.errors import XaibenchError
 from xaibench.evaluation.keys import protocol_part
 from xaibench.evaluation.resolve import protocol_settings
 from xaibench.hashing import content_hash
+from xaibench.judging.bench import Bench, images_of
 from xaibench.judging.config import VERSION, JudgeConfig
 from xaibench.judging.known import make
-from xaibench.judging.measure import Bench, Row, attack_rows, images_of, ladder_rows, method_rows
+from xaibench.judging.measure import Row, attack_rows, ladder_rows, method_rows
 from xaibench.judging.scoring import trial
 from xaibench.judging.store import JudgedFolder, key_of
 from xaibench.plugins import add
@@ -53,9 +54,7 @@ def open_protocols(config: JudgeConfig) -> list[Judged]:
     names = registry.names("protocol") if config.protocols == ("all",) else config.protocols
     cards = [registry.card("protocol", name) for name in dict.fromkeys(names)]
     settings = protocol_settings(cards, config.settings) if cards else []
-    return [
-        Judged(card, make_protocol(card, chosen), chosen) for card, chosen in zip(cards, settings, strict=True)
-    ]
+    return [Judged(card, make_protocol(card, chosen), chosen) for card, chosen in zip(cards, settings, strict=True)]
 
 
 def network_identity(bench: Bench) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """The degradation ladder: a map that is known to be right, made worse in steps whose order is known beforehand.
 
 There is one ladder for each kind of degradation. A ladder is used only where the likeness to the true map (Pearson's
-correlation and the cosine, over pixels) falls at every step; where a draw does not give that, another is made, and after
-`DRAWS` of them the image has no ladder of that kind, which is counted.
+correlation and the cosine, over pixels) falls at every step; where a draw does not give that, another is made, and
+after `DRAWS` of them the image has no ladder of that kind, which is counted.
 """
 
 from __future__ import annotations

@@ -3,109 +3,29 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from xaibench import registry
 from xaibench.attribution.evidence import Evidence
-from xaibench.attribution.methods import merge_parameters, method_maps
 from xaibench.cards import ProtocolCard
 from xaibench.errors import XaibenchError
 from xaibench.hashing import content_hash
 from xaibench.judging.attacks import FIXED, SEARCHED, basis, combined, search
-from xaibench.judging.config import METHODS, TRUTHS
-from xaibench.judging.ladder import DOSES, KINDS, ladder
-from xaibench.judging.scoring import Asked, Scorer, evidence_about, perturbed
+from xaibench.judging.bench import Bench
+from xaibench.judging.config import TRUTHS
+from xaibench.judging.ladder import DOSES
+from xaibench.judging.scoring import Asked, Scorer, perturbed
 from xaibench.judging.stability import other_settings
-from xaibench.judging.truths import truth
 from xaibench.protocols.api import make_protocol
 from xaibench.protocols.base import Protocol
 
-if TYPE_CHECKING:
-    from xaibench.judging.known import Known
-
-NO_TRUTH, NO_ORDER = "no-truth", "no-order"
 SMALL, DISRUPTIVE = 0.01, 1.0  # standard deviations of the noise of MetaQuantus, of encoded pixels
 Row = dict[str, Any]
-
-
-@dataclass
-class Bench:
-    """One known network with images, and the maps that are the same for all protocols, made when they are needed.
-
-    Maps are on the CPU, float64 for ladders.
-    """
-
-    known: Known
-    image_ids: list[str]
-    seed: int
-    device: str = "cpu"
-    _ladders: dict[str, dict[str, list[Tensor | str]]] = field(default_factory=dict)
-    _methods: dict[str, dict[str, Tensor]] = field(default_factory=dict)
-
-    def ladders(self, kind_of_truth: str) -> dict[str, list[Tensor | str]]:
-        """For each kind of degradation the ladder (doses, H, W) of each image, or why there is none."""
-        if kind_of_truth not in self._ladders:
-            truths = [truth(self.known, image_id, kind_of_truth) for image_id in self.image_ids]
-            self._ladders[kind_of_truth] = {
-                kind: [self._ladder(each, kind, i) for i, each in zip(self.image_ids, truths, strict=True)]
-                for kind in KINDS
-            }
-        return self._ladders[kind_of_truth]
-
-    def _ladder(self, found: Any, kind: str, image_id: str) -> Tensor | str:
-        if found.status != "ok":
-            return NO_TRUTH
-        maps = ladder(found.map, kind, self.seed, image_id)
-        return NO_ORDER if maps is None else maps
-
-    @contextmanager
-    def evidence(self, image_ids: Sequence[str] | None = None, seed: int | None = None) -> Iterator[Evidence]:
-        """Evidence about some of the images, all by default."""
-        chosen = self.image_ids if image_ids is None else image_ids
-        with evidence_about(self.known, chosen, self.seed if seed is None else seed, self.device) as e:
-            yield e
-
-    def methods(self, e: Evidence, name: str) -> dict[str, Tensor]:
-        """Maps (images, 1, H, W) of the methods that explain this network, by name; e is about all images.
-
-        name: of this evidence, under which they are kept.
-        """
-        if name not in self._methods:
-            self._methods[name] = {method: maps for method in METHODS if (maps := _maps(e, method)) is not None}
-        return self._methods[name]
-
-
-def images_of(known: Known, count: int) -> list[str]:
-    """The first `count` images of a network's list on which it uses something: not all Shapley values are 0.
-
-    Raises XaibenchError where the list has fewer.
-    """
-    found: list[str] = []
-    for image_id in known.dataset.image_list():
-        if len(found) == count:
-            break
-        if truth(known, image_id, "shapley").status == "ok":
-            found.append(image_id)
-    if len(found) < count:
-        raise XaibenchError(f"network {known.name} has {len(found)} images on which it uses something; ask for fewer")
-    return found
-
-
-def _maps(e: Evidence, method: str) -> Tensor | None:
-    card = registry.card("method", method)
-    if "cam-layer" in card.needs and e.cam_layer is None:
-        return None
-    try:
-        return method_maps(card, e, merge_parameters(card, METHODS[method])).detach()
-    except XaibenchError:  # no gradient reaches the input
-        return None
 
 
 def ladder_rows(bench: Bench, card: ProtocolCard, protocol: Protocol) -> tuple[list[Row], dict[str, float]]:
@@ -115,14 +35,15 @@ def ladder_rows(bench: Bench, card: ProtocolCard, protocol: Protocol) -> tuple[l
     (`shared_passes`), and seconds alike.
     """
     rows: list[Row] = []
+    found_ladders = {kind_of_truth: bench.ladders(kind_of_truth) for kind_of_truth in TRUTHS}  # before passes count
     with bench.evidence() as e:
         scorer = Scorer(card, protocol, e)
         meter = [(0, time.perf_counter())]
         scorer.prepare()
         meter.append((e.runner.forward_equivalents, time.perf_counter()))
         score = _Once(scorer)
-        for kind_of_truth in TRUTHS:
-            for kind, found in bench.ladders(kind_of_truth).items():
+        for kind_of_truth, ladders in found_ladders.items():
+            for kind, found in ladders.items():
                 fits = np.array([not isinstance(each, str) for each in found])
                 reasons = {i: each for i, each in zip(e.image_ids, found, strict=True) if isinstance(each, str)}
                 rows += [_row("ladder", kind_of_truth, kind, 0.0, i, np.nan, reason) for i, reason in reasons.items()]
@@ -164,7 +85,8 @@ def attack_rows(bench: Bench, card: ProtocolCard, protocol: Protocol) -> list[Ro
 
 
 def method_rows(bench: Bench, card: ProtocolCard, protocol: Protocol, settings: Mapping[str, Any]) -> list[Row]:
-    """Qualities of the methods: as asked, with another seed, baseline and grid, and under noise on the input."""
+    """Qualities of the methods: as asked, with another seed, baseline, grid and training, and under noise on the
+    input."""
     rows: list[Row] = []
     with bench.evidence() as e, bench.evidence(seed=bench.seed + 1) as other:
         maps = bench.methods(e, "")
@@ -180,6 +102,9 @@ def method_rows(bench: Bench, card: ProtocolCard, protocol: Protocol, settings: 
         for name, noise in (("small-noise", SMALL), ("disruptive-noise", DISRUPTIVE)):
             changed = perturbed(e, noise, name)
             rows += _of_methods(name, card, protocol, changed, bench.methods(changed, name))
+    if (other := bench.retrained) is not None:
+        with other.evidence() as e:
+            rows += _of_methods("training", card, protocol, e, other.methods(e, ""))
     return rows
 
 

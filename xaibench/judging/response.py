@@ -7,8 +7,9 @@ is left out.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations, pairwise
+from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +20,7 @@ from xaibench.analysis.intervals import Bounds, mean_intervals
 
 POWER, LEVEL = 0.8, 0.05
 MOST_IMAGES = 100_000  # from here on two steps count as never told apart
+LARGEST = 10.0  # effect: three images are then enough
 REACHED, NOT_REACHED, WRONG_WAY = "reached", "not reached", "wrong way"
 
 
@@ -74,21 +76,33 @@ def power_of(effect: float, images: int, level: float = LEVEL) -> float:
     return float(stats.nct.sf(stats.t.isf(level / 2, images - 1), images - 1, effect * math.sqrt(images)))
 
 
-def images_needed(differences: np.ndarray, power: float = POWER, level: float = LEVEL) -> Needed:
-    """The fewest images at which a paired t-test tells the better step from the worse with a power.
+def effect_of(differences: np.ndarray) -> float:
+    """The standardised mean of paired differences: mean over standard deviation, with Hedges' correction for few images
+    (Journal of Educational Statistics 6, 1981); in [-LARGEST, LARGEST].
 
-    differences: (images,), quality of the better map less that of the worse; NaN is left out. `wrong way` where their
-    mean is not above zero, `not reached` where more than `MOST_IMAGES` would be needed or fewer than two are known.
+    differences: (images,), quality of the better map less that of the worse; NaN is left out. NaN where fewer than two
+    are known.
     """
     known = differences[np.isfinite(differences)]
     if len(known) < 2:
-        return Needed(math.inf, NOT_REACHED)
+        return math.nan
     mean, deviation = float(known.mean()), float(known.std(ddof=1))
-    if mean <= TIE * max(1.0, float(np.abs(known).max())):
+    if abs(mean) <= TIE * max(1.0, float(np.abs(known).max())):
+        return 0.0
+    correction = 1 - 3 / (4 * (len(known) - 1) - 1)
+    return max(-LARGEST, min(LARGEST, correction * mean / max(deviation, TIE * abs(mean))))
+
+
+def images_needed(effect: float, power: float = POWER, level: float = LEVEL) -> Needed:
+    """The fewest images at which a paired t-test tells the better step from the worse with a power.
+
+    effect: as of `effect_of`. `wrong way` where it is not above zero, `not reached` where more than `MOST_IMAGES` would
+    be needed or it is not known.
+    """
+    if not math.isfinite(effect):
+        return Needed(math.inf, NOT_REACHED)
+    if effect <= 0:
         return Needed(math.inf, WRONG_WAY)
-    if deviation <= TIE * mean:
-        return Needed(2, REACHED)
-    effect = mean / deviation
     low, high = 1, max(2, math.ceil(((stats.norm.isf(level / 2) + stats.norm.ppf(power)) / effect) ** 2) + 8)
     if high > MOST_IMAGES:
         return Needed(math.inf, NOT_REACHED)
@@ -98,6 +112,15 @@ def images_needed(differences: np.ndarray, power: float = POWER, level: float = 
     return Needed(high, REACHED)
 
 
-def steps_needed(quality: np.ndarray, power: float = POWER) -> list[Needed]:
-    """`images_needed` of every two neighbouring doses of qualities (images, doses) with rising dose."""
-    return [images_needed(quality[:, a] - quality[:, b], power) for a, b in pairwise(range(quality.shape[1]))]
+def steps_needed(qualities: Sequence[np.ndarray], power: float = POWER) -> list[Needed]:
+    """`images_needed` of every two neighbouring doses, from qualities (images, doses) of several networks.
+
+    The effect is the mean over networks: in one network a few images can show an effect where there is none.
+    """
+    doses = qualities[0].shape[1]
+    effects = np.array([[effect_of(each[:, a] - each[:, a + 1]) for a in range(doses - 1)] for each in qualities])
+    found = []
+    for step in effects.T:
+        known = step[np.isfinite(step)]
+        found.append(images_needed(float(known.mean()) if len(known) else math.nan, power))
+    return found

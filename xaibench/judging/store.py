@@ -78,7 +78,8 @@ class JudgedFolder:
                 record = parse_json((pq.read_schema(path).metadata or {})[RECORD])
                 stored = key_of(record["identity"])
             except (OSError, ValueError, KeyError, TypeError) as error:
-                raise XaibenchError(f"{path} is no file of `xaibench judge` ({one_line(error, 80)}); move it away") from None
+                reason = one_line(error, 80)
+                raise XaibenchError(f"{path} is no file of `xaibench judge` ({reason}); move it away") from None
             if stored == path.stem:
                 found[path.stem] = record
         return found
