@@ -18,6 +18,8 @@ _PUBLIC = {
     "RunConfig": "xaibench.evaluation.config",
     "named": "xaibench.evaluation.objects",
     "explain": "xaibench.explanation.api",
+    "RegionLogits": "xaibench.segmentation",
+    "predicted_region": "xaibench.segmentation",
     "Results": "xaibench.evaluation.api",
     "Leaderboard": "xaibench.analysis.leaderboard",
     "Explanation": "xaibench.explanation.result",
@@ -39,9 +41,10 @@ _PUBLIC = {
 }
 
 __all__ = [
-    "Annotation", "Dataset", "Evidence", "Explanation", "Leaderboard", "Protocol", "Results", "RunConfig", "Sample",
-    "Scores", "XaibenchError", "__version__", "attribute", "dataset", "explain", "functional", "guidance_loss",
-    "method", "model", "named", "protocol", "recipe", "run", "schedule", "score", "status_of",
+    "Annotation", "Dataset", "Evidence", "Explanation", "Leaderboard", "Protocol", "RegionLogits", "Results",
+    "RunConfig", "Sample", "Scores", "XaibenchError", "__version__", "attribute", "dataset", "explain", "functional",
+    "guidance_loss", "method", "model", "named", "predicted_region", "protocol", "recipe", "run", "schedule", "score",
+    "status_of",
 ]  # fmt: skip
 
 

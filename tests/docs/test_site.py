@@ -1,4 +1,4 @@
-"""The site: what it makes from the code is complete, its links lead somewhere, and it builds without a warning."""
+"""The site: what it makes from the code is complete, and it builds without a warning."""
 
 from __future__ import annotations
 
@@ -77,19 +77,6 @@ def test_every_protocol_and_every_function_is_on_its_page(made):
         assert (ROOT / "xaibench" / "protocols" / file).is_file(), name
     for name in set(functional.__all__) - {"GROUPS"}:
         assert f"heading: {name}\n" in made.functions(), name
-
-
-@pytest.mark.parametrize("page", sorted(p.relative_to(ROOT) for p in [*ROOT.glob("docs/**/*.md"), ROOT / "README.md"]))
-def test_links_lead_somewhere(page):
-    for target in re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", (ROOT / page).read_text()):
-        assert ((ROOT / page).parent / target).exists(), f"{page} links to {target}"
-
-
-def test_commands_in_the_pages_exist():
-    known = {path for path, _ in all_commands(typer.main.get_command(app))}
-    for page in [*ROOT.glob("docs/**/*.md"), ROOT / "README.md"]:
-        for words in re.findall(r"^(?:.*&& )?(xaibench \w[\w-]*(?: \w[\w-]*)?)", page.read_text(), re.MULTILINE):
-            assert words in known or words.rsplit(" ", 1)[0] in known, f"{page.name}: {words}"
 
 
 @pytest.mark.slow  # .ci/run builds it too

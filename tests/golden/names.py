@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 FILE = Path(__file__).parent / "public_names.txt"
 CALLED_WITH_FIELDS = {"run", "explain", "RunConfig"}  # whose parameters are the fields of a request
 NOT_OF_COMMANDS = {"install_completion", "show_completion", "help"}
@@ -36,7 +38,10 @@ def _parts(name: str, value: Any) -> Iterator[str]:
     if inspect.isclass(value):
         fields = [field.name for field in dataclasses.fields(value)] if dataclasses.is_dataclass(value) else []
         if name not in CALLED_WITH_FIELDS and not issubclass(value, Exception):
-            yield from (f".{part}" for part in {*dir(value), *fields} if not part.startswith("_"))
+            foreign = (
+                set(dir(nn.Module)) if issubclass(value, nn.Module) else set()
+            )  # other ones in each version of torch
+            yield from (f".{part}" for part in {*dir(value), *fields} - foreign if not part.startswith("_"))
     elif callable(value) and name not in CALLED_WITH_FIELDS:
         yield from (f"({parameter})" for parameter in inspect.signature(value).parameters)
 

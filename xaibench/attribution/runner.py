@@ -15,7 +15,7 @@ from xaibench.attribution.arithmetic import arithmetic, check_arithmetic
 from xaibench.attribution.costs import CostLedger, MethodCost, clock_of
 from xaibench.attribution.reach import gradient_of
 from xaibench.errors import XaibenchError
-from xaibench.models.outputs import as_matrix, described, two_sided
+from xaibench.models.outputs import advice, as_matrix, described, two_sided
 from xaibench.surroundings import without_modes
 
 PRECISIONS = {
@@ -125,7 +125,7 @@ class ModelRunner:
         given = self.output(raw) if self.output else raw
         outputs = as_matrix(given, len(inputs))
         if outputs is None:
-            raise XaibenchError(f"the model returns {described(given)}, not logits (N, K); pick them with output=")
+            raise XaibenchError(f"the model returns {described(given)}, not logits (N, K); {advice(given)}")
         self.outputs = outputs.shape[1]
         return two_sided(outputs.float() if low else outputs)
 

@@ -6,6 +6,8 @@ logits (-z, z), whose probabilities are sigmoids: sigmoid(-z) and sigmoid(z), wh
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -39,6 +41,15 @@ def described(output: object) -> str:
         return type(output).__name__
     kind = "" if output.is_floating_point() else f"{str(output.dtype).removeprefix('torch.')} of "
     return f"{kind}shape {tuple(output.shape)}"
+
+
+def advice(output: object) -> str:
+    """What to do about outputs that are not logits (N, K), for messages: for those of every place, as a network of
+    semantic segmentation gives them, one region is explained."""
+    dense = output.get("out") if isinstance(output, Mapping) else output
+    if isinstance(dense, Tensor) and dense.ndim == 4 and dense.is_floating_point():
+        return "of a segmentation network explain one region: xaibench.RegionLogits(model, region)"
+    return "pick them with output="
 
 
 def two_sided(outputs: Tensor, dim: int = 1) -> Tensor:

@@ -79,11 +79,15 @@ def default_cam_layer(
     output: Callable[[object], Tensor] | None = None,
     finder: MapFinder | None = None,
 ) -> str:
-    """The default layer for class activation maps: for known vision transformers `token_layer`, for other networks
-    `last_spatial_layer`; "" where the head reads several grids of tokens, of which a layer would show one."""
+    """The default layer for class activation maps: for known vision transformers `token_layer`, for networks that name
+    a part by `cam_part` (`xaibench.RegionLogits`) the last map in it, for others `last_spatial_layer`; "" where the
+    head reads several grids of tokens, of which a layer would show one."""
     if has_branches(net):
         return ""
     layer, finder = token_layer(net), finder or MapFinder(net, inputs)
+    part = getattr(net, "cam_part", None)
+    if part is not None:
+        return next((seen.path for seen, _ in finder.maps() if part and seen.path.startswith(f"{part}.")), "")
     if layer and finder.layout_at(layer) is not None:
         return layer
     return last_spatial_layer(net, inputs, output, finder)

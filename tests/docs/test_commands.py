@@ -1,0 +1,148 @@
+"""Every command of the README, the pages and the published boards is one that the command line takes.
+
+A shell expands variables, loops and comments of a block, with a function in place of `xaibench` and nothing else that
+could run; the words that the function got are parsed by the real command line. Commands in running text may be cut
+short, so of these the verbs and the names of options are checked.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+from functools import cache
+from pathlib import Path
+
+import click
+import pytest
+import typer
+
+from xaibench.cli.app import app
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted(
+    path.relative_to(ROOT)
+    for path in [ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("leaderboards/**/README.md")]
+)
+BLOCK = re.compile(r"^```(\w*)(?: title=\"[^\"]*\")?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+INLINE = re.compile(r"`+(xaibench [^`]+)`+")
+SHELL = """
+xaibench() { { printf '%s\\x1f' "$@"; printf '\\x1e'; } >&9; }
+scontrol() { echo node1; }
+command_not_found_handle() {
+    while [ $# -gt 0 ]; do
+        case "$1" in
+            xaibench) shift; xaibench "$@"; return 0 ;;
+            "xaibench "*) eval "$1"; return 0 ;;
+        esac
+        shift
+    done
+    return 0
+}
+"""
+"""What a shell cannot find, which is everything, runs the xaibench among its words: `srun xaibench run ...`."""
+VARIABLES = {
+    "SLURM_ARRAY_TASK_ID": "1", "SLURM_ARRAY_TASK_COUNT": "8", "SLURM_SUBMIT_DIR": "job",
+    "SLURM_JOB_NODELIST": "node[1-2]", "PATH": "/nowhere",
+}  # fmt: skip
+"""What a batch system sets; whatever else a block reads, it sets itself."""
+WRITTEN = ("--config",)  # files that the page tells to write
+
+needs_bash = pytest.mark.skipif(shutil.which("bash") is None, reason="the pages' commands are for a shell")
+
+
+@cache
+def program() -> click.Command:
+    return typer.main.get_command(app)
+
+
+def given(text: str, folder: Path) -> list[list[str]]:
+    """The words of every command of xaibench in the blocks of a page."""
+    found = []
+    for language, block in BLOCK.findall(text):
+        if language not in ("", "sh", "bash") or "xaibench" not in block:
+            continue
+        out = folder / "words"
+        command = f"exec 9>{shlex.quote(str(out))}\n{SHELL}set -u\n{block}\nwait\n"
+        done = subprocess.run(
+            [shutil.which("bash"), "-c", command],
+            cwd=folder,
+            env=VARIABLES,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert not done.stderr, f"{block}\n{done.stderr}"
+        found += [line.split("\x1f")[:-1] for line in out.read_text().split("\x1e")[:-1]]
+    return found
+
+
+def verb_of(words: list[str]) -> tuple[click.Command, list[str]]:
+    """The command that words name, and the words after its name; raises UsageError for a verb that does not exist."""
+    command, rest = program(), list(words)
+    while hasattr(command, "commands"):
+        if not rest or rest[0] not in command.commands:
+            raise click.UsageError(f"no verb {' '.join(words[: len(words) - len(rest) + 1])}")
+        command = command.commands[rest.pop(0)]
+    return command, rest
+
+
+def options_of(command: click.Command) -> set[str]:
+    return {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)} | {"--help"}
+
+
+def parse(words: list[str]) -> None:
+    """Parses a command without running it; where it is a request, also its values."""
+    if words[0].startswith("--"):
+        assert words[0] in options_of(program()), words
+        return
+    command, rest = verb_of(words)
+    if "--print-config" in options_of(command) and not set(WRITTEN) & set(rest):
+        program().main([*words, "--print-config"], "xaibench", standalone_mode=False)
+    else:
+        with command.make_context(words[0], rest):
+            pass
+
+
+@needs_bash
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_commands_of_a_page_parse(page, tmp_path, monkeypatch, home, capsys):
+    monkeypatch.chdir(tmp_path)
+    for words in given((ROOT / page).read_text(), tmp_path):
+        try:
+            parse(words)
+        except Exception as error:  # one page shows all that is wrong with a command
+            message = error.format_message() if isinstance(error, click.ClickException) else error
+            pytest.fail(f"{page}: xaibench {' '.join(words)}\n{message}")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_commands_in_running_text_exist(page):
+    text = BLOCK.sub("", (ROOT / page).read_text())
+    for inline in INLINE.findall(text):
+        words = re.sub(r"[^\w\s./:=,'<>*-]", " ", inline).split()[1:]
+        command, rest = program(), words
+        while hasattr(command, "commands") and rest and not rest[0].startswith("-"):
+            known = rest[0] in command.commands or rest[0].isupper() or rest[0] == "..."
+            assert known, f"{page}: {inline}: no verb {rest[0]}"
+            command, rest = command.commands.get(rest[0], command), rest[1:]
+            if rest and rest[0].isupper():
+                break
+        if not hasattr(command, "commands"):
+            for word in rest:
+                name = word.split("=")[0]
+                assert not name.startswith("--") or name in options_of(command), f"{page}: {inline}: no option {name}"
+
+
+def test_what_is_wrong_is_noticed(tmp_path, home, capsys):
+    """The tests above can fail: verbs, options, values and missing arguments."""
+    text = (
+        "```\nfor n in 1 2; do srun -n 4 xaibench run sds --model tiny --seed $n > out & done # xaibench nothing\n```\n"
+    )
+    assert given(text, tmp_path) == [["run", "sds", "--model", "tiny", "--seed", n] for n in "12"]
+    parse(given(text, tmp_path)[0])
+    for wrong in ("walk sds", "run sds --model tiny --sed 1", "run sds --model tiny --seed one",
+                  "publish results --too x", "train guided --model tiny --lambdas 1", "show", "validate"):  # fmt: skip
+        with pytest.raises(Exception):  # noqa: B017 - usage errors of click, and of requests
+            parse(wrong.split())
