@@ -76,6 +76,19 @@ class RegionLogits(nn.Module):
 
 @own_surroundings()
 @torch.no_grad()
+def predicted_labels(net: nn.Module, image: Tensor) -> Tensor:
+    """The class that a segmentation network predicts at each place of an image (1, C, H, W): (h, w) int64.
+
+    That is the one with the highest logit; of a network with one output z, class 1 where z > 0. Raises XaibenchError
+    as `predicted_region` does.
+    """
+    check_modes(net)
+    if image.ndim != 4 or len(image) != 1:
+        raise XaibenchError(f"a region is of one image (1, C, H, W), not of {tuple(image.shape)}")
+    logits = dense_logits(net(image), 1)[0]
+    return logits.argmax(0) if len(logits) > 1 else (logits[0] > 0).long()
+
+
 def predicted_region(net: nn.Module, image: Tensor, target: int) -> Tensor:
     """Where a segmentation network predicts a class on an image: (h, w) bool, of the size of its output.
 
@@ -83,11 +96,7 @@ def predicted_region(net: nn.Module, image: Tensor, target: int) -> Tensor:
     highest, with one output z class 1 where z > 0. Raises XaibenchError where the class is predicted nowhere, which
     names the classes that are, for a network in training mode, and for those that `RegionLogits` does not take.
     """
-    check_modes(net)
-    if image.ndim != 4 or len(image) != 1:
-        raise XaibenchError(f"a region is of one image (1, C, H, W), not of {tuple(image.shape)}")
-    logits = dense_logits(net(image), 1)[0]
-    labels = logits.argmax(0) if len(logits) > 1 else (logits[0] > 0).long()
+    labels = predicted_labels(net, image)
     region = labels == target
     if not region.any():
         shares = labels.flatten().bincount() / labels.numel()

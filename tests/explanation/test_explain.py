@@ -166,3 +166,104 @@ def test_a_number_that_is_an_index_and_the_name_of_another_class_is_refused():
     assert target_index("0", names) == 0 and target_index("1", names) == 1
     assert target_index("3", ["ape", "bee", "cat", "dog"]) == 3 and target_index("cat", ["ape", "bee", "cat"]) == 2
     assert target_index("7", ["5", "7", "9"]) == 1, "a name that is no index"
+
+
+SEGMENTATION = """
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+
+class Dense(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(3)
+        self.backbone = nn.Sequential(nn.Conv2d(3, 6, 3, 2, 1), nn.ReLU())
+        self.head = nn.Conv2d(6, 4, 1)
+
+    def forward(self, images):
+        return {"out": F.interpolate(self.head(self.backbone(images)), images.shape[2:], mode="bilinear")}
+
+
+def seg():
+    return Dense().eval()
+
+
+def untrained(num_classes):
+    return Dense().eval()
+"""
+
+
+@pytest.fixture
+def dense(home, tmp_path):
+    """A segmentation network, also in a file; a photo of three colours, which is drawn as it is at 32 pixels."""
+    (tmp_path / "seg.py").write_text(SEGMENTATION)
+    names = {}
+    exec(SEGMENTATION, names)
+    pixels = np.zeros((32, 32, 3), np.uint8)
+    pixels[:, :12, 0], pixels[10:, 12:, 1], pixels[:10, 12:, 2] = 250, 200, 220
+    from PIL import Image
+
+    Image.fromarray(pixels).save(tmp_path / "photo.png")
+    return names["seg"](), pixels
+
+
+def explained(**fields):
+    (seen,) = xaibench.explain("photo.png", model="seg.py:seg", dataset="mini", methods="ixg,grad-cam", **fields)
+    return seen
+
+
+def test_the_predicted_region_of_a_segmentation_network_is_explained(dense):
+    from xaibench.models.base import Encoding
+
+    net, pixels = dense
+    inputs = Encoding((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))(pixels[None])
+    labels = net(inputs)["out"][0].argmax(0)
+    most, *others = labels.unique(return_counts=True)[1].argsort(descending=True).tolist()
+    most, *others = (labels.unique()[place].item() for place in (most, *others))
+    seen = explained(region="predicted")
+    assert seen.target.index == most and np.array_equal(seen.region, (labels == most).numpy())
+    logits = torch.stack([net(inputs)["out"][0, k][labels == most].mean() for k in range(4)])
+    assert seen.target.probability == pytest.approx(float(logits.softmax(0)[most]), rel=1e-4)
+    classifier = xaibench.RegionLogits(net, labels == most)
+    for name in ("ixg", "grad-cam"):
+        own = xaibench.attribute(classifier, inputs, [most], name, image_ids=["photo.png"])
+        assert torch.allclose(seen.maps[name], own[0, 0], rtol=1e-4, atol=1e-6), name
+    assert f"a region of {float((labels == most).float().mean()):.0%} of the image" in seen.model
+    other = explained(region="predicted", target=others[0])
+    assert np.array_equal(other.region, (labels == others[0]).numpy())
+
+
+def test_the_whole_image_or_a_mask_is_explained_and_drawn(dense, tmp_path):
+    from PIL import Image
+
+    whole = explained(region="image", target=2)
+    assert whole.region is None and "the whole image" in whole.model
+    mask = np.zeros((32, 32), np.uint8)
+    mask[4:20, 5:9] = 255
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    seen = explained(region="mask.png", target=2, out=tmp_path / "panel.png")
+    assert np.array_equal(seen.region, mask > 0) and (tmp_path / "panel.png").stat().st_size > 5000
+    assert not torch.allclose(seen.maps["ixg"], whole.maps["ixg"])
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"region": "here"}, "--region is predicted, image or the file of a mask, and here is no file"),
+        ({"region": "predicted", "model": "tiny"}, "--region is of a segmentation network with its weights"),
+        (
+            {"region": "predicted", "model": "seg.py:untrained"},
+            "--region is of a segmentation network with its weights",
+        ),
+        ({"region": "predicted", "target": 17}, "17"),
+        ({"region": "black.png"}, "has no place on the displayed photo"),
+        ({}, "not logits"),
+    ],
+)
+def test_regions_that_cannot_be_explained(fields, message, dense, tmp_path):
+    from PIL import Image
+
+    Image.new("L", (32, 32)).save(tmp_path / "black.png")
+    with pytest.raises(XaibenchError, match=message):
+        xaibench.explain("photo.png", **({"model": "seg.py:seg", "dataset": "mini", "methods": "ixg"} | fields))

@@ -22,6 +22,8 @@ Examples:
       --weights my.safetensors --methods grad-cam,ig-u --out panel.pdf
   # explain another class
   xaibench explain tench.jpg --model resnet50 --target goldfish
+  # a segmentation network: why is the largest region called so?
+  xaibench explain street.jpg --model seg.py:net --region predicted
   # an image of the embedded data set, after `xaibench run`
   xaibench explain test/000007 --model resnet50 --dataset critters
 """

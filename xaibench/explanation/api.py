@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +25,7 @@ from xaibench.evaluation.plugin_errors import in_one_line
 from xaibench.evaluation.resources import choose_chunk, choose_device
 from xaibench.explanation.config import ExplainConfig
 from xaibench.explanation.photos import names_of_classes, opened_data, read_photo, target_index
+from xaibench.explanation.regions import IMAGE, PREDICTED, check_region, model_of_region, read_mask
 from xaibench.explanation.result import Explanation, Explanations, Guess
 from xaibench.models.base import Model
 from xaibench.models.build import brings_weights
@@ -34,6 +37,7 @@ from xaibench.models.sanity import output_warnings
 from xaibench.plugins import add
 from xaibench.printing import say
 from xaibench.progress import bar
+from xaibench.segmentation import RegionLogits
 from xaibench.surroundings import own_surroundings
 from xaibench.training.find import WeightsRequest, find_weights, missing_weights
 
@@ -80,11 +84,13 @@ def explain_config(config: ExplainConfig, quiet: bool = True) -> Explanations:
     data: DatasetCard = registry.card("dataset", config.dataset).for_model(card)
     _, profile = data.profile(config.profile)
     layer = validate_stage(card, config.layer)
+    check_region(config, card)
     _choose(config.methods, card.name, card.family, has_cam_layer=True, trial=lambda card: None, layer=layer)
     known, classes = opened_data(data, config.data_root, config.dataset_options)
     exif = config.dataset_options.get("exif", AUTO)
     images = [read_photo(photo, data, known, exif) for photo in config.photos]
     model = _open_model(card, data, config, len(classes or ()))
+    masked = config.region is not None and config.region not in (PREDICTED, IMAGE)
     names = list(class_names(card)) or names_of_classes(classes, model.classes)
     index = target_index(config.target, names) if config.target is not None else None
     trial = trial_of(model, data.geometry.crop, ["logit"], layer)
@@ -92,24 +98,33 @@ def explain_config(config: ExplainConfig, quiet: bool = True) -> Explanations:
     model.freeze(choose_device(config.device), torch.float32)
     example = sample_input(model.encoding.channels, data.geometry.crop).to(next(model.net.parameters()))
     size = data.geometry.description if data.needs_root else f"{data.geometry.crop} px"
+    chunk = choose_chunk("auto", model.net, example)
     found = Explanations()
     with (
         bar("explaining", len(images) * len(chosen), quiet) as progress,
-        ModelRunner(model.net, chunk=choose_chunk("auto", model.net, example)) as runner,
+        ModelRunner(model.net, chunk=chunk) as runner,
+        ExitStack() as runners,
     ):
         sample = np.stack([image for _, image in images[:2]])
         about_model = output_warnings(model.net, runner.call, _encoded(model, sample), f"model {model.name}")
         for image_id, image in images:
-            top, explained, e = _predict(model, runner, image_id, image, names, index, config.seed)
+            shown, places, asked = model, None, index
+            if config.region is not None:
+                drawn = read_mask(Path(config.region), data.geometry, image.shape[:2]) if masked else None
+                inputs = _encoded(model, image[None])
+                shown, asked, places = model_of_region(model, inputs, index, config.region, drawn)
+                runner = runners.enter_context(ModelRunner(shown.net, chunk=chunk))
+            top, explained, e = _predict(shown, runner, image_id, image, names, asked, config.seed)
             seen = Explanation(
                 image_id,
                 image,
                 top,
                 explained,
-                model.label,
+                model.label if config.region is None else f"{model.label}, mean logit over {_where(places)}",
                 f"{data.name}: {size}",
                 skipped=dict(skipped),
                 warnings=tuple(about_model),
+                region=places,
             )
             for method in chosen:
                 progress.advance(0, method.name)
@@ -166,7 +181,8 @@ def _open_model(card: ModelCard, data: DatasetCard, config: ExplainConfig, class
             path = find_weights(card, data, WeightsRequest(choice), config.download, options)
         if path is None:
             raise missing_weights(card, data, WeightsRequest(weights or "plain"))
-    model, _, _ = open_model(card, data, classes or 1000, choice, lambda: path, any_classes=True)
+    wrap = None if config.region is None else RegionLogits
+    model, _, _ = open_model(card, data, classes or 1000, choice, lambda: path, any_classes=True, as_classifier=wrap)
     for remark in model.remarks:
         say(remark)
     return model
@@ -189,6 +205,11 @@ def _predict(
     top = tuple(Guess(k, names[k], chances[k]) for k in order[:TOP])
     explained = top[0] if index is None else Guess(index, names[index], chances[index])
     return top, explained, base.explaining(torch.tensor([explained.index]))
+
+
+def _where(places: np.ndarray | None) -> str:
+    """The region in words, with its share of all places."""
+    return "the whole image" if places is None else f"a region of {places.mean():.0%} of the image"
 
 
 def _encoded(model: Model, images: np.ndarray) -> torch.Tensor:

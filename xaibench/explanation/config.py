@@ -36,6 +36,9 @@ class ExplainConfig(Config):
     """Of clip:NAME: the text of a class, whose name is put in place of {}."""
     target: Annotated[int | str | None, Argument(metavar="CLASS", default="prediction")] = None
     """Index or name of the class that is explained."""
+    region: Annotated[str | None, Argument(metavar="predicted|image|FILE")] = None
+    """Of a segmentation network: explain the class over the places where it is predicted, over the whole image, or over
+    the white places of a mask."""
     layer: Annotated[str | None, Argument(metavar="STAGE", default="Input")] = None
     """Take maps there: Mid1, Mid2, Mid3 or Final."""
     style: Annotated[Literal["overlay", "map"], Argument(metavar="overlay|map")] = "overlay"

@@ -32,7 +32,8 @@ class Explanation:
     image (H, W, 3) uint8 are the displayed pixels. top are the most probable classes, best first; target is the class
     that is explained. maps are attributions (H, W) by method, signed and unnormalised, at the image's size; skipped and
     failed are the reasons why a method has no map; warnings are about the model. model and dataset are descriptions of
-    the model and of the crop.
+    the model and of the crop. region (h, w) bool has the places of a segmentation network over which the class is
+    explained, None where that is all of them or the network is a classifier.
     """
 
     image_id: str
@@ -45,6 +46,7 @@ class Explanation:
     skipped: dict[str, str] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    region: np.ndarray | None = None
 
     @property
     def prediction(self) -> Guess:

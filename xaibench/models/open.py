@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from xaibench import registry
 from xaibench.cards import DatasetCard, Geometry, ModelCard
 from xaibench.errors import XaibenchError
@@ -42,14 +44,19 @@ def model_card(name: str, zero_shot: clip.ZeroShot | None = None) -> ModelCard:
     return registry.card("model", name)
 
 
-def build_model(card: ModelCard, num_classes: int, geometry: Geometry, min_cam_grid: int = 0) -> Model:
+def build_model(
+    card: ModelCard, num_classes: int, geometry: Geometry, min_cam_grid: int = 0,
+    as_classifier: Callable[[nn.Module], nn.Module] | None = None,
+) -> Model:  # fmt: skip
     """A model for a data set's class count and image size, without weights unless its builder returns them.
 
-    Where the map of the CAM layer is smaller than min_cam_grid, the last stage is dilated, which the notes record.
+    as_classifier makes a classifier of a network that is none, such as one of segmentation. Where the map of the CAM
+    layer is smaller than min_cam_grid, the last stage is dilated, which the notes record.
     Raises XaibenchError where the network cannot be built, does not accept such images or has another number of classes
     (unless it is finished).
     """
     net = build_network(card, num_classes)
+    net = net if as_classifier is None else as_classifier(net)
     check_size(net, (geometry.crop, geometry.crop), card.name)
     encoding, outputs = fit_encoding(card, net, geometry.crop)
     look = sample_input(encoding.channels, geometry.crop)
@@ -77,8 +84,9 @@ def build_model(card: ModelCard, num_classes: int, geometry: Geometry, min_cam_g
 
 
 def open_model(
-    card: ModelCard, dataset: DatasetCard, classes: int, choice: str, weights: Callable[[], Path], any_classes: bool
-) -> tuple[Model, StateFile, int | None]:
+    card: ModelCard, dataset: DatasetCard, classes: int, choice: str, weights: Callable[[], Path], any_classes: bool,
+    as_classifier: Callable[[nn.Module], nn.Module] | None = None,
+) -> tuple[Model, StateFile, int | None]:  # fmt: skip
     """The model with its weights, the file of the weights, and their number of classes where it is not `classes`.
 
     weights returns the file of the weights of `choice`; it is not called for a finished network where the choice is
@@ -87,11 +95,11 @@ def open_model(
     own = choice == "plain" and brings_weights(card)
     # a finished network is not changed: larger last maps would change its function
     geometry, grid = dataset.geometry, 0 if own else dataset.min_cam_grid
-    model = build_model(card, classes, geometry, grid)
+    model = build_model(card, classes, geometry, grid, as_classifier)
     state = own_state(card, model.net) if own else named_as_network(read_state(weights()), model.net, card)
     rows = class_count(model.net, state)
     if rows == 1:  # weights of one logit, in a network that was built for two
-        model = build_model(card, 1, geometry, grid)
+        model = build_model(card, 1, geometry, grid, as_classifier)
     other = max(rows or model.classes, 2)
     other = other if other != classes else None
     if other and not any_classes and clip.is_clip(card):
@@ -102,7 +110,7 @@ def open_model(
             "name weights for these classes, or explain the prediction by --target prediction"
         )
     if other and other != model.classes:
-        model = build_model(card, other, geometry, grid)
+        model = build_model(card, other, geometry, grid, as_classifier)
     return load_weights(model, state, "own" if own else choice, card), state, other
 
 

@@ -55,6 +55,18 @@ def overlay(image: np.ndarray, annotation: Annotation, class_names: Sequence[str
     return np.asarray(picture)
 
 
+def outlined(image: np.ndarray, region: np.ndarray) -> np.ndarray:
+    """An image (H, W, 3) uint8 with the outline of a region (h, w) bool, which may be of another size; what is outside
+    of the region is fainter."""
+    height, width = image.shape[:2]
+    rows, columns = (np.arange(n) * m // n for n, m in zip((height, width), region.shape, strict=True))
+    mask = region[rows][:, columns]
+    drawn = image.astype(np.float64)
+    drawn[~mask] = 0.5 * drawn[~mask] + 127.5
+    drawn[_outline(mask)] = HUES[0]
+    return drawn.round().astype(np.uint8)
+
+
 def _area(box: np.ndarray) -> int:
     return int((box[2] - box[0]) * (box[3] - box[1]))
 

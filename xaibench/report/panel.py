@@ -12,6 +12,7 @@ import numpy as np
 from xaibench.errors import XaibenchError
 from xaibench.files import write_atomic
 from xaibench.report.heatmap import PERCENTILE, STYLES, colour_bar, heatmap, scale_of
+from xaibench.report.overlay import outlined
 from xaibench.report.style import INK, QUIET, SOFT, STYLE, WIDTH, Page, figure_bytes, figure_kind, shorten, wrap
 
 COLUMNS, LARGEST = 6, 2.1  # tiles side by side; inches
@@ -36,6 +37,7 @@ class Explanation(Protocol):
     """What a panel shows of one image; `xaibench.Explanation` is one.
 
     image (H, W, 3) uint8; maps: attributions (H, W) by method, tensors or arrays; model and dataset: one line each.
+    region (h, w) bool: the places over which a segmentation network is explained, or None.
     """
 
     @property
@@ -52,6 +54,8 @@ class Explanation(Protocol):
     def model(self) -> str: ...
     @property
     def dataset(self) -> str: ...
+    @property
+    def region(self) -> np.ndarray | None: ...
 
 
 def check_figure(path: Path, style: str = "overlay") -> None:
@@ -113,7 +117,8 @@ def _explanation(page: Page, seen: Explanation, top: float, side: float, columns
         left, head = MARGIN + column * (side + GAP), top - line * _line_height(side)
         bottom = head - HEAD - side
         if name is None:
-            page.picture(left, bottom, side, side, seen.image)
+            image = seen.image if seen.region is None else outlined(seen.image, seen.region)
+            page.picture(left, bottom, side, side, image)
             _photo_text(page, seen, left, head, bottom, side)
             continue
         values = np.asarray(seen.maps[name], dtype=np.float64)
