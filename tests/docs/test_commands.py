@@ -30,6 +30,7 @@ INLINE = re.compile(r"`+(xaibench [^`]+)`+")
 SHELL = """
 xaibench() { { printf '%s\\x1f' "$@"; printf '\\x1e'; } >&9; }
 scontrol() { echo node1; }
+head() { read -r line; echo "$line"; }
 command_not_found_handle() {
     while [ $# -gt 0 ]; do
         case "$1" in

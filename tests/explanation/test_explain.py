@@ -224,7 +224,7 @@ def test_the_predicted_region_of_a_segmentation_network_is_explained(dense):
     seen = explained(region="predicted")
     assert seen.target.index == most and np.array_equal(seen.region, (labels == most).numpy())
     logits = torch.stack([net(inputs)["out"][0, k][labels == most].mean() for k in range(4)])
-    assert seen.target.probability == pytest.approx(float(logits.softmax(0)[most]), rel=1e-4)
+    assert seen.target.probability == pytest.approx(float(logits.detach().softmax(0)[most]), rel=1e-4)
     classifier = xaibench.RegionLogits(net, labels == most)
     for name in ("ixg", "grad-cam"):
         own = xaibench.attribute(classifier, inputs, [most], name, image_ids=["photo.png"])
