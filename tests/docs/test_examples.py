@@ -170,3 +170,8 @@ def test_the_site_of_a_board(follow, tmp_path):
     printed = follow("site.md")
     assert "open results/site/index.html" in printed[-1][1]
     assert (tmp_path / "results" / "site" / "gallery.html").is_file()
+
+
+def test_a_region_of_a_segmentation_network_is_explained(follow):
+    ((_, printed),) = follow("segmentation.md")
+    assert printed.startswith("SDS: ") and -1 <= float(printed.split()[1]) <= 1
