@@ -104,6 +104,32 @@ def pairs_of(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
+def markdown(pairs: pd.DataFrame) -> str:
+    """Tables for the documentation, one per contradiction: the change of each quantity with its interval, in bold where
+    0 is outside of it."""
+    columns = ("best", "best to own", "best to own less baseline", "own", "saliency", "additivity", "against")
+    lines = []
+    for contradiction, some in pairs.groupby("contradiction", sort=False):
+        own = [c for c in columns if c in set(some["quantity"]) or not c.startswith(("best to", "own"))]
+        lines += [
+            f"**{contradiction}**",
+            "",
+            f"| from, to | trainings | {' | '.join(own)} |",
+            f"| {'--- | ' * (len(own) + 2)}",
+        ]
+        for (before, after), part in some.groupby(["before", "after"], sort=False):
+            told = part.set_index("quantity")
+            cells = [_told(told.loc[name]) if name in told.index else "" for name in own]
+            lines.append(f"| {before} to {after} | {told['trainings'].iloc[0]} | {' | '.join(cells)} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _told(row: pd.Series) -> str:
+    text = f"{row['change']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]"
+    return f"**{text}**" if row["low"] > 0 or row["high"] < 0 else text
+
+
 def draw(rows: pd.DataFrame, path: Path) -> None:
     """The best score of each training against the additivity of its network, and B-cos by its exponent."""
     import matplotlib
@@ -139,7 +165,7 @@ def main() -> None:
     """Reads the options, and writes the tables and the figure."""
     options = argparse.ArgumentParser()
     options.add_argument("folder", type=Path)
-    for name in ("csv", "pairs", "figure"):
+    for name in ("csv", "pairs", "figure", "markdown"):
         options.add_argument(f"--{name}", type=Path)
     given = options.parse_args()
     rows = rows_of(given.folder)
@@ -151,6 +177,8 @@ def main() -> None:
     if given.figure:
         draw(rows, given.figure)
     print(rows.groupby("arm").mean(numeric_only=True).drop(columns="seed").round(2).to_string())
+    if given.markdown:
+        given.markdown.write_text(markdown(pairs))
     if len(pairs):
         shown = pairs[~pairs["quantity"].isin(["drops", "flat", "accuracy"])]
         print(shown.drop(columns="contradiction").round(3).to_string(index=False))

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import argparse
 import time
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import torch
-from arms import ARMS, Arm, trained
+from arms import ARMS, CORE, Arm, trained
 from torch import Tensor, nn
 
 import xaibench
@@ -24,7 +25,7 @@ from xaibench.functional import single_deletion_score
 from xaibench.protocols.patches import cell_masks
 from xaibench.seeds import generator
 
-SIDE, TRAIN, HELD_OUT, JOINT = 32, 2240, 64, 24
+SIDE, TRAIN, HELD_OUT, JOINT = 32, 2240, 64, 16
 METHODS = {"ixg": {}, "ig": {"steps": 8}, "saliency": {}, "grad-cam": {}}
 
 
@@ -87,7 +88,7 @@ def less_baseline(net: nn.Module, images: Tensor, labels: Tensor, zero: Tensor) 
 
 
 def main() -> None:
-    """Reads the options, and computes what is missing, all arms of a seed after another."""
+    """Reads the options, and computes what is missing, the arms of `CORE` first."""
     options = argparse.ArgumentParser()
     options.add_argument("--out", type=Path, required=True)
     options.add_argument("--seeds", default="0,1,2,3,4")
@@ -95,9 +96,10 @@ def main() -> None:
     given = options.parse_args()
     torch.set_num_threads(1)
     given.out.mkdir(parents=True, exist_ok=True)
-    names = given.only.split(";") if given.only else list(ARMS)
-    for seed in map(int, given.seeds.split(",")):
-        for name in names:
+    tiers = [given.only.split(";")] if given.only else [CORE, [name for name in ARMS if name not in CORE]]
+    seeds = list(map(int, given.seeds.split(",")))
+    for names in tiers:
+        for seed, name in product(seeds, names):
             arm, path = ARMS[name], given.out / f"{name}--{seed}.npz"
             if path.exists():
                 continue

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MARKERS = "os^DvP*X"
+LEGEND = 26  # characters of a line
 
 
 def draw_panel(axes: Axes, panel: FigurePanel) -> None:
@@ -39,7 +40,7 @@ def _points(axes: Axes, panel: FigurePanel) -> None:
         for place, group in enumerate(groups):
             part = table[(table["series"] == name) & (table["group"] == group)]
             form = MARKERS[(place + (number // len(COLOURS) if len(groups) == 1 else 0)) % len(MARKERS)]
-            label = ", ".join(filter(None, [clean(name), clean(group)]))
+            label = textwrap.fill(", ".join(filter(None, [clean(name), clean(group)])), LEGEND)
             axes.plot(
                 part["x"], part["y"], form, color=colour, markersize=5, alpha=0.85, label=label if len(part) else None
             )
@@ -55,11 +56,12 @@ def _lines(axes: Axes, panel: FigurePanel) -> None:
     for number, name in enumerate(dict.fromkeys(table["series"])):
         part = table[table["series"] == name]
         colour, mark = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
+        label = textwrap.fill(clean(name), LEGEND)
         if part["x"].isna().all():
-            axes.axhline(part["y"].mean(), color=colour, linestyle="--", linewidth=1, label=clean(name))
+            axes.axhline(part["y"].mean(), color=colour, linestyle="--", linewidth=1, label=label)
             continue
         means = part.groupby("x")["y"].mean()
-        axes.plot(means.index, means, mark + "-", color=colour, linewidth=1.2, markersize=6, label=clean(name))
+        axes.plot(means.index, means, mark + "-", color=colour, linewidth=1.2, markersize=6, label=label)
         axes.plot(part["x"], part["y"], mark, color=colour, markersize=3, alpha=0.5)
     if len(shown) > 1 and shown[0] > 0 and shown[-1] / shown[0] >= 10:
         axes.set_xscale("log")
