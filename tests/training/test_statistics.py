@@ -1,4 +1,4 @@
-"""Batch normalisation while a network learns: by the statistics of a batch, or by those that the weights kept."""
+"""Layers while a network learns: batch normalisation by a batch or by what was kept, dropout drawn or off."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch.utils.data import TensorDataset
 from xaibench.training.loop import fit
 from xaibench.training.recipe import Recipe
 from xaibench.training.resources import TrainingResources
+from xaibench.training.steps import set_modes
 from xaibench.training.task import Objective
 
 STATISTICS = ("1.running_mean", "1.running_var", "1.num_batches_tracked")
@@ -63,5 +64,23 @@ def test_steps_are_those_of_the_network_in_that_mode(tmp_path, statistics):
     assert all(kept) if statistics == "kept" else not any(kept)
 
 
+@pytest.mark.parametrize("statistics", ["batch", "kept"])
+@pytest.mark.parametrize("dropout", ["drawn", "off"])
+def test_dropout_and_statistics_do_not_depend_on_each_other(statistics, dropout):
+    """A function that draws by its module's flag, as in timm, and one within a module that has statistics below it."""
+
+    class Functional(nn.Module):
+        def forward(self, x):
+            return nn.functional.dropout(x, 0.9, self.training)
+
+    net = nn.Sequential(nn.Dropout(0.9), nn.Sequential(nn.BatchNorm1d(8), Functional()), nn.InstanceNorm1d(8))
+    set_modes(net, Recipe(statistics=statistics, dropout=dropout))
+    assert net[0].training == net[1][1].training == (dropout == "drawn")
+    assert net[1][0].training == (statistics == "batch")
+    x = torch.randn(64, 8, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(net[1][1](net[0](x)), x) == (dropout == "off")
+
+
 def test_trainings_of_before_keep_their_keys():
+    assert "dropout" not in Recipe().key_fields and Recipe(dropout="off").key_fields["dropout"] == "off"
     assert "statistics" not in Recipe().key_fields and Recipe(statistics="kept").key_fields["statistics"] == "kept"

@@ -26,12 +26,11 @@ from xaibench.printing import print_line
 from xaibench.progress import bar
 from xaibench.seeds import derive, generator
 from xaibench.training.checkpoint import best_epoch, resume, save_epoch
-from xaibench.training.head import normalisations
 from xaibench.training.processes import check_shares, mean_values
 from xaibench.training.recipe import Recipe
 from xaibench.training.resources import TrainingResources
 from xaibench.training.shared_batch import SharedBatch
-from xaibench.training.steps import Means, check_finite, ids_in, make_optimizer, validate_terms
+from xaibench.training.steps import Means, check_finite, ids_in, make_optimizer, set_modes, validate_terms
 from xaibench.training.task import LAST, Objective
 from xaibench.training.times import TIMES
 from xaibench.training.together import check_alike, make_accelerator, other_processes_named
@@ -126,10 +125,7 @@ def _fit(
             began = time.monotonic()
             order.epoch = data.epoch = epoch
             torch.manual_seed(derive(seed, "epoch", epoch))
-            net.train()
-            if recipe.statistics == "kept":
-                for module in normalisations(net).values():
-                    module.eval()
+            set_modes(net, recipe)
             if before_epoch:
                 before_epoch(epoch)
             means, seen = Means(), []

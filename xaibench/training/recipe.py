@@ -14,7 +14,7 @@ from xaibench.training.schedules import Progress
 
 LATER = (
     "optimizer", "gradient_clip", "accumulation", "labels", "class_weights", "head_epochs", "milestones",
-    "schedule_options", "statistics",
+    "schedule_options", "statistics", "dropout",
 )  # fmt: skip
 """Fields that were added later: keys leave them out where they have their defaults, so earlier keys stay valid."""
 
@@ -34,7 +34,8 @@ class Recipe(BaseModel):
     (None: any). accumulation: batches whose gradients are averaged before a step; the last step of an epoch takes as
     many as are left. Rates are per step, and a step sees accumulation times batch_size images. statistics: what batch
     normalisation normalises by while it learns, those of each `batch`, or those that the weights `kept` (few images, or
-    crops unlike the images of a run, would replace them).
+    crops unlike the images of a run, would replace them). dropout: `drawn`, or `off`: layers that draw while they learn
+    (dropout, stochastic depth) are in evaluation mode.
 
     label_smoothing is for cross entropy; with binary cross entropy it must be 0.
 
@@ -66,6 +67,7 @@ class Recipe(BaseModel):
     milestones: tuple[Annotated[int, Field(ge=1)], ...] = ()
     schedule_options: dict[str, Any] = {}
     statistics: Literal["batch", "kept"] = "batch"
+    dropout: Literal["drawn", "off"] = "drawn"
 
     @field_validator("schedule")
     @classmethod

@@ -1,4 +1,4 @@
-"""Parts of a training step: the optimizer of a recipe, means of loss terms, errors for values that are not finite."""
+"""Parts of a training step: optimizer and modes of a recipe, means of loss terms, errors for values not finite."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from xaibench.errors import XaibenchError
+from xaibench.training.head import normalisations
 from xaibench.training.recipe import Recipe
 
 NAMED = 8  # ids of images in a message
@@ -21,6 +22,14 @@ def make_optimizer(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     if recipe.optimizer in ("adam", "adamw"):
         return {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[recipe.optimizer](net.parameters(), **rates)
     return torch.optim.SGD(net.parameters(), momentum=recipe.momentum, nesterov=recipe.nesterov, **rates)
+
+
+def set_modes(net: nn.Module, recipe: Recipe) -> None:
+    """Puts a network into training mode; in evaluation mode are what draws where the recipe has dropout off, and batch
+    normalisation where it keeps its statistics."""
+    net.train(recipe.dropout == "drawn")
+    for module in normalisations(net).values():
+        module.train(recipe.statistics == "batch")
 
 
 class Means:
