@@ -71,11 +71,13 @@ def _lines(axes: Axes, panel: FigurePanel) -> None:
 
 
 def _boxes(axes: Axes, panel: FigurePanel) -> None:
+    """Quartiles, the median as a line and the mean as a white dot; whiskers of 1.5 times the distance of quartiles."""
     groups = list(dict.fromkeys(panel.table["group"]))
     values = [panel.table.loc[panel.table["group"] == group, "value"].to_numpy(float) for group in groups]
     drawn = axes.boxplot(
-        values, patch_artist=True, widths=0.6, medianprops={"color": INK}, flierprops={"markersize": 3}
-    )
+        values, patch_artist=True, widths=0.6, medianprops={"color": INK}, flierprops={"markersize": 3}, showmeans=True,
+        meanprops={"marker": "o", "markerfacecolor": "white", "markeredgecolor": INK, "markersize": 4},
+    )  # fmt: skip
     for box in drawn["boxes"]:
         box.set(facecolor=COLOURS[5], edgecolor=QUIET)
     axes.set_xticks(np.arange(1, len(groups) + 1), [textwrap.fill(clean(name), 9) for name in groups], size=7)
