@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from xaibench.datasets.critters.dice import Dice
 from xaibench.errors import XaibenchError
 from xaibench.judging import known_networks, make
 from xaibench.judging.badges import BADGE, HIGH, LOW, MASS, SHAPES
-from xaibench.judging.known import COLOURS, SHAPED
+from xaibench.judging.known import COLOURS, SHAPED, class_weights
 
 # Written out by hand from the description of each network: the class of a state of its four features.
 RULES = {
@@ -84,6 +85,10 @@ def test_weights_drawn_by_the_seed_decide_with_a_margin(name):
         known = make(name, seed)
         sets = [[f for f, v in zip(known.features, s, strict=True) if v] for s in product((0, 1), repeat=4)]
         logits = known.logits_of(known.dataset.ids[0], sets)
+        weights, bias = class_weights(Dice(seed, "judging", f"weights of {name}"), 4)
+        expected = np.array(list(product((0, 1), repeat=4))) @ weights.T + bias
+        # A grey socket is 128, not 127.5: a little of a colour's evidence.
+        assert logits.numpy() == pytest.approx(expected, abs=0.05 if name == "linear" else 1e-9)
         best = logits.topk(2).values
         assert (best[:, 0] - best[:, 1] > 0.4).all()
         assert set(logits.argmax(1).tolist()) == {0, 1, 2}

@@ -105,6 +105,15 @@ def test_interventions_and_shapley_values_of_logic_by_hand(name):
     assert values == ONE[name]
 
 
+def test_example_of_the_documentation():
+    known = make("or")
+    image_id = known.dataset.ids[1]
+    assert known.dataset.shown(image_id) == ("red", "blue")
+    changed = known.dataset.draw(image_id, without=["red"]) != known.dataset.load(image_id).image
+    assert np.array_equal(changed.any(-1), known.masks(image_id)["red"])
+    assert truth(known, image_id, "shapley").values == {"red": 2.0, "blue": 2.0}
+
+
 def test_class_that_is_explained_is_the_one_predicted():
     """Red and blue in XOR: class 0 is explained, and either feature speaks for it only beside the other."""
     known = make("xor")
@@ -243,6 +252,13 @@ def test_obedience_of_a_network_that_follows_and_of_two_that_do_not():
     # Of XOR a switch of red or blue changes the class, so a constant obeys only where another feature is switched.
     constant = obeys(Always(), known.dataset, images)
     assert 0 < constant.share < 0.6 and not constant.known
+
+    class Unmoved(nn.Module):
+        def forward(self, x):
+            return known.network(x[:1]).repeat(len(x), 1)
+
+    # Right on every image, but the switched scene gets the same class.
+    assert 0.2 < obeys(Unmoved(), known.dataset, images).share < 0.8
     other = make("or")
     assert obeys(other.network, known.dataset, images).share < 1
     with pytest.raises(XaibenchError, match="counterfactual pair"):
