@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from xaibench.models.base import Encoding
 from xaibench.models.bcos_nets import convolution_class
 
-WIDTHS = (16, 32)
+WIDTHS = (12, 24)
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -76,20 +76,18 @@ class Block(nn.Module):
 
 
 class Residual(nn.Module):
-    """A convolution of 5 x 5 and stride 2, residual blocks at 16 x 16 and at 8 x 8 positions, and a linear map."""
+    """A convolution of 7 x 7 and stride 4, blocks of 12 and of 24 channels at 8 x 8 positions, a linear map."""
 
     def __init__(self, shape: Shape, classes: int):
         super().__init__()
         fixup, branches = shape.norm == "fixup", 2 * shape.blocks
         self.stem = nn.Sequential(
-            nn.Conv2d(shape.encoding.channels, WIDTHS[0], 5, 2, 2, bias=False),
+            nn.Conv2d(shape.encoding.channels, WIDTHS[0], 7, 4, 3, bias=False),
             Scalar(False) if fixup else nn.BatchNorm2d(WIDTHS[0]), nn.ReLU(),
         )  # fmt: skip
         stages = [*([WIDTHS[0]] * shape.blocks), *([WIDTHS[1]] * shape.blocks)]
         layers, taken = [], WIDTHS[0]
-        for number, given in enumerate(stages):
-            if number == shape.blocks:
-                layers.append(nn.AvgPool2d(2))
+        for given in stages:
             layers.append(Block(taken, given, shape.norm, branches))
             taken = given
         self.features = nn.Sequential(*layers)
@@ -113,10 +111,8 @@ class BcosNet(nn.Module):
         from bcos.modules import LogitLayer, norms
 
         norm = norms.NoBias(norms.BatchNormUncentered2d)
-        layers, taken = [Convolution(6, WIDTHS[0], 5, 2, 2, b=shape.b), norm(WIDTHS[0])], WIDTHS[0]
+        layers, taken = [Convolution(6, WIDTHS[0], 7, 4, 3, b=shape.b), norm(WIDTHS[0])], WIDTHS[0]
         for width in WIDTHS:
-            if taken != width:
-                layers.append(nn.AvgPool2d(2))
             for _ in range(2 * shape.blocks):
                 layers += [Convolution(taken, width, 3, 1, 1, b=shape.b), norm(width)]
                 taken = width

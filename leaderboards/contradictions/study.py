@@ -2,8 +2,8 @@
 
     python leaderboards/contradictions/study.py --out DIR [--seeds 0,1,2,3,4] [--only standard,B-cos]
 
-Each training leaves DIR/ARM--SEED.npz. What is there is not computed again, so the command goes on after an
-interruption. `measures.py` makes the tables of it.
+Each training leaves DIR/ARM--SEED.npz. What is there of the same arm is not computed again, so the command goes on
+after an interruption. `measures.py` makes the tables of it.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def main() -> None:
     for names in tiers:
         for seed, name in product(seeds, names):
             arm, path = ARMS[name], given.out / f"{name}--{seed}.npz"
-            if path.exists():
+            if path.exists() and str(np.load(path)["arm"]) == repr(arm):
                 continue
             start = time.perf_counter()
             pixels, labels = images_of("train", arm.rule, given.out)
@@ -109,7 +109,7 @@ def main() -> None:
             encoding = arm.shape.encoding
             net = trained(arm, seed, encoding(pixels), labels, int(labels.max()) + 1)
             found = measured(arm, net, encoding(held_out), truth)
-            np.savez_compressed(path, **found)
+            np.savez_compressed(path, arm=repr(arm), **found)
             scores = {key[6:]: value.mean() for key, value in found.items() if key.startswith("score")}
             told = ", ".join(f"{key} {value:.2f}" for key, value in scores.items())
             seconds = time.perf_counter() - start

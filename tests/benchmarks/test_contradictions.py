@@ -81,7 +81,7 @@ def test_depth_adds_blocks_and_keeps_the_last_map(study, norm):
     for blocks in (1, 4):
         net = shape(blocks, norm).build(4, seed=0).eval()
         assert len([m for m in net.modules() if isinstance(m, study["networks"].Block)]) == 2 * blocks
-        assert net.features(net.stem(images)).shape == (2, 32, 8, 8) and net(images).shape == (2, 4)
+        assert net.features(net.stem(images)).shape == (2, 24, 8, 8) and net(images).shape == (2, 4)
     if norm == "fixup":  # it starts as a network whose branches are zero
         assert net(images).abs().max() == 0
         assert not [m for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
