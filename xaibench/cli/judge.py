@@ -24,13 +24,13 @@ Examples:
   # a setting; all protocols that can be judged; the stored table alone
   xaibench judge sds --setting grid=8
   xaibench judge all
-  xaibench judge --format md > judges.md
+  xaibench judge --format md --figure judges.png > judges.md
 """
 
 
 def _judge(
     given: dict[str, Any], protocols: list[str] | None, config: Path | None, print_config: bool, format_: Format,
-    quiet: bool,
+    figure: Path | None, quiet: bool,
 ) -> None:  # fmt: skip
     """Judge protocols on networks whose function is known, and print them beside all that are stored.
 
@@ -44,11 +44,17 @@ def _judge(
     if print_config:
         echo(request.to_toml(), nl=False)
         return
+    from xaibench.judging.figure import draw
     from xaibench.judging.judge import judge
     from xaibench.judging.table import judged_table
+    from xaibench.report.style import figure_kind
 
+    if figure is not None:
+        figure_kind(figure, ("png", "svg"))  # before anything is computed
     outcome = judge(request, quiet) if request.protocols else None
     print_page(judged_table(request, outcome.refused if outcome else None), format_)
+    if figure is not None:
+        echo(f"{draw(request, figure)} is drawn", err=True)
     if outcome:
         echo(f"{outcome.computed} parts computed, {outcome.found} were stored in {request.out}", err=True)
 
@@ -64,6 +70,10 @@ command = command_of(
         option("config", ConfigFile),
         option("print_config", PrintConfig, False),
         option("format_", FormatOption, Format.table),
+        option("figure", Annotated[
+            Path | None,
+            typer.Option("--figure", metavar="PATH", help="Also draw response to dose to this .png or .svg file."),
+        ]),
         option("quiet", Annotated[bool, typer.Option("--quiet", help="No progress.")], False),
     ],
 )  # fmt: skip

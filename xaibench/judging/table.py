@@ -11,12 +11,14 @@ import pandas as pd
 from xaibench import registry
 from xaibench.errors import XaibenchError
 from xaibench.judging.config import TRUTHS, JudgeConfig
+from xaibench.judging.few import choose_few, rankings
 from xaibench.judging.store import JudgedFolder
 from xaibench.judging.subjects import ANY, subject_of
 from xaibench.judging.summary import Stored, stored_protocols, summary
 from xaibench.report.table import FOR_PEOPLE, FOR_PROGRAMS, Column, Table
 from xaibench.report.text import format_cost
 
+LEAST = 4  # protocols, and networks, of which a few may be chosen
 SHORT = {"intervention": "interv.", "shapley": "Shapley", "association": "assoc."}
 
 
@@ -41,6 +43,8 @@ def judged_table(config: JudgeConfig, refused: Mapping[str, str] | None = None) 
     partial = [each.label for each in stored if len(each.rows) < len(config.chosen_networks)]
     if partial:
         notes.append(f"not on all networks: {', '.join(partial)}")
+    if few := carried_by_few(stored, config.chosen_networks):
+        notes.append(few)
     return Table(_columns(), rows, caption, tuple(notes))
 
 
@@ -54,6 +58,31 @@ def _row(stored: Stored) -> dict[str, Any]:
         "about": subject.words, "held": held, "named": bool(subject.truth), "attack": row.get(f"attack_{held}", ""),
         "gap": row.get(f"gap_{held}", math.nan), "rank_by": row.get(f"discordant_{held}", math.nan), **row,
     }  # fmt: skip
+
+
+def held_against(stored: Stored) -> str:
+    """The truth that a protocol is about, or else that whose ladders it sees best; "" where there is none."""
+    return str(_row(stored)["held"])
+
+
+def carried_by_few(stored: Sequence[Stored], networks: Sequence[str]) -> str:
+    """A line on which few protocols carry what all say; "" for fewer than four protocols or networks.
+
+    Protocols are chosen on every second network and tested on the others.
+    """
+    everywhere = [each for each in stored if set(networks) <= set(each.rows)]
+    ranks = rankings(everywhere)
+    if len(everywhere) < LEAST or len(ranks) < LEAST:
+        return ""
+    names = [name for name in networks if name in ranks]
+    few = choose_few(ranks, names[::2], names[1::2], most=3)
+    parts = [
+        f"{name} ({one:.2f}, {other:.2f})" for name, one, other in zip(few.chosen, few.seen, few.unseen, strict=True)
+    ]
+    return (
+        f"few that carry what all {len(everywhere)} say, with Kendall's tau of the mean ranking up to each and that of "
+        f"all, on the networks of the choice ({', '.join(names[::2])}) and on the others: {', then '.join(parts)}"
+    )
 
 
 def _subject(stored: Stored) -> Any:
