@@ -9,6 +9,7 @@ import math
 import os
 import re
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -19,6 +20,10 @@ from xaibench.parsing import is_text, parse_json
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
 CLOSED = {errno.EACCES, errno.EPERM, errno.EROFS}
+RESERVED = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])", re.IGNORECASE)  # on Windows, with any ending
+SECONDS_TO_WAIT = 0.0 if os.name == "posix" else 2.0
+"""For readers to close a file: on Windows, no file that is open can be replaced."""
+STEP = 0.02
 
 
 def write_atomic(path: Path, data: bytes, durable: bool = True) -> None:
@@ -44,7 +49,7 @@ def writing_atomic(path: Path, durable: bool = True) -> Iterator[BinaryIO]:
             if durable:
                 file.flush()
                 os.fsync(file.fileno())
-        fresh.replace(path)
+        _put(fresh, path)
         if durable:
             _sync_folder(path.parent)
     except OSError as error:
@@ -53,6 +58,19 @@ def writing_atomic(path: Path, durable: bool = True) -> Iterator[BinaryIO]:
         # On a read-only disk even this fails; the first error is the one to report, and leftovers never count.
         with contextlib.suppress(OSError):
             fresh.unlink(missing_ok=True)
+
+
+def _put(fresh: Path, path: Path) -> None:
+    """Puts a finished file in its place, once readers that keep it from being replaced have closed it."""
+    until = time.monotonic() + SECONDS_TO_WAIT
+    while True:
+        try:
+            fresh.replace(path)
+            return
+        except PermissionError:
+            if time.monotonic() >= until:
+                raise
+        time.sleep(STEP)
 
 
 def make_folder(folder: Path) -> None:
@@ -93,13 +111,20 @@ def json_text(value: Any) -> str:
 
 def file_name(text: str) -> str:
     """A name of others as (a part of) the name of a file: letters and digits of ASCII, `-`, `_` and single dots stay,
-    all else becomes `-`, at most 100 characters.
+    all else becomes `-`, at most 100 characters. Names of devices of Windows get a `_`.
 
-    >>> file_name("x/../../NAME (a b)")
-    'x-NAME-a-b'
+    >>> file_name("x/../../NAME (a b)"), file_name("con.1")
+    ('x-NAME-a-b', 'con_.1')
     """
     plain_name = re.sub(r"-{2,}", "-", re.sub(r"[^A-Za-z0-9_.]|\.{2,}", "-", text))
-    return plain_name[:100].strip("-.") or "unnamed"
+    name = plain_name[:100].strip("-.") or "unnamed"
+    first, dot, rest = name.partition(".")
+    return f"{first}_{dot}{rest}" if is_reserved(first) else name
+
+
+def is_reserved(name: str) -> bool:
+    """Whether Windows takes a name for that of a device, such as `con`, whatever follows a dot."""
+    return RESERVED.fullmatch(name.partition(".")[0]) is not None
 
 
 def read_json(path: Path, limit: int = 16 << 20) -> Any:

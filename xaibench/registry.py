@@ -185,7 +185,7 @@ def source(card: Card) -> str:
     if card.source or not card.target:
         return card.source
     if card.target.startswith("xaibench."):
-        if _has_card(shipped(), card):
+        if card.name in dict(_shipped_cards(card.kind)):
             return ""
         version = _shipped_version_of(card)
         return card.target if version == 1 else f"{card.target} {version}"
@@ -227,7 +227,7 @@ def plugged_in(card: Card) -> bool:
 
 
 def _has_card(folder: Path, card: Card) -> bool:
-    return (folder / PLURALS[card.kind] / f"{card.name}.toml").is_file()
+    return card.name in dict(_cards_in(folder, card.kind))  # exact, also where names of files ignore case
 
 
 # Registering ---------------------------------------------------------------------------------------------------------

@@ -52,6 +52,7 @@ def test_processes_share_the_cores(monkeypatch):
 def test_signals_of_exit_statuses():
     killed, ended, mistake, interrupted, pipe = -9, 143, 2, 130, 141
     assert [number_of_signal(status) for status in (killed, ended, mistake, interrupted, pipe)] == [9, 15, 0, 2, 0]
+    assert number_of_signal(0xC0000005) == 0  # a crash on Windows
 
 
 @pytest.mark.process

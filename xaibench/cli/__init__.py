@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 import time
@@ -83,10 +84,18 @@ def _say_once(text: str) -> None:
 
 
 def _open_streams() -> None:
-    """Lets standard streams that were closed before the start lead nowhere, so that no file takes their numbers."""
+    """Lets standard streams that were closed before the start lead nowhere, so that no file takes their numbers; and
+    lets those that cannot show a character (cp1252 and the like) show its code instead of failing.
+
+    On Windows, what goes to a file or a pipe is UTF-8, as everywhere, unless PYTHONIOENCODING says otherwise.
+    """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:
+        stream = getattr(sys, name)
+        if stream is None:
             setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115, PTH123  (for the whole process)
+        elif mode == "w" and isinstance(stream, io.TextIOWrapper):
+            usual = sys.platform == "win32" and not stream.isatty() and "PYTHONIOENCODING" not in os.environ
+            stream.reconfigure(encoding="utf-8" if usual else None, errors="backslashreplace")
 
 
 def _check_words(words: Sequence[str]) -> None:

@@ -91,7 +91,7 @@ def _check(url: str, part: Path, known: Known, sha256: str) -> str:
 def _compared(url: str, path: Path, sha256: str) -> Path:
     """A stored file, if it is still the one that came; raises XaibenchError where its hash is another."""
     noted = _noted(path)
-    wanted = noted.read_text().strip().lower() if noted.is_file() else sha256
+    wanted = noted.read_text("utf-8").strip().lower() if noted.is_file() else sha256
     wanted = wanted if wanted.startswith(sha256) else sha256
     if wanted and not sha256_of(path).startswith(wanted):
         raise XaibenchError(

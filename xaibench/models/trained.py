@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +33,8 @@ def folder_of(header: dict) -> Path:
     alignment = header["alignment"] or {}
     aligned = "self-aligned" if alignment.get("teacher") == "self" else "aligned" if alignment else "plain"
     kind = task["name"] if task else aligned
-    name = f"{header['model']}-{header['dataset']}-{kind}-{recipe_key(header)}".replace(":", "-").replace("/", "-")
+    name = f"{header['model']}-{header['dataset']}-{kind}-{recipe_key(header)}"
+    name = re.sub(r"[:/\\]", "-", name)
     return home() / "models" / name
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import shutil
 import site
 import subprocess
@@ -77,8 +76,15 @@ def rows_apart(
 def run_limited(command: list[str], folder: Path, limits: Limits) -> None:
     """Runs a command in a folder, within limits, with the few variables of `surroundings`.
 
-    Raises XaibenchError with its last line where it fails or takes too long; then it and what it started are ended.
+    Raises XaibenchError with its last line where it fails or takes too long; then it and what it started are ended. So
+    it does on Windows, which has no such limits.
     """
+    try:
+        import resource
+    except ImportError:
+        raise XaibenchError(
+            "not replayed: this system cannot limit what a process takes; replay submissions on Linux, or in WSL"
+        ) from None
 
     def limited() -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (limits.memory, limits.memory))

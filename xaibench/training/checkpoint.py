@@ -45,7 +45,7 @@ def save_epoch(accelerator: Accelerator, net: nn.Module, history: list[dict], fo
     shutil.rmtree(fresh, ignore_errors=True)
     try:
         accelerator.save_state(str(fresh))
-        (fresh / "history.json").write_text(json.dumps(history))
+        (fresh / "history.json").write_text(json.dumps(history), "utf-8")
         if kept.exists():
             shutil.rmtree(old, ignore_errors=True)
             kept.rename(old)
@@ -68,5 +68,5 @@ def resume(accelerator: Accelerator, folder: Path) -> list[dict[str, float]]:
     for kept in (folder / "checkpoint", folder / "checkpoint.old"):
         if (kept / "history.json").is_file():
             accelerator.load_state(str(kept))
-            return json.loads((kept / "history.json").read_text())
+            return json.loads((kept / "history.json").read_text("utf-8"))
     return []

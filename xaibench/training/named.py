@@ -11,7 +11,7 @@ from typing import Any
 from xaibench import registry
 from xaibench.cards import ModelCard, PublishedWeights
 from xaibench.errors import XaibenchError
-from xaibench.files import make_folder, write_atomic
+from xaibench.files import is_reserved, make_folder, write_atomic
 from xaibench.home import home
 from xaibench.models.state import read_header
 from xaibench.training.api import Training
@@ -21,7 +21,13 @@ def check_name(name: str, path: Path) -> None:
     """Raises XaibenchError for a name that no model may have, and for the name of a model that is not in this file."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
         raise XaibenchError(f"--name {name!r}: a name is made of letters, digits, _ and -")
-    if name not in registry.names("model"):
+    if is_reserved(name):
+        raise XaibenchError(f"--name {name}: Windows keeps this name for a device; choose another")
+    known = registry.names("model")
+    if name not in known:
+        alike = [other for other in known if other.lower() == name.lower()]
+        if alike:  # the files of their cards are one where names of files ignore case
+            raise XaibenchError(f"--name {name}: there is a model {alike[0]} already; choose another")
         return
     plain = registry.card("model", name).plain
     if plain is None or not plain.is_local or (home() / plain.file).resolve() != path.resolve():

@@ -72,10 +72,11 @@ def launch(processes: int, command: Sequence[str]) -> None:
 def number_of_signal(status: int) -> int:
     """The signal that ended a process, by its exit status; 0 for none, and for a closed pipe, of which nothing is said.
 
-    Of the signals that it hears, a process of xaibench ends with 128 and their number.
+    Of the signals that it hears, a process of xaibench ends with 128 and their number. On Windows, a process that
+    crashed has a status of its own, which is no signal's.
     """
     number = -status if status < 0 else max(0, status - 128)
-    return 0 if number == CLOSED_PIPE else number
+    return 0 if number == CLOSED_PIPE or number not in signal.valid_signals() else number
 
 
 def environment_of(processes: int) -> Mapping[str, str]:

@@ -1,0 +1,189 @@
+"""What Windows and macOS do otherwise, as far as it can be shown on Linux: what they lack is taken away here."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from xaibench import files, registry
+from xaibench.errors import XaibenchError
+from xaibench.files import file_name, is_reserved, write_atomic
+from xaibench.kinds import PLURALS
+
+DEVICES = ["con", "prn", "aux", "nul", "com1", "com9", "lpt1", "lpt9"]
+# Runs the command line with what Windows lacks taken away from xaibench (libraries have their own code for it), with a
+# console of cp1252, and with every text file of xaibench that is opened in the encoding of the system as an error.
+AS_ON_WINDOWS = """
+import builtins, os, signal, sys, warnings
+
+ABSENT = {"fcntl", "resource", "pwd", "grp", "termios"}
+usual = builtins.__import__
+
+def bring(name, globals=None, *rest, **more):
+    if name in ABSENT and (globals or {}).get("__name__", "").startswith("xaibench"):
+        raise ImportError(name)
+    return usual(name, globals, *rest, **more)
+
+builtins.__import__ = bring
+warnings.filterwarnings("error", category=EncodingWarning, module="xaibench")
+for name in ("sched_getaffinity", "getuid", "geteuid", "killpg", "O_NOFOLLOW", "O_NONBLOCK"):
+    delattr(os, name)
+for name in ("SIGHUP", "SIGKILL"):
+    delattr(signal, name)
+import multiprocessing
+multiprocessing.set_start_method("spawn")
+
+if __name__ == "__main__":
+    from xaibench.cli import main
+    main()
+"""
+
+
+def test_names_of_cards_are_names_of_files_on_every_system():
+    for kind, plural in PLURALS.items():
+        names = [path.stem for path in (registry.shipped() / plural).glob("*.toml")]
+        assert len({name.lower() for name in names}) == len(names), f"{kind}: two names differ in case alone"
+        assert not [name for name in names if is_reserved(name) or set(name) & set('<>:"/\\|?*') or name[-1] in ". "]
+
+
+def test_files_of_the_package_differ_in_more_than_case():
+    root = Path(registry.__file__).parent
+    paths = [path.relative_to(root).as_posix() for path in root.rglob("*") if "__pycache__" not in path.parts]
+    assert len({path.lower() for path in paths}) == len(paths) > 500
+    assert not [path for path in paths if any(map(is_reserved, path.split("/")))]
+
+
+@pytest.mark.parametrize(
+    "name", [*DEVICES, "CON", "Nul", "con.1", "aux.svg", "a:b?", "ends.", "ends ", "C:\\x", "конец"]
+)
+def test_names_of_others_become_names_of_files(name):
+    made = file_name(name)
+    assert made.partition(".")[0].lower() not in DEVICES and made[-1] not in ". "
+    assert not set(made) & set('<>:"/\\|?*') and made.isascii()
+
+
+@pytest.mark.parametrize("name", ["console", "con-1", "gradcon", "com10", "grad-cam", "idsds"])
+def test_other_names_stay(name):
+    assert file_name(name) == name
+
+
+def test_a_file_that_a_reader_holds_is_replaced_once_it_is_closed(tmp_path, monkeypatch):
+    path, closed, usual = tmp_path / "a.json", threading.Event(), Path.replace
+
+    def replace(self, target):
+        if not closed.is_set():  # as Windows says it
+            raise PermissionError(13, "Access is denied", str(target))
+        return usual(self, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    monkeypatch.setattr(files, "SECONDS_TO_WAIT", 20.0)
+    threading.Timer(0.1, closed.set).start()
+    write_atomic(path, b"new")
+    assert path.read_bytes() == b"new" and [file.name for file in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_a_file_that_stays_open_is_one_line_and_stays_as_it_was(tmp_path, monkeypatch):
+    path = tmp_path / "a.json"
+    path.write_bytes(b"old")
+
+    def replace(self, target):
+        raise PermissionError(13, "Access is denied", str(target))
+
+    monkeypatch.setattr(Path, "replace", replace)
+    monkeypatch.setattr(files, "SECONDS_TO_WAIT", 0.1)
+    with pytest.raises(XaibenchError, match="cannot write in"):
+        write_atomic(path, b"new")
+    assert path.read_bytes() == b"old" and [file.name for file in tmp_path.iterdir()] == ["a.json"]
+
+
+def stream_of(encoding: str) -> io.TextIOWrapper:
+    return io.TextIOWrapper(io.BytesIO(), encoding=encoding, write_through=True)
+
+
+@pytest.mark.parametrize(
+    ("system", "chosen", "written"),
+    [
+        ("linux", None, b"\\u2192 caf\xe9"),
+        ("win32", None, "→ café".encode()),  # to a file or a pipe
+        ("win32", "cp1252", b"\\u2192 caf\xe9"),
+    ],
+)
+def test_streams_take_every_character(system, chosen, written, monkeypatch):
+    from xaibench.cli import _open_streams
+
+    stream = stream_of("cp1252")
+    monkeypatch.setattr(sys, "platform", system)
+    monkeypatch.setattr(sys, "stdout", stream)
+    monkeypatch.delenv("PYTHONIOENCODING", raising=False)
+    if chosen:
+        monkeypatch.setenv("PYTHONIOENCODING", chosen)
+    _open_streams()
+    print("→ café", end="")
+    assert stream.buffer.getvalue() == written
+
+
+@pytest.mark.parametrize("name", ["TINY", "Tiny", "con", "NUL"])
+def test_no_training_is_named_like_another_or_like_a_device(name, home):
+    from xaibench.training.named import check_name
+
+    with pytest.raises(XaibenchError, match="choose another"):
+        check_name(name, home / "models" / "x.safetensors")
+    check_name("tinyer", home / "models" / "x.safetensors")
+
+
+def test_a_card_of_the_user_is_not_that_of_xaibench_where_case_is_ignored(home, monkeypatch):
+    mine = registry.card("method", "ig").model_copy(update={"name": "IG"})
+    assert mine.target.startswith("xaibench.")
+    usual = Path.is_file
+
+    def is_file(self, *words, **named):
+        return usual(self, *words, **named) or self.name.lower() in {
+            path.name.lower() for path in self.parent.iterdir()
+        }
+
+    monkeypatch.setattr(Path, "is_file", is_file)
+    assert registry.source(mine).startswith(mine.target) and not registry.plugged_in(mine)
+
+
+def test_without_limits_of_processes_nothing_is_replayed(tmp_path, monkeypatch):
+    from xaibench.submission.process import Limits, run_limited
+
+    monkeypatch.setitem(sys.modules, "resource", None)
+    with pytest.raises(XaibenchError, match="replay submissions on Linux"):
+        run_limited([sys.executable, "-c", f"open({str(tmp_path / 'ran')!r}, 'w')"], tmp_path, Limits())
+    assert not (tmp_path / "ran").exists()
+
+
+def test_memory_is_told_without_proc_and_limits(monkeypatch):
+    from xaibench.evaluation.resources import available_memory
+    from xaibench.evaluation.timed import Memory
+
+    usual = Path.is_file
+    monkeypatch.setitem(sys.modules, "resource", None)
+    monkeypatch.setattr(Path, "is_file", lambda self: not str(self).startswith(("/proc", "/sys")) and usual(self))
+    assert available_memory() == 1 << 32 and Memory("cpu").most() == 0
+
+
+@pytest.mark.process
+def test_commands_as_on_windows(home, tmp_path):
+    script = tmp_path / "as_on_windows.py"
+    script.write_text(AS_ON_WINDOWS, "utf-8")
+    places = {"PYTHONPATH": os.pathsep.join([str(home), *filter(None, sys.path)]), "XAIBENCH_HOME": str(home)}
+    environment = os.environ | places | {"PYTHONIOENCODING": "cp1252", "PYTHONUTF8": "0", "OMP_NUM_THREADS": "1"}
+
+    def call(*words):
+        command = [sys.executable, "-X", "warn_default_encoding", str(script), *words]
+        done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr.decode("cp1252")
+        return done.stdout.decode("cp1252")
+
+    board = call("run", "idsds", "--model", "tiny", "--dataset", "mini", "--methods", "ig,grad-cam", "--images", "4",
+                 "--workers", "2", "--out", "rows")  # fmt: skip
+    assert "grad-cam" in board and "no problems" in call("validate", "rows")
+    assert "cores" in call("doctor", "--out", "rows")
