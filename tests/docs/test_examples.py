@@ -116,8 +116,9 @@ def test_scores_of_maps_that_were_computed_elsewhere(follow):
     assert "share on the object: 0.25" in printed and re.search(r"maxima on the object: \d of 8", printed)
 
 
-def test_a_survey_is_tested_and_published_numbers_are_checked(follow):
-    single, published = [" ".join(text.split()) for _, text in follow("survey.md")]
+def test_a_survey_is_tested_and_published_numbers_are_checked(follow, tmp_path):
+    single, _, _, published = [" ".join(text.split()) for _, text in follow("survey.md")]
+    assert (tmp_path / "survey.png").is_file() and (tmp_path / "choices.png").is_file()
     assert "5 pairs of answers of 3 respondents and 2 images" in single and "1 pair left out" in single
     assert "0.0069" in published and "4.4e-10" in published and "37.5859" in published
 
