@@ -84,6 +84,13 @@ def test_every_page_can_be_reached_from_the_first_ones():
     assert all(f": {page.relative_to('docs').as_posix()}\n" in menu for page in DOCS), "pages that are not in the menu"
 
 
+def test_the_first_page_names_every_verb():
+    from xaibench.cli.app import VERBS
+
+    named = set(re.findall(r"^\|.*?`xaibench (\w+)|, `xaibench (\w+)", (ROOT / "docs" / "index.md").read_text(), re.M))
+    assert not set(VERBS) - {verb for pair in named for verb in pair}
+
+
 def test_the_readme_is_short():
     assert len((ROOT / "README.md").read_text().splitlines()) <= 150
 
