@@ -8,6 +8,7 @@ import torch
 from scipy.stats import kendalltau, norm
 
 from xaibench.errors import XaibenchError
+from xaibench.judging.prediction import mean_of_defined, prediction
 from xaibench.judging.reader import (
     area,
     area_with_interval,
@@ -17,7 +18,7 @@ from xaibench.judging.reader import (
     train_and_read,
 )
 from xaibench.judging.suspects import ENCODING, folds, scenes, suspects
-from xaibench.judging.validity import Setting, external_validity, mean_of_defined, prediction
+from xaibench.judging.validity import Setting, external_validity
 
 
 def simulated(count, distance, seed, features=4):

@@ -98,7 +98,7 @@ class Badged(Dataset):
     def digest(self, image_id: str) -> str:
         """A hash (hex) of all that decides the image."""
         looks = sorted((name, repr(badge)) for name, badge in self.badges.items())
-        law = self.law.features, sorted(self.law.chances.items())
+        law = self.law.features, [(s, c, self.law.label(s)) for s, c in sorted(self.law.chances.items())]
         source = VERSION, self.name, self.seed, self.sockets, looks, law, self.scenes.digest(image_id)
         return content_hash(repr(source).encode())
 

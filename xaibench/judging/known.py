@@ -1,21 +1,20 @@
-"""Networks whose function is known, each with the scenes it is for: the rule, its features, and where these are."""
+"""The list of networks whose function is known, each with the scenes that it is for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from xaibench.datasets.critters.dice import Dice
 from xaibench.errors import unknown
 from xaibench.judging.badges import GROUND, Badge, Badged
+from xaibench.judging.knowledge import Known
 from xaibench.judging.law import Law, State, independent, suppressor, with_shortcut
-from xaibench.judging.networks import MEAN, STD, compiled, hidden, linear_in_pixels, patch_sum, two_logits
-from xaibench.models.base import Encoding
+from xaibench.judging.networks import compiled, hidden, linear_in_pixels, patch_sum, two_logits
 
 COLOURS: Mapping[str, Badge] = {
     "red": Badge("disc", (255, 0, 0)),
@@ -32,51 +31,6 @@ MARK = "mark"
 LOOKS: Mapping[str, Badge] = {**COLOURS, MARK: Badge("slab", (255, 255, 0), (1, 1))}
 THREE = ("first", "second", "third")
 YES_NO = ("rule does not hold", "rule holds")
-
-
-@dataclass(frozen=True)
-class Known:
-    """A network whose function is known, and the data set whose images it is for.
-
-    network: images (N, 3, 64, 64) float32, encoded as (pixel / 255 - 0.5) / 0.25, to logits (N, K); in evaluation mode,
-    without gradients of parameters. rule: the class that it gives a combination of features (0 or 1 for each of
-    `features`). cam_layer: the path of the layer with the last spatial map, "" where there is none. fits: which
-    families of methods can be right about it, and which cannot, in words.
-    """
-
-    name: str
-    network: nn.Module
-    dataset: Badged
-    rule: Callable[[State], int]
-    cam_layer: str
-    fits: str
-    encoding: Encoding = field(default=Encoding(MEAN, STD))
-
-    @property
-    def features(self) -> tuple[str, ...]:
-        """The names of all features of the scenes, those that the network ignores too."""
-        return self.dataset.law.features
-
-    def target(self, image_id: str) -> int:
-        """The class that is explained: the one that the network predicts, which its rule says."""
-        return self.rule(self.dataset.state(image_id))
-
-    def masks(self, image_id: str) -> dict[str, np.ndarray]:
-        """The pixels (64, 64) bool of each feature that the image shows; disjoint."""
-        return self.dataset.masks(image_id)
-
-    def encode(self, images: Sequence[np.ndarray] | np.ndarray) -> Tensor:
-        """The network's inputs (N, 3, 64, 64) float32 of displayed images (N, 64, 64, 3) uint8."""
-        return self.encoding(np.stack(list(images))).contiguous()
-
-    def inputs(self, image_ids: Iterable[str]) -> Tensor:
-        """The network's inputs (N, 3, 64, 64) float32 of images by their ids."""
-        return self.encode([self.dataset.load(image_id).image for image_id in image_ids])
-
-    @torch.no_grad()
-    def logits_of(self, image_id: str, sets: Sequence[Iterable[str]]) -> Tensor:
-        """The logits (len(sets), K) float64 of an image drawn again with each of some sets of features."""
-        return self.network(self.encode([self.dataset.show(image_id, features) for features in sets])).double()
 
 
 Maker = Callable[[int, str, int], Known]

@@ -19,9 +19,8 @@ class Law:
     """Features that are shown (1) or not (0), the probability of each combination, and the label that it has.
 
     chances: state to probability, states of probability 0 left out; fractions that add up to 1, so that what is 0 is
-    found to be 0. label: from a state to the class
-    that the data set gives such a scene, which need not be the class that a network predicts. Raises XaibenchError
-    where the probabilities do not add up to 1.
+    found to be 0. label: from a state to the class that the data set gives such a scene, which need not be the class
+    that a network predicts. Raises XaibenchError where the probabilities do not add up to 1.
     """
 
     features: tuple[str, ...]
@@ -45,11 +44,12 @@ class Law:
     def probability(self, state: State, but: Sequence[str] = ()) -> Fraction:
         """The probability of a state, of which the features in `but` may have any value."""
         free = {self.features.index(name) for name in but}
-        return sum(
+        fits = (
             chance
             for other, chance in self.chances.items()
             if all(i in free or a == b for i, (a, b) in enumerate(zip(state, other, strict=True)))
-        ) or Fraction(0)
+        )
+        return sum(fits, Fraction(0))
 
     def of_class(self, label: int, fixed: Mapping[str, int]) -> Fraction | None:
         """P(label | features have the values `fixed`); None where the data never show such values."""

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from xaibench.errors import XaibenchError, unknown
 from xaibench.judging.badges import SIDE
-from xaibench.judging.known import Known
+from xaibench.judging.knowledge import Known
 
 TRUTHS = ("intervention", "shapley", "association", "association-given-rest")
 PLAYERS = 6

@@ -21,12 +21,12 @@ import pandas as pd
 import torch
 
 from xaibench import registry
-from xaibench.analysis.rank_correlation import order_of, rank_correlation
 from xaibench.attribution.api import attribute
 from xaibench.errors import XaibenchError
 from xaibench.files import make_folder, read_json, write_atomic, write_json
 from xaibench.hashing import content_hash
 from xaibench.judging import badges
+from xaibench.judging.prediction import mean_of_defined, prediction
 from xaibench.judging.reader import area_with_interval, held_out_scores, reading_features
 from xaibench.judging.suspects import ENCODING, NOISE, Suspect, folds, scenes, suspects
 from xaibench.models.state import save_state
@@ -38,7 +38,6 @@ METHODS: Mapping[str, Mapping[str, Any]] = {
     "rise": {"masks": 100, "keep": 0.5}, "edges": {}, "random": {},
 }  # fmt: skip
 PROTOCOLS: Mapping[str, Mapping[str, Any]] = {"deletion": {}, "insertion": {}, "sds": {}, "sparseness": {}}
-LEVEL = 0.95
 
 
 @dataclass(frozen=True)
@@ -163,60 +162,6 @@ def _scores_of(
 @torch.no_grad()
 def _predictions(suspect: Suspect, inputs: torch.Tensor) -> list[int]:
     return suspect.network(inputs).argmax(1).tolist()
-
-
-def mean_of_defined(scores: np.ndarray) -> np.ndarray:
-    """Means (...,) over the last axis of what is not NaN; NaN where nothing is."""
-    defined = ~np.isnan(scores)
-    count = defined.sum(-1)
-    return np.where(count > 0, np.where(defined, scores, 0).sum(-1) / np.maximum(count, 1), np.nan)
-
-
-def prediction(
-    quality: np.ndarray, readers: np.ndarray, cheats: np.ndarray, halves: np.ndarray, seed: int, resamples: int = 1000
-) -> dict[str, float]:
-    """Kendall's tau-b between a protocol's order of methods and that of the reader's AUCs, and its 95 % interval.
-
-    quality (networks, methods), higher is better; readers (methods, networks) are the reader's held-out scores. For
-    each half the protocol's means are over the other half. The interval is the percentile bootstrap over networks,
-    cheats and others apart; it does not cover that other methods might have been chosen. NaN where an order is a tie of
-    all, or the protocol is undefined on all networks of a half for a method.
-    """
-    pairs = [(np.flatnonzero((halves == h) & cheats), np.flatnonzero((halves == h) & ~cheats)) for h in (0, 1)]
-    ones = np.ones(len(cheats))
-    value = float(_tau(quality, readers, pairs, [ones, ones]))
-    dice = np.random.default_rng([seed, VERSION])
-    drawn = np.array([_tau(quality, readers, pairs, [_counts(dice, pairs, len(cheats)) for _ in (0, 1)])
-                      for _ in range(resamples)])  # fmt: skip
-    if np.isnan(drawn).any():
-        return {"tau": value, "low": np.nan, "high": np.nan}
-    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return {"tau": value, "low": float(low), "high": float(high)}
-
-
-def _counts(dice: np.random.Generator, pairs: Sequence[tuple[np.ndarray, ...]], networks: int) -> np.ndarray:
-    """How often each network is drawn where each group of networks is resampled, float64 (networks,)."""
-    counts = np.zeros(networks)
-    for group in (group for pair in pairs for group in pair):
-        counts += np.bincount(dice.choice(group, len(group)), minlength=networks)
-    return counts
-
-
-def _tau(quality: np.ndarray, readers: np.ndarray, pairs: Sequence[tuple[np.ndarray, ...]], counts: list) -> float:
-    """The mean over both halves; counts: of each network where AUCs, and where the protocol's means are taken."""
-    found = []
-    for half, (cheating, honest) in enumerate(pairs):
-        difference = readers[:, cheating, None] - readers[:, None, honest]
-        wins = (difference > 0) + 0.5 * (difference == 0)
-        areas = np.einsum("mij,i,j->m", wins, counts[0][cheating], counts[0][honest]) / (len(cheating) * len(honest))
-        other = np.concatenate(pairs[1 - half])
-        values = quality[other]
-        weights = counts[1][other, None] * ~np.isnan(values)
-        if (weights.sum(0) == 0).any():
-            return np.nan
-        means = np.where(np.isnan(values), 0, values * weights).sum(0) / weights.sum(0)
-        found.append(float(rank_correlation(order_of(means), order_of(areas)).tau))
-    return float(np.mean(found))
 
 
 def record(validity: Validity) -> str:
