@@ -137,7 +137,7 @@ def test_prediction_is_kendalls_tau_of_the_halves():
 def test_prediction_of_the_order_of_aucs_is_certain_where_they_differ_clearly():
     """Methods whose maps show the mark not at all, a little and clearly; protocols that know this, and its opposite."""
     cheats, halves = np.arange(80) % 2 == 1, folds(80)
-    readers = np.random.default_rng(1).normal(size=(3, 80)) + np.array([0, 1.2, 9])[:, None] * cheats
+    readers = np.random.default_rng(1).normal(size=(3, 80)) + np.array([0, 1.8, 9])[:, None] * cheats
     right = np.tile([1.0, 2.0, 3.0], (80, 1))
     for quality, tau in ((right, 1), (-right, -1)):
         found = prediction(quality, readers, cheats, halves, 0, 200)
