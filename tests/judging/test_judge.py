@@ -9,6 +9,8 @@ from xaibench import registry
 from xaibench.errors import XaibenchError
 from xaibench.judging import judge as judging
 from xaibench.judging.config import JudgeConfig
+from xaibench.judging.figure import draw, responses
+from xaibench.judging.ladder import KINDS
 from xaibench.judging.store import JudgedFolder
 from xaibench.judging.summary import attacks, of_truth, stability, stored_protocols
 from xaibench.judging.table import judged_table
@@ -178,6 +180,17 @@ def test_the_table_has_a_row_for_each_stored_protocol(judged):
     assert set(rows) == set(judged[2])
     assert rows["is-shapley"]["discordant_shapley"] == 0
     assert "is-noise" in table.to_text(200) and "never" in table.to_text(400)
+
+
+def test_a_figure_has_a_panel_for_each_protocol(judged, tmp_path):
+    text = draw(judged[0], tmp_path / "judges.svg").read_text()
+    for label in judged[2]:
+        assert f"{label} (" in text
+    lines = responses(judged[2]["is-shapley"], "shapley")
+    assert set(lines) == set(KINDS)
+    assert all(line[0, 0] == pytest.approx(1) and (np.diff(line[:, 0]) < 0).all() for line in lines.values())
+    with pytest.raises(XaibenchError, match="figure"):
+        draw(judged[0], tmp_path / "judges.txt")
 
 
 def test_a_damaged_file_is_one_line(judged, tmp_path):

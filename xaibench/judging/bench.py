@@ -51,7 +51,8 @@ class Bench:
     def _ladder(self, found: Any, kind: str, image_id: str) -> Tensor | str:
         if found.status != "ok":
             return NO_TRUTH
-        maps = ladder(found.map, kind, self.seed, image_id)
+        # in units of its largest value, so that truths that differ in units alone have the same ladders
+        maps = ladder((found.map / found.map.abs().max()).float(), kind, self.seed, image_id)
         return NO_ORDER if maps is None else maps
 
     @cached_property

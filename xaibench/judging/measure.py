@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from xaibench.hashing import content_hash
 from xaibench.judging.attacks import FIXED, SEARCHED, basis, combined, search
 from xaibench.judging.bench import Bench
 from xaibench.judging.config import TRUTHS
-from xaibench.judging.ladder import DOSES
+from xaibench.judging.ladder import DOSES, KINDS
 from xaibench.judging.scoring import Asked, Scorer, perturbed
 from xaibench.judging.stability import other_settings
 from xaibench.protocols.api import make_protocol
@@ -34,27 +35,29 @@ def ladder_rows(bench: Bench, card: ProtocolCard, protocol: Protocol) -> tuple[l
     Maps that are equal are scored once. Cost: forward passes that a map takes (`passes`) and those that all maps share
     (`shared_passes`), and seconds alike.
     """
+    ladders = {of: bench.ladders(of) for of in TRUTHS}  # before passes count
     rows: list[Row] = []
-    found_ladders = {kind_of_truth: bench.ladders(kind_of_truth) for kind_of_truth in TRUTHS}  # before passes count
     with bench.evidence() as e:
-        scorer = Scorer(card, protocol, e)
+        score, once = Scorer(card, protocol, e), _Once(len(e.image_ids))
         meter = [(0, time.perf_counter())]
-        scorer.prepare()
+        score.prepare()
         meter.append((e.runner.forward_equivalents, time.perf_counter()))
-        score = _Once(scorer)
-        for kind_of_truth, ladders in found_ladders.items():
-            for kind, found in ladders.items():
-                fits = np.array([not isinstance(each, str) for each in found])
-                reasons = {i: each for i, each in zip(e.image_ids, found, strict=True) if isinstance(each, str)}
-                rows += [_row("ladder", kind_of_truth, kind, 0.0, i, np.nan, reason) for i, reason in reasons.items()]
-                for number, dose in enumerate(DOSES):
-                    if fits.any():
-                        blank = torch.zeros(e.images.shape[2:], dtype=torch.float64)
-                        maps = torch.stack([blank if isinstance(each, str) else each[number] for each in found])
-                        rows += _rows("ladder", kind_of_truth, kind, dose, e.image_ids, score(maps[:, None]), fits)
+        places = []
+        for of, kind in product(TRUTHS, KINDS):
+            for image, (image_id, found) in enumerate(zip(e.image_ids, ladders[of][kind], strict=True)):
+                if isinstance(found, str):
+                    rows.append(_row("ladder", of, kind, 0.0, image_id, np.nan, found))
+                else:
+                    places += [
+                        (of, kind, dose, image, once.add(image, each)) for dose, each in zip(DOSES, found, strict=True)
+                    ]
+        results = [score(maps) for maps in once.batches()]
+        for of, kind, dose, image, number in places:
+            found = results[number]
+            rows.append(_row("ladder", of, kind, dose, e.image_ids[image], found.quality[image], found.status[image]))
         meter.append((e.runner.forward_equivalents, time.perf_counter()))
-        images, calls = len(e.image_ids), max(1, score.calls)
     (passes, began), (shared, prepared), (all_passes, ended) = meter
+    images, calls = len(bench.image_ids), max(1, len(results))
     return rows, {
         "shared_passes": (shared - passes) / images, "passes": (all_passes - shared) / images / calls,
         "shared_seconds": (prepared - began) / images, "seconds": (ended - prepared) / images / calls,
@@ -80,7 +83,7 @@ def attack_rows(bench: Bench, card: ProtocolCard, protocol: Protocol) -> list[Ro
         score = Scorer(card, protocol, second)
         maps = {name: attack(second) for name, attack in FIXED.items()} | {SEARCHED: combined(weights, unseen)}
         for name, each in maps.items():
-            rows += _rows("attack", "", name, 0.0, second.image_ids, score(each))
+            rows += _rows("attack", name, second.image_ids, score(each))
     return rows
 
 
@@ -112,33 +115,35 @@ def _of_methods(
     what: str, card: ProtocolCard, protocol: Protocol, e: Evidence, maps: Mapping[str, Tensor]
 ) -> list[Row]:
     score = Scorer(card, protocol, e)
-    return [row for name, each in maps.items() for row in _rows(what, "", name, 0.0, e.image_ids, score(each))]
+    return [row for name, each in maps.items() for row in _rows(what, name, e.image_ids, score(each))]
 
 
 class _Once:
-    """A scorer that scores each batch of maps once; two truths often give the same maps."""
+    """The different maps of each image, so that each is scored once: truths and ladders have many in common."""
 
-    def __init__(self, score: Scorer):
-        self._score, self._known = score, {}
+    def __init__(self, images: int):
+        self._numbers: list[dict[str, int]] = [{} for _ in range(images)]
+        self._maps: list[list[Tensor]] = [[] for _ in range(images)]
 
-    @property
-    def calls(self) -> int:
-        """How many batches of maps were scored."""
-        return len(self._known)
+    def add(self, image: int, map_: Tensor) -> int:
+        """The number of the batch in which a map (H, W) of an image is scored."""
+        numbers = self._numbers[image]
+        number = numbers.setdefault(content_hash(map_.numpy().tobytes()), len(numbers))
+        if number == len(self._maps[image]):
+            self._maps[image].append(map_)
+        return number
 
-    def __call__(self, maps: Tensor) -> Asked:
-        key = content_hash(maps.numpy().tobytes())
-        if key not in self._known:
-            self._known[key] = self._score(maps)
-        return self._known[key]
+    def batches(self) -> Iterator[Tensor]:
+        """Maps (images, 1, H, W); an image that has no more of them has its last one again, or zeros."""
+        some = next((maps[0] for maps in self._maps if maps), None)
+        for number in range(max(map(len, self._maps), default=0)):
+            each = [maps[min(number, len(maps) - 1)] if maps else torch.zeros_like(some) for maps in self._maps]
+            yield torch.stack(each)[:, None]
 
 
-def _rows(
-    what: str, of: str, name: str, dose: float, ids: Sequence[str], found: Asked, fits: np.ndarray | None = None
-) -> list[Row]:
-    fits = np.ones(len(ids), bool) if fits is None else fits
-    each = zip(ids, found.quality.tolist(), found.status, fits, strict=True)
-    return [_row(what, of, name, dose, image_id, value, status) for image_id, value, status, fit in each if fit]
+def _rows(what: str, name: str, ids: Sequence[str], found: Asked) -> list[Row]:
+    each = zip(ids, found.quality.tolist(), found.status, strict=True)
+    return [_row(what, "", name, 0.0, image_id, value, status) for image_id, value, status in each]
 
 
 def _row(what: str, of: str, name: str, dose: float, image_id: str, quality: float, status: str) -> Row:
