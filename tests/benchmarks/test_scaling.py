@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 sys.path.append(str(Path(__file__).parents[2] / "leaderboards" / "scaling"))
+pytest.importorskip("simulation", reason="the scripts are in the repository only")
 
 import studies
 from costs import HESSE, NUMBERS, usual

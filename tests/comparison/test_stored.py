@@ -20,7 +20,7 @@ from xaibench.training.api import fields_without_start
 from xaibench.training.arm import arm_fields
 from xaibench.training.subject import Subject
 
-LEADERBOARDS = Path(__file__).parents[2] / "leaderboards"
+PUBLISHED = Path(__file__).parents[2] / "leaderboards" / "trainings"
 REQUEST = {"protocols": ["epg"], "model": "critters_cnn", "dataset": "critters-spurious", "images": 500}
 
 
@@ -83,13 +83,13 @@ def test_a_training_starts_from_the_baseline_that_is_stored(stored):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not LEADERBOARDS.is_dir(), reason="the published boards are in the repository only")
+@pytest.mark.skipif(not PUBLISHED.is_dir(), reason="the published boards are in the repository only")
 @pytest.mark.parametrize(
     ("name", "options"),
     [("cgc", {}), ("adversarial", {}), ("guidance-stage", {"models": ("x_critters_cnn",)}), ("guidance", {})],
 )
 def test_published_comparisons_of_trained_arms_come_from_their_rows_again(name, options):
-    root = LEADERBOARDS / "trainings"
+    root = PUBLISHED
     results = StoredResults(root, newest=registry.shipped_version)
     published = {
         one["title"]: one for one in (json.loads(p.read_text()) for p in (root / "comparisons").glob("*.json"))
