@@ -32,7 +32,7 @@ def bring(name, globals=None, *rest, **more):
 
 builtins.__import__ = bring
 warnings.filterwarnings("error", category=EncodingWarning, module="xaibench")
-for name in ("sched_getaffinity", "getuid", "geteuid", "killpg", "O_NOFOLLOW", "O_NONBLOCK"):
+for name in ("sched_getaffinity", "getuid", "geteuid", "killpg"):
     delattr(os, name)
 for name in ("SIGHUP", "SIGKILL"):
     delattr(signal, name)

@@ -102,5 +102,6 @@ def _machine() -> str:
     """6 hex digits for this start of this machine, and for the numbering of processes of this container."""
     parts = [socket.gethostname()]
     with contextlib.suppress(OSError):
-        parts += [Path("/proc/sys/kernel/random/boot_id").read_text(), str(Path("/proc/self/ns/pid").stat().st_ino)]
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text("utf-8")
+        parts += [boot, str(Path("/proc/self/ns/pid").stat().st_ino)]
     return hashlib.blake2b("\n".join(parts).encode(), digest_size=3).hexdigest()

@@ -118,14 +118,14 @@ def available_memory() -> int:
     free = [1 << 32]
     meminfo = Path("/proc/meminfo")
     if meminfo.is_file():
-        lines = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
+        lines = dict(line.split(":", 1) for line in meminfo.read_text("utf-8").splitlines())
         free = [int(lines["MemAvailable"].split()[0]) * 1024]
     for limit, used in (
         ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
         ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
     ):
-        if Path(limit).is_file() and Path(used).is_file() and (text := Path(limit).read_text().strip()) != "max":
-            free.append(int(text) - int(Path(used).read_text()))
+        if Path(limit).is_file() and Path(used).is_file() and (text := Path(limit).read_text("utf-8").strip()) != "max":
+            free.append(int(text) - int(Path(used).read_text("utf-8")))
     return max(0, min(free + _under_own_limit()))
 
 
@@ -137,7 +137,7 @@ def _under_own_limit() -> list[int]:
         limit = resource.getrlimit(resource.RLIMIT_AS)[0]
         if limit == resource.RLIM_INFINITY:
             return []
-        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        used = int(Path("/proc/self/statm").read_text("utf-8").split()[0]) * resource.getpagesize()
     except (ImportError, OSError, ValueError):
         return []
     return [limit - used]
