@@ -32,10 +32,9 @@ def bring(name, globals=None, *rest, **more):
 
 builtins.__import__ = bring
 warnings.filterwarnings("error", category=EncodingWarning, module="xaibench")
-for name in ("sched_getaffinity", "getuid", "geteuid", "killpg"):
+for name in ("sched_getaffinity", "killpg"):
     delattr(os, name)
-for name in ("SIGHUP", "SIGKILL"):
-    delattr(signal, name)
+del signal.SIGHUP
 import multiprocessing
 multiprocessing.set_start_method("spawn")
 
