@@ -35,11 +35,11 @@ warnings.filterwarnings("error", category=EncodingWarning, module="xaibench")
 for name in ("sched_getaffinity", "killpg"):
     delattr(os, name)
 del signal.SIGHUP
-import multiprocessing
-multiprocessing.set_start_method("spawn")
 
 if __name__ == "__main__":
+    import multiprocessing
     from xaibench.cli import main
+    multiprocessing.set_start_method("spawn")
     main()
 """
 
