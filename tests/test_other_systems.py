@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
-import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -17,31 +15,6 @@ from xaibench.files import file_name, is_reserved, write_atomic
 from xaibench.kinds import PLURALS
 
 DEVICES = ["con", "prn", "aux", "nul", "com1", "com9", "lpt1", "lpt9"]
-# Runs the command line with what Windows lacks taken away from xaibench (libraries have their own code for it), with a
-# console of cp1252, and with every text file of xaibench that is opened in the encoding of the system as an error.
-AS_ON_WINDOWS = """
-import builtins, os, signal, sys, warnings
-
-ABSENT = {"fcntl", "resource", "pwd", "grp", "termios"}
-usual = builtins.__import__
-
-def bring(name, globals=None, *rest, **more):
-    if name in ABSENT and (globals or {}).get("__name__", "").startswith("xaibench"):
-        raise ImportError(name)
-    return usual(name, globals, *rest, **more)
-
-builtins.__import__ = bring
-warnings.filterwarnings("error", category=EncodingWarning, module="xaibench")
-for name in ("sched_getaffinity", "killpg"):
-    delattr(os, name)
-del signal.SIGHUP
-
-if __name__ == "__main__":
-    import multiprocessing
-    from xaibench.cli import main
-    multiprocessing.set_start_method("spawn")
-    main()
-"""
 
 
 def test_names_of_cards_are_names_of_files_on_every_system():
@@ -167,22 +140,3 @@ def test_memory_is_told_without_proc_and_limits(monkeypatch):
     monkeypatch.setitem(sys.modules, "resource", None)
     monkeypatch.setattr(Path, "is_file", lambda self: not str(self).startswith(("/proc", "/sys")) and usual(self))
     assert available_memory() == 1 << 32 and Memory("cpu").most() == 0
-
-
-@pytest.mark.process
-def test_commands_as_on_windows(home, tmp_path):
-    script = tmp_path / "as_on_windows.py"
-    script.write_text(AS_ON_WINDOWS, "utf-8")
-    places = {"PYTHONPATH": os.pathsep.join([str(home), *filter(None, sys.path)]), "XAIBENCH_HOME": str(home)}
-    environment = os.environ | places | {"PYTHONIOENCODING": "cp1252", "PYTHONUTF8": "0", "OMP_NUM_THREADS": "1"}
-
-    def call(*words):
-        command = [sys.executable, "-X", "warn_default_encoding", str(script), *words]
-        done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, check=False)
-        assert done.returncode == 0, done.stderr.decode("cp1252")
-        return done.stdout.decode("cp1252")
-
-    board = call("run", "idsds", "--model", "tiny", "--dataset", "mini", "--methods", "ig,grad-cam", "--images", "4",
-                 "--workers", "2", "--out", "rows")  # fmt: skip
-    assert "grad-cam" in board and "no problems" in call("validate", "rows")
-    assert "cores" in call("doctor", "--out", "rows")
