@@ -1,6 +1,6 @@
 """The arms of the study of contradictions: each changes one thing against another arm.
 
-standard            a residual network of two blocks, cross entropy, 160 steps of 32 images, half of which lack a cell
+standard            a residual network of two blocks, cross entropy, 400 steps of 32 images, half of which lack a cell
 contradiction 1     B-cos: loss, input, exponent B, alignment, data, cells, length of training
 contradiction 2     depth: two to sixteen blocks, by length of training, data, and cells
 contradiction 3     Fixup: normalisation and recipe, one at a time, and length of training
@@ -31,7 +31,7 @@ class Arm:
     loss: str = "ce"
     optimizer: str = "sgd"
     rate: float = 0.1
-    steps: int = 160
+    steps: int = 400
     grid: int = 4
     aligned: bool = True
     rule: str = "redundant"
@@ -63,8 +63,8 @@ ARMS = {
     # 3, recipe and normalisation
     "standard, slow": replace(STANDARD, **SLOW),
     "Fixup, fast": replace(FIXUP, optimizer="adamw", rate=0.004),
-    "Fixup, slow, long": replace(FIXUP, **SLOW, steps=640),
-    "standard, slow, long": replace(STANDARD, **SLOW, steps=640),
+    "Fixup, slow, long": replace(FIXUP, **SLOW, steps=1600),
+    "standard, slow, long": replace(STANDARD, **SLOW, steps=1600),
     # without the deletions of alignment
     "standard, not aligned": replace(STANDARD, aligned=False),
     "B-cos, not aligned": replace(BCOS, aligned=False),
@@ -76,15 +76,15 @@ ARMS = {
     "standard, 256 images": replace(STANDARD, images=256),
     "B-cos, 256 images": replace(BCOS, images=256),
     "8 blocks, 256 images": replace(_deep(STANDARD, 4), images=256),
-    "standard, long": replace(STANDARD, steps=640),
-    "B-cos, long": replace(BCOS, steps=640),
-    "standard, conjunction": replace(STANDARD, rule="conjunction", steps=640),
-    "B-cos, conjunction": replace(BCOS, rule="conjunction", steps=640),
+    "standard, long": replace(STANDARD, steps=1600),
+    "B-cos, long": replace(BCOS, steps=1600),
+    "standard, conjunction": replace(STANDARD, rule="conjunction", steps=1600),
+    "B-cos, conjunction": replace(BCOS, rule="conjunction", steps=1600),
     # the costly ones
     "4 blocks": _deep(STANDARD, 2),
     "16 blocks": _deep(STANDARD, 8),
-    "8 blocks, long": replace(_deep(STANDARD, 4), steps=640),
-    "8 blocks, conjunction": replace(_deep(STANDARD, 4), rule="conjunction", steps=640),
+    "8 blocks, long": replace(_deep(STANDARD, 4), steps=1600),
+    "8 blocks, conjunction": replace(_deep(STANDARD, 4), rule="conjunction", steps=1600),
 }
 CORE = ("standard", "B-cos", "Fixup, slow", "8 blocks", "standard, AdamW", "B-cos, B = 1", "B-cos, B = 1.5",
         "standard, slow", "Fixup, fast")  # fmt: skip

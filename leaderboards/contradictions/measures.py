@@ -40,31 +40,37 @@ PAIRS = {
 """By contradiction, pairs of arms that differ in one thing, but for the first, which is the contradiction itself."""
 
 
-def rows_of(folder: Path) -> pd.DataFrame:
-    """One row per training: the means over images of accuracy, size of drops, additivity, and scores.
+def images_of(folder: Path) -> dict[tuple[str, int], pd.DataFrame]:
+    """By arm and seed, one row per image: accuracy, size of drops, additivity, and scores.
 
     drops: the mean standard deviation of an image's drops over its cells, in logits. flat: the share of cells whose
     drop is below a tenth of the largest one of the image in size. against: the share of the drops that is negative, in
     size: cells without which the label's logit is higher. own: of the explanation of B-cos, NaN for others;
     best: the best mean of the methods that any network has.
     """
-    found = []
+    found = {}
     for path in sorted(folder.glob("*--*.npz")):
         arm, _, seed = path.stem.rpartition("--")
         kept = np.load(path)
         drops = kept["drops"]
         size = np.abs(drops)
-        row = {
-            "arm": arm, "seed": int(seed), "accuracy": kept["right"].mean(), "drops": drops.std(1).mean(),
-            "flat": (size < 0.1 * size.max(1, keepdims=True)).mean(),
-            "against": (np.maximum(-drops, 0).sum(1) / size.sum(1)).mean(), "additivity": kept["additivity"].mean(),
+        columns = {
+            "accuracy": kept["right"], "drops": drops.std(1), "flat": (size < 0.1 * size.max(1, keepdims=True)).mean(1),
+            "against": np.maximum(-drops, 0).sum(1) / size.sum(1), "additivity": kept["additivity"],
         }  # fmt: skip
-        scores = {key[6:]: kept[key].mean() for key in kept.files if key.startswith("score ")}
-        row["best"] = max(value for name, value in scores.items() if name not in (OWN, FIXED))
-        row["own"], row["own_less_baseline"] = scores.get(OWN, np.nan), scores.get(FIXED, np.nan)
-        row |= {name: value for name, value in scores.items() if name not in (OWN, FIXED)}
-        found.append(row)
-    return pd.DataFrame(found)
+        scores = {key[6:]: kept[key] for key in kept.files if key.startswith("score ")}
+        others = {name: values for name, values in scores.items() if name not in (OWN, FIXED)}
+        nothing = np.full(len(drops), np.nan)
+        columns["best"] = max(others.values(), key=np.mean)
+        columns["own"], columns["own_less_baseline"] = scores.get(OWN, nothing), scores.get(FIXED, nothing)
+        found[arm, int(seed)] = pd.DataFrame(columns | others).astype("float64")
+    return found
+
+
+def rows_of(images: dict[tuple[str, int], pd.DataFrame]) -> pd.DataFrame:
+    """One row per training: the means over its images."""
+    means = {key: table.mean() for key, table in images.items()}
+    return pd.DataFrame(means).T.rename_axis(["arm", "seed"]).reset_index()
 
 
 def change(before: np.ndarray, after: np.ndarray) -> tuple[float, float]:
@@ -77,30 +83,40 @@ def change(before: np.ndarray, after: np.ndarray) -> tuple[float, float]:
     return float(after.mean() - before.mean()), float(t.ppf(0.975, freedom) * total**0.5)
 
 
-def pairs_of(rows: pd.DataFrame) -> pd.DataFrame:
-    """One row per pair of arms with at least two trainings each, and quantity: the change with its interval.
+def paired(before: np.ndarray, after: np.ndarray) -> tuple[float, float]:
+    """The mean change from one training to another on the same images, and half of its 95 % interval (Student's t)."""
+    change = after - before
+    return float(change.mean()), float(t.ppf(0.975, len(change) - 1) * change.std(ddof=1) / len(change) ** 0.5)
 
-    `own to best` is what the first pair of B-cos asks for: the explanation of the B-cos network against the best method
-    on the other one."""
-    found = []
-    for contradiction, pairs in PAIRS.items():
-        for before, after in pairs:
-            sides = [rows[rows["arm"] == name] for name in (before, after)]
-            if min(map(len, sides)) < 2:
+
+def pairs_of(images: dict[tuple[str, int], pd.DataFrame]) -> pd.DataFrame:
+    """One row per pair of arms and quantity: the change with its interval.
+
+    Over trainings where both arms have at least two; else over the images of one training each, which speaks of these
+    two networks alone, and only where both are of the same data. `best to own` is the explanation of the B-cos network
+    against the best method on the other one; of an arm and itself, against the best method on the same network."""
+    rows, found = rows_of(images), []
+    same = [("1 B-cos", name, name) for name in dict.fromkeys(rows["arm"]) if name.startswith("B-cos")]
+    for contradiction, before, after in [*((c, *pair) for c, pairs in PAIRS.items() for pair in pairs), *same]:
+        sides = [rows[rows["arm"] == name] for name in (before, after)]
+        over = "trainings" if min(map(len, sides)) > 1 else "images"
+        if not min(map(len, sides)) or (over == "images" and ("conjunction" in before) != ("conjunction" in after)):
+            continue
+        if over == "images":
+            sides = [images[name, int(side["seed"].iloc[0])] for name, side in zip((before, after), sides, strict=True)]
+        quantities = {} if before == after else {name: (name, name) for name in MEASURED}
+        quantities |= {"best to own": ("best", "own"), "best to own less baseline": ("best", "own_less_baseline")}
+        for quantity, columns in quantities.items():
+            values = [side[column].to_numpy() for side, column in zip(sides, columns, strict=True)]
+            if np.isnan(values[0]).any() or np.isnan(values[1]).any():
                 continue
-            quantities = {name: (name, name) for name in MEASURED}
-            quantities["best to own"] = ("best", "own")
-            quantities["best to own less baseline"] = ("best", "own_less_baseline")
-            for quantity, columns in quantities.items():
-                values = [side[column].to_numpy() for side, column in zip(sides, columns, strict=True)]
-                if np.isnan(values[0]).any() or np.isnan(values[1]).any():
-                    continue
-                mean, width = change(*values)
-                found.append({
-                    "contradiction": contradiction, "before": before, "after": after, "quantity": quantity,
-                    "trainings": min(map(len, sides)), "from": values[0].mean(), "to": values[1].mean(),
-                    "change": mean, "low": mean - width, "high": mean + width,
-                })  # fmt: skip
+            pair = over == "images" or before == after  # trainings of one arm are the same ones
+            mean, width = (paired if pair else change)(*values)
+            found.append({
+                "contradiction": contradiction, "before": before, "after": after, "quantity": quantity, "over": over,
+                "n": min(map(len, values)), "from": values[0].mean(), "to": values[1].mean(), "change": mean,
+                "low": mean - width, "high": mean + width,
+            })  # fmt: skip
     return pd.DataFrame(found)
 
 
@@ -114,13 +130,13 @@ def markdown(pairs: pd.DataFrame) -> str:
         lines += [
             f"**{contradiction}**",
             "",
-            f"| from, to | trainings | {' | '.join(own)} |",
+            f"| from, to | over | {' | '.join(own)} |",
             f"| {'--- | ' * (len(own) + 2)}",
         ]
         for (before, after), part in some.groupby(["before", "after"], sort=False):
             told = part.set_index("quantity")
             cells = [_told(told.loc[name]) if name in told.index else "" for name in own]
-            lines.append(f"| {before} to {after} | {told['trainings'].iloc[0]} | {' | '.join(cells)} |")
+            lines.append(f"| {before} to {after} | {told['n'].iloc[0]} {told['over'].iloc[0]} | {' | '.join(cells)} |")
         lines.append("")
     return "\n".join(lines)
 
@@ -168,8 +184,8 @@ def main() -> None:
     for name in ("csv", "pairs", "figure", "markdown"):
         options.add_argument(f"--{name}", type=Path)
     given = options.parse_args()
-    rows = rows_of(given.folder)
-    pairs = pairs_of(rows)
+    images = images_of(given.folder)
+    rows, pairs = rows_of(images), pairs_of(images)
     if given.csv:
         rows.round(4).to_csv(given.csv, index=False)
     if given.pairs:

@@ -132,12 +132,15 @@ def test_rows_and_pairs_of_stored_trainings(study, tmp_path):
             np.savez(tmp_path / f"{arm}--{seed}.npz", drops=drops, right=np.array([True]), additivity=np.array([0.5]),
                      **{"score ig": np.array([0.6 + shift]), "score saliency": np.array([0.4]),
                         "score grad-cam": np.array([0.1])}, **(own if arm == "B-cos" else {}))  # fmt: skip
-    rows = study["measures"].rows_of(tmp_path)
-    first = rows.iloc[0]
+    images = study["measures"].images_of(tmp_path)
+    first = study["measures"].rows_of(images).iloc[0]
     assert first["arm"] == "B-cos" and first["best"] == pytest.approx(0.7) and first["own"] == pytest.approx(0.2)
     assert first["against"] == pytest.approx(1 / 4.05) and first["flat"] == 0.25
     assert first["drops"] == pytest.approx(drops.std())
-    found = study["measures"].pairs_of(rows).set_index("quantity")
+    pairs = study["measures"].pairs_of(images)
+    found = pairs[pairs["before"] == "standard"].set_index("quantity")
+    own = pairs[pairs["before"] == "B-cos"].set_index("quantity").loc["best to own"]  # of the same trainings
+    assert own["change"] == pytest.approx(0.7 - 0.7) and own["low"] == pytest.approx(-0.5 * 12.706, rel=1e-3)
     assert found.loc["best", "change"] == pytest.approx(0.1) and found.loc["best", "low"] == pytest.approx(0.1)
     assert found.loc["best to own", "change"] == pytest.approx(0.7 - 0.6) and "own" not in found.index
-    assert study["measures"].markdown(study["measures"].pairs_of(rows)).count("standard to B-cos") == 1
+    assert study["measures"].markdown(pairs).count("standard to B-cos") == 1
