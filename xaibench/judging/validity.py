@@ -37,6 +37,7 @@ METHODS: Mapping[str, Mapping[str, Any]] = {
     "saliency": {}, "ixg": {}, "ig": {"steps": 16}, "grad-cam": {}, "occlusion": {"stride": 0.125},
     "rise": {"masks": 100, "keep": 0.5}, "edges": {}, "random": {},
 }  # fmt: skip
+CONTROLS = ("edges", "random", "centre", "constant")  # maps that are the same for every network
 PROTOCOLS: Mapping[str, Mapping[str, Any]] = {"deletion": {}, "insertion": {}, "sds": {}, "sparseness": {}}
 
 
@@ -68,8 +69,9 @@ class Setting:
 
 @dataclass(frozen=True)
 class Validity:
-    """methods: for each method `auc`, `low`, `high`. protocols: for each protocol `tau`, `low`, `high`, and the share
-    of scores that are `undefined`. Intervals are of 95 %, over networks."""
+    """methods: for each method `auc`, `low`, `high`. protocols: for each protocol `tau`, `low`, `high`, the same
+    `_without_controls`, which nearly every protocol puts last, and the share of scores that are `undefined`. Intervals
+    are of 95 %, over networks."""
 
     methods: pd.DataFrame
     protocols: pd.DataFrame
@@ -98,11 +100,15 @@ def external_validity(folder: Path, setting: Setting, tell: Callable[[str], None
     read = {name: held_out_scores(reading_features(np.stack(m)), cheats, halves) for name, m in maps.items()}
     areas = {name: area_with_interval(r, cheats, halves)._asdict() for name, r in read.items()}
     readers = np.stack(list(read.values()))
+    real = [i for i, name in enumerate(maps) if name not in CONTROLS]
     rows = {}
     for name, values in scores.items():
         better = 1 if registry.card("protocol", name).higher_is_better else -1
         array = np.array(values, dtype=np.float64)  # (networks, methods, images)
-        rows[name] = prediction(better * mean_of_defined(array), readers, cheats, halves, setting.seed)
+        quality = better * mean_of_defined(array)
+        rows[name] = prediction(quality, readers, cheats, halves, setting.seed)
+        rest = prediction(quality[:, real], readers[real], cheats, halves, setting.seed)
+        rows[name] |= {f"{column}_without_controls": value for column, value in rest.items()}
         rows[name]["undefined"] = float(np.isnan(array).mean())
     return Validity(pd.DataFrame(areas).T, pd.DataFrame(rows).T)
 
