@@ -35,9 +35,11 @@ def prediction(
     dice = np.random.default_rng(derive(seed, "judging", "resampled networks"))
     drawn = np.array([_tau(quality, readers, pairs, [_counts(dice, pairs, len(cheats)) for _ in (0, 1)])
                       for _ in range(resamples)])  # fmt: skip
-    if np.isnan(drawn).any():
+    if np.isnan(value):
         return {"tau": value, "low": np.nan, "high": np.nan}
-    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    # A draw in which all methods tie has no tau: it counts as -1 for the lower end and as 1 for the upper one.
+    low = np.quantile(np.where(np.isnan(drawn), -1, drawn), (1 - LEVEL) / 2)
+    high = np.quantile(np.where(np.isnan(drawn), 1, drawn), (1 + LEVEL) / 2)
     return {"tau": value, "low": float(low), "high": float(high)}
 
 
