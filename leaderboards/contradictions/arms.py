@@ -65,6 +65,8 @@ ARMS = {
     "Fixup, fast": replace(FIXUP, optimizer="adamw", rate=0.004),
     "Fixup, slow, long": replace(FIXUP, **SLOW, steps=1600),
     "standard, slow, long": replace(STANDARD, **SLOW, steps=1600),
+    "Fixup, fast, long": replace(FIXUP, optimizer="adamw", rate=0.004, steps=1600),
+    "standard, AdamW, long": replace(STANDARD, optimizer="adamw", rate=0.004, steps=1600),
     # without the deletions of alignment
     "standard, not aligned": replace(STANDARD, aligned=False),
     "B-cos, not aligned": replace(BCOS, aligned=False),

@@ -35,6 +35,7 @@ PAIRS = {
         ("standard", "Fixup, slow"), ("standard, slow", "Fixup, slow"), ("standard", "standard, slow"),
         ("standard, AdamW", "Fixup, fast"), ("Fixup, slow", "Fixup, slow, long"),
         ("standard, slow, long", "Fixup, slow, long"),
+        ("Fixup, fast", "Fixup, fast, long"), ("standard, AdamW, long", "Fixup, fast, long"),
     ],
 }  # fmt: skip
 """By contradiction, pairs of arms that differ in one thing, but for the first, which is the contradiction itself."""
