@@ -103,10 +103,11 @@ def images_needed(effect: float, power: float = POWER, level: float = LEVEL) -> 
         return Needed(math.inf, NOT_REACHED)
     if effect <= 0:
         return Needed(math.inf, WRONG_WAY)
-    low, high = 1, max(2, math.ceil(((stats.norm.isf(level / 2) + stats.norm.ppf(power)) / effect) ** 2) + 8)
-    if high > MOST_IMAGES:
+    normal = math.ceil(((stats.norm.isf(level / 2) + stats.norm.ppf(power)) / effect) ** 2)
+    if normal > MOST_IMAGES:
         return Needed(math.inf, NOT_REACHED)
-    while high - low > 1:  # the normal formula and a few more are always enough
+    low, high = max(1, normal - 1), max(2, normal + 8)  # the t-test needs the normal formula's number or a few more
+    while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if power_of(effect, middle, level) >= power else (middle, high)
     return Needed(high, REACHED)

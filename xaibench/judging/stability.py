@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
 
-from xaibench.analysis.meta_rank import FEWEST_METHODS, meta_rank
+from xaibench.analysis.meta_rank import FEWEST_METHODS
 from xaibench.analysis.rank_correlation import order_of, rank_correlation
 from xaibench.cards import ProtocolCard
 
@@ -51,12 +52,14 @@ def mean_of_known(quality: np.ndarray) -> np.ndarray:
 
 
 def meta_rank_tau(boards: Mapping[str, pd.DataFrame]) -> float:
-    """Meta-Rank: the mean Kendall's tau over all pairs of boards (images x methods, higher is better).
+    """Meta-Rank: the mean Kendall's tau over all pairs of boards (images x methods, higher is better), as
+    `analysis.meta_rank` has it, without its intervals.
 
-    NaN with fewer than two boards, or where they do not have three methods and an image in common.
+    Of the images that all boards have; NaN with fewer than two boards, or where one is a tie of all methods.
     """
-    whole = {name: board.dropna() for name, board in boards.items()}
-    common = set.intersection(*(set(board.index) for board in whole.values())) if whole else set()
-    if len(whole) < 2 or not common or min(len(board.columns) for board in whole.values()) < FEWEST_METHODS:
+    whole = [board.dropna() for board in boards.values()]
+    common = sorted(set.intersection(*(set(board.index) for board in whole))) if whole else []
+    if len(whole) < 2 or not common:
         return float("nan")
-    return meta_rank(whole, dict.fromkeys(whole, True)).tau
+    means = [board.loc[common, whole[0].columns].mean().to_numpy() for board in whole]
+    return float(np.mean([kendall(a, b) for a, b in combinations(means, 2)]))

@@ -33,8 +33,8 @@ class Stored:
 
     def of(self, network: str, what: str) -> pd.DataFrame:
         """The rows of a network of one kind."""
-        table = pd.concat(self.rows[network], ignore_index=True)
-        return table[table["what"] == what]
+        parts = (table[table["what"] == what] for table in self.rows[network])
+        return pd.concat([part for part in parts if len(part)] or [self.rows[network][0].head(0)], ignore_index=True)
 
 
 def stored_protocols(folder: JudgedFolder, count: int, seed: int, networks: tuple[str, ...]) -> list[Stored]:
