@@ -143,8 +143,8 @@ def test_other_files_are_refused_in_one_line(tmp_path, text, says, command):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        ((), "name a CSV file of answers, or published numbers by --counts or --t, and not both"),
-        (("a.csv", "--counts", "1,2"), "and not both"), (("a.csv", "--t", "1,2"), "and not both"),
+        ((), "name a CSV file of answers, or published numbers by --counts or --t, or --choices; and only"),
+        (("a.csv", "--counts", "1,2"), "and only one of these"), (("a.csv", "--t", "1,2"), "and only one of these"),
         (("--counts", "1"), "--counts '1' is not two or four whole numbers, such as 19,80 or 310,19,80,251"),
         (("--counts", "1,2,3"), "is not two or four"), (("--counts", "1,-2"), "is not two or four"),
         (("--counts", "1,2.5"), "is not two or four"), (("--counts", ""), "is not two or four"),

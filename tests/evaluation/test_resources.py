@@ -58,7 +58,7 @@ def test_a_cgroup_limit_below_the_free_memory_counts(monkeypatch, tmp_path):
         def is_file(self):
             return str(self) in files
 
-        def read_text(self):
+        def read_text(self, encoding=None):
             return files[str(self)]
 
     monkeypatch.setattr(resources, "Path", Fake)

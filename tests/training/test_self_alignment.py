@@ -212,7 +212,7 @@ def test_answers_that_an_alignment_changed_are_told():
 def test_who_trains_and_who_runs_is_warned_of_another_network(plain, command, monkeypatch):
     """Where more is asked than that all answers stay."""
     monkeypatch.setattr("xaibench.training.unlabelled.STILL_ITSELF", 1.1)
-    status, _, error = command(*SELF, "--images", 12, *SMALL, "--name", "forgetful")
+    status, _, error = command(*SELF, "--images", 13, *SMALL, "--name", "forgetful")
     assert status == 0 and "warning: alignment without labels left the answer to only" in error, error
     run = ("run", "idsds", "--model", "forgetful", "--dataset", "mini", "--methods", "ixg", "--quiet", "--out", "r")
     status, _, error = command(*run, "--device", "cpu")
