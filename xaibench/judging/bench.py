@@ -15,6 +15,7 @@ from xaibench import registry
 from xaibench.attribution.evidence import Evidence
 from xaibench.attribution.methods import merge_parameters, method_maps
 from xaibench.errors import XaibenchError
+from xaibench.hashing import content_hash
 from xaibench.judging.config import METHODS
 from xaibench.judging.known import Known, make
 from xaibench.judging.ladder import KINDS, ladder
@@ -54,6 +55,17 @@ class Bench:
         # in units of its largest value, so that truths that differ in units alone have the same ladders
         maps = ladder((found.map / found.map.abs().max()).float(), kind, self.seed, image_id)
         return NO_ORDER if maps is None else maps
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """What a key says of the network and its images."""
+        known, state = self.known, self.known.network.state_dict()
+        weights = b"".join(name.encode() + state[name].detach().cpu().numpy().tobytes() for name in sorted(state))
+        digests = "\n".join(f"{image_id} {known.dataset.digest(image_id)}" for image_id in self.image_ids)
+        return {
+            "name": known.name, "cam_layer": known.cam_layer, "weights": content_hash(weights),
+            "images": content_hash(digests.encode()), "count": len(self.image_ids),
+        }  # fmt: skip
 
     @cached_property
     def retrained(self) -> Bench | None:

@@ -10,7 +10,6 @@ from xaibench.cards import ProtocolCard
 from xaibench.errors import XaibenchError
 from xaibench.evaluation.keys import protocol_part
 from xaibench.evaluation.resolve import protocol_settings
-from xaibench.hashing import content_hash
 from xaibench.judging.bench import Bench, images_of
 from xaibench.judging.config import VERSION, JudgeConfig
 from xaibench.judging.known import make
@@ -57,21 +56,10 @@ def open_protocols(config: JudgeConfig) -> list[Judged]:
     return [Judged(card, make_protocol(card, chosen), chosen) for card, chosen in zip(cards, settings, strict=True)]
 
 
-def network_identity(bench: Bench) -> dict[str, Any]:
-    """What a key says of a network and its images."""
-    known, state = bench.known, bench.known.network.state_dict()
-    weights = b"".join(name.encode() + state[name].detach().cpu().numpy().tobytes() for name in sorted(state))
-    digests = "\n".join(f"{image_id} {known.dataset.digest(image_id)}" for image_id in bench.image_ids)
-    return {
-        "name": known.name, "cam_layer": known.cam_layer, "weights": content_hash(weights),
-        "images": content_hash(digests.encode()), "count": len(bench.image_ids),
-    }  # fmt: skip
-
-
 def identity_of(judged: Judged, bench: Bench, part: str) -> dict[str, Any]:
     """All that can change a number of a part of a protocol on a network, and the protocol's label for readers."""
     return {
-        "version": VERSION, "part": part, "protocol": judged.identity, "network": network_identity(bench),
+        "version": VERSION, "part": part, "protocol": judged.identity, "network": bench.identity,
         "seed": bench.seed, "label": judged.label,
     }  # fmt: skip
 
@@ -110,19 +98,21 @@ def judge(config: JudgeConfig, quiet: bool = False) -> Outcome:
             bench = open_bench(name, config)
             for judged in protocols:
                 note = f"{judged.label} on {name}"
-                if judged.label in refused or (reason := _reason(folder, judged, bench)):
-                    refused.setdefault(judged.label, reason)
+                identities = {part: identity_of(judged, bench, part) for part in PARTS}
+                missing = [part for part, identity in identities.items() if not folder.has(key_of(identity))]
+                # nothing is tried where its rows are stored
+                if judged.label not in refused and missing:
+                    reason = trial(judged.card, judged.protocol, bench.known, bench.image_ids)
+                    refused |= {judged.label: reason} if reason else {}
+                if judged.label in refused:
                     progress.advance(len(PARTS), note)
                     continue
-                for part in PARTS:
-                    identity = identity_of(judged, bench, part)
-                    if folder.has(key_of(identity)):
-                        found += 1
-                    else:
+                for part, identity in identities.items():
+                    if part in missing:
                         rows, cost = measured(judged, bench, part)
                         folder.write(identity, rows, cost)
-                        computed += 1
                     progress.advance(1, note)
+                computed, found = computed + len(missing), found + len(PARTS) - len(missing)
     if protocols and len(refused) == len(protocols):
         name, reason = next(iter(refused.items()))
         more = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
@@ -134,10 +124,3 @@ def open_bench(name: str, config: JudgeConfig) -> Bench:
     """A network by its name with the images of a request."""
     known = make(name, config.seed)
     return Bench(known, images_of(known, config.count), config.seed, config.device)
-
-
-def _reason(folder: JudgedFolder, judged: Judged, bench: Bench) -> str | None:
-    """Why a protocol cannot be judged on a network; nothing is tried where its rows are stored."""
-    if all(folder.has(key_of(identity_of(judged, bench, part))) for part in PARTS):
-        return None
-    return trial(judged.card, judged.protocol, bench.known, bench.image_ids)

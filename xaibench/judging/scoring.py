@@ -18,10 +18,11 @@ from xaibench.attribution.runner import ModelRunner
 from xaibench.cards import ProtocolCard
 from xaibench.datasets.base import Annotation
 from xaibench.datasets.image_annotations import ImageAnnotations
+from xaibench.datasets.reading import tight_boxes
 from xaibench.datasets.wrapped import Wrapped
 from xaibench.errors import XaibenchError
 from xaibench.models.base import ModelView
-from xaibench.protocols.base import Protocol, validate_scores
+from xaibench.protocols.base import UNDEFINED_MAP, Protocol, validate_scores
 
 if TYPE_CHECKING:
     from xaibench.judging.known import Known
@@ -53,20 +54,14 @@ class Annotated(Wrapped):
         given, masks, label = self.dataset.annotate(image_id), self.known.masks(image_id), self.label(image_id)
         shown = [mask for mask in masks.values() if mask.any()]
         stack = np.stack(shown) if shown else np.zeros((0, *self._size(image_id)), dtype=bool)
-        boxes = np.array([_box(mask) for mask in shown], dtype=np.int64).reshape(-1, 4)
         return Annotation(
-            labels=(label,), boxes=boxes, box_labels=np.full(len(shown), label, dtype=np.int64), instances=stack,
-            objects={"features": stack}, parts=masks, background=given.background, masks={label: stack.any(0)},
+            labels=(label,), boxes=tight_boxes(stack), box_labels=np.full(len(shown), label, dtype=np.int64),
+            instances=stack, objects={"features": stack}, parts=masks, background=given.background,
+            masks={label: stack.any(0)},
         )  # fmt: skip
 
     def _size(self, image_id: str) -> tuple[int, int]:
         return self.load(image_id).image.shape[:2]
-
-
-def _box(mask: np.ndarray) -> tuple[int, int, int, int]:
-    """The tight box x0, y0, x1, y1 of a mask, x1 and y1 exclusive."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
 @contextmanager
@@ -145,7 +140,7 @@ class Scorer:
         scores = self.protocol.score(self._prepared, maps.to(self.e.images.dtype).to(self.e.images.device))
         scores = validate_scores(scores, len(self.e.targets), self.card.name, self.card.further)
         values = scores.values.numpy(force=True).astype(np.float64)
-        lost = np.array([status == "undefined-map" for status in scores.status])
+        lost = np.array([status == UNDEFINED_MAP for status in scores.status])
         values = np.where(lost, self.card.undefined_cost, values)
         return Asked(self.sign * values, list(scores.status))
 

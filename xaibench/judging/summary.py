@@ -13,11 +13,13 @@ import pandas as pd
 from xaibench.analysis.intervals import mean_intervals
 from xaibench.hashing import digest
 from xaibench.judging.attacks import attack_gap
+from xaibench.judging.bench import NO_ORDER, NO_TRUTH
 from xaibench.judging.config import TRUTHS, VERSION
 from xaibench.judging.metaquantus import consistency
 from xaibench.judging.response import REACHED, discordant_pairs, steps_needed
 from xaibench.judging.stability import halves, kendall, mean_of_known, meta_rank_tau
 from xaibench.judging.store import JudgedFolder
+from xaibench.protocols.base import UNDEFINED_MAP, UNDEFINED_REFERENCE
 
 VARIANTS = ("seed", "baseline", "grid", "training")
 
@@ -58,7 +60,7 @@ def ladders(stored: Stored, truth: str) -> dict[tuple[str, str], pd.DataFrame]:
     found = {}
     for network in stored.rows:
         rows = stored.of(network, "ladder")
-        rows = rows[(rows["truth"] == truth) & ~rows["status"].isin(("no-truth", "no-order"))]
+        rows = rows[(rows["truth"] == truth) & ~rows["status"].isin((NO_TRUTH, NO_ORDER))]
         for kind, part in rows.groupby("name"):
             found[network, kind] = part.pivot(index="image_id", columns="dose", values="quality").astype(np.float64)
     return found
@@ -148,10 +150,10 @@ def _mean(values: list[float]) -> float:
 def undefined(stored: Stored) -> dict[str, float]:
     """Shares of scored ladder maps that were undefined by the map's fault, and by nobody's."""
     rows = pd.concat([stored.of(network, "ladder") for network in stored.rows])
-    scored = rows[~rows["status"].isin(("no-truth", "no-order"))]["status"]
+    scored = rows[~rows["status"].isin((NO_TRUTH, NO_ORDER))]["status"]
     return {
-        "undefined_map": float((scored == "undefined-map").mean()),
-        "undefined_reference": float((scored == "undefined-reference").mean()),
+        "undefined_map": float((scored == UNDEFINED_MAP).mean()),
+        "undefined_reference": float((scored == UNDEFINED_REFERENCE).mean()),
     }
 
 
