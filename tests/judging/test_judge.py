@@ -1,6 +1,7 @@
 """A protocol that is the truth is right, one that is noise is half wrong, one that looks at the centre is attacked."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -103,10 +104,24 @@ def judged(tmp_path_factory):
     })  # fmt: skip
     before = dict(registry._decorated)
     outcome = judging.judge(config, quiet=True)
-    found = {each.label: each for each in stored_protocols(JudgedFolder(config.out), 6, 0, config.chosen_networks)}
+    found = {each.label: each for each in stored_protocols(config)}
     registry._decorated.clear()
     registry._decorated.update(before)
     return config, outcome, found
+
+
+def test_rows_of_networks_of_an_earlier_version_do_not_mix_with_those_of_today(judged, tmp_path):
+    """They are stored under another key, as a network whose images were drawn otherwise is another one."""
+    config, _, found = judged
+    shutil.copytree(config.out, tmp_path / "out")
+    folder, config = JudgedFolder(tmp_path / "out"), config.model_copy(update={"out": tmp_path / "out"})
+    for key, record in list(folder.records().items()):
+        old = record["identity"] | {"network": record["identity"]["network"] | {"images": "of an earlier version"}}
+        folder.write(old, folder.rows(key).to_dict("records"), record["cost"])
+    assert len(folder.records()) == 60
+    for each in stored_protocols(config):
+        assert {name: len(parts) for name, parts in each.rows.items()} == {"and": 3, "sum": 3}
+        assert stability(each) == pytest.approx(stability(found[each.label]), nan_ok=True)
 
 
 def test_every_part_is_stored_once(judged):

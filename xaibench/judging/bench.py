@@ -16,7 +16,7 @@ from xaibench.attribution.evidence import Evidence
 from xaibench.attribution.methods import merge_parameters, method_maps
 from xaibench.errors import XaibenchError
 from xaibench.hashing import content_hash
-from xaibench.judging.config import METHODS
+from xaibench.judging.config import METHODS, JudgeConfig
 from xaibench.judging.known import Known, make
 from xaibench.judging.ladder import KINDS, ladder
 from xaibench.judging.scoring import evidence_about
@@ -87,6 +87,12 @@ class Bench:
         if name not in self._methods:
             self._methods[name] = {method: maps for method in METHODS if (maps := _maps(e, method)) is not None}
         return self._methods[name]
+
+
+def open_bench(name: str, config: JudgeConfig) -> Bench:
+    """A network by its name with the images of a request."""
+    known = make(name, config.seed)
+    return Bench(known, images_of(known, config.count), config.seed, config.device)
 
 
 def retrained(bench: Bench) -> Bench | None:

@@ -10,7 +10,6 @@ import numpy as np
 
 from xaibench.judging.config import JudgeConfig
 from xaibench.judging.ladder import KINDS
-from xaibench.judging.store import JudgedFolder
 from xaibench.judging.summary import Stored, ladders, stored_protocols
 from xaibench.judging.table import held_against
 from xaibench.report.style import COLOURS, INK, QUIET, STYLE, WIDTH, figure_kind, save_figure
@@ -69,5 +68,5 @@ def response_figure(protocols: Sequence[tuple[Stored, str]], path: Path) -> Path
 
 def draw(config: JudgeConfig, path: Path) -> Path:
     """The figure of everything that is stored with the images, seed and networks of a request."""
-    stored = stored_protocols(JudgedFolder(config.out), config.count, config.seed, config.chosen_networks)
+    stored = stored_protocols(config)
     return response_figure([(each, truth) for each in stored if (truth := held_against(each))], path)

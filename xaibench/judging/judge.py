@@ -10,9 +10,8 @@ from xaibench.cards import ProtocolCard
 from xaibench.errors import XaibenchError
 from xaibench.evaluation.keys import protocol_part
 from xaibench.evaluation.resolve import protocol_settings
-from xaibench.judging.bench import Bench, images_of
+from xaibench.judging.bench import Bench, open_bench
 from xaibench.judging.config import VERSION, JudgeConfig
-from xaibench.judging.known import make
 from xaibench.judging.measure import Row, attack_rows, ladder_rows, method_rows
 from xaibench.judging.scoring import trial
 from xaibench.judging.store import JudgedFolder, key_of
@@ -118,9 +117,3 @@ def judge(config: JudgeConfig, quiet: bool = False) -> Outcome:
         more = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
         raise XaibenchError(f"{name} cannot be judged: it {reason}{more}")
     return Outcome(computed, found, refused)
-
-
-def open_bench(name: str, config: JudgeConfig) -> Bench:
-    """A network by its name with the images of a request."""
-    known = make(name, config.seed)
-    return Bench(known, images_of(known, config.count), config.seed, config.device)

@@ -13,8 +13,8 @@ import pandas as pd
 from xaibench.analysis.intervals import mean_intervals
 from xaibench.hashing import digest
 from xaibench.judging.attacks import attack_gap
-from xaibench.judging.bench import NO_ORDER, NO_TRUTH
-from xaibench.judging.config import TRUTHS, VERSION
+from xaibench.judging.bench import NO_ORDER, NO_TRUTH, open_bench
+from xaibench.judging.config import TRUTHS, VERSION, JudgeConfig
 from xaibench.judging.metaquantus import consistency
 from xaibench.judging.response import REACHED, discordant_pairs, steps_needed
 from xaibench.judging.stability import halves, kendall, mean_of_known, meta_rank_tau
@@ -39,14 +39,17 @@ class Stored:
         return pd.concat([part for part in parts if len(part)] or [self.rows[network][0].head(0)], ignore_index=True)
 
 
-def stored_protocols(folder: JudgedFolder, count: int, seed: int, networks: tuple[str, ...]) -> list[Stored]:
-    """Every protocol that was judged in a folder with as many images, this seed, and on these networks alone."""
-    found: dict[str, Stored] = {}
+def stored_protocols(config: JudgeConfig) -> list[Stored]:
+    """Every protocol that was judged in the folder of a request with its images and seed, and on its networks alone.
+
+    Rows of networks and images as earlier versions made them are left out.
+    """
+    folder, found = JudgedFolder(config.out), {}
+    networks = [open_bench(name, config).identity for name in config.chosen_networks]
     for key, record in folder.records().items():
         identity = record["identity"]
         network = identity["network"]
-        same = identity["version"] == VERSION and identity["seed"] == seed and network["count"] == count
-        if same and network["name"] in networks:
+        if identity["version"] == VERSION and identity["seed"] == config.seed and network in networks:
             name = digest(identity["protocol"])
             each = found.setdefault(name, Stored(identity["label"], identity["protocol"]))
             each.rows.setdefault(network["name"], []).append(folder.rows(key))

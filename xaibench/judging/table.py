@@ -12,7 +12,6 @@ from xaibench import registry
 from xaibench.errors import XaibenchError
 from xaibench.judging.config import TRUTHS, JudgeConfig
 from xaibench.judging.few import choose_few, rankings
-from xaibench.judging.store import JudgedFolder
 from xaibench.judging.subjects import ANY, subject_of
 from xaibench.judging.summary import Stored, stored_protocols, summary
 from xaibench.report.table import FOR_PEOPLE, FOR_PROGRAMS, Column, Table
@@ -27,7 +26,7 @@ def judged_table(config: JudgeConfig, refused: Mapping[str, str] | None = None) 
 
     refused: protocols that cannot be judged, with the reason. Raises XaibenchError where nothing is stored.
     """
-    stored = stored_protocols(JudgedFolder(config.out), config.count, config.seed, config.chosen_networks)
+    stored = stored_protocols(config)
     if not stored:
         raise XaibenchError(f"nothing is judged in {config.out} with these options; name a protocol, such as sds")
     rows = pd.DataFrame([_row(each) for each in stored]).sort_values(["rank_by", "protocol"], na_position="last")
