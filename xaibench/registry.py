@@ -73,7 +73,8 @@ def _cards_in(folder: Path, kind: str) -> list[tuple[str, Path]]:
 @lru_cache(maxsize=1)
 def _installed(search_path: tuple[str, ...]) -> dict[str, tuple[EntryPoint, ...]]:
     """The entry points of installed packages by kind of card; looked up again when sys.path has changed."""
-    return {kind: tuple(entry_points(group=f"xaibench.{plural}")) for kind, plural in PLURALS.items()}
+    every = entry_points()  # reads the folder of every installed package, so it is asked once
+    return {kind: tuple(every.select(group=f"xaibench.{plural}")) for kind, plural in PLURALS.items()}
 
 
 def _defined_twice(kind: str, found: list[tuple[str, Place]]) -> XaibenchError:

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Sequence
 
+from xaibench.allocation import keep_freed_memory
 from xaibench.cli.ending import heard
 from xaibench.errors import PeerLost, XaibenchError
 from xaibench.parsing import is_text
@@ -43,6 +44,7 @@ def main() -> None:
     _open_streams()
     try:
         _check_words(sys.argv[1:])
+        keep_freed_memory()
         with heard() as ending:
             status = _call()
     except KeyboardInterrupt:
