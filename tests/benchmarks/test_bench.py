@@ -38,10 +38,32 @@ def test_calls_take_turns_and_the_first_round_is_not_counted(monkeypatch):
 def test_passes_of_the_papers_and_of_the_fast_profile(job):
     """SDS: 17; RISE and RISE-U: a mask each; one gradient (3) for IxG and saliency, 4 for its SmoothGrad, one and 4 for
     the CAMs; IG and IG-U: a gradient a step, IG with SmoothGrad 4 a step."""
-    paper, fast = (row.value for row in passes_of_profiles(job))
+    paper, fast, *_ = (row.value for row in passes_of_profiles(job))
     few = 17 + 3 * (1 + 4 + 1 + 4)
     assert paper == few + 2 * 1000 + 3 * 50 * (1 + 1 + 4) == 2947
     assert fast == few + 2 * 400 + 3 * (50 + 50 + 16 * 4) == 1339 < 1500
+
+
+def test_passes_of_each_method_alone(job):
+    """A gradient of its own for each of IxG, its absolute value, saliency and four CAMs, 4 for each of two SmoothGrads
+    of IxG; a path for each of IG and IG-U and their absolute values, 4 for each of three of IG with SmoothGrad;
+    Smooth Grad-CAM++: 5 gradients and 4 more forwards; and deletions."""
+    *_, published, libraries = (row.value for row in passes_of_profiles(job))
+    methods = 3 * (7 + 2 * 4) + 3 * 50 * (4 + 3 * 4) + 2 * 1000 + (3 * 5 + 4)
+    assert published == methods + 19 * 17 == 4787
+    assert libraries == methods + 17 == 4481
+
+
+def test_a_profile_takes_its_share_of_steps_and_masks(job):
+    """SMALL has 3 steps and 4 masks; `fast` takes 16 of 50 steps of IG with SmoothGrad and 400 of 1000 masks, and at
+    least two."""
+    paper, fast = ({card.name: values for card, values in job.in_profile(n).methods} for n in ("paper", "fast"))
+    assert paper == {card.name: values for card, values in job.methods}
+    assert fast["rise"]["masks"] == 2 and fast["rise"]["estimator"] == "control-variate"
+    assert fast["ig-sg"]["steps"] == 2 and fast["ig"] == paper["ig"]
+    larger = open_job(SMALL.model_copy(update={"steps": 100, "masks": 50})).in_profile("fast")
+    fast = {card.name: values for card, values in larger.methods}
+    assert fast["rise-u"]["masks"] == 20 and fast["ig-sg-abs"]["steps"] == 32 and fast["ig-u"]["steps"] == 100
 
 
 def test_bare_passes_are_as_many_as_the_job_needs(job):
@@ -105,5 +127,6 @@ def test_the_command_prints_rows_for_programs(command):
 @pytest.mark.slow
 def test_shared_evidence_is_faster_than_both_ways_of_users():
     job = open_job(BenchConfig(image_size=64, images=4, steps=20, masks=100))
-    published, libraries = (row.value for row in against_peers(job, 3, "cpu"))
+    published, libraries, *fast = (row.value for row in against_peers(job, 3, "cpu"))
     assert published > libraries > 1.2 and published > 2
+    assert fast[0] > published and fast[1] > libraries

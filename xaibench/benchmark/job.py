@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from xaibench.attribution.methods import merge_parameters, method_maps
 from xaibench.attribution.runner import ModelRunner
 from xaibench.benchmark.config import BenchConfig
 from xaibench.cards import MethodCard
+from xaibench.cards.dataset import PROFILES
 from xaibench.errors import XaibenchError
 from xaibench.models.base import ModelView
 from xaibench.models.open import build_model, model_card
@@ -44,6 +45,16 @@ class Job:
     def maps(self, e: Evidence) -> dict[str, Tensor]:
         """Maps (B, 1, H, W) of all methods on one evidence; whatever they share is computed once."""
         return {card.name: method_maps(card, e, values) for card, values in self.methods}
+
+    def in_profile(self, name: str) -> Job:
+        """The same job as a profile of data sets takes it: its estimators, and its share of the steps and masks."""
+        found = []
+        for card, values in self.methods:
+            wanted = merge_parameters(card, PROFILES[name].overrides)
+            counts = [key for key in ("steps", "masks") if key in values]
+            shares = {key: max(2, round(values[key] * wanted[key] / card.parameters[key])) for key in counts}
+            found.append((card, wanted | shares))
+        return replace(self, methods=tuple(found))
 
 
 def open_job(config: BenchConfig) -> Job:

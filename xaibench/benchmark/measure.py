@@ -7,14 +7,14 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 
 import torch
 from torch import Tensor, nn
 
 from xaibench.attribution.evidence import Evidence
-from xaibench.attribution.methods import merge_parameters
 from xaibench.attribution.runner import ModelRunner
-from xaibench.benchmark.job import Job, methods_of, ratios, seconds
+from xaibench.benchmark.job import Job, ratios, seconds
 from xaibench.benchmark.peers import GRID, alone, deletions
 from xaibench.cards.dataset import PROFILES
 from xaibench.models.copies import copied
@@ -22,6 +22,12 @@ from xaibench.protocols.base import Protocol
 from xaibench.protocols.faithfulness.deletion import Deletion
 from xaibench.protocols.faithfulness.sds import SingleDeletion
 
+PUBLISHED, LIBRARIES = "the published manner", "the libraries in batches"
+ALONE = "each method alone with captum and pytorch-grad-cam; "
+WAYS = {
+    PUBLISHED: ALONE + "CAMs image by image, deletions anew for each method",
+    LIBRARIES: ALONE + "CAMs in batches, deletions once",
+}
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels last": torch.channels_last}
 
 
@@ -63,35 +69,29 @@ def score(protocol: Protocol, e: Evidence, maps: dict[str, Tensor]) -> None:
 
 
 def against_peers(job: Job, repeats: int, device: str) -> Iterator[Row]:
-    """All methods and SDS in one go against each method on its own, in the two ways that users have."""
-    names = [card.name for card, _ in job.methods]
+    """All methods and SDS in one go, in each profile, against each method on its own, in the two ways of users."""
+    jobs = {name: job.in_profile(name) for name in PROFILES}
+    ours = {f"ours, {name}": partial(together, each) for name, each in jobs.items()}
+    found = seconds(ours | {name: one_by_one(job, name) for name in WAYS}, repeats, device)
+    for profile, (name, how) in product(jobs, WAYS.items()):
+        what = f"times faster than {name}" + (f", profile {profile}" if profile != "paper" else "")
+        yield Row(what, *ratios(found[name], found[f"ours, {profile}"]), "", how)
 
-    def one_by_one(cam_batch: int, shared_deletions: bool) -> Callable[[], None]:
-        calls = [alone(job, name, cam_batch) for name in names]
 
-        def run() -> None:
-            for call in calls:
-                call()
-                if not shared_deletions:
-                    deletions(job)
-            if shared_deletions:
+def one_by_one(job: Job, way: str) -> Callable[[], None]:
+    """A function that does what `together` does, each method on its own, in one of WAYS."""
+    published = way == PUBLISHED
+    calls = [alone(job, card.name, 1 if published else len(job.images)) for card, _ in job.methods]
+
+    def run() -> None:
+        for call in calls:
+            call()
+            if published:
                 deletions(job)
+        if not published:
+            deletions(job)
 
-        return run
-
-    calls = {
-        "ours": lambda: together(job),
-        "published": one_by_one(1, shared_deletions=False),
-        "libraries": one_by_one(len(job.images), shared_deletions=True),
-    }
-    found = seconds(calls, repeats, device)
-    how = "each method alone with captum and pytorch-grad-cam; "
-    ways = {
-        "published": ("times faster than the published manner", "CAMs image by image, deletions anew for each method"),
-        "libraries": ("times faster than the libraries in batches", "CAMs in batches, deletions once"),
-    }
-    for name, (what, detail) in ways.items():
-        yield Row(what, *ratios(found[name], found["ours"]), "", how + detail)
+    return run
 
 
 def in_layouts(net: nn.Module) -> dict[str, nn.Module]:
@@ -156,17 +156,24 @@ def second_protocol(job: Job, repeats: int, device: str) -> Row:
 
 
 def passes_of_profiles(job: Job) -> Iterator[Row]:
-    """Forward-equivalents of all methods for an image, counted on a network of one layer, since they do not depend on
-    it."""
+    """Forward-equivalents of all methods for an image with the papers' parameters, together and alone, counted on a
+    network of one layer, since they do not depend on it."""
     net = nn.Sequential(nn.Conv2d(job.images.shape[1], 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
                         nn.Linear(4, 10)).eval().requires_grad_(False)  # fmt: skip
     image = job.images[:1, :, :32, :32].cpu()
-    for name in ("paper", "fast"):
-        cards = [card for card, _ in methods_of(1, 2)]
-        chosen = tuple((card, merge_parameters(card, PROFILES[name].overrides)) for card in cards)
-        counted = together(Job(net, "1", image, torch.zeros(1, dtype=torch.long), chosen, 100)).forward_equivalents
-        how = "all methods and SDS, a gradient counted as three"
-        yield Row(f"passes an image, profile {name}", counted, counted, counted, "forwards", how)
+    methods = tuple((card, card.parameters) for card, _ in job.methods)
+    papers = Job(net, "1", image, torch.zeros(1, dtype=torch.long), methods, 100)
+    for name in PROFILES:
+        yield _passes_an_image(f"profile {name}", together(papers.in_profile(name)), "all methods and SDS")
+    for way, how in WAYS.items():
+        with ModelRunner(net) as counted:
+            one_by_one(papers, way)()
+        yield _passes_an_image(f"in {way}" if way == PUBLISHED else f"by {way}", counted, how)
+
+
+def _passes_an_image(whose: str, counted: ModelRunner, how: str) -> Row:
+    passes = counted.forward_equivalents
+    return Row(f"passes an image, {whose}", passes, passes, passes, "forwards", f"{how}; a gradient counted as three")
 
 
 def starts(repeats: int) -> Iterator[Row]:
