@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import tempfile
 from dataclasses import fields
 from pathlib import Path
 
@@ -94,6 +96,14 @@ def evidence():
     yield make
     for runner in opened:
         runner.__exit__()
+
+
+def pytest_configure(config):
+    """Cards and weights of who runs the tests are not tested: where they name no home, it is an empty folder."""
+    if "XAIBENCH_HOME" not in os.environ:
+        folder = tempfile.TemporaryDirectory(prefix="xaibench-tests-", ignore_cleanup_errors=True)
+        os.environ["XAIBENCH_HOME"] = folder.name
+        config.add_cleanup(folder.cleanup)
 
 
 def _small_home(folder: Path) -> Path:
