@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import sys
 import threading
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import pytest
 
@@ -121,6 +121,24 @@ def test_a_card_of_the_user_is_not_that_of_xaibench_where_case_is_ignored(home, 
 
     monkeypatch.setattr(Path, "is_file", is_file)
     assert registry.source(mine).startswith(mine.target) and not registry.plugged_in(mine)
+
+
+def test_classes_and_files_of_a_plug_in_have_one_order_where_paths_ignore_case(photos, tmp_path, monkeypatch):
+    from xaibench.cards import Geometry
+    from xaibench.datasets.folder import ImageFolder, PhotoFolder
+    from xaibench.sources import files_of
+
+    (photos / "bee").rename(photos / "Bee")
+    (photos / "ape" / "0.png").rename(photos / "ape" / "B.png")
+    for name in ("a", "B"):
+        (tmp_path / f"{name}.py").write_text("import a, B")
+    monkeypatch.setattr(PurePath, "__lt__", lambda one, other: str(one).lower() < str(other).lower())
+    geometry = Geometry(resize=32, crop=32)
+    data = ImageFolder(photos, geometry)
+    assert list(data.classes) == ["Bee", "ape"] == sorted(data.classes)  # as torchvision numbers them
+    assert data.labels("Bee/1.png") == (0,) and data.ids == sorted(data.ids)
+    assert PhotoFolder(photos, geometry).ids == sorted(data.ids)
+    assert [path.name for path in files_of(tmp_path / "a.py")] == ["B.py", "a.py"]
 
 
 def test_without_limits_of_processes_nothing_is_replayed(tmp_path, monkeypatch):

@@ -50,7 +50,9 @@ def _git(checkout: Path, *words: str) -> str | None:
     """What git prints; None where it fails."""
     command = ["git", "-C", str(checkout), *words]
     try:
-        result = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+        result = subprocess.run(
+            command, capture_output=True, encoding="utf-8", errors="replace", timeout=10, check=False
+        )
     except (FileNotFoundError, subprocess.TimeoutExpired):
         return None
     return result.stdout.strip() if result.returncode == 0 else None

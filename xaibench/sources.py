@@ -83,7 +83,7 @@ def files_of(path: Path) -> list[Path]:
         if file not in found:
             found.add(file)
             waiting += [near for name in _imported(file) if (near := path.parent / f"{name}.py").is_file()]
-    return sorted(found)
+    return sorted(found, key=lambda file: file.name)  # paths themselves ignore case on Windows
 
 
 def _imported(path: Path) -> set[str]:

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from xaibench.cards import Geometry
 from xaibench.datasets.base import Piece
 from xaibench.datasets.photos import AUTO, Photos
-from xaibench.datasets.walk import find_photos, readable_suffixes, skipped_lines
+from xaibench.datasets.walk import find_photos, in_order, readable_suffixes, skipped_lines
 from xaibench.errors import XaibenchError
 from xaibench.parsing import is_text
 
@@ -93,7 +93,7 @@ class PhotoFolder(Photos):
         if not self.root.is_dir():
             raise XaibenchError(f"{self.root} is not a folder of photos")
         self._found = find_photos(self.root, loose=True)
-        paths = sorted(path for photos in self._found.photos.values() for path in photos)
+        paths = in_order(path for photos in self._found.photos.values() for path in photos)
         self._paths = {_image_id(path, self.root): path for path in paths}
         if not self._paths:
             raise XaibenchError(f"{self.root} has no photos ({', '.join(sorted(readable_suffixes()))})")

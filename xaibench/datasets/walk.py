@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -75,7 +75,14 @@ def find_photos(top: Path, loose: bool = False) -> Found:
                 _skip(found, reason, path, top)
             else:
                 found.photos[owner or top].append(path)
-    return Found({folder: sorted(photos) for folder, photos in sorted(found.photos.items())}, found.skipped)
+    photos = {folder: in_order(found.photos[folder]) for folder in in_order(found.photos)}
+    return Found(photos, found.skipped)
+
+
+def in_order(paths: Iterable[Path]) -> list[Path]:
+    """Paths in the order of their parts, the same on every system: Windows would ignore case, and so number classes
+    otherwise."""
+    return sorted(paths, key=lambda path: path.parts)
 
 
 def is_hidden(name: str) -> bool:

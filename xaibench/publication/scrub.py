@@ -165,7 +165,10 @@ def _names() -> Iterator[str]:
         yield from (host, host.split(".")[0])
     for name in ("user.name", "user.email"):
         with suppress(OSError, subprocess.SubprocessError):
-            found = subprocess.run(["git", "config", name], capture_output=True, text=True, timeout=10, check=False)
+            command = ["git", "config", name]
+            found = subprocess.run(
+                command, capture_output=True, encoding="utf-8", errors="replace", timeout=10, check=False
+            )
             yield found.stdout.strip()
 
 
