@@ -3,13 +3,14 @@
     python -X warn_default_encoding as_on_windows.py '[["--version"], ["ls", "methods"]]'
 
 Prints `exit STATUS: WORDS` after each command. Only xaibench's own code lacks what Windows lacks: torch, filelock and
-the others have other code for Windows, which is not here. Processes that load images run this file again, since they are
-spawned.
+the others have other code for Windows, which is not here. Processes that load images are spawned, and run this file
+again.
 """
 
 from __future__ import annotations
 
 import builtins
+import contextlib
 import io
 import json
 import os
@@ -21,21 +22,20 @@ import warnings
 
 MODULES = {"fcntl", "resource", "pwd", "grp", "termios", "tty", "pty", "syslog", "crypt"}
 NAMES = {
-    "os": (
-        "fork forkpty getuid geteuid getgid getegid getgroups getpgid getpgrp getsid setsid setpgid killpg nice "
-        "getpriority setpriority getloadavg sysconf confstr sched_getaffinity sched_setaffinity statvfs fstatvfs mkfifo "
-        "mknod chown fchown lchown fchmod chroot uname wait wait3 wait4 waitid WNOHANG openpty pread pwrite pipe2 sync "
-        "fdatasync posix_spawn posix_fadvise register_at_fork memfd_create sendfile ctermid fchdir "
-        "O_NOFOLLOW O_NONBLOCK O_DIRECTORY O_CLOEXEC O_SYNC"
-    ).split(),
-    "signal": (
-        "SIGHUP SIGKILL SIGUSR1 SIGUSR2 SIGALRM SIGCHLD SIGPIPE SIGQUIT SIGSTOP SIGCONT SIGTSTP SIGWINCH alarm pause "
-        "setitimer getitimer siginterrupt sigwait sigtimedwait pthread_kill pthread_sigmask"
-    ).split(),
-    "time": ["tzset", "clock_settime", "pthread_getcpuclockid"],
-    "socket": ["AF_UNIX", "SO_REUSEPORT"],
-    "sys": ["abiflags", "getdlopenflags", "setdlopenflags"],
-}
+    "os": {
+        "fork", "getuid", "geteuid", "getgid", "getegid", "getpgid", "setsid", "killpg", "getloadavg", "sysconf",
+        "sched_getaffinity", "sched_setaffinity", "statvfs", "mkfifo", "mknod", "chown", "fchmod", "fchdir", "uname",
+        "wait", "WNOHANG", "pread", "pwrite", "sync", "fdatasync", "posix_spawn", "posix_fadvise", "register_at_fork",
+        "sendfile", "O_NOFOLLOW", "O_NONBLOCK", "O_DIRECTORY", "O_CLOEXEC",
+    },
+    "signal": {
+        "SIGHUP", "SIGKILL", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGCHLD", "SIGPIPE", "SIGQUIT", "SIGSTOP", "SIGCONT",
+        "alarm", "pause", "setitimer", "sigwait", "pthread_kill", "pthread_sigmask",
+    },
+    "time": {"tzset"},
+    "socket": {"AF_UNIX", "SO_REUSEPORT"},
+    "sys": {"abiflags", "getdlopenflags"},
+}  # fmt: skip
 VALUES = {"os": {"name": "nt"}, "sys": {"platform": "win32"}}
 BETWEEN = ("os", "pathlib", "shutil", "tempfile", "weakref", "contextlib")
 
@@ -72,26 +72,23 @@ def asked_by_xaibench() -> bool:
 
 def open_files() -> set[str]:
     """The files that this process has open or mapped into memory."""
-    handles = pathlib.Path("/proc/self/fd")
     found = set()
-    for name in os.listdir(handles):
-        try:
-            found.add(os.readlink(handles / name))
-        except OSError:  # that of the listing itself
-            continue
+    for handle in pathlib.Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):  # that of the listing itself
+            found.add(str(handle.readlink()))
     mapped = pathlib.Path("/proc/self/maps").read_text("utf-8").splitlines()
     return found | {parts[5] for parts in (line.split(None, 5) for line in mapped) if len(parts) == 6}
 
 
 def refusing(function):
-    """A function that changes names of files, which Windows refuses for files that are open."""
+    """A function that changes names of files, which Windows refuses where a file, or one in a folder, is open."""
 
     def call(*paths, **named):
         if asked_by_xaibench():
             opened, handle = open_files(), named.get("dir_fd")
-            folder = "" if handle is None else os.readlink(f"/proc/self/fd/{handle}")
-            for path in (os.path.join(os.path.realpath(folder), path) for path in paths):
-                if path in opened:
+            folder = pathlib.Path() if handle is None else pathlib.Path(f"/proc/self/fd/{handle}")
+            for path in (str(folder.resolve() / path) for path in paths):
+                if any(one == path or one.startswith(f"{path}/") for one in opened):
                     raise PermissionError(13, "The process cannot access the file because it is being used", path)
         return function(*paths, **named)
 
@@ -116,7 +113,7 @@ def open_of(usual):
 
 def low_open(path, flags, *rest, **named):
     """`os.open`, which opens no folder on Windows."""
-    if os.path.isdir(path):
+    if pathlib.Path(path).is_dir():
         raise PermissionError(13, "Permission denied", str(path))
     return os.open(path, flags, *rest, **named)
 

@@ -46,13 +46,14 @@ TEXTS = {".json", ".csv", ".md", ".html", ".txt", ".toml", ".svg", ".js", ".css"
 
 def test_commands_as_on_windows(home, photos, tmp_path):
     given = {"PYTHONPATH": os.pathsep.join([str(Path(xaibench.__file__).parents[1]), str(home)]), "PYTHONUTF8": "0"}
+    script = Path(__file__).with_name("as_on_windows.py")
     ended = subprocess.run(
-        [sys.executable, "-X", "warn_default_encoding", Path(__file__).with_name("as_on_windows.py"), json.dumps(COMMANDS)],
+        [sys.executable, "-X", "warn_default_encoding", script, json.dumps(COMMANDS)],
         env=os.environ | given | {"PYTHONIOENCODING": "cp1252", "OMP_NUM_THREADS": "1"},
         capture_output=True,
         timeout=600,
         check=False,
-    )  # fmt: skip
+    )
     printed, said = ended.stdout.decode("cp1252"), ended.stderr.decode("cp1252")
     ends = [line for line in printed.splitlines() if line.startswith("exit ")]
     assert ends == [f"exit 0: {' '.join(words)}" for words in COMMANDS], said[-3000:]

@@ -86,9 +86,15 @@ def _read_sums(root: Path) -> dict[str, str]:
     if (root / SUMS).is_symlink():
         raise XaibenchError("it is a link, which no board folder has")
     try:
-        *lines, rest = read_regular(root / SUMS, LIMIT).decode().split("\n")
+        text = read_regular(root / SUMS, LIMIT).decode()
     except (OSError, UnicodeDecodeError) as error:
         raise XaibenchError(f"it cannot be read ({one_line(error)})") from error
+    if "\r\n" in text:
+        raise XaibenchError(
+            "its lines end as on Windows: a program has changed texts of this folder; get it again, from git by "
+            "`git clone -c core.autocrlf=false`"
+        )
+    *lines, rest = text.split("\n")
     found: dict[str, str] = {}
     for number, line in enumerate(lines, 1):
         match = LINE.fullmatch(line)
