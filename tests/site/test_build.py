@@ -28,6 +28,8 @@ from site_folder import (
 )
 
 from xaibench.errors import XaibenchError
+from xaibench.judging.config import TRUTHS
+from xaibench.judging.published import published_judges
 from xaibench.reproduction.claims import COLUMNS
 from xaibench.results.cells import Cell
 from xaibench.results.manifest import RunManifest
@@ -35,7 +37,7 @@ from xaibench.results.schema import row_table
 from xaibench.results.store import Store
 from xaibench.site.build import MARK, build_site
 from xaibench.site.content import Content
-from xaibench.site.pages import designs, papers
+from xaibench.site.pages import designs, judges, papers
 from xaibench.site.pages.across import accuracy_plot
 from xaibench.site.pages.start import models_panel
 from xaibench.site.render import render
@@ -146,6 +148,30 @@ def test_withdrawn_comparisons_are_listed_where_none_is_left(tmp_path):
     assert "All comparisons of this folder were withdrawn." in text and f"Width {SCRIPT}" in text
     (store.root / "board.json").write_text(json.dumps(index | {"comparisons": [], "withdrawn_comparisons": []}))
     assert not list(designs.pages(Content(store.root)))
+
+
+def test_judged_protocols_are_a_page_with_the_boards_that_they_score(folder, monkeypatch):
+    shipped = published_judges()
+    known = pd.concat(
+        [shipped[shipped["protocol"] == "sds"].replace("sds", "idsds"), shipped[shipped["protocol"] == "epg"]]
+    )
+    monkeypatch.setattr(judges, "published_judges", lambda: known.assign(networks=[7, 1]))
+    [page] = judges.pages(Content(folder))
+    assert page.values["here"] == "idsds was" and page.values["lacking"] == "grid-pg" and page.values["dim"]
+    lines = {line.entries[0].text: line for line in page.values["table"].lines}
+    boards = sum(one.protocol == "idsds" for one in Content(folder).current)
+    assert {name: line.entries[1].text for name, line in lines.items()} == {"idsds": str(boards), "epg": "0"}
+    assert boards and {name: line.style for name, line in lines.items()} == {"idsds": "lead", "epg": "quiet"}
+    monkeypatch.setattr(judges, "published_judges", lambda: known.tail(1))
+    assert not list(judges.pages(Content(folder)))  # none of the boards is scored by what was judged
+
+
+def test_the_table_that_ships_has_the_numbers_of_every_protocol_against_what_it_is_held():
+    shipped = published_judges()
+    assert len(shipped) >= 11 and shipped["protocol"].is_unique and shipped["held"].isin(TRUTHS).all()
+    for row in shipped.to_dict("records"):
+        low, wrong, high = (row[f"{part}_{row['held']}"] for part in ("low", "discordant", "high"))
+        assert 0 <= low <= wrong <= high <= 1, row["protocol"]
 
 
 def test_claims_of_papers_are_a_table_with_their_states(folder, monkeypatch):

@@ -25,6 +25,7 @@ from xaibench.site.pages import (
     designs,
     gallery,
     images,
+    judges,
     methods,
     papers,
     replays,
@@ -38,8 +39,8 @@ MARKED = "This folder was made by `xaibench site build`, which may make it anew.
 SECTIONS = {
     "start": ("Start", "index.html"), "boards": ("Boards", "boards.html"), "models": ("Models", "models.html"),
     "designs": ("Designs", "designs.html"), "papers": ("Papers", "papers.html"), "methods": ("Methods", "methods.html"),
-    "agreement": ("Agreement", "agreement.html"), "gallery": ("Gallery", "gallery.html"),
-    "runs": ("Runs", "runs.html"),
+    "judges": ("Judges", "judges.html"), "agreement": ("Agreement", "agreement.html"),
+    "gallery": ("Gallery", "gallery.html"), "runs": ("Runs", "runs.html"),
 }  # fmt: skip
 
 
@@ -118,6 +119,7 @@ def _everything(content: Content, drawer: Galleries) -> Iterator[Page | File]:
         across.pages(content),
         designs.pages(content),
         papers.pages(content),
+        judges.pages(content),
         agreement.pages(content),
         methods.pages(content, galleries),
         gallery.pages(content, galleries, left_out),
