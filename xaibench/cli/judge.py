@@ -10,6 +10,7 @@ import typer
 from xaibench.cli.config_options import ConfigFile, PrintConfig, command_of, merged, option
 from xaibench.cli.output import echo
 from xaibench.cli.page_output import Format, FormatOption, print_page
+from xaibench.errors import XaibenchError
 from xaibench.judging.config import JudgeConfig
 
 EPILOG = """
@@ -39,7 +40,9 @@ def _judge(
     the same command goes on where it stopped. Without a protocol, what is stored is printed. docs/judging.md explains
     the columns.
     """
-    names = [name for words in protocols or () for name in words.split(",") if name]
+    names = [name.strip() for words in protocols or () for name in words.split(",")]
+    if "" in names:
+        raise XaibenchError("a name of a protocol is empty; name one, such as sds, or none for the stored table")
     request = JudgeConfig.parse(merged(JudgeConfig, config, given | ({"protocols": names} if names else {})))
     if print_config:
         echo(request.to_toml(), nl=False)
@@ -51,6 +54,8 @@ def _judge(
 
     if figure is not None:
         figure_kind(figure, ("png", "svg"))  # before anything is computed
+        if not figure.absolute().parent.is_dir():
+            raise XaibenchError(f"the folder {figure.parent} of the figure does not exist; make it first")
     outcome = judge(request, quiet) if request.protocols else None
     print_page(judged_table(request, outcome.refused if outcome else None), format_)
     if figure is not None:

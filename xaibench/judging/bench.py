@@ -109,8 +109,10 @@ def images_of(known: Known, count: int) -> list[str]:
 
     Raises XaibenchError where the list has fewer.
     """
-    found: list[str] = []
-    for image_id in known.dataset.image_list():
+    listed, found = known.dataset.image_list(), []
+    if count > len(listed):  # known before minutes are spent
+        raise XaibenchError(f"network {known.name} has {len(listed)} images at most; ask for fewer than {count}")
+    for image_id in listed:
         if len(found) == count:
             break
         if truth(known, image_id, "shapley").status == "ok":

@@ -52,7 +52,7 @@ class JudgeConfig(Config):
         for name in value or ():
             if name not in known_networks():
                 raise ValueError(f"unknown network {name!r}; there are {', '.join(known_networks())}")
-        return value
+        return value and tuple(dict.fromkeys(value))
 
     @property
     def count(self) -> int:

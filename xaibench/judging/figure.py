@@ -8,7 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from xaibench.errors import XaibenchError
 from xaibench.judging.config import JudgeConfig
+from xaibench.judging.current import split_by_code
 from xaibench.judging.ladder import KINDS
 from xaibench.judging.summary import Stored, ladders, stored_protocols
 from xaibench.judging.table import held_against
@@ -37,12 +39,14 @@ def responses(stored: Stored, truth: str) -> dict[str, np.ndarray]:
 def response_figure(protocols: Sequence[tuple[Stored, str]], path: Path) -> Path:
     """Draws a small panel for each protocol and the truth it is held against, to a .png or .svg file.
 
-    Raises XaibenchError for another suffix or a file that cannot be written.
+    Raises XaibenchError for another suffix, a file that cannot be written, or no protocol.
     """
     import matplotlib
     from matplotlib.figure import Figure
 
     figure_kind(path, ("png", "svg"))
+    if not protocols:
+        raise XaibenchError("there is no figure: no protocol that is stored has a ladder with scores")
     rows = math.ceil(len(protocols) / COLUMNS)
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 0.9 + 1.45 * rows), facecolor="white", layout="constrained")
@@ -61,12 +65,21 @@ def response_figure(protocols: Sequence[tuple[Stored, str]], path: Path) -> Path
             axes.tick_params(labelsize=7)
         figure.supxlabel("dose of the degradation", size=8)
         figure.supylabel("quality: 1 the true map, 0 a random one", size=8)
-        handles, labels = panels.flat[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper center", ncols=len(KINDS), fontsize=7.5, frameon=False)
+        # the first panel may be empty
+        lines = {line.get_label(): line for axes in panels.flat for line in axes.get_lines()}
+        kinds = [kind for kind in KINDS if kind in lines]
+        figure.legend(
+            [lines[kind] for kind in kinds],
+            kinds,
+            loc="outside upper center",
+            ncols=len(KINDS),
+            fontsize=7.5,
+            frameon=False,
+        )
         return save_figure(figure, path, small=True)
 
 
 def draw(config: JudgeConfig, path: Path) -> Path:
     """The figure of everything that is stored with the images, seed and networks of a request."""
-    stored = stored_protocols(config)
+    stored, _ = split_by_code(stored_protocols(config))
     return response_figure([(each, truth) for each in stored if (truth := held_against(each))], path)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from xaibench import registry
 from xaibench.cards import ProtocolCard
 from xaibench.errors import XaibenchError
-from xaibench.evaluation.keys import protocol_part
 from xaibench.evaluation.resolve import protocol_settings
 from xaibench.judging.bench import Bench, open_bench
 from xaibench.judging.config import VERSION, JudgeConfig
+from xaibench.judging.current import protocol_identity
 from xaibench.judging.measure import Row, attack_rows, ladder_rows, method_rows
 from xaibench.judging.scoring import trial
 from xaibench.judging.store import JudgedFolder, key_of
@@ -40,7 +41,7 @@ class Judged:
     @property
     def identity(self) -> dict[str, Any]:
         """What a key says of it."""
-        return {name: value for name, value in protocol_part(self.card, self.protocol).items() if name != "label"}
+        return protocol_identity(self.card, self.protocol)
 
 
 def open_protocols(config: JudgeConfig) -> list[Judged]:
@@ -90,30 +91,54 @@ def judge(config: JudgeConfig, quiet: bool = False) -> Outcome:
     """
     folder, protocols = JudgedFolder(config.out), open_protocols(config)
     folder.create()
-    refused: dict[str, str] = {}
+    failures: dict[str, dict[str, str]] = {judged.label: {} for judged in protocols}
+    judged_somewhere: set[str] = set()
     computed = found = 0
     with bar("judging", len(protocols) * len(config.chosen_networks) * len(PARTS), quiet) as progress:
         for name in config.chosen_networks:
             bench = open_bench(name, config)
             for judged in protocols:
-                note = f"{judged.label} on {name}"
                 identities = {part: identity_of(judged, bench, part) for part in PARTS}
-                missing = [part for part, identity in identities.items() if not folder.has(key_of(identity))]
-                # nothing is tried where its rows are stored
-                if judged.label not in refused and missing:
-                    reason = trial(judged.card, judged.protocol, bench.known, bench.image_ids)
-                    refused |= {judged.label: reason} if reason else {}
-                if judged.label in refused:
-                    progress.advance(len(PARTS), note)
-                    continue
-                for part, identity in identities.items():
-                    if part in missing:
-                        rows, cost = measured(judged, bench, part)
-                        folder.write(identity, rows, cost)
-                    progress.advance(1, note)
-                computed, found = computed + len(missing), found + len(PARTS) - len(missing)
-    if protocols and len(refused) == len(protocols):
-        name, reason = next(iter(refused.items()))
-        more = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
-        raise XaibenchError(f"{name} cannot be judged: it {reason}{more}")
-    return Outcome(computed, found, refused)
+                missing = {part: each for part, each in identities.items() if not folder.has(key_of(each))}
+                fresh, reason = _add(judged, bench, folder, missing)
+                if reason is not None:
+                    failures[judged.label][name] = reason
+                present = len(PARTS) - len(missing)
+                computed, found = computed + fresh, found + present
+                judged_somewhere |= {judged.label} if fresh + present else set()
+                progress.advance(len(PARTS), f"{judged.label} on {name}")
+    if protocols and not judged_somewhere:
+        label, reasons = next(iter(failures.items()))
+        more = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
+        raise XaibenchError(f"{label} cannot be judged: it {next(iter(reasons.values()))}{more}")
+    return Outcome(computed, found, _refused(failures, judged_somewhere))
+
+
+def _add(
+    judged: Judged, bench: Bench, folder: JudgedFolder, missing: Mapping[str, Mapping[str, Any]]
+) -> tuple[int, str | None]:
+    """Stores missing parts of a protocol on a network: how many, and why others could not be computed (None: all
+    were)."""
+    if not missing:  # nothing is tried where all rows are stored
+        return 0, None
+    if reason := trial(judged.card, judged.protocol, bench.known, bench.image_ids):
+        return 0, reason
+    computed, reason = 0, None
+    for part, identity in missing.items():
+        try:
+            rows, cost = measured(judged, bench, part)
+        except XaibenchError as error:
+            reason = reason or f"fails: {error}"
+            continue
+        folder.write(identity, rows, cost)
+        computed += 1
+    return computed, reason
+
+
+def _refused(failures: Mapping[str, Mapping[str, str]], judged_somewhere: Collection[str]) -> dict[str, str]:
+    """The first reason of each protocol; of one that was judged on some networks, with the names of the others."""
+    return {
+        label if label not in judged_somewhere else f"{label} on {', '.join(reasons)}": next(iter(reasons.values()))
+        for label, reasons in failures.items()
+        if reasons
+    }

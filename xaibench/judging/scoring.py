@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from xaibench import registry
 from xaibench.attribution.evidence import Evidence
 from xaibench.attribution.runner import ModelRunner
 from xaibench.cards import ProtocolCard
@@ -21,13 +24,16 @@ from xaibench.datasets.image_annotations import ImageAnnotations
 from xaibench.datasets.reading import tight_boxes
 from xaibench.datasets.wrapped import Wrapped
 from xaibench.errors import XaibenchError
+from xaibench.evaluation.plugin_errors import in_one_line
+from xaibench.judging.untouched import Untouched
 from xaibench.models.base import ModelView
-from xaibench.protocols.base import UNDEFINED_MAP, Protocol, validate_scores
+from xaibench.protocols.base import UNDEFINED_MAP, Protocol, Scores, validate_scores
 
 if TYPE_CHECKING:
     from xaibench.judging.known import Known
 
 CHUNK = 256
+SAME = 1e-4  # absolute or relative: scores that differ by less are equal but for rounding
 FEATURES = frozenset({"boxes", "masks", "instances"})
 
 
@@ -68,9 +74,9 @@ class Annotated(Wrapped):
 def evidence_about(known: Known, image_ids: Sequence[str], seed: int, device: str = "cpu") -> Iterator[Evidence]:
     """Evidence about the explained classes of some images of a known network, with their annotations.
 
-    On another device it is about a copy of the network there.
+    It is about a copy of the network on the device, so that no protocol can change the network of another.
     """
-    network = known.network if device == "cpu" else copy.deepcopy(known.network).to(device)
+    network, known = copy.deepcopy(known.network).to(device), replace(known, network=copy.deepcopy(known.network))
     module = network.get_submodule(known.cam_layer) if known.cam_layer else None
     view = ModelView(module, zero=known.encoding.zero, encoding=known.encoding)
     dataset = Annotated(known)
@@ -127,8 +133,25 @@ class Scorer:
     e: Evidence
 
     @cached_property
+    def _untouched(self) -> Untouched:
+        return Untouched(self.e)
+
+    @cached_property
     def _prepared(self) -> Any:
-        return self.protocol.prepare(self.e)
+        untouched = self._untouched
+        prepared = self._ask(self.protocol.prepare, self.e)
+        untouched.check(self.card.name)
+        return prepared
+
+    def _ask(self, part: Callable, *arguments: Any) -> Any:
+        """What a part of the protocol returns; an error of other people's code becomes one line with its name."""
+        try:
+            with contextlib.redirect_stdout(sys.stderr):  # what it prints is no part of the table
+                return part(*arguments)
+        except (Exception, SystemExit) as error:
+            if not registry.source(self.card) or isinstance(error, XaibenchError):
+                raise
+            raise XaibenchError(f"protocol {self.card.name} failed: {in_one_line(error)}") from error
 
     @property
     def sign(self) -> int:
@@ -136,13 +159,23 @@ class Scorer:
         return 1 if self.card.higher_is_better else -1
 
     def __call__(self, maps: Tensor) -> Asked:
-        """The qualities of maps (images, 1, H, W) of any floating dtype."""
-        scores = self.protocol.score(self._prepared, maps.to(self.e.images.dtype).to(self.e.images.device))
-        scores = validate_scores(scores, len(self.e.targets), self.card.name, self.card.further)
+        """The qualities of maps (images, 1, H, W) of any floating dtype.
+
+        Raises XaibenchError where the protocol changes the network or the images, or returns no scores.
+        """
+        prepared = self._prepared
+        # a copy, as maps of methods are those that the next protocol gets
+        copied = maps.to(self.e.images.device, self.e.images.dtype, copy=True)
+        scores = self._ask(self._valid, prepared, copied)
+        self._untouched.check(self.card.name)
         values = scores.values.numpy(force=True).astype(np.float64)
         lost = np.array([status == UNDEFINED_MAP for status in scores.status])
         values = np.where(lost, self.card.undefined_cost, values)
         return Asked(self.sign * values, list(scores.status))
+
+    def _valid(self, prepared: Any, maps: Tensor) -> Scores:
+        scores = self.protocol.score(prepared, maps)
+        return validate_scores(scores, len(self.e.targets), self.card.name, self.card.further)
 
     def prepare(self) -> None:
         """Computes what all maps share."""
@@ -156,13 +189,30 @@ def bounds_of(card: ProtocolCard) -> tuple[float, float]:
 
 
 def trial(card: ProtocolCard, protocol: Protocol, known: Known, image_ids: Sequence[str]) -> str | None:
-    """`reason_against`, and where there is none what the protocol says when it scores a map of two images."""
+    """`reason_against`, and where there is none what is wrong with the protocol's scores of a map of two images: they
+    must be the same when it is asked again, and when each image is alone."""
     reason = reason_against(card, protocol, known)
     if reason is None:
         try:
-            with evidence_about(known, image_ids[:2], 0) as e:
-                protocol.check(tuple(e.images.shape[-2:]))
-                Scorer(card, protocol, e)(e.random("trial of a protocol", (1, *e.images.shape[-2:])))
+            protocol.check(known.inputs(image_ids[:1]).shape[-2:])
+            first, again = _trial_scores(card, protocol, known, [list(image_ids[:2])] * 2)
+            alone = _trial_scores(card, protocol, known, [[image_id] for image_id in image_ids[:2]])
         except XaibenchError as error:
-            reason = str(error)
+            return f"fails: {error}"
+        if not np.allclose(first, again, rtol=SAME, atol=SAME, equal_nan=True):
+            return "gives the same map another score each time; draw with Evidence.random instead"
+        if not np.allclose(first, np.concatenate(alone), rtol=SAME, atol=SAME, equal_nan=True):
+            return "gives a map another score when its image is alone; score each map by itself"
     return reason
+
+
+def _trial_scores(
+    card: ProtocolCard, protocol: Protocol, known: Known, batches: Sequence[Sequence[str]]
+) -> list[np.ndarray]:
+    """The qualities of a random map for each image, asked batch by batch."""
+    found = []
+    for image_ids in batches:
+        with evidence_about(known, image_ids, 0) as e:
+            maps = e.random("trial of a protocol", (1, *e.images.shape[-2:]))
+            found.append(Scorer(card, protocol, e)(maps).quality)
+    return found

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from xaibench.errors import XaibenchError, one_line
-from xaibench.files import check_folder, make_folder, write_atomic
+from xaibench.files import check_folder, check_regular, make_folder, write_atomic
 from xaibench.hashing import digest
 from xaibench.parsing import parse_json
 
@@ -28,6 +29,9 @@ SCHEMA = pa.schema([
     pa.field("quality", pa.float64()),
     pa.field("status", pa.string(), nullable=False),
 ])  # fmt: skip
+ROW = ["what", "truth", "name", "dose", "image_id"]  # no two rows have the same
+COSTS = ("shared_passes", "passes", "shared_seconds", "seconds")
+MOST_ROWS = 10_000_000  # of a file: some hundred times those of the large profile
 MEANINGS = {
     "what": "`ladder`, `attack`, or a variant of the ranking of methods such as `methods`, `seed`, `baseline`, `grid`",
     "truth": "which truth the ladder starts from; empty elsewhere",
@@ -63,30 +67,62 @@ class JudgedFolder:
 
     def write(self, identity: Mapping[str, Any], rows: Iterable[Mapping[str, Any]], cost: Mapping[str, float]) -> None:
         """Stores rows under the key of their identity."""
-        record = {"identity": identity, "cost": cost}
         table = pa.Table.from_pylist(list(rows), schema=SCHEMA)
+        record = {"identity": identity, "cost": cost, "rows": len(table)}
         table = table.replace_schema_metadata({RECORD: json.dumps(record, allow_nan=False).encode()})
         buffer = io.BytesIO()
         pq.write_table(table, buffer, compression="zstd")
         write_atomic(self.path(key_of(identity)), buffer.getvalue())
 
     def records(self) -> dict[str, dict[str, Any]]:
-        """Identity and cost of all that is stored, by key; raises XaibenchError for a damaged file."""
+        """Identity and cost of all that is stored, by key; raises XaibenchError for a damaged or renamed file."""
         found = {}
         for path in sorted((self.root / "rows").glob("*.parquet")):
-            try:
-                record = parse_json((pq.read_schema(path).metadata or {})[RECORD])
-                stored = key_of(record["identity"])
-            except (OSError, ValueError, KeyError, TypeError) as error:
-                reason = one_line(error, 80)
-                raise XaibenchError(f"{path} is no file of `xaibench judge` ({reason}); move it away") from None
-            if stored == path.stem:
+            with _reading(path):
+                check_regular(path)  # opening a pipe waits forever
+                record = _record(pq.read_schema(path).metadata or {})
+                if key_of(record["identity"]) != path.stem:
+                    raise ValueError("what it holds belongs under another name")
                 found[path.stem] = record
         return found
 
     def rows(self, key: str) -> pd.DataFrame:
-        """The rows of a key."""
-        return pq.read_table(self.path(key), schema=SCHEMA).to_pandas()
+        """The rows of a key; raises XaibenchError where they are damaged."""
+        path = self.path(key)
+        with _reading(path):
+            check_regular(path)
+            file = pq.ParquetFile(path)
+            count = file.metadata.num_rows
+            written = _record(file.schema_arrow.metadata or {}).get("rows", count)  # not in files of before
+            if not file.schema_arrow.equals(SCHEMA) or not 0 < count <= MOST_ROWS or count != written:
+                raise ValueError(f"{count} rows of {len(file.schema_arrow)} columns")
+            table = file.read().to_pandas()
+            if table.duplicated(ROW).any():
+                raise ValueError("rows that are there twice")
+        return table
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = one_line(error, 80)
+        raise XaibenchError(f"{path} is no file of `xaibench judge` ({reason}); move it away") from None
+
+
+def _record(metadata: Mapping[bytes, bytes]) -> dict[str, Any]:
+    """What the header of a file says; raises KeyError, TypeError or ValueError for what is no such header."""
+    record = parse_json(metadata[RECORD])
+    identity, cost = record["identity"], record["cost"]
+    kinds = {"version": int, "part": str, "protocol": dict, "network": dict, "seed": int, "label": str}
+    if not (isinstance(identity, dict) and isinstance(cost, dict) and isinstance(identity["network"]["name"], str)):
+        raise TypeError("a header of another kind")
+    if any(type(identity[name]) is not kind for name, kind in kinds.items()):
+        raise TypeError("an identity of another kind")
+    if cost and (set(cost) != set(COSTS) or not all(type(value) in (int, float) for value in cost.values())):
+        raise TypeError("costs of another kind")
+    return record
 
 
 def key_of(identity: Mapping[str, Any]) -> str:

@@ -12,6 +12,7 @@ from xaibench import registry
 from xaibench.errors import XaibenchError
 from xaibench.judging.columns import COLUMNS
 from xaibench.judging.config import TRUTHS, JudgeConfig
+from xaibench.judging.current import split_by_code
 from xaibench.judging.few import choose_few, rankings
 from xaibench.judging.subjects import ANY, subject_of
 from xaibench.judging.summary import Stored, stored_protocols, summary
@@ -25,9 +26,11 @@ def judged_table(config: JudgeConfig, refused: Mapping[str, str] | None = None) 
 
     refused: protocols that cannot be judged, with the reason. Raises XaibenchError where nothing is stored.
     """
-    stored = stored_protocols(config)
-    if not stored:
+    stored, earlier = split_by_code(stored_protocols(config))
+    if not stored and not earlier:
         raise XaibenchError(f"nothing is judged in {config.out} with these options; name a protocol, such as sds")
+    if not stored:
+        raise XaibenchError(f"{config.out} has rows of earlier code alone, of {', '.join(earlier)}; judge it again")
     rows = pd.DataFrame([_row(each) for each in stored]).sort_values(["rank_by", "protocol"], na_position="last")
     caption = (
         f"{config.count} images of each of {len(config.chosen_networks)} networks whose function is known. Wrong: "
@@ -38,6 +41,8 @@ def judged_table(config: JudgeConfig, refused: Mapping[str, str] | None = None) 
         "is taken."
     )
     notes = [f"{name} is not judged: it {reason}" for name, reason in (refused or {}).items()]
+    if earlier:
+        notes.append(f"rows of earlier code are left out: {', '.join(earlier)}")
     partial = [each.label for each in stored if len(each.rows) < len(config.chosen_networks)]
     if partial:
         notes.append(f"not on all networks: {', '.join(partial)}")
