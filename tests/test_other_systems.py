@@ -69,7 +69,7 @@ def test_a_file_that_stays_open_is_one_line_and_stays_as_it_was(tmp_path, monkey
 
     monkeypatch.setattr(Path, "replace", replace)
     monkeypatch.setattr(files, "SECONDS_TO_WAIT", 0.1)
-    with pytest.raises(XaibenchError, match="cannot write in"):
+    with pytest.raises(XaibenchError, match="another program has it open"):
         write_atomic(path, b"new")
     assert path.read_bytes() == b"old" and [file.name for file in tmp_path.iterdir()] == ["a.json"]
 
@@ -139,6 +139,13 @@ def test_classes_and_files_of_a_plug_in_have_one_order_where_paths_ignore_case(p
     assert data.labels("Bee/1.png") == (0,) and data.ids == sorted(data.ids)
     assert PhotoFolder(photos, geometry).ids == sorted(data.ids)
     assert [path.name for path in files_of(tmp_path / "a.py")] == ["B.py", "a.py"]
+
+
+def test_lists_that_a_program_of_windows_has_stored_are_the_same_lists(tmp_path):
+    from xaibench.datasets.reading import read_table
+
+    (tmp_path / "list.txt").write_bytes("\ufeff1 a/ä.jpg\r\n\r\n2 b.jpg".encode())
+    assert read_table(tmp_path / "list.txt", ("number", "file")) == {"1": ["a/ä.jpg"], "2": ["b.jpg"]}
 
 
 def test_without_limits_of_processes_nothing_is_replayed(tmp_path, monkeypatch):

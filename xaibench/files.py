@@ -67,10 +67,19 @@ def _put(fresh: Path, path: Path) -> None:
         try:
             fresh.replace(path)
             return
-        except PermissionError:
+        except PermissionError as error:
             if time.monotonic() >= until:
+                if SECONDS_TO_WAIT:
+                    raise _held(path) from error
                 raise
         time.sleep(STEP)
+
+
+def _held(path: Path) -> XaibenchError:
+    return XaibenchError(
+        f"cannot write {path}: another program has it open, or it is read-only; close it there and give the same "
+        "command again; nothing stored before is lost"
+    )
 
 
 def make_folder(folder: Path) -> None:

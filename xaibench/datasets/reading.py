@@ -44,9 +44,12 @@ def find_folder(root: str | Path, names: Sequence[str], holds: str) -> Path:
 
 
 def read_text(path: Path) -> str:
-    """The text of a file in UTF-8; raises XaibenchError where it cannot be read."""
+    """The text of a file in UTF-8, without the byte order mark that programs of Windows put first.
+
+    Raises XaibenchError where it cannot be read.
+    """
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise XaibenchError(f"{path} cannot be read: {reason}; restore it from the data set's archive") from error
