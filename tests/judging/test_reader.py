@@ -19,6 +19,7 @@ from xaibench.judging.reader import (
 )
 from xaibench.judging.suspects import ENCODING, folds, scenes, suspects
 from xaibench.judging.validity import Setting, external_validity
+from xaibench.plugins import load_plugin
 
 
 def simulated(count, distance, seed, features=4):
@@ -170,6 +171,49 @@ def test_the_experiment_is_stored_and_resumed(tmp_path, monkeypatch):
     again = external_validity(tmp_path, tiny())
     assert calls == ["random"] and lost.is_file()
     assert again.methods.equals(first.methods) and again.protocols.equals(first.protocols)
+
+
+@pytest.mark.process
+def test_networks_are_asked_only_where_something_is_missing(tmp_path, monkeypatch):
+    """What is stored needs no prediction; what is not needs one for all methods and protocols."""
+    from xaibench.judging import validity
+
+    calls = []
+    real = validity.suspects
+
+    def counted(*given):
+        made = real(*given)
+        for suspect in made:
+            suspect.network.register_forward_pre_hook(lambda net, given: calls.append(torch.is_grad_enabled()))
+        return made
+
+    monkeypatch.setattr(validity, "suspects", counted)
+    monkeypatch.setattr(validity, "attribute", lambda network, inputs, targets, name, **more: torch.rand(2, 1, 64, 64))
+    first = external_validity(tmp_path, tiny())
+    assert calls.count(False) >= 8
+    calls.clear()
+    again = external_validity(tmp_path, tiny())
+    assert not calls and again.methods.equals(first.methods)
+
+
+@pytest.mark.process
+def test_maps_of_a_plug_in_that_was_changed_are_made_again(tmp_path, monkeypatch):
+    from xaibench import registry
+
+    monkeypatch.setattr(registry, "_decorated", dict(registry._decorated))
+    calls = []
+    for number in (1, 2, 2):
+        path = tmp_path / "mine.py"
+        path.write_text(
+            "import torch, xaibench\n"
+            "@xaibench.method('of-mine')\n"
+            f"def of_mine(e):\n    return {number} * e.images[:, :1]\n"
+        )
+        load_plugin(path)
+        setting = Setting(networks=8, images=2, scored_images=1, methods={"of-mine": {}}, protocols={"sparseness": {}})
+        external_validity(tmp_path / "out", setting)
+        calls.append(len(list(tmp_path.rglob("*.npy"))))
+    assert calls == [8, 16, 16]
 
 
 def test_settings_without_two_halves_are_refused():

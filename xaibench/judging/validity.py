@@ -13,6 +13,7 @@ import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ import torch
 
 from xaibench import registry
 from xaibench.attribution.api import attribute
+from xaibench.cards import MethodCard, ProtocolCard
 from xaibench.errors import XaibenchError
 from xaibench.files import make_folder, read_json, write_atomic, write_json
 from xaibench.hashing import content_hash
@@ -90,11 +92,12 @@ def external_validity(folder: Path, setting: Setting, tell: Callable[[str], None
     maps: dict[str, list[np.ndarray]] = {name: [] for name in setting.methods}
     scores: dict[str, list[list[list[float]]]] = {name: [] for name in setting.protocols}
     for suspect in chosen:
-        own = _maps_of(folder, setting, suspect, inputs, ids)
+        targets = _Targets(suspect, inputs)
+        own = _maps_of(folder, setting, suspect, inputs, ids, targets)
         for name, found in own.items():
             maps[name].append(found)
         for name in setting.protocols:
-            scores[name].append(_scores_of(folder, setting, suspect, inputs, ids, own, name))
+            scores[name].append(_scores_of(folder, setting, suspect, inputs, ids, targets, own, name))
         tell(suspect.name)
     cheats, halves = np.array([s.cheats for s in chosen]), folds(len(chosen))
     read = {name: held_out_scores(reading_features(np.stack(m)), cheats, halves) for name, m in maps.items()}
@@ -114,17 +117,18 @@ def external_validity(folder: Path, setting: Setting, tell: Callable[[str], None
 
 
 def _maps_of(
-    folder: Path, setting: Setting, suspect: Suspect, inputs: torch.Tensor, ids: Sequence[str]
+    folder: Path, setting: Setting, suspect: Suspect, inputs: torch.Tensor, ids: Sequence[str], targets: _Targets
 ) -> dict[str, np.ndarray]:
     """The maps (images, H, W) float32 of each method about a suspect, about the class that it predicts."""
     found: dict[str, np.ndarray] = {}
-    targets = _predictions(suspect, inputs)
     for name, overrides in setting.methods.items():
         card = registry.card("method", name)
-        key = setting.key(name, card.version, sorted((card.parameters | dict(overrides)).items()))
+        key = setting.key(name, card.version, sorted((card.parameters | dict(overrides)).items()), *_code(card))
         path = folder / "maps" / f"{name}-{key}" / f"{suspect.name}.npy"
         if not path.is_file():
-            made = attribute(suspect.network, inputs, targets, name, image_ids=ids, seed=setting.seed, **overrides)
+            made = attribute(
+                suspect.network, inputs, targets.predicted, name, image_ids=ids, seed=setting.seed, **overrides
+            )
             _store(folder, setting, suspect, path, made[:, 0].numpy())
         found[name] = np.load(path, allow_pickle=False)
     return found
@@ -143,20 +147,21 @@ def _store(folder: Path, setting: Setting, suspect: Suspect, path: Path, maps: n
 
 def _scores_of(
     folder: Path, setting: Setting, suspect: Suspect, inputs: torch.Tensor, ids: Sequence[str],
-    maps: Mapping[str, np.ndarray], protocol: str,
+    targets: _Targets, maps: Mapping[str, np.ndarray], protocol: str,
 ) -> list[list[float]]:  # fmt: skip
     """The scores of each method's maps about a suspect on the first images, NaN where undefined."""
     settings, few = setting.protocols[protocol], setting.scored_images
     card = registry.card("protocol", protocol)
-    methods = [(m, registry.card("method", m).version, sorted(o.items())) for m, o in setting.methods.items()]
-    key = setting.key(card.version, sorted((card.parameters | dict(settings)).items()), few, methods)
+    used = {m: registry.card("method", m) for m in setting.methods}
+    methods = [(m, used[m].version, sorted(o.items()), *_code(used[m])) for m, o in setting.methods.items()]
+    key = setting.key(card.version, sorted((card.parameters | dict(settings)).items()), few, methods, *_code(card))
     path = folder / "scores" / f"{protocol}-{key}" / f"{suspect.name}.json"
     if not path.is_file():
-        targets = _predictions(suspect, inputs)[:few]
+        classes = targets.predicted[:few]
         given = [torch.from_numpy(maps[name][:few, None]) for name in setting.methods]
         values = [
             score(
-                protocol, suspect.network, inputs[:few], targets, m, image_ids=ids[:few], seed=setting.seed, **settings
+                protocol, suspect.network, inputs[:few], classes, m, image_ids=ids[:few], seed=setting.seed, **settings
             )
             for m in given
         ]
@@ -165,9 +170,22 @@ def _scores_of(
     return [[np.nan if v is None else v for v in row] for row in read_json(path)]
 
 
-@torch.no_grad()
-def _predictions(suspect: Suspect, inputs: torch.Tensor) -> list[int]:
-    return suspect.network(inputs).argmax(1).tolist()
+def _code(card: MethodCard | ProtocolCard) -> tuple[str, ...]:
+    """What keys say of code of other people, which may change without a version; nothing for code of xaibench."""
+    return (source,) if (source := registry.source(card)) else ()
+
+
+@dataclass
+class _Targets:
+    """The classes that a suspect predicts, which are explained: computed when something needs them, and once."""
+
+    suspect: Suspect
+    inputs: torch.Tensor
+
+    @cached_property
+    def predicted(self) -> list[int]:
+        with torch.no_grad():
+            return self.suspect.network(self.inputs).argmax(1).tolist()
 
 
 def record(validity: Validity) -> str:
