@@ -1,9 +1,12 @@
 """A protocol that is the truth is right, one that is noise is half wrong, one that looks at the centre is attacked."""
 
 import json
+import os
 import shutil
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from xaibench import registry
@@ -12,7 +15,7 @@ from xaibench.judging import judge as judging
 from xaibench.judging.config import JudgeConfig
 from xaibench.judging.figure import draw, responses
 from xaibench.judging.ladder import KINDS
-from xaibench.judging.store import JudgedFolder
+from xaibench.judging.store import RECORD, JudgedFolder
 from xaibench.judging.summary import attacks, of_truth, stability, stored_protocols
 from xaibench.judging.table import judged_table
 
@@ -208,6 +211,36 @@ def test_a_figure_has_a_panel_for_each_protocol(judged, tmp_path):
         draw(judged[0], tmp_path / "judges.txt")
 
 
+@pytest.mark.parametrize("damage", ["renamed", "twice", "half", "none", "column", "identity", "cost", "pipe"])
+def test_rows_that_are_not_what_was_written_are_named(judged, tmp_path, damage):
+    shutil.copytree(judged[0].out, tmp_path / "out")
+    config = judged[0].model_copy(update={"out": tmp_path / "out"})
+    path = sorted((tmp_path / "out" / "rows").iterdir())[0]
+    table = pq.read_table(path)
+    record = json.loads(table.schema.metadata[RECORD])
+    if damage == "renamed":
+        path = path.rename(path.with_name("0123456789abcdef.parquet"))
+    elif damage == "pipe":
+        path = path.with_name("pipe.parquet")
+        os.mkfifo(path)
+    else:
+        table = {
+            "twice": pa.concat_tables([table, table]), "half": table.slice(0, len(table) // 2),
+            "none": table.slice(0, 0), "column": table.drop(["quality"]),
+        }.get(damage, table)  # fmt: skip
+        if damage == "identity":
+            del record["identity"]["seed"]
+        if damage == "cost":
+            record["cost"] = {"passes": "many"}
+        pq.write_table(table.replace_schema_metadata({RECORD: json.dumps(record).encode()}), path)
+    with pytest.raises(XaibenchError, match=f"{path.name} .*move it away"):
+        stored_protocols(config)
+
+
+def test_networks_that_are_named_twice_are_judged_once():
+    assert JudgeConfig.parse({"networks": ["and", "sum", "and"]}).networks == ("and", "sum")
+
+
 def test_a_damaged_file_is_one_line(judged, tmp_path):
     folder = JudgedFolder(tmp_path / "out")
     folder.create()
@@ -229,7 +262,9 @@ def test_what_cannot_be_judged_says_why(tmp_path, name, reason):
 @pytest.mark.parametrize(("words", "text"), [
     (["judge", "sdss"], "unknown protocol 'sdss'"), (["judge", "sds", "--networks", "nand"], "unknown network 'nand'"),
     (["judge", "sds", "--images", "3"], "4"), (["judge", "sds", "--setting", "nothing=2"], "nothing"),
-    (["judge"], "nothing is judged"),
+    (["judge"], "nothing is judged"), (["judge", ""], "is empty"), (["judge", "sds", "--device", "abacus"], "abacus"),
+    (["judge", "sds", "--figure", "missing/judges.png"], "folder missing of the figure"),
+    (["judge", "sds", "--networks", "and", "--images", "6000"], "has 5000 images"),
 ])  # fmt: skip
 def test_mistakes_are_one_line(command, tmp_path, words, text):
     status, _, printed = command(*words, "--out", tmp_path / "out")

@@ -111,7 +111,7 @@ def images_of(known: Known, count: int) -> list[str]:
     """
     listed, found = known.dataset.image_list(), []
     if count > len(listed):  # known before minutes are spent
-        raise XaibenchError(f"network {known.name} has {len(listed)} images at most; ask for fewer than {count}")
+        raise XaibenchError(f"network {known.name} has {len(listed)} images; ask for no more, not for {count}")
     for image_id in listed:
         if len(found) == count:
             break

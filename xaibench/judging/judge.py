@@ -10,6 +10,7 @@ from xaibench import registry
 from xaibench.cards import ProtocolCard
 from xaibench.errors import XaibenchError
 from xaibench.evaluation.resolve import protocol_settings
+from xaibench.evaluation.resources import choose_device
 from xaibench.judging.bench import Bench, open_bench
 from xaibench.judging.config import VERSION, JudgeConfig
 from xaibench.judging.current import protocol_identity
@@ -89,6 +90,7 @@ def judge(config: JudgeConfig, quiet: bool = False) -> Outcome:
     A protocol that cannot score a single map is left out with the reason; raises XaibenchError where that is every one
     of them. A part that fails is left out with the reason too, and the others go on.
     """
+    config = config.model_copy(update={"device": choose_device(config.device)})
     folder, protocols = JudgedFolder(config.out), open_protocols(config)
     folder.create()
     failures: dict[str, dict[str, str]] = {judged.label: {} for judged in protocols}
