@@ -13,6 +13,9 @@ import pytest
 import xaibench
 
 ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.skipif(
+    not (ROOT / "leaderboards" / "README.md").exists(), reason="the source archive lacks pages that others link to"
+)
 DOCS = [path.relative_to(ROOT) for path in sorted(ROOT.glob("docs/**/*.md"))]
 PAGES = [Path("README.md"), *DOCS, *(p.relative_to(ROOT) for p in sorted(ROOT.glob("leaderboards/**/README.md")))]
 BLOCK = re.compile(r"^```(\w*)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
