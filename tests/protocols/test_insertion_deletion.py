@@ -9,6 +9,7 @@ import torchvision
 import torchvision.transforms.functional as TF
 from PIL import Image
 from safetensors.torch import load_file
+from scipy.integrate import trapezoid
 from scipy.ndimage import gaussian_filter
 from scipy.signal import convolve2d
 from torch import Tensor
@@ -37,17 +38,15 @@ def test_a_hand_computed_image_of_two_by_two_pixels(evidence, linear):
     protocol = Deletion(steps=4)
     score = protocol.score(protocol.prepare(e), attribution)
     heights = [sigmoid(value) for value in (2, 1, -2, -2, 0)]
-    assert float(score.values) == pytest.approx(np.trapezoid(heights, dx=0.25), abs=1e-12)
+    assert float(score.values) == pytest.approx(trapezoid(heights, dx=0.25), abs=1e-12)
     protocol = Insertion(steps=4, start="zero")  # the logit is 0, 1, 4, 4, 2
     heights = [sigmoid(value) for value in (0, 1, 4, 4, 2)]
-    assert float(protocol.score(protocol.prepare(e), attribution).values) == pytest.approx(
-        np.trapezoid(heights, dx=0.25)
-    )
+    assert float(protocol.score(protocol.prepare(e), attribution).values) == pytest.approx(trapezoid(heights, dx=0.25))
     protocol = Insertion(steps=4, start="zero", output="logit")
     assert float(protocol.score(protocol.prepare(e), attribution).values) == pytest.approx((0.5 + 2 + 2 + 0.5) / 4)
     # three steps of 1, 3 and 4 pixels: fractions 0, 0.25, 0.75, 1
     protocol, heights = Deletion(steps=3), [sigmoid(value) for value in (2, 1, -2, 0)]
-    expected = np.trapezoid(heights, [0, 0.25, 0.75, 1])
+    expected = trapezoid(heights, [0, 0.25, 0.75, 1])
     assert float(protocol.score(protocol.prepare(e), attribution).values) == pytest.approx(expected, abs=1e-12)
 
 
@@ -76,7 +75,7 @@ def loop_area(net, image, blank, target, order, steps, insertion) -> float:
         current[:, order[:count]] = other.flatten(1)[:, order[:count]]
         heights.append(float(net(current.view_as(image)[None]).softmax(1)[0, target]))
         fractions.append(count / pixels)
-    return float(np.trapezoid(heights, fractions))
+    return float(trapezoid(heights, fractions))
 
 
 def published_kernel(length: int, deviation: float) -> np.ndarray:

@@ -32,7 +32,8 @@ def _wrong(truth: str) -> Callable[[Mapping[str, Any]], str]:
     return text
 
 
-def _images(value: float) -> str:
+def images_text(value: float) -> str:
+    """A number of images, `never` for an infinite one, "" for an undefined one."""
     return "" if pd.isna(value) else "never" if math.isinf(value) else f"{value:.0f}"
 
 
@@ -60,7 +61,7 @@ def _columns() -> tuple[Column, ...]:
             Column(f"high_{truth}", "upper end", outputs=FOR_PROGRAMS),
             Column(f"tied_{truth}", "share of pairs that tie, part of those in the wrong order", outputs=FOR_PROGRAMS),
             Column(f"images_{truth}", f"images needed, median ({truth}); never: more than 100 000 or the wrong way",
-                   f"images {SHORT[truth]}", format=_images, dropped=1),
+                   f"images {SHORT[truth]}", format=images_text, dropped=1),
             Column(f"unreached_{truth}", "share of steps that are never told apart", outputs=FOR_PROGRAMS),
             Column(f"ladders_{truth}", "how many ladders there are", outputs=FOR_PROGRAMS),
         ]  # fmt: skip

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 
 from xaibench.printing import clean
 from xaibench.report.terminal import terminal_table
@@ -108,7 +109,8 @@ class Table:
         columns, rows = self.shown("csv")
         computed = {column.name: [row[column.name] for row in rows] for column in columns if column.value}
         table = self.rows.assign(**computed)[[column.name for column in columns]]
-        table = table.apply(lambda column: column.map(csv_value))
+        for name in (name for name in table if not is_numeric_dtype(table[name])):  # numbers keep their type
+            table[name] = table[name].map(csv_value)
         return table.to_csv(index=False, lineterminator="\n")
 
     def records(self) -> list[dict[str, Any]]:

@@ -7,17 +7,26 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from xaibench.judging.columns import COLUMNS
+from xaibench.judging.columns import COLUMNS, images_text
 from xaibench.judging.published import published_judges
 from xaibench.report.table import Column, Table
+from xaibench.report.text import format_share
 from xaibench.site.content import Content
 from xaibench.site.page import Page
 from xaibench.site.pages.boards import interval_column
 from xaibench.site.tables import Row, data_table
 from xaibench.site.words import listed
 
-BOARDS = Column("boards", "current boards of this folder that it scores", title="boards here")
-PARTS = {"wrong": "discordant", "ci_low": "low", "ci_high": "high"}
+JUDGED = {column.name: column for column in COLUMNS}
+SHOWN = (
+    JUDGED["protocol"], Column("boards", "current boards of this folder that it scores", title="boards here"),
+    JUDGED["about"], JUDGED["against"],
+    Column("wrong", "pairs in the wrong order, for the truth that it is held against", "wrong", format=format_share),
+    Column("needed", "images that tell two neighbouring steps apart, the median; never: more than 100 000", "images",
+           format=images_text),
+    JUDGED["attack"], JUDGED["gap"], JUDGED["stable"],
+)  # fmt: skip
+HELD = {"wrong": "discordant", "ci_low": "low", "ci_high": "high", "needed": "images"}
 
 
 def pages(content: Content) -> Iterator[Page]:
@@ -28,19 +37,17 @@ def pages(content: Content) -> Iterator[Page]:
     if not here:
         return
     rows = found.assign(
-        boards=[boards[name] for name in found["protocol"]],
-        **{name: 100 * _held(found, part) for name, part in PARTS.items()},
+        boards=[boards[name] for name in found["protocol"]], **{name: _held(found, HELD[name]) for name in HELD}
     )
     lacking, networks = sorted(set(boards) - set(here)), int(found["networks"].max())
 
     def style(row: Row) -> str:
         return "quiet" if row["networks"] < networks else "lead" if row["boards"] else "rest"
 
-    protocol, *others = COLUMNS
     values = {
         "table": data_table(
-            "judges", Table((protocol, BOARDS, *others), rows), "Protocols on networks whose function is known",
-            thing="protocols", drawings=[interval_column(rows, "against", "wrong", style)], style=style,
+            "judges", Table(SHOWN, rows), "Protocols on networks whose function is known", thing="protocols",
+            drawings=[interval_column(rows, "wrong", "wrong", style)], style=style,
         ),
         "here": f"{listed(here)} {'was' if len(here) == 1 else 'were'}", "networks": networks,
         "lacking": listed(lacking) if lacking else "", "dim": bool((found["networks"] < networks).any()),
