@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from xaibench.errors import XaibenchError
 from xaibench.judging.config import JudgeConfig
 from xaibench.judging.current import split_by_code
 from xaibench.judging.ladder import KINDS
-from xaibench.judging.summary import Stored, ladders, stored_protocols
+from xaibench.judging.summary import Stored, ladders, stored_protocols, worth
 from xaibench.judging.table import held_against
 from xaibench.report.style import COLOURS, INK, QUIET, STYLE, WIDTH, figure_kind, save_figure
 
@@ -22,14 +23,14 @@ COLUMNS = 4
 def responses(stored: Stored, truth: str) -> dict[str, np.ndarray]:
     """By kind of degradation the relative quality of each dose, (doses, 2): 1 is the true map's, 0 a random map's.
 
-    The mean over networks of (quality - chance) / (true - chance) of the means over images; networks where the true map
-    is worth no more than a random one are left out. Second column: the dose.
+    The mean over networks of (quality - chance) / (true - chance) of the means over images that have the truth; chance
+    is known of half of them, those that were attacked. Networks where the true map is worth no more than a random one
+    are left out. Second column: the dose.
     """
     found: dict[str, list[np.ndarray]] = {kind: [] for kind in KINDS}
     doses = np.zeros(0)
     for (network, kind), table in ladders(stored, truth).items():
-        attacked = stored.of(network, "attack")
-        chance = attacked[attacked["name"] == "random"]["quality"].mean()
+        chance = worth(stored, network, truth).get("random", pd.Series(dtype=float)).mean()
         means, doses = table.mean().to_numpy(), table.columns.to_numpy(float)
         if means[0] > chance:
             found[kind].append((means - chance) / (means[0] - chance))

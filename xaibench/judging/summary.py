@@ -99,19 +99,23 @@ def of_truth(stored: Stored, truth: str) -> dict[str, float]:
     return numbers | {"ladders": sum(len(table) for table in found.values())}
 
 
+def worth(stored: Stored, network: str, truth: str) -> pd.DataFrame:
+    """Qualities of the attacks, of a random map and of the true map (column `true`), all on the same images: those that
+    were attacked and have this truth."""
+    attacked, steps = stored.of(network, "attack"), stored.of(network, "ladder")
+    true = steps[(steps["truth"] == truth) & (steps["dose"] == 0)].groupby("image_id")["quality"].mean().dropna()
+    table = attacked.pivot(index="image_id", columns="name", values="quality").astype(np.float64)
+    return table.join(true.rename("true"), how="inner")
+
+
 def attacks(stored: Stored, truth: str) -> dict[str, float]:
     """The attack gap of each attack, the median over networks where the true map is worth more than a random one."""
     gaps: dict[str, list[float]] = {}
     for network in stored.rows:
-        rows = stored.of(network, "attack")
-        means = rows.groupby("name")["quality"].mean()
-        steps = stored.of(network, "ladder")
-        true = steps[(steps["truth"] == truth) & (steps["dose"] == 0) & steps["image_id"].isin(rows["image_id"])]
-        if "random" not in means or not len(true):
-            continue
-        for name, mean in means.items():
-            gaps.setdefault(name, []).append(attack_gap(float(true["quality"].mean()), float(mean), means["random"]))
-    known = {name: [gap for gap in values if math.isfinite(gap)] for name, values in gaps.items() if name != "random"}
+        means = worth(stored, network, truth).mean()
+        for name in means.index.difference(["true", "random"]) if "random" in means else ():
+            gaps.setdefault(name, []).append(attack_gap(means["true"], means[name], means["random"]))
+    known = {name: [gap for gap in values if math.isfinite(gap)] for name, values in gaps.items()}
     return {name: float(np.median(values)) if values else math.nan for name, values in known.items()}
 
 
