@@ -1,5 +1,6 @@
 """The reader against cases whose AUC is known, and the whole experiment on a few tiny networks."""
 
+import json
 from itertools import product
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import torch
 from scipy.stats import kendalltau, norm
 
+from xaibench import registry
 from xaibench.errors import XaibenchError
 from xaibench.judging.prediction import mean_of_defined, prediction
 from xaibench.judging.reader import (
@@ -221,3 +223,33 @@ def test_settings_without_two_halves_are_refused():
         Setting(networks=10)
     with pytest.raises(XaibenchError, match="scored images"):
         Setting(images=2, scored_images=3)
+
+
+@pytest.mark.process
+def test_the_command_prints_what_the_experiment_finds(command, tmp_path, monkeypatch):
+    from xaibench.judging import reader_table
+
+    monkeypatch.setattr(reader_table, "NETWORKS", {"small": 8})
+    words = ["judge", "sds", "sparseness", "--reader", "--setting", "sds.grid=2", "--images", 4, "--out", tmp_path]
+    status, out, _ = command(*words, "--format", "json", "--quiet")
+    printed = json.loads(out)
+    assert status == 0 and [row["protocol"] for row in printed["rows"]] == ["sds", "sparseness"]
+    protocols = {"sds": dict(registry.card("protocol", "sds").parameters) | {"grid": 2}, "sparseness": {}}
+    found = external_validity(tmp_path / "reader", Setting(networks=8, images=4, scored_images=1, protocols=protocols))
+    for row in printed["rows"]:
+        known = {name: value for name, value in found.protocols.loc[row["protocol"]].items() if not np.isnan(value)}
+        assert known == pytest.approx({name: row[name] for name in known})
+    for name, row in found.methods.iterrows():
+        assert f"{name} {row['auc']:.2f} [" in printed["notes"][0]
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(("words", "said"), [
+    ([], "--reader needs protocols"), (["sds", "--device", "cuda"], "works on the CPU"),
+    (["sds", "--networks", "or"], "networks of its own"),
+    (["epg"], "protocol epg cannot score maps of these networks"), (["sds", "--figure", "a.png"], "draws no figure"),
+])  # fmt: skip
+def test_requests_that_a_reader_cannot_answer_are_one_line(words, said, command, tmp_path):
+    status, _, error = command("judge", *words, "--reader", "--quiet", "--out", tmp_path / "out")
+    assert status == 2 and said in error and len(error.strip().splitlines()) == 1
+    assert (tmp_path / "out").exists() == (words == ["epg"])

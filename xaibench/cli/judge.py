@@ -26,6 +26,8 @@ Examples:
   xaibench judge sds --setting grid=8
   xaibench judge all
   xaibench judge --format md --figure judges.png > judges.md
+  # do their orders of methods predict whose maps show that a network cheats?
+  xaibench judge sds deletion --reader
 """
 
 
@@ -46,6 +48,13 @@ def _judge(
     request = JudgeConfig.parse(merged(JudgeConfig, config, given | ({"protocols": names} if names else {})))
     if print_config:
         echo(request.to_toml(), nl=False)
+        return
+    if request.reader:
+        from xaibench.judging.reader_table import reader_table
+
+        if figure is not None:
+            raise XaibenchError("--reader draws no figure; leave --figure out")
+        print_page(reader_table(request, quiet), format_)
         return
     from xaibench.judging.figure import draw
     from xaibench.judging.judge import judge

@@ -41,6 +41,9 @@ class JudgeConfig(Config):
     """cpu, cuda, cuda:1, ..."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Of ladders, attacks and protocols."""
+    reader: bool = False
+    """Find out instead whether protocols put methods in the order of what their maps are worth to a reader who looks
+    for networks that cheat; two minutes a protocol."""
 
     _names = field_validator("protocols", "networks", mode="before")(split_names)
 

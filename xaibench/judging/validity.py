@@ -83,7 +83,7 @@ def external_validity(folder: Path, setting: Setting, tell: Callable[[str], None
     """Computes what is missing in a folder, which keeps each network's weights, maps and scores, and reads it all.
 
     An interrupted computation continues where it stopped. tell gets a line per network. Raises XaibenchError for
-    unknown methods and protocols.
+    unknown methods and protocols, and for protocols that need what these scenes do not have, such as boxes.
     """
     dataset = scenes(seed=setting.seed)
     ids = dataset.image_list(setting.images)
@@ -97,7 +97,10 @@ def external_validity(folder: Path, setting: Setting, tell: Callable[[str], None
         for name, found in own.items():
             maps[name].append(found)
         for name in setting.protocols:
-            scores[name].append(_scores_of(folder, setting, suspect, inputs, ids, targets, own, name))
+            try:
+                scores[name].append(_scores_of(folder, setting, suspect, inputs, ids, targets, own, name))
+            except XaibenchError as error:
+                raise XaibenchError(f"protocol {name} cannot score maps of these networks: {error}") from error
         tell(suspect.name)
     cheats, halves = np.array([s.cheats for s in chosen]), folds(len(chosen))
     read = {name: held_out_scores(reading_features(np.stack(m)), cheats, halves) for name, m in maps.items()}
