@@ -90,7 +90,7 @@ def ours(name: str, settings: dict[str, Any], job: Job, maps: Tensor) -> Callabl
 
     def run() -> ModelRunner:
         protocol = make_protocol(card("protocol", name), settings)
-        with ModelRunner(job.net, chunk=job.chunk) as runner:
+        with ModelRunner(job.as_run, chunk=job.chunk) as runner:
             e = job.evidence(runner)
             protocol.score_method(
                 protocol.prepare(e), maps, lambda other: saliency(other.runner.model, other.images, other.targets)
@@ -143,7 +143,7 @@ def main() -> None:
         least = [p + q for p, q in zip(faster(found, "forward"), faster(found, "gradient"), strict=True)]
         middle, low, high = ratios(found["theirs"], found["ours"])
         over, over_low, over_high = ratios(found["ours"], least)
-        shown = f"{passes_of(job.net, call)} | {passes_of(job.net, theirs)}"
+        shown = f"{passes_of(job.as_run, call)} | {passes_of(job.net, theirs)}"
         print(
             f"| `{name}` | {type(metric).__name__} | {middle:.2f} ({low:.2f} to {high:.2f}) | {shown} "
             f"| {over:.2f} ({over_low:.2f} to {over_high:.2f}) |",

@@ -110,6 +110,16 @@ def test_networks_that_the_job_does_not_fit_are_refused():
         open_job(SMALL.model_copy(update={"model": "resnet5o"}))
 
 
+def test_ours_is_timed_on_the_network_as_runs_have_it(job):
+    """Runs compute in channels last; users who have no xaibench, as torchvision gives the network."""
+    weights = {name: net.features[0].weight for name, net in (("ours", job.as_run), ("theirs", job.net))}
+    assert torch.equal(weights["ours"], weights["theirs"])
+    assert weights["ours"].is_contiguous(memory_format=torch.channels_last) and weights["theirs"].is_contiguous()
+    with ModelRunner(job.net) as theirs:
+        ours = together(job)
+        assert ours.net is job.as_run and theirs.forwards == 0
+
+
 def test_the_papers_methods_are_all_timed(job):
     assert len(job.methods) == 19 and isinstance(job.net, nn.Module)
 

@@ -21,6 +21,7 @@ from xaibench.cards import MethodCard
 from xaibench.cards.dataset import PROFILES
 from xaibench.errors import XaibenchError
 from xaibench.models.base import ModelView
+from xaibench.models.copies import copied
 from xaibench.models.open import build_model, model_card
 from xaibench.seeds import generator, normal
 
@@ -29,9 +30,11 @@ CLASSES = 1000
 
 @dataclass(frozen=True)
 class Job:
-    """A network, its CAM layer by path, encoded images (B, C, H, W), a class for each, and methods with parameters."""
+    """A network as a user has it, and the same as runs have it (`Model.freeze`: channels last), its CAM layer by path,
+    encoded images (B, C, H, W), a class for each, and methods with parameters."""
 
     net: nn.Module
+    as_run: nn.Module
     layer: str
     images: Tensor
     targets: Tensor
@@ -39,8 +42,8 @@ class Job:
     chunk: int
 
     def evidence(self, runner: ModelRunner) -> Evidence:
-        """Evidence about the images."""
-        return evidence_of(runner, self.images, self.targets, view=ModelView(self.net.get_submodule(self.layer)))
+        """Evidence about the images, from either network."""
+        return evidence_of(runner, self.images, self.targets, view=ModelView(runner.net.get_submodule(self.layer)))
 
     def maps(self, e: Evidence) -> dict[str, Tensor]:
         """Maps (B, 1, H, W) of all methods on one evidence; whatever they share is computed once."""
@@ -71,10 +74,11 @@ def open_job(config: BenchConfig) -> Job:
     if model.family != "cnn":
         raise XaibenchError(f"model {model.name} is no plain convolutional network; the job's methods are for these")
     shape = (config.images, model.encoding.channels, config.image_size, config.image_size)
-    net = model.net.to(config.device).requires_grad_(False)
+    net = model.net.to(config.device).eval().requires_grad_(False)
+    as_run = replace(model, net=copied(net)[0]).freeze(config.device, torch.float32).net
     images = normal(generator(0, "images of a benchmark"), *shape).to(config.device)
     targets = torch.arange(config.images, device=config.device) % CLASSES
-    return Job(net, model.cam_layer, images, targets, methods_of(config.steps, config.masks), config.chunk_size)
+    return Job(net, as_run, model.cam_layer, images, targets, methods_of(config.steps, config.masks), config.chunk_size)
 
 
 def methods_of(steps: int, masks: int) -> tuple[tuple[MethodCard, dict[str, Any]], ...]:

@@ -55,7 +55,7 @@ def measurements(job: Job, repeats: int, device: str) -> Iterator[Row]:
 
 def together(job: Job) -> ModelRunner:
     """All methods and SDS, as a run computes them; returns the runner, which has counted the passes."""
-    with ModelRunner(job.net, chunk=job.chunk) as runner:
+    with ModelRunner(job.as_run, chunk=job.chunk) as runner:
         e = job.evidence(runner)
         score(SingleDeletion(grid=GRID), e, job.maps(e))
     return runner
@@ -138,11 +138,11 @@ def against_bare_passes(job: Job, repeats: int, device: str) -> Row:
 
 def second_protocol(job: Job, repeats: int, device: str) -> Row:
     """What a second protocol on the same maps takes beyond the passes that it needs, of the time of the first."""
-    with ModelRunner(job.net, chunk=job.chunk) as runner:
+    with ModelRunner(job.as_run, chunk=job.chunk) as runner:
         maps = job.maps(job.evidence(runner))
 
     def second() -> int:
-        with ModelRunner(job.net, chunk=job.chunk) as runner:
+        with ModelRunner(job.as_run, chunk=job.chunk) as runner:
             score(Deletion(steps=14), job.evidence(runner), maps)
         return runner.forwards
 
@@ -162,7 +162,7 @@ def passes_of_profiles(job: Job) -> Iterator[Row]:
                         nn.Linear(4, 10)).eval().requires_grad_(False)  # fmt: skip
     image = job.images[:1, :, :32, :32].cpu()
     methods = tuple((card, card.parameters) for card, _ in job.methods)
-    papers = Job(net, "1", image, torch.zeros(1, dtype=torch.long), methods, 100)
+    papers = Job(net, net, "1", image, torch.zeros(1, dtype=torch.long), methods, 100)
     for name in PROFILES:
         yield _passes_an_image(f"profile {name}", together(papers.in_profile(name)), "all methods and SDS")
     for way, how in WAYS.items():
