@@ -12,8 +12,8 @@ BY_THE_USER = ("MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD")
 def keep_freed_memory(environment: Mapping[str, str] = os.environ) -> bool:
     """Tells glibc to keep what is freed; whether it was told.
 
-    By default glibc maps each tensor above 32 MiB anew, and the system fills it with zeros page by page: up to a
-    quarter of the time of passes on a CPU (docs/performance.md). No number changes; the process keeps some more memory.
+    By default glibc maps each tensor above 32 MiB anew, and the system fills it with zeros page by page: 3 to 25 % of
+    the time of large passes on a CPU (docs/performance.md). No number changes; the process keeps some more memory.
     Nothing is done with other C libraries, and where the environment has settings of the user's own for allocation.
     """
     import ctypes
