@@ -79,8 +79,8 @@ def test_the_wheel_says_what_it_needs_and_which_command_it_brings(wheel):
 
 
 def test_the_source_archive_has_what_the_wheel_and_the_tests_need(archive):
-    for folder in ("xaibench", "registry", "leaderboards/reported", "tests"):
+    for folder in ("xaibench", "registry", "leaderboards/reported", "leaderboards/judges", "tests"):
         assert files_in(archive / folder) == {name for name in files_in(ROOT / folder) if ".pytest_cache" not in name}
     for name in ("pyproject.toml", "mkdocs.yml", "LICENSE", "CITATION.cff", "CHANGELOG.md", "README.md"):
         assert (archive / name).read_bytes() == (ROOT / name).read_bytes()
-    assert [path.name for path in (archive / "leaderboards").iterdir()] == ["reported"]
+    assert sorted(path.name for path in (archive / "leaderboards").iterdir()) == ["judges", "reported"]
