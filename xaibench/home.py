@@ -1,4 +1,5 @@
-"""Where xaibench keeps what it made or fetched: trained weights, downloads, the user's own cards."""
+"""Where xaibench keeps what it made or fetched (trained weights, downloads, the user's own cards), and where what ships
+with it is."""
 
 from __future__ import annotations
 
@@ -6,6 +7,13 @@ import os
 from pathlib import Path
 
 from xaibench.errors import XaibenchError
+
+
+def shipped_folder(inside: str, beside: str) -> Path:
+    """The folder of files that ship with xaibench: `inside` of the package, or `beside` it in a checkout."""
+    package = Path(__file__).parent
+    packed = package / inside
+    return packed if packed.is_dir() else package.parent / beside
 
 
 def home() -> Path:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xaibench.errors import XaibenchError, one_line, unknown
-from xaibench.home import home
+from xaibench.home import home, shipped_folder
 from xaibench.importing import load_file
 from xaibench.kinds import PLURALS
 
@@ -39,9 +39,7 @@ _folders: list[Path] = []
 @cache
 def shipped() -> Path:
     """The folder of the cards that ship with xaibench: inside the package, or beside it in a checkout."""
-    package = Path(__file__).parent
-    inside = package / "_registry"
-    return inside if inside.is_dir() else package.parent / "registry"
+    return shipped_folder("_registry", "registry")
 
 
 # Where names are defined ---------------------------------------------------------------------------------------------

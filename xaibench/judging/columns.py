@@ -10,7 +10,7 @@ import pandas as pd
 
 from xaibench.judging.config import TRUTHS
 from xaibench.report.table import FOR_PEOPLE, FOR_PROGRAMS, Column
-from xaibench.report.text import format_cost
+from xaibench.report.text import format_cost, format_two
 
 SHORT = {"intervention": "interv.", "shapley": "Shapley", "association": "assoc."}
 CHANGED = {
@@ -35,10 +35,6 @@ def _wrong(truth: str) -> Callable[[Mapping[str, Any]], str]:
 def images_text(value: float) -> str:
     """A number of images, `never` for an infinite one, "" for an undefined one."""
     return "" if pd.isna(value) else "never" if math.isinf(value) else f"{value:.0f}"
-
-
-def _two(value: float) -> str:
-    return "" if pd.isna(value) else f"{value:.2f}"
 
 
 def _columns() -> tuple[Column, ...]:
@@ -69,14 +65,16 @@ def _columns() -> tuple[Column, ...]:
     return (
         *columns,
         Column("attack", "the attack that comes nearest to the true map", "worst attack", align="left"),
-        Column("gap", "its gap: 1 is worth no more than random, 0 as much as the true map", format=_two),
-        Column("stable", "Kendall's tau of its ranking of methods, mean over what was changed", format=_two),
+        Column("gap", "its gap: 1 is worth no more than random, 0 as much as the true map", format=format_two),
+        Column("stable", "Kendall's tau of its ranking of methods, mean over what was changed", format=format_two),
         *(
-            Column(name, f"tau when {text} changes", format=_two, outputs=FOR_PROGRAMS)
+            Column(name, f"tau when {text} changes", format=format_two, outputs=FOR_PROGRAMS)
             for name, text in CHANGED.items()
         ),
-        Column("meta_rank", "Meta-Rank: tau over all pairs of settings", "Meta-Rank", format=_two, dropped=2),
-        Column("metaquantus", "MetaQuantus: mean of its four consistencies", "MetaQuantus", format=_two, dropped=2),
+        Column("meta_rank", "Meta-Rank: tau over all pairs of settings", "Meta-Rank", format=format_two, dropped=2),
+        Column(
+            "metaquantus", "MetaQuantus: mean of its four consistencies", "MetaQuantus", format=format_two, dropped=2
+        ),
         Column("passes", "forward passes for a map", format=format_cost, dropped=1),
         Column("shared_passes", "forward passes that all maps share", "shared passes", format=format_cost, dropped=1),
         Column("seconds", "seconds for a map", outputs=FOR_PROGRAMS),

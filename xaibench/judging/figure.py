@@ -29,8 +29,9 @@ def responses(stored: Stored, truth: str) -> dict[str, np.ndarray]:
     """
     found: dict[str, list[np.ndarray]] = {kind: [] for kind in KINDS}
     doses = np.zeros(0)
+    chances = {name: worth(stored, name, truth).get("random", pd.Series(dtype=float)).mean() for name in stored.rows}
     for (network, kind), table in ladders(stored, truth).items():
-        chance = worth(stored, network, truth).get("random", pd.Series(dtype=float)).mean()
+        chance = chances[network]
         means, doses = table.mean().to_numpy(), table.columns.to_numpy(float)
         if means[0] > chance:
             found[kind].append((means - chance) / (means[0] - chance))

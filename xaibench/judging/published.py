@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
 
 import pandas as pd
 
+from xaibench.home import shipped_folder
 from xaibench.judging.columns import COLUMNS
 from xaibench.report.table import FOR_PROGRAMS
 
@@ -14,9 +14,6 @@ from xaibench.report.table import FOR_PROGRAMS
 @cache
 def published_judges() -> pd.DataFrame:
     """One row per protocol, with what `xaibench judge --format csv` prints: texts, float64, and `named` as bool."""
-    package = Path(__file__).parents[1]
-    inside = package / "_judges"
-    folder = inside if inside.is_dir() else package.parent / "leaderboards" / "judges"
-    table = pd.read_csv(folder / "judges.csv")
+    table = pd.read_csv(shipped_folder("_judges", "leaderboards/judges") / "judges.csv")
     texts = [c.name for c in COLUMNS if c.align == "left" and c.outputs & FOR_PROGRAMS]
     return table.assign(**{name: table[name].fillna("").astype(str) for name in texts if name in table})

@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import pandas as pd
-
 from xaibench.errors import XaibenchError
 from xaibench.judging.config import JudgeConfig
 from xaibench.judging.judge import open_protocols
 from xaibench.judging.validity import Setting, Validity, external_validity
 from xaibench.progress import bar
 from xaibench.report.table import Column, Table
-from xaibench.report.text import format_share
+from xaibench.report.text import format_share, format_two
 
 NETWORKS = {"small": 40, "large": 120}
 SCORED = 4  # of so many images a protocol scores one
 
 
-def _two(value: float) -> str:
-    return "" if pd.isna(value) else f"{value:.2f}"
-
-
 def _tau(of: str, suffix: str, title: str) -> tuple[Column, ...]:
     return (
-        Column(f"tau{suffix}", f"Kendall's tau-b of its order of {of} and that of their AUC", title, format=_two),
-        Column(f"low{suffix}", "lower end of its 95 % interval over networks", "low", format=_two),
-        Column(f"high{suffix}", "upper end", "high", format=_two),
+        Column(f"tau{suffix}", f"Kendall's tau-b of its order of {of} and that of their AUC", title, format=format_two),
+        Column(f"low{suffix}", "lower end of its 95 % interval over networks", "low", format=format_two),
+        Column(f"high{suffix}", "upper end", "high", format=format_two),
     )
 
 

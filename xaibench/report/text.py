@@ -75,6 +75,11 @@ def format_short(value: Any) -> str:
     return "" if pd.isna(value) else f"{value:g}"
 
 
+def format_two(value: Any) -> str:
+    """A number with two decimals; empty where there is no value."""
+    return "" if pd.isna(value) else f"{value:.2f}"
+
+
 def format_cost(value: Any) -> str:
     """A number of passes or seconds with three digits, whole from 100 on; empty where there is no value.
 

@@ -8,14 +8,13 @@ from pathlib import Path
 
 from xaibench.cards import PrintedNumbers, StudyCard
 from xaibench.errors import XaibenchError
+from xaibench.home import shipped_folder
 
 
 @cache
 def reported() -> Path:
     """The folder of these files: inside the package, or `leaderboards/reported` in a checkout."""
-    package = Path(__file__).parents[1]
-    inside = package / "_reported"
-    return inside if inside.is_dir() else package.parent / "leaderboards" / "reported"
+    return shipped_folder("_reported", "leaderboards/reported")
 
 
 def rows_of(card: StudyCard, printed: PrintedNumbers) -> list[dict[str, str]]:
