@@ -39,7 +39,7 @@ def noise_maps(count: int, side: int) -> Tensor:
 
 
 def saliency(net: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
-    """The method of protocols that explain again: one gradient."""
+    """The method of protocols that explain again, as Quantus calls it: one gradient."""
     with torch.enable_grad():
         x = images.detach().requires_grad_()
         picked = net(x)[torch.arange(len(x)), targets].sum()
@@ -92,9 +92,7 @@ def ours(name: str, settings: dict[str, Any], job: Job, maps: Tensor) -> Callabl
         protocol = make_protocol(card("protocol", name), settings)
         with ModelRunner(job.as_run, chunk=job.chunk) as runner:
             e = job.evidence(runner)
-            protocol.score_method(
-                protocol.prepare(e), maps, lambda other: saliency(other.runner.model, other.images, other.targets)
-            )
+            protocol.score_method(protocol.prepare(e), maps, lambda other: other.gradient().abs().sum(1, keepdim=True))
         return runner
 
     return run

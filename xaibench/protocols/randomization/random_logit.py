@@ -59,20 +59,24 @@ def structural_similarity(maps: Tensor, others: Tensor) -> Tensor:
     both = torch.cat([a, b], 1).flatten(1)
     spread = both.amax(1) - both.amin(1)
     size = min(WINDOW, *maps.shape[-2:])
-    window = _window(size - (size + 1) % 2).to(a)
-    m, n, aa, bb, ab = (conv2d(each, window) for each in (a, b, a * a, b * b, a * b))
+    taps = _taps(size - (size + 1) % 2).to(a)
+    m, n, aa, bb, ab = (_windowed(each, taps) for each in (a, b, a * a, b * b, a * b))
     c1, c2 = ((k * spread).square()[:, None, None, None] for k in (K1, K2))
     luminance = (2 * m * n + c1) / (m * m + n * n + c1)
     structure = (2 * (ab - m * n) + c2) / (aa - m * m + bb - n * n + c2)
     return torch.where(finite & (spread > 0), (luminance * structure).mean((1, 2, 3)), torch.nan)
 
 
-def _window(size: int) -> Tensor:
-    """(1, 1, size, size) float64: a Gaussian window that sums to 1."""
+def _taps(size: int) -> Tensor:
+    """(size,) float64: a Gaussian that sums to 1; the window is its outer product with itself."""
     offsets = torch.arange(size, dtype=torch.float64) - size // 2
     taps = torch.exp(-(offsets**2) / (2 * SIGMA**2))
-    taps = taps / taps.sum()
-    return torch.outer(taps, taps)[None, None]
+    return taps / taps.sum()
+
+
+def _windowed(values: Tensor, taps: Tensor) -> Tensor:
+    """Weighted means (P, 1, H', W') over all windows inside of values (P, 1, H, W): along columns, then along rows."""
+    return conv2d(conv2d(values, taps.view(1, 1, -1, 1)), taps.view(1, 1, 1, -1))
 
 
 def _scaled(maps: Tensor, scaling: str) -> Tensor:
