@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from xaibench import functional
+from xaibench.allocation import keep_freed_memory
 from xaibench.attribution.runner import ModelRunner
 from xaibench.benchmark.config import BenchConfig
 from xaibench.benchmark.job import Job, open_job, ratios, seconds
@@ -116,6 +117,7 @@ def main() -> None:
     options.add_argument("--maps", type=int, default=256, help="of protocols that look at maps alone")
     options.add_argument("--repeats", type=int, default=5)
     given = options.parse_args()
+    keep_freed_memory()  # as every command does
     print("| protocol | Quantus | times faster | passes | of Quantus | over bare passes |")
     print("| --- | --- | --- | --- | --- | --- |")
     for name, metric, own, other in without_network(given.maps, given.image_size):
