@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from xaibench.report.heatmap import number
-from xaibench.report.text import count
+from xaibench.report.text import count, format_two
 from xaibench.site.content import SiteAcross, SiteBoard, leading, leading_models
 from xaibench.site.shipped import title_of
 
@@ -29,6 +29,11 @@ def listed(names: Sequence[str], most: int | None = NAMED) -> str:
 def interval(row: dict[str, Any]) -> str:
     """Such as `0.91 (95 % interval 0.86 to 0.94)`."""
     return f"{number(row['mean'])} (95 % interval {number(row['ci_low'])} to {number(row['ci_high'])})"
+
+
+def two_decimals(value: Any) -> str:
+    """A number with two decimals and a true minus sign; text as it is; empty where there is no value."""
+    return value if isinstance(value, str) else format_two(value).replace("-", "\u2212")
 
 
 def best_method(one: SiteBoard) -> str:

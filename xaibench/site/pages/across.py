@@ -18,7 +18,7 @@ from xaibench.site.pages.boards import interval_column, row_style
 from xaibench.site.plot import Point, plot
 from xaibench.site.shipped import title_of
 from xaibench.site.tables import DataTable, Row, data_table
-from xaibench.site.words import best_across, best_models, limits
+from xaibench.site.words import best_across, best_models, limits, two_decimals
 
 DEEPEST = 45  # per cent of the accent colour behind the highest mean; text stays readable on it
 OF_TRAININGS = "5 of a name: the mean of five trainings, a dot for each, and a line from the lowest to the highest."
@@ -132,13 +132,9 @@ def _matrix(content: Content, one: SiteAcross) -> DataTable:
         share = (value - low) / (high - low)
         return f"--shade: {DEEPEST * (share if sign > 0 else 1 - share):.0f}%"
 
-    models = (Column(name, "mean score on this model", foreign=True, format=_two) for name in matrix.columns)
+    models = (Column(name, "mean score on this model", foreign=True, format=two_decimals) for name in matrix.columns)
     table = Table((columns.METHOD, *models), matrix.reset_index())
     return data_table(
         "matrix", table, "Mean score of every method on every model", thing="methods",
         links={"method": lambda row: "../" + content.method_address(row["method"])}, shade=shade, wide=True,
     )  # fmt: skip
-
-
-def _two(value: Any) -> str:
-    return "" if pd.isna(value) else value if isinstance(value, str) else f"{value:.2f}".replace("-", "\u2212")

@@ -17,6 +17,7 @@ from xaibench.report.table import Column, Table
 from xaibench.site.content import Content
 from xaibench.site.page import Page
 from xaibench.site.tables import DataTable, data_table
+from xaibench.site.words import two_decimals
 
 DEEPEST = 45  # per cent of a colour behind a tau of 1 or -1; text stays readable on it
 
@@ -101,10 +102,7 @@ def _matrix(found: Agreement, one: Question, place: int) -> DataTable:
         tint = "--tint: var(--warn); " if value < 0 else ""
         return f"{tint}--shade: {abs(value) * DEEPEST:.0f}%"
 
-    others = (Column(str(name), "Kendall's tau-b with this board", foreign=True, format=_two) for name in found.matrix)
+    of = "Kendall's tau-b with this board"
+    others = (Column(str(name), of, foreign=True, format=two_decimals) for name in found.matrix)
     table = Table((columns.BOARD, *others), found.matrix.rename_axis("name").reset_index())
     return data_table(f"tau-{place}", table, f"{one.heading}: Kendall's tau", shade=shade, wide=True, tools=False)
-
-
-def _two(value: Any) -> str:
-    return "" if pd.isna(value) else f"{value:.2f}".replace("-", "\u2212")

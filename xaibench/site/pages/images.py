@@ -15,6 +15,7 @@ from xaibench.site.content import Content, SiteBoard
 from xaibench.site.gallery import Gallery
 from xaibench.site.page import File, Page
 from xaibench.site.tables import data_table
+from xaibench.site.words import two_decimals
 
 MOST = 1000  # images on a page; the files have all
 
@@ -55,7 +56,7 @@ def _page(content: Content, one: SiteBoard, scores: pd.DataFrame, shown: dict) -
     methods = [name for name in scores.columns if name not in ("image", "right")]
     columns = (
         Column("image", "id of the image", align="left"), Column("right", "whether the model is right", align="left"),
-        *(Column(name, "score of this method", foreign=True, format=_short) for name in methods),
+        *(Column(name, "score of this method", foreign=True, format=two_decimals) for name in methods),
     )  # fmt: skip
     table = data_table(
         "images", Table(columns, scores.head(MOST)), f"Scores of every image under {one.protocol} on {one.model}",
@@ -65,7 +66,3 @@ def _page(content: Content, one: SiteBoard, scores: pd.DataFrame, shown: dict) -
     )  # fmt: skip
     values = {"one": one, "table": table, "total": len(scores), "shown": min(len(scores), MOST)}
     return Page(f"images/{one.slug}.html", "images.html", f"Images of {one.protocol} on {one.model}", "boards", values)
-
-
-def _short(value: object) -> str:
-    return "" if pd.isna(value) else f"{value:.2f}".replace("-", "\u2212")
