@@ -25,19 +25,40 @@ class Fetched(Part):
 
 
 class Sheet(Part):
-    """A figure of images and no maps, drawn from networks and not from results."""
+    """A figure of images, drawn from networks and not from results."""
 
-    kind: Literal["channels", "attacks"]
+    kind: Literal["channels", "attacks", "maps"]
     """channels: the images that activate random channels of the last map most, a row per channel and network. attacks:
-    images, the same attacked by projected gradient descent on their predicted class, and the change."""
-    networks: dict[str, dict[str, Any]] = Field(min_length=1)
+    images, the same attacked by projected gradient descent on their predicted class, and the change. maps: images, and
+    the maps of their labels by networks that differ in their training, a row per network."""
+    networks: dict[str, dict[str, Any]] = {}
     """By name: the fields of a run (`RunConfig`), whose network and images are taken."""
+    comparison: dict[str, Any] = {}
+    """maps, in the place of networks: the fields of a comparison (`ComparisonConfig`) of one model."""
+    arms: tuple[str, ...] = ()
+    """The arms of the comparison whose networks are taken, each in its first training."""
+    method: str = ""
+    """maps: the method."""
+    layer: str | None = None
+    """maps: the stage of the model at which they are taken; None: the input."""
     rows: int = Field(3, ge=1)
     """channels: how many channels."""
     columns: int = Field(6, ge=1)
     """How many images of a row."""
     attack: dict[str, Any] = {}
-    """attacks: norm, epsilon, steps and step_size, as of `xaibench train adversarial`."""
+    """attacks, and maps of attacked images too: norm, epsilon, steps and step_size, as of `xaibench train
+    adversarial`."""
+
+    @model_validator(mode="after")
+    def _fields_of_kind(self) -> Sheet:
+        if self.kind == "maps" and not self.method:
+            raise ValueError("a sheet of maps needs a method")
+        arms = self.kind == "maps" and self.comparison and self.arms
+        if bool(self.networks) == bool(arms):
+            raise ValueError(
+                f"a sheet of {self.kind} needs networks{', or a comparison with arms' * (self.kind == 'maps')}"
+            )
+        return self
 
 
 class StudyScale(Part):
@@ -49,8 +70,6 @@ class StudyScale(Part):
     """Comparisons of designs by name: the fields of their request (`ComparisonConfig`)."""
     trainings: dict[str, dict[str, Any]] = {}
     """Models that runs name and that are trained first, by name: the fields of their training (`TrainingConfig`)."""
-    galleries: dict[str, dict[str, Any]] = {}
-    """Figures of maps by name: the fields of a run whose maps are kept and drawn."""
     sheets: dict[str, Sheet] = {}
     """Figures of images by name."""
     fetch: tuple[Fetched, ...] = ()
@@ -65,7 +84,7 @@ class StudyScale(Part):
     @property
     def runs_something(self) -> bool:
         """Whether there is any request."""
-        return bool(self.runs or self.comparisons or self.galleries or self.sheets)
+        return bool(self.runs or self.comparisons or self.sheets)
 
 
 class PrintedNumbers(Part):
@@ -235,7 +254,7 @@ class StudyCard(Card):
         for scale in SCALES:
             one = self.scales.get(scale)
             if one is None or not (one.runs_something or one.missing):
-                raise ValueError(f"scale {scale}: give runs, comparisons, galleries or sheets, or say why by `missing`")
+                raise ValueError(f"scale {scale}: give runs, comparisons or sheets, or say why by `missing`")
         paper = self.scales["paper"]
         if paper.runs_something and not (paper.fetch and paper.gpu_hours and paper.forward_equivalents):
             raise ValueError(

@@ -140,40 +140,23 @@ def run(
     path = reproduction_figure(found, folder / f"study-{found.card.name}-{scale.value}.png")
     paths = [] if path is None else [path]
     if not stored:
-        paths += _galleries(found, out, folder, data_root, device) + _sheets(found, folder, quiet, changes)
+        paths += _sheets(found, folder, quiet, changes)
     for path in paths:
         echo(f"figure: {clean(path)}", err=format_ is not Format.table)
-
-
-def _galleries(found: Reproduction, out: Path, folder: Path, data_root: Path | None, device: str) -> list[Path]:
-    """Draws the maps of the study's galleries, which its runs have kept."""
-    from xaibench.analysis.stored import StoredResults
-    from xaibench.cli.gallery_config import GalleryConfig
-    from xaibench.cli.run_gallery import draw_run
-    from xaibench.evaluation.stored import stored_board
-    from xaibench.reproduction.measure import run_requests
-
-    one = found.card.scales[found.scale]
-    results, paths = StoredResults(out) if one.galleries else None, []
-    for name, request in run_requests(one).items():
-        if name in one.galleries and (board := stored_board(results.boards, request)):
-            path = folder / f"study-{found.card.name}-{found.scale}-{name}.png"
-            places = {"data_root": data_root, "device": device, "cards": request.cards, "plugins": request.plugins}
-            config = GalleryConfig(path=out, board=board.key, methods=request.methods, out=path, **places)
-            paths.append(draw_run(config, quiet=True).path)
-    return paths
 
 
 def _sheets(found: Reproduction, folder: Path, quiet: bool, changes: dict[str, object]) -> list[Path]:
     """Draws the study's figures of images, from its networks."""
     from xaibench.report.image_rows import image_rows
+    from xaibench.reproduction.map_rows import LEGEND
     from xaibench.reproduction.sheets import sheet_rows
 
     given = {name: value for name, value in changes.items() if value}
     paths = []
     for name, sheet in found.card.scales[found.scale].sheets.items():
         path = folder / f"study-{found.card.name}-{found.scale}-{name}.png"
-        paths.append(image_rows(sheet_rows(sheet, quiet, **given), f"{found.title}: {name}", path))
+        rows, legend = sheet_rows(sheet, quiet, **given), LEGEND if sheet.kind == "maps" else ""
+        paths.append(image_rows(rows, f"{found.title}: {name}", path, legend))
     return paths
 
 

@@ -42,7 +42,7 @@ def study(
         check_data(card, scale, changes.get("data_root"))
         changed = {name: value for name, value in changes.items() if value}
         studies = compute(card, one, out, quiet, report, StoredResults(*also), **changed)
-    if not (one.runs or one.comparisons or one.galleries):  # figures of images are drawn from networks
+    if not (one.runs or one.comparisons):  # figures of images are drawn from networks
         return reproduce(card, scale, Measured({}, {}, {}, {}))
     folders = [out] if (out / "rows").is_dir() or not also else []  # nothing had to be run
     found = StoredStudies(StoredResults(*folders, *also, newest=registry.shipped_version))

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from xaibench import registry
 from xaibench.analysis.stored import StoredResults
-from xaibench.cards import StudyCard
+from xaibench.cards import Sheet, StudyCard
 from xaibench.cards.study import Scale
 from xaibench.comparison.config import ComparisonConfig
 from xaibench.comparison.stored import StoredStep, lacking_trainings, stored_steps
@@ -51,13 +51,21 @@ def describe_scale(card: StudyCard, scale: Scale, results: StoredResults | None 
     for name, request in run_requests(one).items():
         yield f"  run {name}{_stored_run(request, results)}: {' '.join(['xaibench run', *request.to_arguments()])}"
     for name, sheet in one.sheets.items():
-        models = ", ".join(str(fields.get("model")) for fields in sheet.networks.values())
-        yield f"  images {name}: {sheet.kind} of {models}; drawn from the networks, whose weights are made first"
+        yield f"  images {name}: {_networks(sheet)}; drawn from the networks, whose weights are made first"
     for name, comparison in comparison_requests(one).items():
         command = " ".join(["xaibench compare", *comparison.to_arguments()])
         yield f"  comparison {name}: {command}"
         if results is not None and not set(comparison.models) & one.trainings.keys():
             yield from (f"    {line}" for line in _stored_comparison(comparison, results))
+
+
+def _networks(sheet: Sheet) -> str:
+    """Such as `attacks of resnet18` and `maps of bcos_critters_cnn by b-cos, arms Energy, L1 of guidance-loss`."""
+    models = [str(fields.get("model")) for fields in sheet.networks.values()]
+    models = ", ".join(models or sheet.comparison.get("models", ["the comparison's model"]))
+    by = f" by {sheet.method}" if sheet.method else ""
+    arms = f", arms {', '.join(sheet.arms)} of {sheet.comparison.get('comparison')}" if sheet.arms else ""
+    return f"{sheet.kind} of {models}{by}{arms}"
 
 
 def _stored_run(request: RunConfig, results: StoredResults | None) -> str:

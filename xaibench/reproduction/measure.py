@@ -22,9 +22,8 @@ from xaibench.training.config import TrainingConfig
 
 
 def run_requests(one: StudyScale, **changes: object) -> dict[str, RunConfig]:
-    """The runs of a scale by name, galleries with them; changes: fields that replace those of the card."""
-    every = one.runs | {name: fields | {"keep_maps": True} for name, fields in one.galleries.items()}
-    return {name: RunConfig.parse({**fields, **changes}, f"run {name}") for name, fields in every.items()}
+    """The runs of a scale by name; changes: fields that replace those of the card."""
+    return {name: RunConfig.parse({**fields, **changes}, f"run {name}") for name, fields in one.runs.items()}
 
 
 def comparison_requests(one: StudyScale, **changes: object) -> dict[str, ComparisonConfig]:

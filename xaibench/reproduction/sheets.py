@@ -1,4 +1,4 @@
-"""Figures of images that networks give: those that activate a channel most, and attacked ones.
+"""Figures of images that networks give: those that activate a channel most, attacked ones, and maps.
 
 Hesse, Schaub-Meyer, Roth 2024 (Figure 10): the same channels before and after a fine-tuning. Schulze, Ho, Zemel 2023
 (Figure 4): images and the same after projected gradient descent.
@@ -6,74 +6,31 @@ Hesse, Schaub-Meyer, Roth 2024 (Figure 10): the same channels before and after a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
-import numpy as np
 import torch
-from torch import Tensor
 
 from xaibench.cards import Sheet
 from xaibench.errors import XaibenchError
-from xaibench.evaluation.config import RunConfig
-from xaibench.evaluation.resolve import resolve
-from xaibench.evaluation.resources import Resources
-from xaibench.evaluation.weights import open_models
-from xaibench.models.base import Model
-from xaibench.printing import say
 from xaibench.protocols.activations import channel_activations, top_images
+from xaibench.reproduction.map_rows import map_rows, networks_of_arms
+from xaibench.reproduction.networks import ImageRow, Network, displayed, open_network
 from xaibench.seeds import generator
 from xaibench.training.adversarial import Adversarial, Attacked, pixels_of
 
 SHOWN_CHANGE = 0.5  # of the range of pixels, to which the largest change of an attack is stretched
 
 
-@dataclass(frozen=True)
-class ImageRow:
-    """A row of a sheet: its label, images (N, H, W, 3) uint8, and a caption for each image, "" for none."""
-
-    label: str
-    images: np.ndarray
-    captions: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Network:
-    """A network of a sheet on its images: displayed ones (N, H, W, 3) uint8, their ids, and the names of classes."""
-
-    model: Model
-    images: np.ndarray
-    ids: tuple[str, ...]
-    classes: Sequence[str]
-    device: torch.device
-    loss: str
-
-    @property
-    def inputs(self) -> Tensor:
-        """Encoded images (N, C, H, W) on the network's device."""
-        return self.model.encoding(self.images).to(self.device)
-
-
 def sheet_rows(sheet: Sheet, quiet: bool, **changes: object) -> list[ImageRow]:
-    """The rows of a sheet; networks are trained where their weights are not here, as by a run. changes: fields of
-    the runs that replace those of the card. Raises what runs raise, and XaibenchError for images of other sizes."""
-    networks = {name: _open({**fields, **changes}, name, quiet) for name, fields in sheet.networks.items()}
+    """The rows of a sheet; networks are trained where their weights are not here, as by a run or a comparison.
+    changes: fields of the runs that replace those of the card. Raises what runs and comparisons raise, and
+    XaibenchError for images of other sizes."""
+    if sheet.comparison:
+        return map_rows(sheet, networks_of_arms(sheet, quiet, **changes))
+    networks = {name: open_network({**fields, **changes}, name, quiet) for name, fields in sheet.networks.items()}
+    if sheet.kind == "maps":
+        return map_rows(sheet, networks)
     if sheet.kind == "channels":
         return channel_rows(networks, sheet.rows, sheet.columns)
     return [row for name, one in networks.items() for row in attack_rows(name, one, sheet.columns, **sheet.attack)]
-
-
-def _open(fields: dict[str, object], name: str, quiet: bool) -> Network:
-    """The network of a run, with the images that the run would take."""
-    config = RunConfig.parse(fields, f"network {name}")
-    found, resources = resolve(config), Resources.of(config)
-    model = open_models(found, resources, quiet, (lambda line: None) if quiet else say).model
-    device = torch.device(resources.device)
-    model.net.to(device)
-    ids = tuple(found.dataset.image_list(found.images))
-    images = np.stack([found.dataset.load(image_id).image for image_id in ids])
-    loss = "cross-entropy" if model.probability == "softmax" else "binary-cross-entropy"
-    return Network(model, images, ids, found.dataset.classes, device, loss)
 
 
 def channel_rows(networks: dict[str, Network], rows: int, columns: int) -> list[ImageRow]:
@@ -120,12 +77,6 @@ def attack_rows(name: str, one: Network, columns: int, **attack: object) -> list
     # pixels of the display are whole numbers: what is drawn of an attack is rounded, the change is not
     return [
         ImageRow(f"{name}, intact", one.images[:columns], said[0]),
-        ImageRow(f"{name}, attacked", _displayed(changed), said[1]),
-        ImageRow("change, enlarged", _displayed(stretched), ("",) * len(labels)),
+        ImageRow(f"{name}, attacked", displayed(changed), said[1]),
+        ImageRow("change, enlarged", displayed(stretched), ("",) * len(labels)),
     ]
-
-
-def _displayed(pixels: Tensor) -> np.ndarray:
-    """Images (N, H, W, 3) uint8 of pixels (N, 1 or 3, H, W) in [0, 1]."""
-    shown = (pixels.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()
-    return np.repeat(shown, 3, axis=3) if shown.shape[3] == 1 else shown

@@ -1,0 +1,98 @@
+"""Figures of maps: the same images, explained by networks that differ in their training.
+
+Rao, Boehle, Parchami-Araghi, Schiele 2023 (Figures 1, 2, 9, 11, 13), and the galleries of the other papers.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from xaibench import registry
+from xaibench.attribution.api import attribute
+from xaibench.cards import Sheet
+from xaibench.comparison.config import ComparisonConfig
+from xaibench.comparison.steps import steps
+from xaibench.comparison.weights import prepare
+from xaibench.errors import XaibenchError
+from xaibench.evaluation.resources import choose_device, choose_workers
+from xaibench.printing import say
+from xaibench.report.heatmap import PERCENTILE, heatmap, scale_of
+from xaibench.reproduction.networks import ImageRow, Network, displayed, open_network
+from xaibench.training.adversarial import Adversarial, Attacked, pixels_of
+from xaibench.training.resources import TrainingResources
+
+LEGEND = (
+    f"below an image: its class; below a map: what the network says. Each map is of the image's class, and has its own "
+    f"scale, which ends at the {PERCENTILE:g}th percentile of |map|: red speaks for the class, blue against it."
+)
+
+
+def networks_of_arms(sheet: Sheet, quiet: bool, **changes: object) -> dict[str, Network]:
+    """The networks of a sheet's arms by their names, each of the first training, on the images of the comparison.
+
+    An arm that is left out, as no epoch of its training can be chosen, is said on standard error. changes: fields of
+    the comparison that replace those of the card. Raises XaibenchError for an arm that the comparison does not have,
+    and what trainings raise.
+    """
+    config = ComparisonConfig.parse({**sheet.comparison, **changes, "trainings": 1}, "comparison of a sheet")
+    card, device = registry.card("comparison", config.comparison), choose_device(config.device)
+    every = {step.name: step for step in steps(card, config)[0]}
+    if lacking := [name for name in sheet.arms if name not in every]:
+        raise XaibenchError(f"comparison {card.name} has no arm {lacking[0]!r}; it has {', '.join(every)}")
+    resources = TrainingResources(choose_workers(config.workers, device), device, quiet=quiet)
+    report = (lambda line: None) if quiet else say
+    prepared, notes = prepare(card, [every[name] for name in sheet.arms], config, resources, report)
+    for note in notes:
+        say(note)
+    fields = {
+        "methods": [sheet.method], "dataset": config.dataset or card.dataset, "images": sheet.columns,
+        "device": device, "data_root": config.data_root, "download": config.download,
+        "dataset_options": config.dataset_options,
+    }  # fmt: skip
+    found = {}
+    for one in prepared:
+        # weights of a task are shown as they are; the protocol decides which weights other arms have
+        protocol = "sds" if one.step.training else card.judges[0].protocol
+        found[one.step.name] = open_network(fields | one.arguments | {"protocols": [protocol]}, one.step.name, quiet)
+    return found
+
+
+def map_rows(sheet: Sheet, networks: dict[str, Network]) -> list[ImageRow]:
+    """The images, and for each network the maps of their labels; with an attack also those of the attacked images.
+
+    Captions: the label of an image, and below maps what the network says of it. Each map has its own scale. Raises
+    XaibenchError where no network is left, and what the method raises.
+    """
+    if not networks:
+        raise XaibenchError("no network is left to show maps of: no epoch of any training could be chosen")
+    first = next(iter(networks.values()))
+    rows = [ImageRow("image", first.images, tuple(first.classes[label] for label in first.labels))]
+    for name, one in networks.items():
+        rows.append(_row(name, one, sheet, one.inputs, one.images))
+        if sheet.attack:
+            attacked = _attacked(one, sheet)
+            shown = displayed(pixels_of(attacked, one.model.encoding).cpu())
+            rows.append(_row(f"{name}, attacked", one, sheet, attacked, shown))
+    return rows
+
+
+def _row(label: str, one: Network, sheet: Sheet, inputs: Tensor, photos: np.ndarray) -> ImageRow:
+    """Maps of inputs (N, C, H, W) over faint photos (N, H, W, 3)."""
+    maps = attribute(one.model, inputs, list(one.labels), sheet.method, layer=sheet.layer, image_ids=one.ids)
+    with torch.no_grad():
+        said = one.model.net(inputs).argmax(1).tolist()
+    pictures = [heatmap(values, scale_of(values), photo) for values, photo in zip(_arrays(maps), photos, strict=True)]
+    return ImageRow(label, np.stack(pictures), tuple(one.classes[k] for k in said))
+
+
+def _attacked(one: Network, sheet: Sheet) -> Tensor:
+    """Inputs after projected gradient descent that raises the loss of their labels."""
+    labels = torch.tensor(one.labels, device=one.device)
+    attack = Attacked(Adversarial(**sheet.attack), one.model.net, one.model.encoding, one.loss, 0)
+    return attack(one.inputs, labels, one.ids, 0)
+
+
+def _arrays(maps: Tensor) -> np.ndarray:
+    return maps[:, 0].detach().cpu().double().numpy()
