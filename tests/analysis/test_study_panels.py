@@ -131,6 +131,29 @@ def test_boxes_hold_as_many_rows_each_by_size(store, kit):
     assert panel.table["value"].tolist()[:5] == pytest.approx(first.tolist()) and "root of box-pixels" in panel.y
 
 
+def test_boxes_of_right_and_wrong_predictions_hold_their_images(store, kit):
+    from xaibench.analysis.boards import boards
+    from xaibench.analysis.leaderboard import open_board
+
+    ids, scores = kit.ids(10), np.linspace(0.1, 1.0, 10)
+    kit.record(store, [kit.cell("ixg")], [dict(zip(ids, map(float, scores), strict=True))], ids)
+    made = open_board(store, boards(store)[0], held=True)
+    rows = made.source.rows
+    right = rows["image_id"].isin(ids[3:7])
+    source = SimpleNamespace(rows=rows.assign(correct=right, label=0), cells=made.source.cells, classes=("a",))
+    one = SimpleNamespace(require_source=lambda: source, metric=made.metric, table=made.table, context=made.context)
+    drawn = Drawn(kind="box-plot", run="b", method="ixg", by="correctness")
+    (panel,) = panels(card(drawn), Measured({"b": one}, {}, {}, {}), ())
+    found = {name: sorted(part["value"]) for name, part in panel.table.groupby("group", sort=False)}
+    assert list(found) == ["all (10)", "correct (4)", "incorrect (6)"]
+    wrong = [*scores[:3], *scores[7:]]
+    for own, wanted in zip(found.values(), (scores, scores[3:7], wrong), strict=True):
+        assert own == pytest.approx(list(wanted))
+    source.rows = rows.assign(correct=None, label=pd.NA)
+    (panel,) = panels(card(drawn), Measured({"b": one}, {}, {}, {}), ())
+    assert set(panel.table["group"]) == {"all (10)"}
+
+
 def test_every_kind_is_drawn(tmp_path):
     points = pd.DataFrame({"x": [0.5, 0.6, 0.7], "y": [1.0, 2.0, 3.0], "series": list("aab"), "group": ["m", "m", ""]})
     boxes = pd.DataFrame({"group": ["1 to 2"] * 4 + ["3 to 9"] * 4, "value": np.arange(8.0)})

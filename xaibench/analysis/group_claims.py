@@ -28,13 +28,13 @@ def between_groups(claim: ClaimText, measured: Measured) -> tuple[State, str]:
     if lacking := _lacking(board, claim.methods):
         return UNTOLD, lacking
     try:
-        groups = _groups(board, claim.by)
+        groups = groups_of(board, claim.by)
     except XaibenchError as error:
         return UNTOLD, str(error)
     before, after = claim.groups
     parts = []
     for method in claim.methods:
-        scores = _by_pair(board, method)
+        scores = scores_by_pair(board, method)
         one, other = (_of_group(scores, groups, name, claim.groups) for name in (before, after))
         if min(len(one), len(other)) < FEWEST:
             counts = f"{len(one)} images of {before}, {len(other)} of {after}"
@@ -119,8 +119,8 @@ def _lacking(board: Leaderboard, methods: Sequence[str]) -> str:
     return f"not on the board: {', '.join(lacking)}" if lacking else ""
 
 
-def _groups(board: Leaderboard, by: str) -> pd.Series:
-    """The group of each (image, explained class); XaibenchError where none is known."""
+def groups_of(board: Leaderboard, by: str) -> pd.Series:
+    """The group of each (image, explained class), by its class or by correctness; XaibenchError where none is known."""
     source = board.require_source()
     pairs = known_pairs(source.rows[source.rows["metric"] == board.metric])
     groups = by_correctness(pairs) if by == "correctness" else by_class(pairs, board.context, source)
@@ -129,13 +129,13 @@ def _groups(board: Leaderboard, by: str) -> pd.Series:
     return groups
 
 
-def _by_pair(board: Leaderboard, method: str) -> pd.Series:
-    """A method's mean score of each (image, explained class)."""
-    source = board.require_source()
+def scores_by_pair(board: Leaderboard, method: str, metric: str = "") -> pd.Series:
+    """A method's mean score of each (image, explained class); metric: "" for the board's."""
+    source, metric = board.require_source(), metric or board.metric
     (key,) = [cell.key for cell in source.cells if cell.method_name == method]
-    protocol = board.context["protocol"] | metric_declaration(board.context["protocol"], board.metric)
+    protocol = board.context["protocol"] | metric_declaration(board.context["protocol"], metric)
     rows = source.rows
-    rows = scored(rows[rows["metric"] == board.metric], protocol)
+    rows = scored(rows[rows["metric"] == metric], protocol)
     rows = rows[rows["cell"] == key]
     return rows["score"].set_axis(pair_index(rows)).groupby(level=[0, 1]).mean().dropna()
 

@@ -210,15 +210,17 @@ class Drawn(Part):
     """box-plot: the board."""
     method: str = ""
     """front, lines: of which method the score is; empty: the mean of all that are ranked. box-plot: the method."""
+    by: Literal["", "class", "correctness"] = ""
+    """box-plot: what makes groups of images; empty: `metric` does."""
     metric: str = ""
-    """box-plot: the other metric, by which rows are grouped."""
+    """box-plot: the other metric, by which rows are grouped; with `by` that of the scores, "" for the board's."""
     per_root: bool = False
     """box-plot: the score is divided by the root of that metric."""
 
     @model_validator(mode="after")
     def _fields_of_kind(self) -> Drawn:
         every = {"front": ("comparison",), "lines": ("comparison", "option"), "box-plot": ("run", "method", "metric")}
-        needed = every.get(self.kind, ())
+        needed = [name for name in every.get(self.kind, ()) if not (self.by and name == "metric")]
         if lacking := [name for name in needed if not getattr(self, name)]:
             raise ValueError(f"a figure of kind {self.kind!r} needs {', '.join(lacking)}")
         return self

@@ -1,5 +1,5 @@
-"""Panels of a study's figure: points (scores against accuracies), lines over an option of the training, box plots by
-size, and bars of printed numbers."""
+"""Panels of a study's figure: points (scores against accuracies), lines over an option of the training, box plots of
+groups, and bars of printed numbers."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 MARKERS = "os^DvP*X"
 LEGEND = 26  # characters of a line
+MANY = 12  # boxes, above which their names stand upright
 
 
 def draw_panel(axes: Axes, panel: FigurePanel) -> None:
@@ -80,7 +81,10 @@ def _boxes(axes: Axes, panel: FigurePanel) -> None:
     )  # fmt: skip
     for box in drawn["boxes"]:
         box.set(facecolor=COLOURS[5], edgecolor=QUIET)
-    axes.set_xticks(np.arange(1, len(groups) + 1), [textwrap.fill(clean(name), 9) for name in groups], size=7)
+    many = len(groups) > MANY
+    width = 40 if many else max(6, min(9, 72 // len(groups)))
+    names = [textwrap.fill(clean(name), width) for name in groups]
+    axes.set_xticks(np.arange(1, len(groups) + 1), names, size=7, rotation=90 if many else 0)
 
 
 def _bars(axes: Axes, panel: FigurePanel) -> None:

@@ -10,12 +10,15 @@ import pandas as pd
 
 from xaibench.analysis.correlation import both_metrics
 from xaibench.analysis.design_claims import study_of
+from xaibench.analysis.group_claims import groups_of, scores_by_pair
+from xaibench.analysis.leaderboard import Leaderboard
 from xaibench.analysis.printed import Beside
 from xaibench.analysis.ranking import RANKED
 from xaibench.analysis.reproduction import Panel
 from xaibench.analysis.verdicts import Measured
 from xaibench.cards import ComparisonArm, StudyCard
 from xaibench.cards.study import Drawn
+from xaibench.errors import XaibenchError
 
 GROUPS = 8  # boxes of a box plot, of as many rows each
 NOT_GIVEN = {"dilate": 0.0, "fraction": 1.0}  # options of guidance that an arm leaves as they are
@@ -104,10 +107,12 @@ def _shared(part: Sequence[tuple[str, float, list[float]]]) -> str:
 
 
 def _boxes(one: Drawn, measured: Measured) -> Panel | None:
-    """Scores of a method in groups of as many rows each, by another metric."""
+    """Scores of a method in groups of images, or of as many rows each by another metric."""
     board = measured.boards.get(one.run)
     if board is None or one.method not in set(board.table["method"]):
         return None
+    if one.by:
+        return _groups(one, board)
     rows = both_metrics(board, one.metric, per_root=one.per_root)
     rows = rows[rows["method"] == one.method].dropna(subset=["x", "y"]).sort_values("y")
     parts = [part for part in np.array_split(np.arange(len(rows)), GROUPS) if len(part)]
@@ -118,3 +123,19 @@ def _boxes(one: Drawn, measured: Measured) -> Panel | None:
     ]
     root = f" / root of {one.metric}" if one.per_root else ""
     return Panel("boxes", pd.DataFrame(found, columns=["group", "value"]), one.metric, f"{board.metric}{root}")
+
+
+def _groups(one: Drawn, board: Leaderboard) -> Panel:
+    """A method's scores of all images, and of each group, with the numbers of images. Groups that are not known are
+    left out."""
+    scores = scores_by_pair(board, one.method, one.metric)
+    try:
+        groups = groups_of(board, one.by).reindex(scores.index)
+    except XaibenchError:  # neither labels nor predictions are stored
+        groups = pd.Series(None, scores.index, dtype=object)
+    parts = {"all": scores} | {name: scores[groups == name] for name in sorted(groups.dropna().unique())}
+    found = []
+    for name, part in parts.items():
+        images = part.groupby(level=0).mean()
+        found += [(f"{name} ({len(images)})", value) for value in images]
+    return Panel("boxes", pd.DataFrame(found, columns=["group", "value"]), one.by, one.metric or board.metric)
