@@ -1,22 +1,20 @@
 """Every command of the README, the pages and the published boards is one that the command line takes.
 
-A shell expands variables, loops and comments of a block, with a function in place of `xaibench` and nothing else that
-could run; the words that the function got are parsed by the real command line. Commands in running text may be cut
-short, so of these the verbs and the names of options are checked.
+The words of a command, as a shell gives them (`shell_blocks.py`), are parsed by the real command line. Commands in
+running text may be cut short, so of these the verbs and the names of options are checked.
 """
 
 from __future__ import annotations
 
 import re
-import shlex
 import shutil
-import subprocess
 from functools import cache
 from pathlib import Path
 
 import click
 import pytest
 import typer
+from shell_blocks import BLOCK, given
 
 from xaibench.cli.app import app
 
@@ -25,29 +23,7 @@ PAGES = sorted(
     path.relative_to(ROOT)
     for path in [ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("leaderboards/**/README.md")]
 )
-BLOCK = re.compile(r"^```(\w*)(?: title=\"[^\"]*\")?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`+(xaibench [^`]+)`+")
-SHELL = """
-xaibench() { { printf '%s\\x1f' "$@"; printf '\\x1e'; } >&9; }
-scontrol() { echo node1; }
-head() { read -r line; echo "$line"; }
-command_not_found_handle() {
-    while [ $# -gt 0 ]; do
-        case "$1" in
-            xaibench) shift; xaibench "$@"; return 0 ;;
-            "xaibench "*) eval "$1"; return 0 ;;
-        esac
-        shift
-    done
-    return 0
-}
-"""
-"""What a shell cannot find, which is everything, runs the xaibench among its words: `srun xaibench run ...`."""
-VARIABLES = {
-    "SLURM_ARRAY_TASK_ID": "1", "SLURM_ARRAY_TASK_COUNT": "8", "SLURM_SUBMIT_DIR": "job",
-    "SLURM_JOB_NODELIST": "node[1-2]", "PATH": "/nowhere",
-}  # fmt: skip
-"""What a batch system sets; whatever else a block reads, it sets itself."""
 WRITTEN = ("--config",)  # files that the page tells to write
 
 needs_bash = pytest.mark.skipif(shutil.which("bash") is None, reason="the pages' commands are for a shell")
@@ -56,27 +32,6 @@ needs_bash = pytest.mark.skipif(shutil.which("bash") is None, reason="the pages'
 @cache
 def program() -> click.Command:
     return typer.main.get_command(app)
-
-
-def given(text: str, folder: Path) -> list[list[str]]:
-    """The words of every command of xaibench in the blocks of a page."""
-    found = []
-    for language, block in BLOCK.findall(text):
-        if language not in ("", "sh", "bash") or "xaibench" not in block:
-            continue
-        out = folder / "words"
-        command = f"exec 9>{shlex.quote(str(out))}\n{SHELL}set -u\n{block}\nwait\n"
-        done = subprocess.run(
-            [shutil.which("bash"), "-c", command],
-            cwd=folder,
-            env=VARIABLES,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert not done.stderr, f"{block}\n{done.stderr}"
-        found += [line.split("\x1f")[:-1] for line in out.read_text().split("\x1e")[:-1]]
-    return found
 
 
 def verb_of(words: list[str]) -> tuple[click.Command, list[str]]:

@@ -67,6 +67,13 @@ def test_every_method_is_on_its_page(made):
     assert all(f"| `{name}` |" in made.methods() for name in registry.names("method"))
 
 
+def test_every_comparison_is_on_its_page():
+    from xaibench import registry
+
+    rows = re.findall(r"^\| (`.*?) \|", (ROOT / "docs" / "compare.md").read_text(), re.MULTILINE)
+    assert {name for row in rows for name in re.findall(r"`(.+?)`", row)} == set(registry.names("comparison"))
+
+
 def test_every_protocol_and_every_function_is_on_its_page(made):
     from xaibench import functional, registry
 

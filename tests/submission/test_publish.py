@@ -161,6 +161,9 @@ def test_a_changed_submission_and_records_without_one_are_refused(packed, mine, 
     assert files(kept) == before
     status, _, err = command("publish", packed.root / "results", "--to", kept, "--replay", tmp_path / "r.json")
     assert status and "are about submissions" in err
+    for verb, more in (("publish", ("--to", kept, "--replay", tmp_path / "r.json")), ("validate", ("--replay", 3))):
+        status, _, err = command(verb, tmp_path / "mine.zip", *more)
+        assert status == 2 and "mine.zip is not there" in err and err.count("\n") == 1
     status, _, err = command("publish", packed.zip, "--to", kept, "--model", "resnet18")
     assert status and "is published whole" in err
 

@@ -101,6 +101,8 @@ def command(
     from xaibench.submission.archive import is_submission
 
     _check(to, withdraw, reason, hub, private)
+    if (replay or replaced) and not results.exists():
+        raise XaibenchError(f"{results} is not there; name a submission, which `xaibench submit` makes")
     if (replay or replaced) and not (to is not None and is_submission(results)):
         raise XaibenchError(
             f"--replay and --replace are about submissions, and {results} is none: `xaibench submit` makes one"

@@ -72,6 +72,8 @@ def command(
     of_submissions = {"--board": board, "--replay": replay, "--data-root": data_root} | of_replays
     if not is_submission(path):
         if given := [name for name, value in of_submissions.items() if value]:
+            if not path.exists():
+                raise XaibenchError(f"{path} is not there; name a submission, which `xaibench submit` makes")
             raise XaibenchError(f"{given[0]} is about submissions, and {path} is none: `xaibench submit` makes one")
         _folder(path)
         return
