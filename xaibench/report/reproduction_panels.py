@@ -83,7 +83,7 @@ def _boxes(axes: Axes, panel: FigurePanel) -> None:
         box.set(facecolor=COLOURS[5], edgecolor=QUIET)
     many = len(groups) > MANY
     width = 40 if many else max(6, min(9, 72 // len(groups)))
-    names = [textwrap.fill(clean(name), width) for name in groups]
+    names = [textwrap.fill(clean(name), width, break_long_words=False) for name in groups]
     axes.set_xticks(np.arange(1, len(groups) + 1), names, size=7, rotation=90 if many else 0)
 
 
