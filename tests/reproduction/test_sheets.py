@@ -155,6 +155,11 @@ def test_maps_are_those_of_the_labels_over_the_images_that_they_explain(network)
     assert attacked.captions == said(moved) and attacked.label == "linear, attacked"
 
 
+def test_an_attack_has_the_options_of_the_training(network):
+    with pytest.raises(XaibenchError, match=r"epsilom.*epsilon"):
+        attack_rows("net", network, 2, epsilom=EPSILON)
+
+
 def test_a_network_without_enough_channels_is_refused(network):
     with pytest.raises(XaibenchError, match="4 channels are asked for, where there are 3"):
         channel_rows({"one": network}, rows=4, columns=2)

@@ -19,8 +19,8 @@ from xaibench.errors import XaibenchError
 from xaibench.evaluation.resources import choose_device, choose_workers
 from xaibench.printing import say
 from xaibench.report.heatmap import PERCENTILE, heatmap, scale_of
-from xaibench.reproduction.networks import ImageRow, Network, displayed, open_network
-from xaibench.training.adversarial import Adversarial, Attacked, pixels_of
+from xaibench.reproduction.networks import ImageRow, Network, attacked, displayed, open_network
+from xaibench.training.adversarial import pixels_of
 from xaibench.training.resources import TrainingResources
 
 LEGEND = (
@@ -72,9 +72,9 @@ def map_rows(sheet: Sheet, networks: dict[str, Network]) -> list[ImageRow]:
     for name, one in networks.items():
         rows.append(_row(name, one, sheet, one.inputs, one.images))
         if sheet.attack:
-            attacked = _attacked(one, sheet)
-            shown = displayed(pixels_of(attacked, one.model.encoding).cpu())
-            rows.append(_row(f"{name}, attacked", one, sheet, attacked, shown))
+            moved = attacked(one, torch.tensor(one.labels, device=one.device), **sheet.attack)
+            shown = displayed(pixels_of(moved, one.model.encoding).cpu())
+            rows.append(_row(f"{name}, attacked", one, sheet, moved, shown))
     return rows
 
 
@@ -85,13 +85,6 @@ def _row(label: str, one: Network, sheet: Sheet, inputs: Tensor, photos: np.ndar
         said = one.model.net(inputs).argmax(1).tolist()
     pictures = [heatmap(values, scale_of(values), photo) for values, photo in zip(_arrays(maps), photos, strict=True)]
     return ImageRow(label, np.stack(pictures), tuple(one.classes[k] for k in said))
-
-
-def _attacked(one: Network, sheet: Sheet) -> Tensor:
-    """Inputs after projected gradient descent that raises the loss of their labels."""
-    labels = torch.tensor(one.labels, device=one.device)
-    attack = Attacked(Adversarial(**sheet.attack), one.model.net, one.model.encoding, one.loss, 0)
-    return attack(one.inputs, labels, one.ids, 0)
 
 
 def _arrays(maps: Tensor) -> np.ndarray:

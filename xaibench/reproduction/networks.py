@@ -15,6 +15,8 @@ from xaibench.evaluation.resources import Resources
 from xaibench.evaluation.weights import open_models
 from xaibench.models.base import Model
 from xaibench.printing import say
+from xaibench.training.adversarial import Attacked
+from xaibench.training.tasks import make_task
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,16 @@ def open_network(fields: dict[str, object], name: str, quiet: bool) -> Network:
     images, labels = np.stack([one.image for one in samples]), tuple(one.label for one in samples)
     loss = "cross-entropy" if model.probability == "softmax" else "binary-cross-entropy"
     return Network(model, images, ids, labels, found.dataset.classes, device, loss)
+
+
+def attacked(one: Network, labels: Tensor, **attack: object) -> Tensor:
+    """The first inputs, as many as labels (n,), after projected gradient descent that raises the loss of the labels.
+
+    attack: options of `xaibench train adversarial`. Raises XaibenchError for options that it does not have.
+    """
+    task, count = make_task("adversarial", attack), len(labels)
+    move = Attacked(task, one.model.net, one.model.encoding, one.loss, 0)
+    return move(one.inputs[:count], labels, one.ids[:count], 0)
 
 
 def displayed(pixels: Tensor) -> np.ndarray:

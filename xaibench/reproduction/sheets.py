@@ -12,9 +12,9 @@ from xaibench.cards import Sheet
 from xaibench.errors import XaibenchError
 from xaibench.protocols.activations import channel_activations, top_images
 from xaibench.reproduction.map_rows import map_rows, networks_of_arms
-from xaibench.reproduction.networks import ImageRow, Network, displayed, open_network
+from xaibench.reproduction.networks import ImageRow, Network, attacked, displayed, open_network
 from xaibench.seeds import generator
-from xaibench.training.adversarial import Adversarial, Attacked, pixels_of
+from xaibench.training.adversarial import pixels_of
 
 SHOWN_CHANGE = 0.5  # of the range of pixels, to which the largest change of an attack is stretched
 
@@ -64,13 +64,13 @@ def attack_rows(name: str, one: Network, columns: int, **attack: object) -> list
     The attack raises the loss of the class that the network predicts of the intact image. A change of 0 is grey, and
     the largest one is half of the range of pixels away from it.
     """
-    task, inputs = Adversarial(**attack), one.inputs[:columns]
+    inputs = one.inputs[:columns]
     with torch.no_grad():
         labels = one.model.net(inputs).argmax(1)
-    attacked = Attacked(task, one.model.net, one.model.encoding, one.loss, 0)(inputs, labels, one.ids[:columns], 0)
+    moved = attacked(one, labels, **attack)
     with torch.no_grad():
-        after = one.model.net(attacked).argmax(1)
-    before, changed = (pixels_of(x, one.model.encoding).cpu() for x in (inputs, attacked))
+        after = one.model.net(moved).argmax(1)
+    before, changed = (pixels_of(x, one.model.encoding).cpu() for x in (inputs, moved))
     change = changed - before
     stretched = 0.5 + change * (SHOWN_CHANGE / change.abs().max().clamp_min(1e-12))
     said = [tuple(one.classes[k] for k in found.tolist()) for found in (labels, after)]
