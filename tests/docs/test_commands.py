@@ -73,6 +73,18 @@ def test_commands_of_a_page_parse(page, tmp_path, monkeypatch, home, capsys):
             pytest.fail(f"{page}: xaibench {' '.join(words)}\n{message}")
 
 
+@needs_bash
+def test_a_name_stands_for_one_training(tmp_path):
+    """A name that a model has already is refused, so pages that are followed one after another share none."""
+    trainings = {}
+    for page in PAGES:
+        for words in given((ROOT / page).read_text(), tmp_path):
+            if words[0] == "train" and "--name" in words:
+                name = words[words.index("--name") + 1]
+                assert trainings.setdefault(name, words) == words, f"{page}: {name}"
+    assert len(trainings) > 20
+
+
 @pytest.mark.parametrize("page", PAGES, ids=str)
 def test_commands_in_running_text_exist(page):
     text = BLOCK.sub("", (ROOT / page).read_text())
