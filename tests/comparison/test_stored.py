@@ -12,7 +12,7 @@ from xaibench import registry
 from xaibench.analysis.stored import StoredResults
 from xaibench.comparison.config import ComparisonConfig
 from xaibench.comparison.steps import steps
-from xaibench.comparison.stored import stored_comparison
+from xaibench.comparison.stored import StoredStep, is_lacking, stored_comparison
 from xaibench.comparison.stored_training import StoredTrainings
 from xaibench.errors import XaibenchError
 from xaibench.evaluation.config import RunConfig
@@ -39,11 +39,14 @@ def stored(home):
     todo, _ = steps(card, ComparisonConfig(comparison="guidance", trainings=2))
     (step,) = [step for step in todo if step.description == "Energy, training 1"]
 
-    def find(*boards):
+    def find(*boards, others=()):
         results = SimpleNamespace(boards=list(boards), stores=())
-        found, note = StoredTrainings(results, card.title).board(step, RunConfig.parse(REQUEST))
-        return found and found.key, note
+        asked = [(each, RunConfig.parse(REQUEST)) for each in (step, *others)]
+        found = StoredTrainings(results, card.title).boards_of(asked)
+        answers = [(board and board.key, note) for board, note in found]
+        return answers if others else answers[0]
 
+    find.others = [each for each in todo if each.training and each.number == 1 and each is not step]
     find.header = arm_fields(step.training)
     find.baseline = fields_without_start(Subject(step.training, step.baseline_recipe).baseline_config(1))
     return find
@@ -63,7 +66,7 @@ def test_the_header_of_an_arm_is_known_without_weights(stored):
 )  # fmt: skip
 def test_another_training_is_not_taken(stored, change):
     header = {**stored.header, "start": "a", "metrics": {"accuracy": 1.0}, "chosen": {}}
-    note = "Energy: the weights it starts from are not stored, and taken for the comparison's baseline"
+    note = "Energy: the weights it starts from are not stored, and taken for the baseline of the comparison"
     assert stored(board("k", "b", header)) == ("k", note)
     assert stored(board("k", "b", {**header, **change})) == (None, "")
     assert stored(board("k", "b", header, settings={"alpha": 1.0})) == (None, "")
@@ -75,11 +78,40 @@ def test_a_training_starts_from_the_baseline_that_is_stored(stored):
     baseline = board("base", "mine", {**stored.baseline, "start": None}, weights="plain")
     assert stored(board("o", "x", other), board("k", "b", ours), baseline) == ("k", "")
     assert stored(board("o", "x", other), baseline) == (None, "")
-    key, note = stored(board("o", "x", other), board("k", "b", ours))
-    assert key is None and "several baselines" in note
+    key, note = stored(board("o", "x", other), board("k", "b", ours))  # the newest of as many
+    assert key == "o" and "not stored" in note
     epochs = {**stored.baseline, "recipe": {**stored.baseline["recipe"], "epochs": 3}, "start": None}
     key, note = stored(board("o", "x", other), board("s", "another", epochs))  # other weights, of another recipe
     assert key == "o" and "not stored" in note
+
+
+def test_arms_of_one_seed_start_from_one_baseline(stored):
+    """Of two baselines the one from which more arms were trained, whichever boards are newer."""
+    headers = [stored.header, *(json.loads(json.dumps(arm_fields(each.training))) for each in stored.others)]
+    assert len(headers) == 3 and len({json.dumps(header, sort_keys=True) for header in headers}) == 3
+    first = [board(f"a{k}", f"wa{k}", {**header, "start": "a"}) for k, header in enumerate(headers[:1])]
+    second = [board(f"b{k}", f"wb{k}", {**header, "start": "b"}) for k, header in enumerate(headers[:2])]
+    found = stored(*first, *second, others=stored.others)
+    assert [key for key, _ in found] == ["b0", "b1", None]
+    assert all("taken for the baseline" in note for key, note in found if key) and found[2][1] == ""
+    baseline = board("base", "a", {**stored.baseline, "start": None}, weights="plain")
+    assert stored(*first, *second, baseline, others=stored.others) == [("a0", ""), (None, ""), (None, "")]
+
+
+def test_what_is_lacking_is_run_with_the_arms_of_its_baseline(home, monkeypatch):
+    config = ComparisonConfig(comparison="guidance", trainings=2)
+    todo, _ = steps(registry.card("comparison", "guidance"), config)
+    (judge, *_) = registry.card("comparison", "guidance").judges
+
+    def found(config, results):
+        yield judge, [StoredStep(step, results.get(step.description), "", 1.0) for step in todo]
+
+    monkeypatch.setattr("xaibench.comparison.stored.stored_steps", found)
+    every = {step.description: "a board" for step in todo}
+    assert not any(map(is_lacking(config, every), todo))
+    wanted = is_lacking(config, every | {"Energy, training 1": None})
+    assert {step.number for step in todo if wanted(step)} == {1}
+    assert all(wanted(step) for step in todo if step.number == 1)
 
 
 @pytest.mark.slow

@@ -126,9 +126,15 @@ def test_a_study_runs_what_is_missing_and_is_repeated_from_stored_rows(mini, com
     assert again == found
     with monkeypatch.context() as patch:
         patch.setattr("xaibench.evaluation.api.run", nothing)
-        patch.setattr("xaibench.reproduction.measure.run_comparison", nothing)
+        patch.setattr("xaibench.comparison.run.prepare", nothing)
         elsewhere = json.loads(command(*words, "--with", "results", "--out", "other")[1])
         assert elsewhere["claims"] == found["claims"] and not Path("other/rows").exists()
+    path = mini / "studies" / "mini.toml"
+    path.write_text(MINI.replace("trainings = 1", "trainings = 2"))
+    status, out, err = command(*words, "--with", "results", "--out", "more")
+    assert status == 0 and "training 0" not in err and "short, training 1" in err and "long, training 1" in err
+    assert "2 of the 5 trainings" in json.loads(out)["claims"][1]["why"]
+    path.write_text(MINI)
     planned = command("study", "run", "mini", "--cards", mini, "--dry-run")[1]
     assert "run one, stored (3 methods, 8 images): xaibench run sds" in planned and "sds: 2 of 2 stored" in planned
     shown = command("study", "show", "mini", "--cards", mini, "--out", "results")[1]

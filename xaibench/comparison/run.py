@@ -15,7 +15,7 @@ from xaibench.analysis.study import Study, make_study
 from xaibench.attribution.methods import incompatibility
 from xaibench.cards import ComparisonCard, ComparisonProtocol
 from xaibench.comparison.config import ComparisonConfig
-from xaibench.comparison.steps import steps
+from xaibench.comparison.steps import Step, steps
 from xaibench.comparison.weights import Prepared, prepare, seconds_of_plain
 from xaibench.datasets.open import open_dataset
 from xaibench.errors import XaibenchError
@@ -57,6 +57,36 @@ def run_comparison(
     method that fails is left out, and so is a guided training in which no epoch can be chosen, and a note of the study
     says so; anything else that a run or a training raises is raised. Raises XaibenchError where no pair is left.
     """
+    for done in _run_protocols(config, quiet, report, lambda step: True):
+        yield study_of(done.card, done.protocol, done.runs, done.pairs, config, done.notes)
+
+
+def run_lacking(
+    config: ComparisonConfig, lacking: Callable[[Step], bool], quiet: bool = False,
+    report: Callable[[str], None] = lambda line: None,
+) -> None:  # fmt: skip
+    """Trains and evaluates the steps of a comparison that are lacking, as `run_comparison`, and makes no study: what
+    is left out is told to report."""
+    for done in _run_protocols(config, quiet, report, lacking):
+        for note in done.notes:
+            report(note)
+
+
+@dataclass(frozen=True)
+class _Done:
+    """What was run under a protocol: the runs of each arm, the pairs of the comparison, and notes."""
+
+    card: ComparisonCard
+    protocol: ComparisonProtocol
+    runs: dict[str, list[ArmRun]]
+    pairs: list[tuple[str, str]]
+    notes: list[str]
+
+
+def _run_protocols(
+    config: ComparisonConfig, quiet: bool, report: Callable[[str], None], wanted: Callable[[Step], bool]
+) -> Iterator[_Done]:
+    """Prepares the steps that are wanted, and runs them under one protocol after the other."""
     from xaibench.evaluation.resources import choose_device, choose_workers
     from xaibench.plugins import add
     from xaibench.training.resources import TrainingResources
@@ -64,7 +94,10 @@ def run_comparison(
     add(config.plugins, config.cards)
     card = registry.card("comparison", config.comparison)
     protocols = card.choose_protocols(config.protocols)
-    todo, pairs = steps(card, config)
+    every, pairs = steps(card, config)
+    todo = [step for step in every if wanted(step)]
+    if not todo:
+        return
     device = choose_device(config.device)
     resources = TrainingResources(choose_workers(config.workers, device), device, quiet=quiet)
     prepared, notes = prepare(card, todo, config, resources, report)
@@ -73,7 +106,7 @@ def run_comparison(
         arguments = run_arguments(card, protocol, config, quiet)
         runs, failed = _run_arms(card, protocol, prepared, config, arguments, report)
         runs = {name: runs[name] for name in order if name in runs}
-        yield study_of(card, protocol, runs, pairs, config, [*notes, *failed])
+        yield _Done(card, protocol, runs, pairs, [*notes, *failed])
 
 
 def study_of(

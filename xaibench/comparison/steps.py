@@ -19,7 +19,8 @@ class Step:
 
     name: the arm's, with the model's where the comparison is for several. number: the seed of the training. training:
     the request of an arm that is trained for a task of its own; None where a run finds or trains its weights.
-    baseline_recipe: how the baseline of that training is trained, of an arm that starts from another one.
+    baseline_recipe: how the baseline of that training is trained, of an arm that starts from another one. is_baseline:
+    whether other arms start from this one.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Step:
     model: str
     training: TrainingConfig | None = None
     baseline_recipe: dict[str, Any] = field(default_factory=dict)
+    is_baseline: bool = False
 
     @property
     def description(self) -> str:
@@ -80,7 +82,8 @@ def _step(
     if ":" not in model:
         registry.card("model", model)  # raises for a name that is unknown
     if not arm.way:
-        return Step(name, number, arm, model)
+        starts = {other.start for other in card.arms.values()}
+        return Step(name, number, arm, model, is_baseline=name.rpartition(": ")[2] in starts)
     # B-cos networks are guided by their own attribution, unless the card names another
     usual = {"attribution": "b-cos"} if arm.way == "guided" and model_card(model).family == "bcos" else {}
     same = ("data_root", "dataset_options", "download", "device", "workers", "plugins", "cards")

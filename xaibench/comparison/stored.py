@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from xaibench.cards import ComparisonCard, ComparisonProtocol
 from xaibench.comparison.config import ComparisonConfig
 from xaibench.comparison.run import ArmRun, joined_arguments, run_arguments, study_of, title_of
 from xaibench.comparison.steps import Step, steps
-from xaibench.comparison.stored_training import StoredTrainings
+from xaibench.comparison.stored_training import StoredTrainings, group_of
 from xaibench.comparison.weights import arguments_of_run
 from xaibench.errors import XaibenchError
 from xaibench.evaluation.config import RunConfig
@@ -40,16 +40,15 @@ def stored_steps(
     trainings = StoredTrainings(results, title_of(card, config))
     todo, _ = steps(card, config)
     for protocol in card.choose_protocols(config.protocols):
-        found = []
+        asked = []
         for step in todo:
             own = _own_arguments(card, step, config)
-            if own is None:  # the same weights as before
-                continue
-            request = _request(card, protocol, config, own)
-            if step.training:
-                board, note = trainings.board(step, request)
-            else:
-                board, note = stored_board(results.boards, request), ""
+            if own is not None:  # None: the same weights as before
+                asked.append((step, _request(card, protocol, config, own)))
+        answers = iter(trainings.boards_of([one for one in asked if one[0].training]))
+        found = []
+        for step, request in asked:
+            board, note = next(answers) if step.training else (stored_board(results.boards, request), "")
             found.append(StoredStep(step, board, note, trainings.seconds(step)))
         yield protocol, found
 
@@ -81,6 +80,12 @@ def stored_comparison(config: ComparisonConfig, results: StoredResults) -> Itera
             f"{results.root} has no two arms of the comparison {card.name} under {' and '.join(without)}; make them "
             f"with `xaibench compare {card.name}`"
         )
+
+
+def is_lacking(config: ComparisonConfig, results: StoredResults) -> Callable[[Step], bool]:
+    """Whether a step has no board under some protocol of a request, or any step whose weights belong to its own."""
+    lacking = {group_of(one.step) for _, found in stored_steps(config, results) for one in found if one.board is None}
+    return lambda step: group_of(step) in lacking
 
 
 def lacking_trainings(found: Iterable[StoredStep]) -> list[str]:

@@ -2,14 +2,15 @@
 
 Nobody knows the digest of such weights without training them. But the record of a run holds the header of its weights:
 model, data, recipe, task, seed, and the digest of the weights that the training started from. All but the last follow
-from the request. Those it starts from are the comparison's baseline of the same seed; where any board has that
-baseline, the digest must be the board's.
+from the request. Those it starts from are the comparison's baseline of the same seed, one for all arms; where any board
+has that baseline, the digest must be the board's.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Any
@@ -38,20 +39,33 @@ class StoredTrainings:
     results: StoredResults
     title: str
 
-    def board(self, step: Step, request: RunConfig) -> tuple[Board | None, str]:
-        """The newest board of a step, and a note on what is taken for granted; None where none is stored, or where
-        trainings from several baselines are and it is not known which of them is the comparison's."""
+    def boards_of(self, asked: Sequence[tuple[Step, RunConfig]]) -> list[tuple[Board | None, str]]:
+        """The newest board of each step, None where none is stored, and a note on what is taken for granted.
+
+        Arms that start from the baseline of one model and seed are those of one baseline: of one that a board has where
+        any does, and of the one from which most of them are stored.
+        """
+        every = [self._boards(step, request) for step, request in asked]
+        answers: list[tuple[Board | None, str]] = [(next(iter(found), None), "") for found in every]
+        groups: dict[tuple, list[int]] = {}
+        for place, (step, _) in enumerate(asked):
+            if starts_from_baseline(step):
+                groups.setdefault(group_of(step), []).append(place)
+        for places in groups.values():
+            known = self._baselines(asked[places[0]][0])
+            counts = Counter(start for place in places for start in dict.fromkeys(map(_start, every[place])))
+            starts = [start for start in counts if not known or start in known]
+            start = max(starts, key=counts.__getitem__, default=None)  # the newest of several with as many arms
+            for place in places:
+                board = next((board for board in every[place] if _start(board) == start), None) if starts else None
+                taken = f"{asked[place][0].name}: the weights it starts from are not stored, and taken for the baseline"
+                answers[place] = board, "" if known or board is None else f"{taken} of the comparison"
+        return answers
+
+    def _boards(self, step: Step, request: RunConfig) -> list[Board]:
+        """The boards of a step, whatever weights its training started from, newest first."""
         wanted = _plain(arm_fields(step.training))
-        found = stored_boards_of_training(self.results.boards, request, lambda training: _agrees(training, wanted))
-        if wanted["recipe"].get("start") != "plain":
-            return next(iter(found), None), ""
-        baselines = self._baselines(step)
-        if baselines:
-            return next((board for board in found if _start(board) in baselines), None), ""
-        if len({_start(board) for board in found}) > 1:
-            return None, f"{step.description}: stored from several baselines, of which none is stored"
-        note = f"{step.name}: the weights it starts from are not stored, and taken for the comparison's baseline"
-        return (found[0], note) if found else (None, "")
+        return stored_boards_of_training(self.results.boards, request, lambda training: _agrees(training, wanted))
 
     def _baselines(self, step: Step) -> set[str]:
         """Digests of the weights of the baseline that a step starts from, as far as boards have them."""
@@ -101,6 +115,17 @@ class _Published(BaseModel):
     model_config = ConfigDict(extra="ignore", strict=True)
     title: Text
     trainings: Annotated[list[_Row], Field(max_length=VALUES)]
+
+
+def starts_from_baseline(step: Step) -> bool:
+    """Whether the training of a step starts from other weights of the comparison, and not from scratch."""
+    return step.training is not None and arm_fields(step.training)["recipe"].get("start") == "plain"
+
+
+def group_of(step: Step) -> tuple:
+    """What steps share whose weights belong together: a baseline, and those that start from it."""
+    together = step.is_baseline or starts_from_baseline(step)
+    return (step.model, step.number) if together else (step.model, step.number, step.name)
 
 
 def _start(board: Board) -> str | None:

@@ -100,5 +100,4 @@ def _is_given(card: ComparisonCard, step: Step, config: ComparisonConfig) -> boo
     """Whether other arms start from this one, of a model that has weights: then it has no recipe and no seeds."""
     from xaibench.training.subject import has_weights
 
-    starts = {arm.start for arm in card.arms.values()}
-    return step.name.rpartition(": ")[2] in starts and has_weights(step.model, config.dataset or card.dataset)
+    return step.is_baseline and has_weights(step.model, config.dataset or card.dataset)

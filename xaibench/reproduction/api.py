@@ -37,13 +37,12 @@ def study(
     add((), cards)
     card = registry.card("study", name)
     one = scale_of(card, scale)
-    studies = None
     if not stored:
         check_data(card, scale, changes.get("data_root"))
         changed = {name: value for name, value in changes.items() if value}
-        studies = compute(card, one, out, quiet, report, StoredResults(*also), **changed)
+        compute(card, one, out, quiet, report, also, **changed)
     if not (one.runs or one.comparisons):  # figures of images are drawn from networks
         return reproduce(card, scale, Measured({}, {}, {}, {}))
     folders = [out] if (out / "rows").is_dir() or not also else []  # nothing had to be run
     found = StoredStudies(StoredResults(*folders, *also, newest=registry.shipped_version))
-    return reproduce(card, scale, measured(one, found, studies))
+    return reproduce(card, scale, measured(one, found))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,8 @@ from xaibench.analysis.study import Study
 from xaibench.analysis.verdicts import Measured
 from xaibench.cards import StudyCard, StudyScale
 from xaibench.comparison.config import ComparisonConfig
-from xaibench.comparison.run import run_comparison
-from xaibench.comparison.stored import stored_comparison, stored_steps
+from xaibench.comparison.run import run_lacking
+from xaibench.comparison.stored import is_lacking, stored_comparison
 from xaibench.errors import XaibenchError
 from xaibench.evaluation.config import RunConfig
 from xaibench.evaluation.stored import stored_board
@@ -35,36 +35,32 @@ def comparison_requests(one: StudyScale, **changes: object) -> dict[str, Compari
 
 
 def compute(
-    card: StudyCard, one: StudyScale, out: Path, quiet: bool, report: Callable[[str], None], also: StoredResults,
+    card: StudyCard, one: StudyScale, out: Path, quiet: bool, report: Callable[[str], None], also: Sequence[Path],
     **changes: object,
-) -> dict[str, list[Study]]:  # fmt: skip
-    """Runs what a study lacks in a results folder, and gives the studies of the comparisons that it ran, by name.
+) -> None:  # fmt: skip
+    """Runs what a study lacks in a results folder and in others (also).
 
-    What the folder already has under the same result keys is not computed again, and a run or a whole comparison that
-    other folders have (also) is not run. Raises XaibenchError where a model
-    must be trained first, with the command, and what runs and comparisons raise.
+    What they have is not run again; arms of a comparison that start from one baseline are run together. Raises
+    XaibenchError where a model must be trained first, with the command, and what runs and comparisons raise.
     """
     from xaibench.evaluation.api import run
 
     for name, fields in one.trainings.items():
         if name not in registry.names("model"):
             raise XaibenchError(f"study {card.name} needs the model {name}: {training_command(name, fields)}")
-    requests, found = run_requests(one, out=out, **changes), {}
-    requests = {name: one for name, one in requests.items() if stored_board(also.boards, one) is None}
+    elsewhere, requests = StoredResults(*also), run_requests(one, out=out, **changes)
+    requests = {name: one for name, one in requests.items() if stored_board(elsewhere.boards, one) is None}
     for number, (name, request) in enumerate(requests.items(), 1):
         report(f"{card.name}, run {number}/{len(requests)}: {name}")
         run(request, quiet=quiet)
-    for name, comparison in comparison_requests(one, out=out, **changes).items():
-        if not _has_all(comparison, also):
-            found[name] = list(run_comparison(comparison, quiet, report))
-    return found
+    for comparison in comparison_requests(one, out=out, **changes).values():
+        run_lacking(comparison, is_lacking(comparison, stored_in(out, also)), quiet, report)
 
 
-def _has_all(comparison: ComparisonConfig, results: StoredResults) -> bool:
-    """Whether every training of a comparison is stored under every protocol."""
-    if not results.boards:
-        return False
-    return all(step.board is not None for _, found in stored_steps(comparison, results) for step in found)
+def stored_in(out: Path, also: Sequence[Path]) -> StoredResults:
+    """What a results folder, which may not be there yet, and others have."""
+    folders = [out] if (out / "rows").is_dir() else []
+    return StoredResults(*folders, *also, newest=registry.shipped_version)
 
 
 def training_command(name: str, fields: dict[str, Any]) -> str:
@@ -101,11 +97,11 @@ class StoredStudies:
         return found
 
 
-def measured(one: StudyScale, stored: StoredStudies, computed: dict[str, list[Study]] | None = None) -> Measured:
-    """What results folders have of a study; computed: studies of comparisons that were made just now."""
+def measured(one: StudyScale, stored: StoredStudies) -> Measured:
+    """What results folders have of a study."""
     results = stored.results
     opened, accuracies, lacking = {}, {}, {}
-    studies: dict[str, list[Study]] = dict(computed or {})
+    studies: dict[str, list[Study]] = {}
     for name, request in run_requests(one).items():
         board = stored_board(results.boards, request)
         if board is None:
@@ -113,8 +109,6 @@ def measured(one: StudyScale, stored: StoredStudies, computed: dict[str, list[St
             continue
         opened[name], accuracies[name] = results.open(board), accuracy_of(board.run)[0]
     for name, comparison in comparison_requests(one).items():
-        if name in studies:
-            continue
         try:
             studies[name] = stored.of(comparison)
         except XaibenchError as error:
