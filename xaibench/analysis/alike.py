@@ -94,8 +94,8 @@ def _alike(
     several = [found for found in several if len(found.boards) > 1]
     if not several:
         raise XaibenchError(
-            f"{results.root} has no two boards that differ in the {across} alone and rank methods"
-            f"{_wanted(protocol, model, dataset)}; it has {_titles(current)}"
+            f"no two boards that differ in the {across} alone and rank methods{_wanted(protocol, model, dataset)} are "
+            f"in {results.root}; there: {_titles(current)}"
         )
     taken = several[0]
     notes = [*taken.notes]

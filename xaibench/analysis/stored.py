@@ -11,6 +11,8 @@ from xaibench.analysis.leaderboard import Leaderboard, open_board
 from xaibench.results.cells import part_name
 from xaibench.results.store import Store
 
+NAMED = 2  # folders that a message names
+
 
 class StoredResults:
     """What one or several results folders hold. Of a board that several have, the first folder's is taken.
@@ -38,8 +40,9 @@ class StoredResults:
 
     @property
     def root(self) -> str:
-        """The folders, for messages."""
-        return " and ".join(str(store.root) for store in self.stores)
+        """The folders, for messages; of many how many they are."""
+        names = [str(store.root) for store in self.stores]
+        return " and ".join(names) if len(names) <= NAMED else f"these {len(names)} folders"
 
     @cached_property
     def boards(self) -> list[Board]:

@@ -77,8 +77,8 @@ def stored_comparison(config: ComparisonConfig, results: StoredResults) -> Itera
         yield study_of(card, protocol, {name: own for name, own in runs.items() if own}, pairs, config, notes)
     if len(without) == len(card.choose_protocols(config.protocols)):
         raise XaibenchError(
-            f"{results.root} has no two arms of the comparison {card.name} under {' and '.join(without)}; make them "
-            f"with `xaibench compare {card.name}`"
+            f"no two arms of the comparison {card.name} under {' and '.join(without)} are stored in {results.root}; "
+            f"make them with `xaibench compare {card.name}`"
         )
 
 
