@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="the pages'
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = ("train-guided.md", "train-lico.md", "train-obey.md", "training.md")
-BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LANGUAGES = ("", "sh", "bash")
 SHELL = (
     "xaibench() { printf '%s\\x1f' \"$@\"; printf '\\x1e'; }\n"

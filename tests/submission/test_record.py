@@ -49,7 +49,9 @@ FORGED: dict[str, Callable[[dict], object]] = {
     "a row left out": lambda v: v["rows"].pop(),
     "no rows": lambda v: v["rows"].clear(),
     "a row twice": lambda v: v["rows"].append(v["rows"][0]),
-    "another image": lambda v: v["rows"][0].update(image_id=v["rows"][1]["image_id"]),
+    "another image": lambda v: v["rows"][0].update(
+        image_id=next(row["image_id"] for row in v["rows"] if row["image_id"] != v["rows"][0]["image_id"])
+    ),
     "submitted number": lambda v: v["rows"][0].update(submitted=v["rows"][0]["replayed"]),
     "submitted undefined": lambda v: v["rows"][0].update(submitted=None, equal=False),
     "replayed number": lambda v: v["rows"][0].update(replayed=v["rows"][0]["replayed"] + 1),

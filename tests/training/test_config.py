@@ -144,8 +144,8 @@ def test_what_is_printed_can_be_given_back(file, command, tmp_path):
 
 def test_the_page_shows_what_its_command_prints(command):
     page = (Path(__file__).parents[2] / "docs" / "training.md").read_text()
-    words = re.search(r"^xaibench train (.* --print-config)$", page, re.MULTILINE)[1].split()
-    shown = re.search(r"^```toml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)[1]
+    words = re.search(r"^xaibench train (.* --print-config) > train.toml$", page, re.MULTILINE)[1].split()
+    shown = re.search(r"^```toml title=\"train.toml\"\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)[1]
     assert command("train", *words)[1] == shown
 
 
