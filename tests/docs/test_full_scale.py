@@ -13,12 +13,12 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from shell_blocks import BLOCK
 
 pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="the pages' commands are for a shell")
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = ("train-guided.md", "train-lico.md", "train-obey.md", "training.md")
-BLOCK = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LANGUAGES = ("", "sh", "bash")
 SHELL = (
     "xaibench() { printf '%s\\x1f' \"$@\"; printf '\\x1e'; }\n"

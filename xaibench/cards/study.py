@@ -53,11 +53,10 @@ class Sheet(Part):
     def _fields_of_kind(self) -> Sheet:
         if self.kind == "maps" and not self.method:
             raise ValueError("a sheet of maps needs a method")
-        arms = self.kind == "maps" and self.comparison and self.arms
-        if bool(self.networks) == bool(arms):
-            raise ValueError(
-                f"a sheet of {self.kind} needs networks{', or a comparison with arms' * (self.kind == 'maps')}"
-            )
+        if self.kind != "maps" and (self.comparison or not self.networks):
+            raise ValueError(f"a sheet of {self.kind} needs networks")
+        if self.kind == "maps" and bool(self.networks) == bool(self.comparison and self.arms):
+            raise ValueError("a sheet of maps needs networks, or a comparison with arms")
         return self
 
 

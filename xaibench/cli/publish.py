@@ -98,15 +98,11 @@ def command(
     """
     from xaibench.publication import api
     from xaibench.publication.collect import Selection
-    from xaibench.submission.archive import is_submission
+    from xaibench.submission.archive import is_submission, no_submission
 
     _check(to, withdraw, reason, hub, private)
-    if (replay or replaced) and not results.exists():
-        raise XaibenchError(f"{results} is not there; name a submission, which `xaibench submit` makes")
     if (replay or replaced) and not (to is not None and is_submission(results)):
-        raise XaibenchError(
-            f"--replay and --replace are about submissions, and {results} is none: `xaibench submit` makes one"
-        )
+        raise no_submission(results, "--replay and --replace are")
     request = api.Request(
         Selection(protocol, model, dataset, board), title, license_, gallery, gallery_model, data_root,
         tuple(allow_name or ()), tuple(comparison or ()), dry_run,

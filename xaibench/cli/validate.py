@@ -66,15 +66,13 @@ def command(
     """
     from xaibench.errors import XaibenchError
     from xaibench.files import make_folder
-    from xaibench.submission.archive import is_submission, unpacked
+    from xaibench.submission.archive import is_submission, no_submission, unpacked
 
     of_replays = {"--trust": trust, "--fresh": fresh, "--record": record, "--weights": weights}
     of_submissions = {"--board": board, "--replay": replay, "--data-root": data_root} | of_replays
     if not is_submission(path):
         if given := [name for name, value in of_submissions.items() if value]:
-            if not path.exists():
-                raise XaibenchError(f"{path} is not there; name a submission, which `xaibench submit` makes")
-            raise XaibenchError(f"{given[0]} is about submissions, and {path} is none: `xaibench submit` makes one")
+            raise no_submission(path, f"{given[0]} is")
         _folder(path)
         return
     if replay is None and (given := [name for name, value in of_replays.items() if value]):

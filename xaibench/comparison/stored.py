@@ -44,7 +44,7 @@ def stored_steps(
         for step in todo:
             own = _own_arguments(card, step, config)
             if own is not None:  # None: the same weights as before
-                asked.append((step, _request(card, protocol, config, own)))
+                asked.append((step, request_of(card, protocol, config, own)))
         answers = iter(trainings.boards_of([one for one in asked if one[0].training]))
         found = []
         for step, request in asked:
@@ -110,7 +110,7 @@ def _own_arguments(card: ComparisonCard, step: Step, config: ComparisonConfig) -
     return step.run_arguments if step.training else arguments_of_run(card, step, config)
 
 
-def _request(
+def request_of(
     card: ComparisonCard, protocol: ComparisonProtocol, config: ComparisonConfig, own: dict[str, Any]
 ) -> RunConfig:
     """The request of the run that `run_comparison` would make of a step; own: its arguments."""

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from xaibench import registry
 from xaibench.attribution.api import attribute
-from xaibench.cards import Sheet
+from xaibench.cards import ComparisonProtocol, Sheet
 from xaibench.comparison.config import ComparisonConfig
 from xaibench.comparison.steps import steps
+from xaibench.comparison.stored import request_of
 from xaibench.comparison.weights import prepare
 from xaibench.errors import XaibenchError
 from xaibench.evaluation.resources import choose_device, choose_workers
@@ -36,7 +37,8 @@ def networks_of_arms(sheet: Sheet, quiet: bool, **changes: object) -> dict[str, 
     the comparison that replace those of the card. Raises XaibenchError for an arm that the comparison does not have,
     and what trainings raise.
     """
-    config = ComparisonConfig.parse({**sheet.comparison, **changes, "trainings": 1}, "comparison of a sheet")
+    given = {"trainings": 1, "images": sheet.columns, "methods": [sheet.method]}
+    config = ComparisonConfig.parse({**sheet.comparison, **changes, **given}, "comparison of a sheet")
     card, device = registry.card("comparison", config.comparison), choose_device(config.device)
     every = {step.name: step for step in steps(card, config)[0]}
     if lacking := [name for name in sheet.arms if name not in every]:
@@ -46,16 +48,11 @@ def networks_of_arms(sheet: Sheet, quiet: bool, **changes: object) -> dict[str, 
     prepared, notes = prepare(card, [every[name] for name in sheet.arms], config, resources, report)
     for note in notes:
         say(note)
-    fields = {
-        "methods": [sheet.method], "dataset": config.dataset or card.dataset, "images": sheet.columns,
-        "device": device, "data_root": config.data_root, "download": config.download,
-        "dataset_options": config.dataset_options,
-    }  # fmt: skip
     found = {}
     for one in prepared:
         # weights of a task are shown as they are; the protocol decides which weights other arms have
-        protocol = "sds" if one.step.training else card.judges[0].protocol
-        found[one.step.name] = open_network(fields | one.arguments | {"protocols": [protocol]}, one.step.name, quiet)
+        judge = ComparisonProtocol(protocol="sds") if one.step.training else card.judges[0]
+        found[one.step.name] = open_network(request_of(card, judge, config, one.arguments), quiet)
     return found
 
 
@@ -83,9 +80,6 @@ def _row(label: str, one: Network, sheet: Sheet, inputs: Tensor, photos: np.ndar
     maps = attribute(one.model, inputs, list(one.labels), sheet.method, layer=sheet.layer, image_ids=one.ids)
     with torch.no_grad():
         said = one.model.net(inputs).argmax(1).tolist()
-    pictures = [heatmap(values, scale_of(values), photo) for values, photo in zip(_arrays(maps), photos, strict=True)]
+    arrays = maps[:, 0].detach().cpu().double().numpy()
+    pictures = [heatmap(values, scale_of(values), photo) for values, photo in zip(arrays, photos, strict=True)]
     return ImageRow(label, np.stack(pictures), tuple(one.classes[k] for k in said))
-
-
-def _arrays(maps: Tensor) -> np.ndarray:
-    return maps[:, 0].detach().cpu().double().numpy()

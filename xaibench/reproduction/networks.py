@@ -47,9 +47,8 @@ class Network:
         return self.model.encoding(self.images).to(self.device)
 
 
-def open_network(fields: dict[str, object], name: str, quiet: bool) -> Network:
+def open_network(config: RunConfig, quiet: bool) -> Network:
     """The network of a run, with the images that the run would take."""
-    config = RunConfig.parse(fields, f"network {name}")
     found, resources = resolve(config), Resources.of(config)
     model = open_models(found, resources, quiet, (lambda line: None) if quiet else say).model
     device = torch.device(resources.device)

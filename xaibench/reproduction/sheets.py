@@ -10,6 +10,7 @@ import torch
 
 from xaibench.cards import Sheet
 from xaibench.errors import XaibenchError
+from xaibench.evaluation.config import RunConfig
 from xaibench.protocols.activations import channel_activations, top_images
 from xaibench.reproduction.map_rows import map_rows, networks_of_arms
 from xaibench.reproduction.networks import ImageRow, Network, attacked, displayed, open_network
@@ -24,8 +25,12 @@ def sheet_rows(sheet: Sheet, quiet: bool, **changes: object) -> list[ImageRow]:
     changes: fields of the runs that replace those of the card. Raises what runs and comparisons raise, and
     XaibenchError for images of other sizes."""
     if sheet.comparison:
-        return map_rows(sheet, networks_of_arms(sheet, quiet, **changes))
-    networks = {name: open_network({**fields, **changes}, name, quiet) for name, fields in sheet.networks.items()}
+        networks = networks_of_arms(sheet, quiet, **changes)
+    else:
+        requests = {
+            name: RunConfig.parse({**one, **changes}, f"network {name}") for name, one in sheet.networks.items()
+        }
+        networks = {name: open_network(request, quiet) for name, request in requests.items()}
     if sheet.kind == "maps":
         return map_rows(sheet, networks)
     if sheet.kind == "channels":

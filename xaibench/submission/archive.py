@@ -71,6 +71,13 @@ def is_submission(path: Path) -> bool:
     return (path / FILE).is_file() if path.is_dir() else path.is_file() and zipfile.is_zipfile(path)
 
 
+def no_submission(path: Path, given: str) -> XaibenchError:
+    """The error for a path that is none, where options about submissions are given (such as `--board is`)."""
+    if not path.exists():
+        return XaibenchError(f"{path} is not there; name a submission, which `xaibench submit` makes")
+    return XaibenchError(f"{given} about submissions, and {path} is none: `xaibench submit` makes one")
+
+
 def pack(root: Path, target: Path) -> None:
     """Writes the files of a folder as a ZIP file whose bytes depend on nothing but these."""
     files = sorted(path for path in root.rglob("*") if path.is_file())
