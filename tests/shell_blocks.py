@@ -1,7 +1,7 @@
 """The commands of xaibench in the shell blocks of a page, as a shell gives them. Nothing of a block is run.
 
 A shell expands variables, loops and comments of a block, with a function in place of `xaibench` and nothing else that
-could run.
+could run. The function writes a command at once, since a block may start several beside one another.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 BLOCK = re.compile(r"^```(\w*)(?: title=\"[^\"]*\")?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SHELL = """
-xaibench() { { printf '%s\\x1f' "$@"; printf '\\x1e'; } >&9; }
+xaibench() { local words; printf -v words '%s\\x1f' "$@"; printf '%s\\x1e' "$words" >&9; }
 scontrol() { echo node1; }
 head() { read -r line; echo "$line"; }
 command_not_found_handle() {

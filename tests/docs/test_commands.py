@@ -74,6 +74,13 @@ def test_commands_of_a_page_parse(page, tmp_path, monkeypatch, home, capsys):
 
 
 @needs_bash
+def test_commands_that_a_block_starts_beside_one_another_are_read_whole(tmp_path):
+    block = "for i in {1..100}; do xaibench run idsds --shard $i/100 & done"
+    found = given(f"```bash\n{block}\n```", tmp_path)
+    assert sorted(found) == sorted(["run", "idsds", "--shard", f"{i}/100"] for i in range(1, 101))
+
+
+@needs_bash
 def test_a_name_stands_for_one_training(tmp_path):
     """A name that a model has already is refused, so pages that are followed one after another share none."""
     trainings = {}
