@@ -131,6 +131,14 @@ def test_a_study_runs_what_is_missing_and_is_repeated_from_stored_rows(mini, com
         assert elsewhere["claims"] == found["claims"] and not Path("other/rows").exists()
     path = mini / "studies" / "mini.toml"
     path.write_text(MINI.replace("trainings = 1", "trainings = 2"))
+    fewer = ("--with", "results", "--out", "fewer", "--trainings", 1)
+    assert "sds: 2 of 2 stored" in command(*words[:-2], *fewer, "--dry-run")[1]
+    assert "sds: 2 of 4 stored" in command(*words[:-2], "--with", "results", "--dry-run", "--out", "fewer")[1]
+    with monkeypatch.context() as patch:
+        patch.setattr("xaibench.comparison.run.prepare", nothing)
+        assert json.loads(command(*words, *fewer)[1])["claims"] == found["claims"]
+    status, out, err = command(*words, "--stored", "--trainings", 1)
+    assert status == 2 and "leave out --trainings" in err
     status, out, err = command(*words, "--with", "results", "--out", "more")
     assert status == 0 and "training 0" not in err and "short, training 1" in err and "long, training 1" in err
     assert "2 of the 5 trainings" in json.loads(out)["claims"][1]["why"]

@@ -41,6 +41,8 @@ Examples:
   xaibench study run rao-table-1 --dry-run --with leaderboards/trainings
   # what another folder has is read there, and not run
   xaibench study run rao-table-1 --with leaderboards/trainings
+  # one training of each arm: a first look, as claims about designs take five
+  xaibench study run rao-table-1 --trainings 1
   xaibench study run hesse-table-4 --scale paper --data-root ILSVRC2012
 """
 SHOW_EPILOG = """
@@ -104,6 +106,10 @@ def run(
         typer.Option("--with", metavar="DIR", help="A folder whose results count too, and are not run; repeatable."),
     ] = None,
     stored: Annotated[bool, typer.Option("--stored", help="Compute nothing: use what --out and --with have.")] = False,
+    trainings: Annotated[
+        int | None,
+        typer.Option("--trainings", metavar="N", min=1, help="Only the first N trainings of each arm of comparisons."),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run, and what of it is stored.")] = False,
     data_root: Annotated[
         Path | None, typer.Option("--data-root", metavar="DIR", help="The folder of the images.")
@@ -117,20 +123,26 @@ def run(
     """Run what a study lacks, draw its figure, and print our numbers beside the printed ones, and every claim.
 
     A claim shows, does not show, or cannot be told: paired tests over images, or intervals over five trainings of
-    each arm, decide. Everything is kept: the same command after an interruption goes on.
+    each arm, decide. Everything is kept: the same command after an interruption goes on, and one with more trainings
+    adds to those that are there.
     """
+    from xaibench.errors import XaibenchError
     from xaibench.files import make_folder
     from xaibench.printing import clean
     from xaibench.report.pages import page_of
     from xaibench.report.reproduction_figure import reproduction_figure
     from xaibench.reproduction.api import study
 
+    if stored and trainings:
+        raise XaibenchError("--stored trains nothing and counts all that is stored: leave out --trainings")
     if dry_run:
-        return _dry_run(name, scale.value, [*([out] if (out / "rows").is_dir() else []), *(also or ())], cards)
+        folders = [*([out] if (out / "rows").is_dir() else []), *(also or ())]
+        return _dry_run(name, scale.value, folders, trainings or 0, cards)
     changes = {"data_root": data_root, "download": download, "device": device}
     report = lambda line: None if quiet else echo(clean(line), err=True)  # noqa: E731
+    progress = {"quiet": quiet, "report": report}
     folders = {"also": tuple(also or ()), "cards": tuple(cards or ())}
-    found = study(name, scale.value, out, stored=stored, quiet=quiet, report=report, **folders, **changes)
+    found = study(name, scale.value, out, stored=stored, trainings=trainings or 0, **progress, **folders, **changes)
     print_page(page_of(found), format_)
     if format_ is Format.table:
         for note in found.notes:
@@ -160,7 +172,7 @@ def _sheets(found: Reproduction, folder: Path, quiet: bool, changes: dict[str, o
     return paths
 
 
-def _dry_run(name: str, scale: str, folders: list[Path], cards: list[Path] | None) -> None:
+def _dry_run(name: str, scale: str, folders: list[Path], trainings: int, cards: list[Path] | None) -> None:
     from xaibench import registry
     from xaibench.plugins import add
     from xaibench.reproduction.describe import describe_scale
@@ -169,7 +181,7 @@ def _dry_run(name: str, scale: str, folders: list[Path], cards: list[Path] | Non
     add((), cards or ())
     card = registry.card("study", name)
     scale_of(card, scale)
-    for line in describe_scale(card, scale, _stored(folders)):
+    for line in describe_scale(card, scale, _stored(folders), trainings):
         echo(line)
 
 

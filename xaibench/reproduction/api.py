@@ -18,8 +18,9 @@ from xaibench.reproduction.reproduce import reproduce
 
 
 def study(
-    name: str, scale: Scale, out: Path, *, also: tuple[Path, ...] = (), stored: bool = False, quiet: bool = False,
-    report: Callable[[str], None] = lambda line: None, cards: tuple[Path, ...] = (), **changes: Any,
+    name: str, scale: Scale, out: Path, *, also: tuple[Path, ...] = (), stored: bool = False, trainings: int = 0,
+    quiet: bool = False, report: Callable[[str], None] = lambda line: None, cards: tuple[Path, ...] = (),
+    **changes: Any,
 ) -> Reproduction:  # fmt: skip
     """Runs what a study lacks in a results folder, and gives its numbers and verdicts.
 
@@ -28,6 +29,8 @@ def study(
         out: the results folder.
         also: folders whose results count too: what they have is not run.
         stored: compute nothing, and use what the folders have.
+        trainings: how many trainings of each arm of a comparison are run, the first ones, where the card asks for more;
+            0 for all. What is stored counts whole.
         report: is given a line before each step.
         cards: folders of cards.
         changes: fields of runs and comparisons that replace those of the card, such as device.
@@ -40,7 +43,7 @@ def study(
     if not stored:
         check_data(card, scale, changes.get("data_root"))
         changed = {name: value for name, value in changes.items() if value}
-        compute(card, one, out, quiet, report, also, **changed)
+        compute(card, one, out, quiet, report, also, trainings, **changed)
     if not (one.runs or one.comparisons):  # figures of images are drawn from networks
         return reproduce(card, scale, Measured({}, {}, {}, {}))
     folders = [out] if (out / "rows").is_dir() or not also else []  # nothing had to be run

@@ -34,8 +34,11 @@ def describe(card: StudyCard, results: StoredResults | None = None) -> str:
     return "\n".join(lines)
 
 
-def describe_scale(card: StudyCard, scale: Scale, results: StoredResults | None = None) -> Iterator[str]:
-    """What a scale runs, as commands; what of it is stored and missing; what to fetch, and the cost."""
+def describe_scale(
+    card: StudyCard, scale: Scale, results: StoredResults | None = None, trainings: int = 0
+) -> Iterator[str]:
+    """What a scale runs, as commands; what of it is stored and missing; what to fetch, and the cost. trainings: as of
+    `comparison_requests`."""
     one = card.scales[scale]
     yield f"scale {scale}:"
     if one.missing:
@@ -52,7 +55,7 @@ def describe_scale(card: StudyCard, scale: Scale, results: StoredResults | None 
         yield f"  run {name}{_stored_run(request, results)}: {' '.join(['xaibench run', *request.to_arguments()])}"
     for name, sheet in one.sheets.items():
         yield f"  images {name}: {_networks(sheet)}; drawn from the networks, whose weights are made first"
-    for name, comparison in comparison_requests(one).items():
+    for name, comparison in comparison_requests(one, trainings).items():
         command = " ".join(["xaibench compare", *comparison.to_arguments()])
         yield f"  comparison {name}: {command}"
         if results is not None and not set(comparison.models) & one.trainings.keys():

@@ -26,22 +26,28 @@ def run_requests(one: StudyScale, **changes: object) -> dict[str, RunConfig]:
     return {name: RunConfig.parse({**fields, **changes}, f"run {name}") for name, fields in one.runs.items()}
 
 
-def comparison_requests(one: StudyScale, **changes: object) -> dict[str, ComparisonConfig]:
-    """The comparisons of a scale by name; changes: fields that replace those of the card."""
-    return {
+def comparison_requests(one: StudyScale, trainings: int = 0, **changes: object) -> dict[str, ComparisonConfig]:
+    """The comparisons of a scale by name; changes: fields that replace those of the card. trainings: how many of each
+    arm, the first ones, where that is fewer than the card's; 0 for those of the card."""
+    requests = {
         name: ComparisonConfig.parse({**fields, **changes}, f"comparison {name}")
         for name, fields in one.comparisons.items()
+    }
+    return {
+        name: each.model_copy(update={"trainings": min(each.trainings, trainings or each.trainings)})
+        for name, each in requests.items()
     }
 
 
 def compute(
     card: StudyCard, one: StudyScale, out: Path, quiet: bool, report: Callable[[str], None], also: Sequence[Path],
-    **changes: object,
+    trainings: int = 0, **changes: object,
 ) -> None:  # fmt: skip
     """Runs what a study lacks in a results folder and in others (also).
 
-    What they have is not run again; arms of a comparison that start from one baseline are run together. Raises
-    XaibenchError where a model must be trained first, with the command, and what runs and comparisons raise.
+    What they have is not run again; arms of a comparison that start from one baseline are run together. trainings: as
+    of `comparison_requests`. Raises XaibenchError where a model must be trained first, with the command, and what runs
+    and comparisons raise.
     """
     from xaibench.evaluation.api import run
 
@@ -53,7 +59,7 @@ def compute(
     for number, (name, request) in enumerate(requests.items(), 1):
         report(f"{card.name}, run {number}/{len(requests)}: {name}")
         run(request, quiet=quiet)
-    for comparison in comparison_requests(one, out=out, **changes).values():
+    for comparison in comparison_requests(one, trainings, out=out, **changes).values():
         run_lacking(comparison, is_lacking(comparison, stored_in(out, also)), quiet, report)
 
 
