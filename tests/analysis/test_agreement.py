@@ -218,6 +218,7 @@ def test_boards_that_a_newer_version_replaced_are_left_out(kit, store):
     assert sorted(found.boards["name"]) == ["idsds", "sds"] and not any("also" in note for note in found.notes)
 
 
+@pytest.mark.slow
 @pytest.mark.process  # many pages and figures
 def test_the_command_prints_and_draws_it(kit, store, command, tmp_path):
     fill(kit, store, {"a": kit.context(), "b": kit.context(name="sds", label="sds"), "c": kit.context() | {"seed": 1}})

@@ -146,6 +146,7 @@ def folder(kit, store):
     return store.root
 
 
+@pytest.mark.slow
 def test_every_format_and_the_figure(folder, command, tmp_path):
     words = ("leaderboard", "idsds", "--out", folder, "--pairs")
     status, text, _ = command(*words)

@@ -197,6 +197,7 @@ def test_confounded_arms_tell_nothing(study):
     assert decide(claim("change", comparison="c"), given).state == UNTOLD
 
 
+@pytest.mark.slow
 def test_a_trade_off_is_a_rank_correlation_over_models(board):
     rng = np.random.default_rng(5)
     made = {f"net{n}": board({"a": n / 10 + rng.normal(0, 0.01, 6), "b": rng.normal(0, 0.01, 6)}, f"net{n}")

@@ -130,6 +130,7 @@ def orders(kinds):
     return [np.array(order) for order in sorted(set(itertools.permutations(images)))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kinds", "confidence"),
     [

@@ -87,6 +87,7 @@ def test_what_has_no_test():
             subsets_of(wrong)
 
 
+@pytest.mark.slow
 def test_holm_is_that_of_statsmodels():
     multipletests = pytest.importorskip("statsmodels.stats.multitest").multipletests
     draws = np.random.default_rng(0)

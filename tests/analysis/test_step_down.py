@@ -66,6 +66,7 @@ def one_by_one(monkeypatch):
     return lambda: monkeypatch.setattr(pair_differences, "SAMPLE", 1 << 60)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS[:3])
 @pytest.mark.parametrize("seed", range(2))
 def test_the_same_pairs_are_told_apart_as_by_all_statistics(kind, seed):
@@ -101,6 +102,7 @@ def test_no_resample_has_a_smaller_mean_of_squares_than_the_least(kind):
     assert kind != "normal" or (pairs.least > 0.5 * pairs.deviation**2).all(), "else nothing is gained"
 
 
+@pytest.mark.slow
 def test_few_pairs_are_resampled_one_by_one(monkeypatch):
     """And of those that are not told apart no p is known, but that it is too large."""
     asked = []

@@ -226,6 +226,7 @@ def detached(net: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
     return inputs * gradient
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "builder", ["resnet18", pytest.param("densenet121", marks=pytest.mark.process), "simple_vit_s_patch16_224"]
 )
@@ -304,6 +305,7 @@ def test_a_step_down_the_gradient_moves_the_map_off_a_region(tiny):
 # In a run ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.process
 def test_methods_and_controls_run_on_six_channels(home, tmp_path, seen):
     from xaibench.datasets.critters import Critters

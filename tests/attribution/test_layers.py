@@ -58,6 +58,7 @@ def test_maps_at_a_stage_are_those_of_the_part_behind_it(name, stage, exact_resn
     assert deviation(maps(exact_resnet, images, evidence, name, stage), expected) < allowed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["grad-cam", "layer-cam", "sg-cam++", "xgrad-cam", "eigen-cam"])
 def test_class_activation_maps_at_a_stage_are_those_of_that_layer(name, exact_resnet, images, evidence, deviation):
     pytest.importorskip("pytorch_grad_cam")
@@ -152,6 +153,7 @@ def run(folder, **changes):
     return xaibench.run("sds", **arguments | changes)
 
 
+@pytest.mark.slow
 @pytest.mark.process
 def test_runs_at_several_stages_stand_on_one_board(staged):
     plain = run(staged, methods="ixg,grad-cam,random")
@@ -188,6 +190,7 @@ def test_mistakes_are_one_line(changes, message, staged):
     assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_galleries_make_maps_at_stages_again(staged, command):
     run(staged, methods="ixg,random")
     run(staged, methods="ixg", layer="Final")

@@ -152,6 +152,7 @@ def test_protocols_without_annotations_take_it(name, image, region):
     assert torch.isfinite(xaibench.score(name, classifier, image, [0], maps)).all()
 
 
+@pytest.mark.slow
 @pytest.mark.process
 @pytest.mark.parametrize(("name", "layer"), TORCHVISION.items())
 def test_networks_of_torchvision(name, layer):

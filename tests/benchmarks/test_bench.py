@@ -66,6 +66,7 @@ def test_a_profile_takes_its_share_of_steps_and_masks(job):
     assert fast["rise-u"]["masks"] == 20 and fast["ig-sg-abs"]["steps"] == 32 and fast["ig-u"]["steps"] == 100
 
 
+@pytest.mark.slow
 def test_bare_passes_are_as_many_as_the_job_needs(job):
     counted = together(job)
     gradients = counted.backwards
@@ -77,6 +78,7 @@ def test_bare_passes_are_as_many_as_the_job_needs(job):
             assert done == ((gradients, gradients) if "gradient" in name else (counted.forwards - gradients, 0)), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ixg", "saliency", "ig", "grad-cam", "xgrad-cam", "layer-cam"])
 def test_what_is_timed_against_ours_makes_the_same_maps(name, job):
     """The peers without random numbers; pytorch-grad-cam scales its maps to [0, 1]."""

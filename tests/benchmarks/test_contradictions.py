@@ -87,6 +87,7 @@ def test_depth_adds_blocks_and_keeps_the_last_map(study, norm):
         assert not [m for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
 
 
+@pytest.mark.slow
 def test_a_training_is_of_its_seed_and_learns(study):
     from dataclasses import replace
 

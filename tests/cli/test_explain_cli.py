@@ -154,6 +154,7 @@ def test_a_foreign_name_becomes_no_path(command, run, tmp_path):
     assert drawn.parent == tmp_path / "results" / "figures" and drawn.name.startswith("gallery-x-NAME-")
 
 
+@pytest.mark.slow
 def test_show_run_options_and_mistakes(command, run, tmp_path):
     words = ("show", "run", "results", "--quiet", "--images", 1, "--methods", "random,ixg", "--out", "g.pdf")
     status, out, _ = command(*words, "--protocol", "idsds", "--model", "ti*", "--style", "map")

@@ -50,6 +50,7 @@ def test_resnet_50_in_words():
     assert {"grad-cam", "rise", "full-grad", "deeplift"} <= set(fitting) and left["bagnet"] == "needs a BagNet"
 
 
+@pytest.mark.slow
 def test_every_ranked_method_is_named_once():
     said = lines("bagnet9", 40)
     fitting, left = methods_in(said)

@@ -106,6 +106,7 @@ def test_mistakes_are_one_line(home, command, words, said):
     assert status == 2 and said in err and len(err.strip().splitlines()) == 1 and "Traceback" not in err
 
 
+@pytest.mark.slow
 @pytest.mark.process
 def test_the_input_is_a_stage_in_small_letters_too(home, command):
     status, _, err = command("train", "guided", *LITTLE, "--epochs", "1", "--layer", "input", "--quiet")

@@ -154,6 +154,7 @@ def test_a_comparison_in_words(two_models, command, format_):
         assert out.splitlines()[0].endswith(",enough_trainings") and out.splitlines()[1].endswith(",False")
 
 
+@pytest.mark.slow
 def test_several_models_in_one_run_and_one_leaderboard(two_models, command):
     words = ("--dataset", "mini", "--methods", "ixg,saliency,random", "--images", 8, "--quiet")
     status, out, _ = command("run", "sds", "--model", "tiny,wid?", *words)
@@ -195,6 +196,7 @@ def test_what_cannot_be_compared_is_one_line(two_models, command):
     assert status == 2 and "depth" in err and err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_the_seed_of_a_training_is_another_training(home, command):
     words = ("run", "sds", "--model", "tiny", "--dataset", "mini", "--methods", "ixg", "--images", 4, "--quiet")
     first, other = command(*words)[1], command(*words, "--training-seed", 1)[1]

@@ -148,6 +148,7 @@ def test_company_comes_in_a_quarter_of_scenes_and_half_of_it_has_the_same_class(
     assert {len(scene.distractors) for scene in scenes} == {0, 1, 2, 3}
 
 
+@pytest.mark.slow
 @pytest.mark.process
 @pytest.mark.parametrize(("size", "count"), [(64, 14), (97, 2)])
 def test_taking_something_away_changes_its_own_pixels_only(size: int, count: int) -> None:
@@ -304,6 +305,7 @@ def test_variants_of_a_part_differ_and_classes_share_few_shapes() -> None:
             assert sum(VARIANTS[part][a][0] == VARIANTS[part][b][0] for part in INFORMATIVE) <= 2
 
 
+@pytest.mark.slow
 @pytest.mark.process
 @pytest.mark.parametrize(("correlation", "share"), [(0.0, 0.1), (0.5, 0.55), (1.0, 1.0)])
 def test_background_follows_the_class_as_often_as_asked(correlation: float, share: float) -> None:

@@ -101,6 +101,7 @@ def test_a_new_model_is_trained_or_brings_its_weights(follow):
     assert "my-net (plain" in " ".join(registered.split()) and "grad-cam" in ranked(registered)
 
 
+@pytest.mark.slow
 def test_a_new_protocol_has_a_board(follow):
     first, both, board, masks = [text for _, text in follow("new-protocol.md")]
     assert "top-cell (grid 4" in first and set(ranked(first)) == {"ig", "grad-cam"}
@@ -123,6 +124,7 @@ def test_a_survey_is_tested_and_published_numbers_are_checked(follow, tmp_path):
     assert "0.0069" in published and "4.4e-10" in published and "37.5859" in published
 
 
+@pytest.mark.slow
 def test_boards_of_one_model_agree_and_have_a_pareto_front(follow, tmp_path):
     texts = [" ".join(text.split()) for _, text in follow("agreement.md")]
     first, agree, _, seeds, _, ranks, pareto, csv = texts
@@ -133,6 +135,7 @@ def test_boards_of_one_model_agree_and_have_a_pareto_front(follow, tmp_path):
     assert (tmp_path / "agreement.svg").is_file() and (tmp_path / "pareto.svg").is_file()
 
 
+@pytest.mark.slow
 def test_a_new_data_set_is_shown_and_judged(follow, tmp_path):
     card, sheet, run = [text for _, text in follow("new-dataset.md")]
     assert "at 64 pixels" in card and "no contact sheet" in card
@@ -173,6 +176,7 @@ def test_the_site_of_a_board(follow, tmp_path):
     assert (tmp_path / "results" / "site" / "gallery.html").is_file()
 
 
+@pytest.mark.slow
 def test_a_region_of_a_segmentation_network_is_explained(follow):
     ((_, printed),) = follow("segmentation.md")
     assert printed.startswith("SDS: ") and -1 <= float(printed.split()[1]) <= 1

@@ -8,23 +8,16 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from shell_blocks import BLOCK
+from shell_blocks import given
 
 pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="the pages' commands are for a shell")
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = ("train-guided.md", "train-lico.md", "train-obey.md", "training.md")
-LANGUAGES = ("", "sh", "bash")
-SHELL = (
-    "xaibench() { printf '%s\\x1f' \"$@\"; printf '\\x1e'; }\n"
-    'torchrun() { while [ "$1" != xaibench ]; do shift; done; "$@"; }\n'
-    'accelerate() { torchrun "$@"; }\n'
-)
 DATA = {
     "voc2007": "VOC", "voc2012": "DATA", "coco2014": "COCO", "waterbirds100": "WATERBIRDS", "imagenet-s50": "INS",
     "pet": "DATA", "cub": "DATA", "mnist": "DATA", "mnist-ml": "DATA",
@@ -37,15 +30,10 @@ class Planned(BaseException):
     """What a command would train, instead of training."""
 
 
-def commands(page: str, section: str = "") -> list[list[str]]:
+def commands(page: str, folder: Path, section: str = "") -> list[list[str]]:
     """The words of every command of a page, or of the sections whose heading begins so, as a shell gives them."""
-    text, found = (DOCS / page).read_text(), []
-    for block in BLOCK.finditer(text):
-        heading = ["", *re.findall(r"^## (.*)$", text[: block.start()], re.MULTILINE)][-1]
-        if block[1] in LANGUAGES and "xaibench" in block[2] and heading.startswith(section):
-            done = subprocess.run(["bash", "-euc", SHELL + block[2]], capture_output=True, text=True, check=True)
-            found += [words.split("\x1f")[:-1] for words in done.stdout.split("\x1e")[:-1]]
-    return found
+    sections = re.split(r"^## ", (DOCS / page).read_text(), flags=re.MULTILINE)
+    return given("".join(text for text in sections if text.startswith(section)), folder)
 
 
 def option(words: list[str], name: str) -> str | None:
@@ -109,9 +97,9 @@ def plan(monkeypatch):
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_every_command_plans_a_training(page, plan):
+def test_every_command_plans_a_training(page, plan, tmp_path):
     named, seen = {}, []
-    for words in commands(page):
+    for words in commands(page, tmp_path):
         found = plan(words, named)
         if found is None:
             continue
@@ -124,9 +112,9 @@ def test_every_command_plans_a_training(page, plan):
     assert seen, page
 
 
-def test_what_the_pages_say_of_full_scale_is_what_is_planned(plan):
+def test_what_the_pages_say_of_full_scale_is_what_is_planned(plan, tmp_path):
     named = {"voc_baseline": "resnet50", "waterbirds_baseline": "resnet50", "backgrounds_baseline": "resnet50"}
-    guided = [plan(w, named) for w in commands("train-guided.md", "Full scale") if w[1] == "guided"]
+    guided = [plan(w, named) for w in commands("train-guided.md", tmp_path, "Full scale") if w[1] == "guided"]
     tasks = [task for _, _, task, _ in guided]
     stages = ("Input", "Mid1", "Mid2", "Mid3", "Final")
     losses = ("energy", "l1", "ppce", "rrr")
@@ -137,7 +125,7 @@ def test_what_the_pages_say_of_full_scale_is_what_is_planned(plan):
     assert numbers == {("adam", "constant", 64, 0)}
     assert {r.labels for _, data, _, r in guided if data == "voc2007"} == {"several"}
     robust = [plan(w, {f"{d}_normal": "resnet18" for d in ("pet", "cub", "voc2012")} | {"mnist_normal": "mnist_cnn"})
-              for w in commands("train-obey.md", "Full scale") if w[1] == "adversarial"]  # fmt: skip
+              for w in commands("train-obey.md", tmp_path, "Full scale") if w[1] == "adversarial"]  # fmt: skip
     assert {(r.epochs, r.learning_rate, r.milestones) for *_, r in robust} == {(10, 1e-4, (4, 6))}
     sizes = {(t.norm, round(t.epsilon, 5)) for _, _, t, _ in robust}
     assert sizes == {("linf", 0.3), ("linf", 0.00784), ("l2", 0.3)}
@@ -176,7 +164,7 @@ def shrunk(words: list[str], roots: dict[str, Path], start: Path) -> list[str]:
 
 
 @pytest.fixture
-def run(command, tmp_path, monkeypatch):
+def carry_out(command, tmp_path, monkeypatch):
     """carry_out(commands, roots): gives them in order, and once a way of training and data set the command that its
     last line says; in a home of its own."""
     import torch
@@ -191,9 +179,9 @@ def run(command, tmp_path, monkeypatch):
     start = tmp_path / "start.safetensors"
     save_file(build_network(registry.card("model", SMALL), 11).state_dict(), start)
 
-    def go(given: list[list[str]], roots: dict[str, Path]) -> None:
+    def go(shown: list[list[str]], roots: dict[str, Path]) -> None:
         judged = set()
-        for words in given:
+        for words in shown:
             asked = shrunk(words, roots, start)
             status, out, err = command(*asked)
             nothing_chosen = "no epoch keeps the baseline's" in err  # a miniature need not be learnt
@@ -205,7 +193,7 @@ def run(command, tmp_path, monkeypatch):
                 pasted += [] if "--methods" in pasted else ["--methods", "ixg"]
                 status, out, err = command(*pasted)
                 assert status == 0 and re.search(r"^ +1 +(ixg|b-cos) ", out, re.MULTILINE), f"{pasted}\n{out}\n{err}"
-        assert {way for way, _ in judged} == {words[1] for words in given if words[0] == "train"}
+        assert {way for way, _ in judged} == {words[1] for words in shown if words[0] == "train"}
 
     return go
 
@@ -215,8 +203,8 @@ def run(command, tmp_path, monkeypatch):
     ("page", "section"),
     [("train-guided.md", "Full scale"), ("train-lico.md", "As published"), ("train-obey.md", "Full scale")],
 )
-def test_full_scale_commands_run_on_miniatures(page, section, roots, carry_out):
-    carry_out(commands(page, section), roots)
+def test_full_scale_commands_run_on_miniatures(page, section, roots, carry_out, tmp_path):
+    carry_out(commands(page, tmp_path, section), roots)
 
 
 FURTHER = """

@@ -31,6 +31,7 @@ def html_of(output: dict[str, Any]) -> str:
     return "".join(output.get("data", {}).get("text/html", ""))
 
 
+@pytest.mark.slow
 @pytest.mark.process
 def test_every_cell_runs_and_shows_what_is_stored(home, tmp_path, monkeypatch):
     import matplotlib

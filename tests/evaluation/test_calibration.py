@@ -55,6 +55,7 @@ def fitted_weights() -> str:
     return str(next(w.path for w in trained_weights("tiny", "mini") if w.header["alignment"] is None))
 
 
+@pytest.mark.slow
 def test_scores_are_those_of_the_threshold_that_was_fitted(home):
     fitted = run(**FIT)
     used = scores(fitted, "threshold").groupby("method").first()

@@ -62,6 +62,7 @@ def test_an_oracle_is_made_by_its_protocol_and_has_no_cost(home):
     assert "explained classes each" in "".join(board.notes), "several classes of an image are explained here"
 
 
+@pytest.mark.slow
 def test_kept_maps_cost_nothing_and_each_part_of_a_run_records_its_own(home):
     run(keep_maps=True, out="kept")
     other = xaibench.run("sds", model="tiny", dataset="mini", methods="ixg", images=20, out="kept", quiet=True)

@@ -117,6 +117,7 @@ def test_weights_of_another_training_are_other_maps(home, made):
     assert len(made) == 4
 
 
+@pytest.mark.slow
 def test_partly_kept_maps_are_completed_pair_by_pair(home, made):
     """Where the model is wrong, its prediction is another pair; further images have none yet."""
     first = run("sds", "a", images=5, batch_size=5)

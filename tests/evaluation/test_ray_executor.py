@@ -116,6 +116,7 @@ def raw_rows(out) -> int:
     return sum(len(pd.read_parquet(path)) for path in Store.open(out).shards())
 
 
+@pytest.mark.slow
 @pytest.mark.process
 def test_tasks_give_the_rows_and_the_record_of_a_local_run(home):
     local, _ = run("a")
@@ -177,6 +178,7 @@ def test_a_shard_that_ends_every_process_is_given_up_when_all_else_is_stored(hom
     assert run("a", StandIn())[0].computed == 4
 
 
+@pytest.mark.slow
 @pytest.mark.process
 def test_what_ran_out_of_memory_gets_smaller_passes(home):
     chunks = []
@@ -202,6 +204,7 @@ def test_a_node_that_refuses_is_left_out_and_named_once(home, capsys):
     assert capsys.readouterr().err.count("node bad host is left out: full") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.process
 def test_where_every_node_refuses_the_run_ends(home):
     with pytest.raises(XaibenchError, match="node here refuses: the disk is full"):
@@ -222,6 +225,7 @@ def test_progress_is_of_the_whole_with_the_time_left(home, capsys, monkeypatch):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.process
 def test_where_ray_has_ended_here_the_run_ends(home):
     """Not where other nodes go, which may come back."""
@@ -249,6 +253,7 @@ def test_rows_that_this_machine_sees_late_are_waited_for(home, monkeypatch):
     assert run("a", StandIn(happens))[0].manifest.status == "complete" and not late
 
 
+@pytest.mark.slow
 @pytest.mark.process
 def test_rows_that_never_appear_are_one_line(home, monkeypatch):
     monkeypatch.setattr(ray_executor, "SEE_SECONDS", 0.0)

@@ -88,6 +88,7 @@ def few_open_files():
     resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
+@pytest.mark.slow
 def test_many_results_at_once_need_few_open_files(home, monkeypatch, few_open_files):
     monkeypatch.setattr(executor, "FLUSH_SECONDS", 1000.0)  # every shard stays claimed until the end
 
@@ -113,6 +114,7 @@ def test_parts_into_one_folder_are_the_rows_of_one_run(home, monkeypatch):
     assert second.manifest.config["shard"] == "2/2"
 
 
+@pytest.mark.slow
 def test_shards_of_another_process_are_left_to_it_and_looked_at_again(home, monkeypatch, capsys):
     monkeypatch.setattr("xaibench.evaluation.shards.LEAST_IMAGES", 8)
     keys = run("other", images=1).cells

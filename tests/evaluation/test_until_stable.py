@@ -122,6 +122,7 @@ def test_an_interrupted_run_goes_on_to_the_same_end(plugin, monkeypatch):
     pd.testing.assert_frame_equal(table(resumed), table(whole), check_exact=True)
 
 
+@pytest.mark.slow
 def test_identical_methods_are_equivalent_by_a_margin_and_tie_without(plugin, command):
     words = ("run", "sign", "--model", "tiny", "--dataset", "mini", "--methods", "good,twin", "--images", "40",
              "--plugin", plugin())  # fmt: skip

@@ -46,6 +46,7 @@ def test_every_protocol_is_pinned(command):
     assert pinned - {"golden-mass"} == set(listed.split())
 
 
+@pytest.mark.slow
 def test_the_command_line_gives_the_same_keys(golden_home, command, tmp_path):
     """The main job as it is typed, with fixed weights in the place of those that it would train."""
     weights = cases.main_weights(golden_home)

@@ -87,6 +87,7 @@ def test_maps_are_made_again_from_the_recorded_command(results, command):
     assert Path("made.png").stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_the_same_command_computes_nothing_but_what_a_newer_version_replaces(results, command):
     """sds has version 2 since then: its old rows stay, are never extended, and are titled; those of epg are current."""
     before = shards(results)

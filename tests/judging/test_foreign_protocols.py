@@ -83,6 +83,7 @@ def test_what_gives_no_scores_of_single_maps_is_refused_in_one_line(tmp_path, bo
     assert not list((tmp_path / "out" / "rows").iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("body", [
     "maps.zero_(); return ok(mean)", "next(e.runner.net.parameters()).data.zero_(); return ok(mean)",
     "e.images.data.zero_(); return ok(mean)",
@@ -118,6 +119,7 @@ def test_what_a_protocol_prints_is_no_part_of_the_table(tmp_path, command):
     assert "HELLO" in other
 
 
+@pytest.mark.slow
 def test_rows_of_a_plug_in_before_it_was_changed_are_left_out_and_named(tmp_path, command):
     words = ("--networks", "sum", "--images", "4", "--out", tmp_path / "out", "--quiet", "--format", "json")
     tables = []
@@ -134,6 +136,7 @@ def test_rows_of_a_plug_in_before_it_was_changed_are_left_out_and_named(tmp_path
     assert len(set(labels)) == 2 and all(label.startswith("foreign [code ") for label in labels)
 
 
+@pytest.mark.slow
 def test_a_changed_module_beside_a_plug_in_is_another_key(tmp_path):
     (tmp_path / "factor_of_mine.py").write_text("FACTOR = 1.0\n")
     body = "from factor_of_mine import FACTOR; return ok(FACTOR * mean)"

@@ -113,6 +113,7 @@ def judged(tmp_path_factory):
     return config, outcome, found
 
 
+@pytest.mark.slow
 def test_rows_of_networks_of_an_earlier_version_do_not_mix_with_those_of_today(judged, tmp_path):
     """They are stored under another key, as a network whose images were drawn otherwise is another one."""
     config, _, found = judged
@@ -200,6 +201,7 @@ def test_the_table_has_a_row_for_each_stored_protocol(judged):
     assert "is-noise" in table.to_text(200) and "never" in table.to_text(400)
 
 
+@pytest.mark.slow
 def test_a_figure_has_a_panel_for_each_protocol(judged, tmp_path):
     text = draw(judged[0], tmp_path / "judges.svg").read_text()
     for label in judged[2]:

@@ -41,6 +41,7 @@ def test_networks_equal_their_rules_on_some_images():
     assert agreement(known_networks(), 40, "test") == dict.fromkeys(known_networks(), 40)
 
 
+@pytest.mark.slow
 @pytest.mark.process
 def test_networks_equal_their_rules_on_300_images():
     assert agreement(known_networks(), 300, "test") == dict.fromkeys(known_networks(), 300)

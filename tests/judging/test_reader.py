@@ -175,6 +175,7 @@ def test_the_experiment_is_stored_and_resumed(tmp_path, monkeypatch):
     assert again.methods.equals(first.methods) and again.protocols.equals(first.protocols)
 
 
+@pytest.mark.slow
 @pytest.mark.process
 def test_networks_are_asked_only_where_something_is_missing(tmp_path, monkeypatch):
     """What is stored needs no prediction; what is not needs one for all methods and protocols."""
@@ -198,6 +199,7 @@ def test_networks_are_asked_only_where_something_is_missing(tmp_path, monkeypatc
     assert not calls and again.methods.equals(first.methods)
 
 
+@pytest.mark.slow
 @pytest.mark.process
 def test_maps_of_a_plug_in_that_was_changed_are_made_again(tmp_path, monkeypatch):
     from xaibench import registry
@@ -225,6 +227,7 @@ def test_settings_without_two_halves_are_refused():
         Setting(images=2, scored_images=3)
 
 
+@pytest.mark.slow
 @pytest.mark.process
 def test_the_command_prints_what_the_experiment_finds(command, tmp_path, monkeypatch):
     from xaibench.judging import reader_table

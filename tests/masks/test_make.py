@@ -136,6 +136,7 @@ def test_masks_of_a_replaced_photo_are_made_again(photos, home, tmp_path):
     assert np.array_equal(new.load("ape/0.png"), old.load("bee/3.png"))
 
 
+@pytest.mark.slow
 @pytest.mark.process
 def test_masks_stay_in_their_file_when_photos_join(photos, home, monkeypatch, tmp_path):
     """More photos move the others in the list: none is made twice, and a replaced one stays where it was."""

@@ -70,6 +70,7 @@ def test_masks_are_those_of_the_pipeline_without_the_small_ones(kind, changes, n
         assert made.dropped > 0 and any(found.load(i).sum(0).max() > 1 for i in all_of_them), "masks may overlap"
 
 
+@pytest.mark.slow
 @pytest.mark.process
 def test_the_header_names_settings_weights_and_version(networks, home, tmp_path):
     made = make_masks(

@@ -91,6 +91,7 @@ def test_the_same_making_with_other_masks_is_noticed(slic, tmp_path):
         obey(path)
 
 
+@pytest.mark.slow
 def test_all_levels_together(slic):
     """Beside the data set's own objects: the level of the maker, and `all` is the best of any level."""
     path = slic(segments=6).path
@@ -106,6 +107,7 @@ def test_all_levels_together(slic):
     assert np.array_equal(both, np.maximum(own, added)) and (both > own).any()
 
 
+@pytest.mark.slow
 def test_a_data_set_that_knows_nothing_has_the_masks_alone(photos, home, tmp_path):
     card = registry.card("dataset", "imagefolder")
     data = open_dataset(card, photos, {})
@@ -243,6 +245,7 @@ def test_damaged_masks_are_refused(counts, named, message, slic):
         Masks(path).load(known["image_id"])
 
 
+@pytest.mark.slow
 def test_a_gallery_of_a_run_with_masks(slic, command):
     """Maps are made again from the record, with the masks where its command says; without them it says so."""
     path = slic(4).path

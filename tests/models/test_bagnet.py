@@ -103,6 +103,7 @@ def test_cards_build_them_and_small_images_are_refused_in_one_line():
         build_model(registry.card("model", "bagnet33"), 4, Geometry(resize=32, crop=32))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("patch", PATCHES)
 def test_a_dilated_last_stage_brings_patches_closer_and_leaves_their_size(patch):
     side = patch + 16

@@ -42,6 +42,7 @@ def seen() -> torch.Tensor:
     return torch.cat([colours, 1 - colours], 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.process if n in LARGE else ()) for n in NAMES])
 def test_network_is_the_package_s_own_and_takes_the_names_of_its_weights(name, seen):
     from bcos.models import pretrained
@@ -82,6 +83,7 @@ def test_cards_say_how_images_are_seen():
     torch.testing.assert_close(encoding_of(card).zero, torch.tensor([0.0, 0, 0, 1, 1, 1]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "grid"),
     [("bcos_resnet18", 4), ("bcos_resnet18", 8), *(pytest.param(n, 4, marks=pytest.mark.process) for n in LARGE)],

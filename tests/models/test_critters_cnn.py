@@ -96,6 +96,7 @@ def test_bcos_is_refused_for_one_class_and_without_its_packages(monkeypatch):
         critters_cnn.bcos(3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=() if n == "critters_cnn" else pytest.mark.process) for n in NAMES]
 )

@@ -56,6 +56,7 @@ def test_two_dilations_are_torchvisions():
         assert torch.allclose(ours(x), theirs(x), rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.process
 @pytest.mark.parametrize("name", CARDS)
 def test_every_card_reaches_four_by_four_at_64_pixels_with_the_same_weights(name):

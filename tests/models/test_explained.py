@@ -28,6 +28,7 @@ def names() -> list:
     return [pytest.param(name, marks=tiers.get(name, pytest.mark.slow)) for name in known]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", names())
 def test_every_model_is_built_and_explained(name):
     card = model_card(name)

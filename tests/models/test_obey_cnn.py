@@ -29,6 +29,7 @@ def test_as_many_convolutions_as_the_paper_says_and_linear_layers(name, convolut
     assert model.net(torch.zeros(2, 3, 64, 64)).shape == (2, 10), "other sizes are averaged to the same grid"
 
 
+@pytest.mark.slow
 @pytest.mark.process
 @pytest.mark.parametrize("card", CARDS, ids=lambda card: card.name)
 def test_stages_are_ever_smaller_maps_and_the_last_is_the_cam_layer(card):

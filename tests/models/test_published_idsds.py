@@ -118,6 +118,7 @@ def published_state(name: str, net: nn.Module) -> dict[str, torch.Tensor]:
     return {f"{outer}{key}": torch.tensor(float(n)).expand(shape) for n, (key, shape) in enumerate(names.items(), 1)}
 
 
+@pytest.mark.slow
 @pytest.mark.process
 @pytest.mark.parametrize("name", ALIGNED)
 def test_every_published_file_fits_its_card(name, tmp_path):

@@ -25,6 +25,7 @@ def test_a_tag_has_its_own_mean_and_deviation():
     assert other.parameters == {"architecture": "vit_base_patch16_224.augreg_in21k_ft_in1k"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "family"),
     [

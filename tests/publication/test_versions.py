@@ -98,6 +98,7 @@ def test_a_newer_version_of_a_card_replaces_the_board(kit, tmp_path, monkeypatch
         publish(tmp_path / "old", tmp_path / "board")
 
 
+@pytest.mark.slow
 def test_a_method_does_not_disappear_in_silence(kit, mine, tmp_path):
     cells = kit.cells(kit.context())
     kit.run(tmp_path / "fewer", cells[1:], kit.ids(12))
@@ -263,6 +264,7 @@ def test_texts_longer_than_the_index_may_hold_are_one_line(results, mine, comman
         write_comparisons([Comparison("depth", "x" * 5000, {})], tmp_path, Scrubber())
 
 
+@pytest.mark.slow
 def test_a_folder_is_one_by_whatever_path_it_is_named(results, mine, tmp_path):
     """A path through a folder that is not there yet, and a link, which stays one."""
     first = publish(results, tmp_path / "new" / ".." / "new", Request(Selection(model="vgg16")))

@@ -78,6 +78,7 @@ def test_without_annotations_there_are_no_twins(tmp_path: Path) -> None:
     assert Image.open(twins).width - Image.open(path).width == 2 * (64 + 4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("size", "count"), [pytest.param(64, 20, marks=pytest.mark.process), (192, 6)])
 def test_sheets_stay_below_300_kilobytes(tmp_path: Path, size: int, count: int) -> None:
     data = Critters(size=size)

@@ -28,6 +28,7 @@ def gallery(methods: list[str], sizes=(2, 1, 2), grid: int = 4, **fields) -> Gal
     return Gallery(groups=groups, methods=methods, grid=grid, total=24, **(given | fields))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, *(pytest.param(n, marks=pytest.mark.process) for n in (4, 8))])
 def test_no_text_leaves_the_page_or_covers_another(tmp_path, monkeypatch, count, assert_clean):
     from matplotlib.figure import Figure

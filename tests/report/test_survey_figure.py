@@ -48,6 +48,7 @@ def test_bars_are_the_means_and_changes_of_whole_pairs(drawn, tmp_path):
     assert medians.count(0.5) and by_respondent.get_ylabel() == "share of right answers, respondents"
 
 
+@pytest.mark.slow
 def test_scores_have_no_changed_answers(drawn, tmp_path):
     answers_figure(ANSWERS.assign(before=0.3), "scores", tmp_path / "survey.svg")
     assert [axes.get_ylabel() for axes in drawn[0].axes] == ["mean answer", "mean answer, respondents"]

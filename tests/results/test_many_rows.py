@@ -99,6 +99,7 @@ def test_only_files_with_the_rows_that_are_asked_for_are_read(root, tmp_path, mo
     assert len(published.rows([first.stem])) == IMAGES and published.done([first.stem])[first.stem]
 
 
+@pytest.mark.slow
 def test_checks_of_few_cells_at_a_time_find_what_those_of_all_find(root, many, monkeypatch, tmp_path):
     def problems(folder):
         found = validate.inspect(folder)

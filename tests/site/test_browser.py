@@ -28,6 +28,7 @@ def shown(page) -> list[str]:
     return page.evaluate(METHODS_SHOWN)
 
 
+@pytest.mark.slow
 def test_a_press_sorts_another_turns_the_order_and_a_third_takes_it_back(show, board):
     page = show(board)
     usual = shown(page)
@@ -129,6 +130,7 @@ def test_pages_open_without_a_message_and_fit_a_phone(show, site, pages):
         assert page.locator("h1").count() == 1 and page.title()
 
 
+@pytest.mark.slow
 def test_the_gallery_shows_the_methods_that_are_chosen(show, site):
     address = f"gallery/{next((site / 'gallery').glob('idsds-resnet18-*.html')).name}"
     page = show(address)

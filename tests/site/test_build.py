@@ -192,6 +192,7 @@ def test_photos_are_those_of_the_board_folder_as_pixels_alone(folder, site):
     assert found == {Image.open(folder / "images" / f"{number}.png").tobytes() for number in range(12)}
 
 
+@pytest.mark.slow
 def test_a_photo_that_is_none_and_a_comparison_that_is_none_are_one_line(tmp_path):
     store = make_folder(tmp_path / "board")
     (tmp_path / "board" / "images" / "0.png").write_bytes(b"<svg onload=alert(1)>")

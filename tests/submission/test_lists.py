@@ -58,6 +58,7 @@ def test_without_photos_and_board_what_is_not_known_is_said(photos):
     assert "order" in frozen.problem(cell, "x", whole[::-1]) and len(frozen.notes) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.process
 def test_a_method_with_a_card_is_packed_and_accepted(tmp_path):
     folder = tmp_path / "cards" / "methods"

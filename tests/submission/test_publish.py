@@ -124,6 +124,7 @@ def test_a_forged_record_changes_nothing(packed, kept, tmp_path, kind):
     assert kind != "another submission" or "is of the submission 000000000000" in str(error.value)
 
 
+@pytest.mark.slow
 def test_the_costs_of_a_boards_results_are_its_own(packed, mine, kept, relisted):
     """A submitted run says what others cost: it is heard of the results that it brings alone."""
     cost = {"images": 8, "maps": 8, "forward_equivalents_alone": 999.0, "forward_equivalents_shared": 999.0,

@@ -96,6 +96,7 @@ def test_keys_tell_levels_apart_and_normal_is_the_plain_training():
         FitLevel("overfit")
 
 
+@pytest.mark.slow
 @pytest.mark.process
 def test_commands(home, command):
     accuracies = {}

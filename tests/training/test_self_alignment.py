@@ -169,6 +169,7 @@ def plain(home, command):
     return home
 
 
+@pytest.mark.slow
 @pytest.mark.process
 def test_a_run_takes_them_when_asked_and_never_evaluates_their_images(plain, command, tmp_path):
     status, printed, error = command(*SELF, "--images", 40, *SMALL, "--name", "own_teacher")
@@ -208,6 +209,7 @@ def test_answers_that_an_alignment_changed_are_told():
         assert lost_answers(other) is None
 
 
+@pytest.mark.slow
 @pytest.mark.process
 def test_who_trains_and_who_runs_is_warned_of_another_network(plain, command, monkeypatch):
     """Where more is asked than that all answers stay."""
@@ -219,6 +221,7 @@ def test_who_trains_and_who_runs_is_warned_of_another_network(plain, command, mo
     assert status == 0 and "warning: model forgetful: alignment without labels left" in error, error
 
 
+@pytest.mark.slow
 @pytest.mark.process
 def test_what_is_trained_from_them_does_not_evaluate_their_images_either(plain, command, tmp_path):
     """A training with labels that starts from them, and an alignment on other photos."""

@@ -323,6 +323,7 @@ def test_the_stage_is_logistic_regression_on_fixed_features(tmp_path):
     torch.testing.assert_close(net[3].weight.double(), head.weight, atol=1e-6, rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RECIPES)
 @pytest.mark.parametrize("after", [1, 2, 3])
 def test_a_killed_training_ends_in_the_same_weights(tmp_path, after, name):

@@ -125,6 +125,7 @@ def test_transport_of_two_channels_by_hand():
     assert ot_loss(images[:, :1], texts)[0].item() == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_gradients_of_transport_are_finite_differences():
     images, texts = draw(2, 4, 5).requires_grad_(), draw(2, 3, 5, seed=1).requires_grad_()
     assert torch.autograd.gradcheck(lambda a, b: ot_loss(a, b, tolerance=1e-10)[0], (images, texts), atol=1e-6)
