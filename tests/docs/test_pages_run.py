@@ -2,7 +2,7 @@
 
 Commands are given as they are printed. What makes them long is small here: networks have a few thousand parameters
 under the names that the pages use, critters are 32 pixels, and no command takes more than a few images or epochs. What
-the pages call the reader's own (photos, weights) is there. What needs the network, a GPU, several processes
+the pages call the reader's own (photos, masks, weights) is there. What needs the network, a GPU, several processes
 or another program is left out.
 """
 
@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -30,8 +32,11 @@ NETWORKS = ("resnet18", "resnet50", "critters_cnn")
 DRAWN = ("critters", "critters-spurious")
 MOST = {"--images": 8, "--epochs": 1}
 PAGES = (
-    "docs/critters.md", "docs/looking.md", "docs/reading-a-board.md", "docs/results.md", "docs/stability.md",
-    "docs/training.md", "docs/until-stable.md", "docs/upkeep.md",
+    "docs/agreement.md", "docs/alignment.md", "docs/critters.md", "docs/judging.md", "docs/looking.md",
+    "docs/new-dataset.md", "docs/new-loss.md", "docs/new-method.md", "docs/new-model.md", "docs/new-protocol.md",
+    "docs/protocols.md", "docs/reading-a-board.md", "docs/results.md", "docs/segmentation.md", "docs/site.md",
+    "docs/stability.md", "docs/survey.md", "docs/training.md", "docs/until-stable.md", "docs/upkeep.md",
+    "docs/use-publish.md",
 )  # fmt: skip
 CARD = """
 title = "A tiny network under a name of the pages"
@@ -42,10 +47,12 @@ stages = { Mid1 = "1", Mid2 = "2", Mid3 = "2", Final = "4" }
 BEFORE = {  # what these pages say is there already
     "docs/stability.md": ["run sds --model resnet50 --methods ixg"],
 }
+FILES_OF = {"docs/judging.md": "docs/new-protocol.md"}  # pages that go on with the files of another one
 ELSEWHERE = re.compile(
     r"--download|--hub|--install-completion|--yes$"  # the network, files of the shell and of other processes
     r"|^train guided --config"  # nothing is learnt in one epoch, so there is nothing to choose; test_full_scale.py
     r"|--processes|--dataset imagefolder --data-root photos$"  # processes of their own, launchers
+    r"|--device cuda|--dataset imagenet|lite0_own|--reader"  # a GPU, real networks, minutes of training
 )
 
 
@@ -84,6 +91,7 @@ def bring_inputs(folder: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 255, (70, 90, 3), dtype=np.uint8)
     for name in ("photo.jpg", "photo.png"):
         Image.fromarray(pixels).save(folder / name)
+    Image.fromarray(pixels[..., 0] > 127).save(folder / "mask.png")
     save_file(build(1000).state_dict(), folder / "my.safetensors")
 
 
@@ -100,6 +108,8 @@ def shrunk(words: list[str]) -> list[str]:
     for place, word in enumerate(words[:-1]):
         if word in MOST and words[place + 1].isdigit():
             less[place + 1] = str(min(int(words[place + 1]), MOST[word]))
+    if words[0] == "judge":
+        less += ["--images", "4", "--networks", "and,or"]
     if words[0] == "train" and "--epochs" not in words:
         less += ["--epochs", "1"]
     return less
@@ -109,7 +119,10 @@ def shrunk(words: list[str]) -> list[str]:
 def test_commands_of_a_page_run_in_their_order(page, small, tmp_path, command):
     text = (ROOT / page).read_text()
     bring_inputs(tmp_path)
-    write_files(text, tmp_path)
+    for known in (FILES_OF.get(page, page), page):
+        write_files((ROOT / known).read_text(), tmp_path)
+    if (tmp_path / "save_weights.py").exists():
+        subprocess.run([sys.executable, "save_weights.py"], cwd=tmp_path, check=True)
     (tmp_path / "scratch").mkdir()
     shown = [words for words in given(text, tmp_path / "scratch") if not ELSEWHERE.search(" ".join(words))]
     assert shown
