@@ -76,6 +76,19 @@ def test_plain_against_aligned_are_the_differences_of_direct_passes(home):
     assert scores(results, "grad-cam-difference").max() > 0
 
 
+def test_a_fine_tuned_network_is_compared_with_the_one_it_started_from(home):
+    with pytest.raises(XaibenchError, match="leave it out, or ask for --weights aligned"):
+        run(weights="plain", reference_weights="aligned", recipe={"start": "plain"}, out="b")
+    run("sds", images=1)  # trains the plain weights
+    before = set((home / "models").iterdir())
+    results = run(weights="aligned", reference_weights="plain", recipe={"start": "plain", "epochs": 1}, out="b")
+    (tuned,) = set((home / "models").iterdir()) - before  # the plain weights are not trained on from themselves
+    card, data = model_card("tiny"), registry.card("dataset", "mini")
+    after = load_weights(build_model(card, 10, data.geometry), read_state(tuned / "weights.safetensors"), "plain", card)
+    expected = np.abs(chances(after, results) - chances(network("tiny", "plain"), results))
+    assert scores(results).tolist() == pytest.approx(expected.tolist(), abs=1e-6) and (scores(results) > 0).all()
+
+
 def test_the_second_model_sees_images_by_its_own_encoding(home, otherwise_encoded):
     run(reference_weights="aligned", images=1)  # trains
     file = str(find_weights(model_card("tiny"), registry.card("dataset", "mini"), WeightsRequest("plain"), False))

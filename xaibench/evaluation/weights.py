@@ -70,8 +70,12 @@ def _second(
 ) -> Model:
     """The second model of a run, found or made as the first was; its classes must be the first one's."""
     card, request = run.reference
+    config = run.config
+    if request.choice == "plain" and config.recipe.get("start") == "plain":  # how the first is trained on from these
+        config = config.model_copy(update={"recipe": {}})
     try:
-        second, state, _ = _network(replace(run, model=card, weights=request), resources, quiet, say, train)
+        other = replace(run, config=config, model=card, weights=request)
+        second, state, _ = _network(other, resources, quiet, say, train)
         check_unseen(state.header, run.dataset, run.dataset.image_list(run.images))
     except XaibenchError as error:
         raise XaibenchError(f"the second model (--reference-model, --reference-weights): {error}") from error
@@ -124,6 +128,11 @@ def _weights(run: ResolvedRun, resources: Resources, quiet: bool, say: Callable[
         if path is None:
             raise missing_weights(run.model, run.data, run.weights)
         return path
+    if run.weights.choice == "plain" and config.recipe.get("start") == "plain":
+        raise XaibenchError(
+            "--recipe start=plain trains on from plain weights, and this run is of these: leave it out, or ask for "
+            "--weights aligned"
+        )
     alignment = run.weights.alignment if run.weights.choice == "aligned" else None
     request = TrainingConfig(
         model=run.model.name,
