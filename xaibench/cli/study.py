@@ -136,8 +136,8 @@ def run(
     if stored and trainings:
         raise XaibenchError("--stored trains nothing and counts all that is stored: leave out --trainings")
     if dry_run:
-        folders = [*([out] if (out / "rows").is_dir() else []), *(also or ())]
-        return _dry_run(name, scale.value, folders, trainings or 0, cards)
+        known = [*([out] if (out / "rows").is_dir() else []), *(also or ())]
+        return _dry_run(name, scale.value, known, trainings or 0, cards)
     changes = {"data_root": data_root, "download": download, "device": device}
     report = lambda line: None if quiet else echo(clean(line), err=True)  # noqa: E731
     progress = {"quiet": quiet, "report": report}

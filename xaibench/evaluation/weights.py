@@ -70,11 +70,10 @@ def _second(
 ) -> Model:
     """The second model of a run, found or made as the first was; its classes must be the first one's."""
     card, request = run.reference
-    config = run.config
-    if request.choice == "plain" and config.recipe.get("start") == "plain":  # how the first is trained on from these
-        config = config.model_copy(update={"recipe": {}})
+    other = replace(run, model=card, weights=request)
+    if _starts_from_itself(other):  # the recipe says how the first model was trained on from these weights
+        other = replace(other, config=run.config.model_copy(update={"recipe": {}}))
     try:
-        other = replace(run, config=config, model=card, weights=request)
         second, state, _ = _network(other, resources, quiet, say, train)
         check_unseen(state.header, run.dataset, run.dataset.image_list(run.images))
     except XaibenchError as error:
@@ -107,6 +106,11 @@ def _network(
     return found
 
 
+def _starts_from_itself(run: ResolvedRun) -> bool:
+    """Whether the recipe of a run would train plain weights on from plain weights."""
+    return run.weights.choice == "plain" and run.config.recipe.get("start") == "plain"
+
+
 def _training_description(run: ResolvedRun) -> str:
     """How weights are trained for a run otherwise than usual, for titles."""
     seed = [f"training seed {run.config.training_seed}"] if run.config.training_seed else []
@@ -128,7 +132,7 @@ def _weights(run: ResolvedRun, resources: Resources, quiet: bool, say: Callable[
         if path is None:
             raise missing_weights(run.model, run.data, run.weights)
         return path
-    if run.weights.choice == "plain" and config.recipe.get("start") == "plain":
+    if _starts_from_itself(run):
         raise XaibenchError(
             "--recipe start=plain trains on from plain weights, and this run is of these: leave it out, or ask for "
             "--weights aligned"
