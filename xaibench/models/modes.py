@@ -13,6 +13,9 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 
 from xaibench.errors import XaibenchError
 
+NO_PASS = ("train", "eval", "explain")
+"""Methods of modules that a pass never calls; `explain`, of the package `bcos`, warns of networks in training mode."""
+
 
 @contextmanager
 def evaluating(net: nn.Module) -> Iterator[None]:
@@ -57,6 +60,11 @@ def check_modes(net: nn.Module) -> None:
             )
 
 
+def trains_as_it_explains(net: nn.Module) -> bool:
+    """Whether a pass in the modes that the modules are in now gives what one in evaluation mode gives."""
+    return not any(module.training and _reads_its_mode(module) for module in net.modules())
+
+
 def _reads_its_mode(module: nn.Module) -> bool:
     """Whether the results of a module depend on its flag `training`."""
     if 0 in (getattr(module, "p", None), getattr(module, "dropout", None)):  # nothing is dropped
@@ -68,7 +76,7 @@ def _reads_its_mode(module: nn.Module) -> bool:
     classes = type(module).__mro__[: type(module).__mro__.index(nn.Module)]
     functions = [thing for kind in classes for thing in vars(kind).values() if isinstance(thing, FunctionType)]
     functions += [thing for thing in vars(module).values() if isinstance(thing, FunctionType)]
-    return any(_mentions(function.__code__) for function in functions if function.__name__ not in ("train", "eval"))
+    return any(_mentions(function.__code__) for function in functions if function.__name__ not in NO_PASS)
 
 
 def _mentions(code: CodeType) -> bool:

@@ -18,6 +18,7 @@ from xaibench.errors import XaibenchError
 from xaibench.models.base import Encoding, Model
 from xaibench.models.open import build_model
 from xaibench.models.state import read_state
+from xaibench.training.guidance import guided
 from xaibench.training.guidance.guided import Guided
 from xaibench.training.guidance.images import GuidedImages
 from xaibench.training.guidance.kept import keep_epoch, kept_epochs
@@ -128,6 +129,48 @@ def test_over_the_batch_images_without_annotation_count_as_zero():
         whole = batch(objective.data)
         values[over] = objective.loss(model.net, whole)["localisation"].item()
     assert values["batch"] == pytest.approx(values["annotated"] * int(whole[5].sum()) / 8, rel=1e-5)
+
+
+def gradients(model, objective, data):
+    """The gradient of the loss by each parameter, and how often the network ran."""
+    model.net.train().zero_grad()
+    runs = []
+    handle = model.net.register_forward_pre_hook(lambda *_: runs.append(1))
+    terms = objective.loss(model.net, data)
+    handle.remove()
+    terms["loss"].backward()
+    return torch.cat([p.grad.flatten() for p in model.net.parameters()]), len(runs)
+
+
+@pytest.mark.parametrize(
+    ("name", "attribution", "stage"),
+    [("small", "ixg", "Input"), ("small", "ixg", "Mid1"), ("bcos_critters_cnn", "b-cos", "Input"),
+     ("bcos_critters_cnn", "b-cos", "Mid2")],
+)  # fmt: skip
+def test_one_pass_serves_both_losses_and_gives_the_gradient_of_two(name, attribution, stage, monkeypatch):
+    if name.startswith("bcos"):
+        pytest.importorskip("bcos")
+    torch.manual_seed(0)
+    model = small_model() if name == "small" else build_model(registry.card("model", name), 10, GEOMETRY, 4)
+    model.net.double()  # so that rounding is no excuse
+    objective = Guided("energy", attribution, stage, 0.01).objective(model, split(), RECIPE, 0, 0)
+    inputs, *others = batch(objective.data)
+    data = inputs.double(), *others
+    gradients(model, objective, data)  # the first looks at the layout of the layer, in a pass
+    once, runs = gradients(model, objective, data)
+    monkeypatch.setattr(guided, "trains_as_it_explains", lambda net: False)
+    twice, more_runs = gradients(model, objective, data)
+    assert (runs, more_runs) == (1, 2)
+    assert torch.allclose(once, twice, rtol=1e-6, atol=1e-9 * float(twice.abs().max()))
+
+
+def test_a_network_that_drops_in_training_is_classified_in_a_pass_of_its_own():
+    model = small_model()
+    model.net.insert(3, nn.Dropout(0.5))
+    objective = Guided(weight=0.01).objective(model, split(), RECIPE, 0, 0)
+    assert gradients(model, objective, batch(objective.data))[1] == 2
+    model.net[3].p = 0.0
+    assert gradients(model, objective, batch(objective.data))[1] == 1
 
 
 class Painted(Dataset):
