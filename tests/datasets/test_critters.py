@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 from xaibench.datasets.critters import Critters
+from xaibench.datasets.critters import dataset as module
 from xaibench.datasets.critters.dice import Dice
+from xaibench.datasets.critters.draw import render
 from xaibench.datasets.critters.scene import BACKGROUNDS, CLASSES, INFORMATIVE, PARTS, RULES, VARIANTS
 from xaibench.datasets.critters.shapes import Ellipse, Lens, Polygon, Ring, Stroke
 from xaibench.datasets.critters.texture import ground
@@ -84,6 +86,22 @@ def test_samples_do_not_depend_on_the_order_of_access(critters: Critters) -> Non
         sample = other.load(image_id)
         assert np.array_equal(sample.image, forward[image_id].image)
         assert (sample.label, sample.digest) == (forward[image_id].label, forward[image_id].digest)
+
+
+def test_a_picture_is_drawn_once_and_no_caller_can_change_it(monkeypatch) -> None:
+    drawn = []
+    monkeypatch.setattr(module, "render", lambda *given: drawn.append(given) or render(*given))
+    critters = Critters("kept", 3, seed=7)
+    first = critters.load(critters.ids[0]).image
+    assert np.array_equal(first, critters.draw(critters.ids[0])) and len(drawn) == 2  # `draw` is always drawn
+    kept = first.copy()
+    first[:] = 0
+    critters.annotate(critters.ids[0]).instances[:] = False
+    again = Critters("kept", 5, seed=7)  # of another object, and as many arguments alike as decide the picture
+    assert np.array_equal(again.load(again.ids[0]).image, kept) and again.annotate(again.ids[0]).instances.any()
+    assert len(drawn) == 2
+    other = Critters("kept", 3, 96, seed=7)
+    assert other.load(other.ids[0]).image.shape == (96, 96, 3) and len(drawn) == 3
 
 
 def test_samples_have_the_promised_form(critters: Critters) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from xaibench.hashing import content_hash
 VERSION = 1
 SIZES = (32, 512)
 _scene = lru_cache(maxsize=256)(compose)
+KEPT = 64 << 20  # bytes of the pictures of a size that a process keeps
 
 
 class Critters(Dataset):
@@ -68,8 +70,8 @@ class Critters(Dataset):
 
     def load(self, image_id: str) -> Sample:
         """The sample of an id: image (size, size, 3) uint8; raises XaibenchError for an id that is not in `ids`."""
-        scene = self.scene(image_id)
-        return Sample(image_id, render(scene, self.size).image, scene.label, self.digest(image_id))
+        picture, label = self._picture(image_id)
+        return Sample(image_id, picture.image.copy(), label, self.digest(image_id))
 
     def label(self, image_id: str) -> int:
         """The class index of an image, without drawing it."""
@@ -95,7 +97,7 @@ class Critters(Dataset):
         the visible parts of the labelled creature; parts that were dropped are missing.
         """
         scene = self.scene(image_id)
-        picture = render(scene, self.size)
+        picture, _ = self._picture(image_id)
         creatures = np.stack([_mask(picture, f"creature:{i}") for i in range(len(scene.creatures))])
         parts = {key: picture.owner == i for i, key in enumerate(picture.keys) if key[1] and (picture.owner == i).any()}
         labels = [creature.label for creature in scene.creatures]
@@ -136,8 +138,16 @@ class Critters(Dataset):
 
     def scene(self, image_id: str) -> Scene:
         """The description from which an image is drawn: what is where, in which shape and colour."""
+        return _scene(*self._decided_by(image_id))
+
+    def _picture(self, image_id: str) -> tuple[Picture, int]:
+        """The whole picture, which others get too, and its label."""
+        return _pictures(self.size)(*self._decided_by(image_id))
+
+    def _decided_by(self, image_id: str) -> tuple:
+        """The arguments of `compose`, which decide a scene."""
         index = self._index(image_id)
-        return _scene(self.seed, self.split, index, self.rule, self.background_correlation, self.drop_parts)
+        return self.seed, self.split, index, self.rule, self.background_correlation, self.drop_parts
 
     def _index(self, image_id: str) -> int:
         split, _, number = image_id.rpartition("/")
@@ -150,6 +160,18 @@ class Critters(Dataset):
     def _stack(self, masks: Collection[np.ndarray]) -> np.ndarray:
         """Masks as one array (M, size, size) bool, also when there are none."""
         return np.stack(list(masks)) if masks else np.zeros((0, self.size, self.size), dtype=bool)
+
+
+@lru_cache
+def _pictures(size: int) -> Callable[..., tuple[Picture, int]]:
+    """Draws scenes of a size; the last ones are kept, since trainings and protocols ask for the same again."""
+
+    @lru_cache(maxsize=KEPT // (5 * size * size))  # 3 bytes of a pixel's colour, 2 of its owner
+    def draw(*decided_by: Any) -> tuple[Picture, int]:
+        scene = _scene(*decided_by)
+        return render(scene, size), scene.label
+
+    return draw
 
 
 def _no_such(what: str, name: str, known: Collection[str]) -> XaibenchError:
