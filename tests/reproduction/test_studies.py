@@ -213,6 +213,38 @@ def test_what_cannot_run_says_what_to_fetch(mini, command):
     assert command("study", "run", "absent")[0] == 2
 
 
+def test_several_studies_share_what_they_lack_and_one_that_fails_stops_no_other(mini, command, monkeypatch):
+    (mini / "studies" / "mini-twin.toml").write_text(MINI.replace("T1", "T3").replace("T2", "T4"))
+    scales = "".join(f'[scales.{name}]\nmissing = "nothing"\n' for name in ("embedded", "real", "paper"))
+    none = MINI.split("printed = ")[0] + scales
+    (mini / "studies" / "mini-none.toml").write_text(none)
+    words = ("study", "run", "mini*", "mini", "--cards", mini)
+    status, out, err = command(*words, "--dry-run")
+    assert (status, err) == (0, "") and out.count("scale embedded:") == 2  # `mini-none` has nothing to run
+    assert out.splitlines()[-1] == "together: 1 runs and 2 trainings of arms are missing"
+    status, _, err = command(*words, "--format", "json")
+    assert status == 2 and "take table, md or html" in err
+    carried = []
+
+    def one(name, *_):
+        carried.append(name)
+        if name == "mini":
+            raise XaibenchError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("xaibench.cli.study_run._one", one)
+        status, _, err = command(*words)
+    assert carried == ["mini", "mini-twin"] and status == 2
+    assert [line.split(": ", 1) for line in err.splitlines()] == [
+        ["study 1/2", "mini"], ["mini", "the disk is full"], ["study 2/2", "mini-twin"],
+        ["xaibench", "1 of 2 studies were not carried out: mini"],
+    ]  # fmt: skip
+    answers = {"mini-none": "nothing", "absent": "unknown study", "absent*": "study ls", "mini-n*": "at the scale"}
+    for name, answer in answers.items():
+        status, _, err = command("study", "run", "mini", name, "--cards", mini)
+        assert status == 2 and answer in err and "study 1/2" not in err
+
+
 @pytest.mark.slow
 def test_the_page_of_all_studies_has_every_claim(home, command, tmp_path):
     store = Store.create(tmp_path / "empty")

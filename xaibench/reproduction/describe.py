@@ -62,6 +62,28 @@ def describe_scale(
             yield from (f"    {line}" for line in _stored_comparison(comparison, results))
 
 
+def together(cards: Sequence[StudyCard], scale: Scale, results: StoredResults | None, trainings: int = 0) -> str:
+    """How many runs and trainings of arms several studies lack in results folders; what they share counts once."""
+    results = results or StoredResults()
+    runs: set[str] = set()
+    trained: dict[str, StoredStep] = {}
+    for one in (card.scales[scale] for card in cards):
+        runs |= {each.to_toml() for each in run_requests(one).values() if stored_board(results.boards, each) is None}
+        for comparison in comparison_requests(one, trainings).values():
+            if set(comparison.models) & one.trainings.keys():
+                continue  # of models that are trained under a name first
+            for _, found in stored_steps(comparison, results):
+                trained |= {_identity(step): step for step in found if step.board is None}
+    epochs = sum(map(_epochs, trained.values()))
+    own = f" ({epochs} epochs for a task of their own)" if epochs else ""
+    return f"together: {len(runs)} runs and {len(trained)} trainings of arms{own} are missing"
+
+
+def _identity(one: StoredStep) -> str:
+    """What two arms have alike that are the same training of the same network."""
+    return f"{one.step.model} {one.step.number} {one.step.training or one.step.run_arguments!r}"
+
+
 def _networks(sheet: Sheet) -> str:
     """Such as `attacks of resnet18` and `maps of bcos_critters_cnn by b-cos, arms Energy, L1 of guidance-loss`."""
     models = [str(fields.get("model")) for fields in sheet.networks.values()]
@@ -104,6 +126,8 @@ def _cost_of(found: Sequence[StoredStep]) -> str:
 
 
 def _epochs(one: StoredStep) -> int:
+    if one.step.training is None:
+        return 0
     try:
         return int(fields_without_start(one.step.training)["recipe"]["epochs"])
     except XaibenchError:

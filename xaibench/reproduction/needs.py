@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from xaibench import registry
 from xaibench.cards import StudyCard, StudyScale
 from xaibench.cards.study import Scale
 from xaibench.errors import XaibenchError
@@ -30,6 +33,24 @@ def scale_of(card: StudyCard, scale: Scale) -> StudyScale:
     if not one.runs_something:
         raise XaibenchError(f"study {card.name} cannot run at the scale {scale}: {one.missing}{elsewhere}")
     return one
+
+
+def chosen(asked: Sequence[str], scale: Scale) -> list[str]:
+    """The names of studies, each once and in the order asked; a pattern such as `rao*` stands for those of its studies
+    that run something at a scale. Raises XaibenchError for a pattern that none matches, and as `scale_of` does."""
+    names: list[str] = []
+    for pattern in asked:
+        if not set(pattern) & set("*?["):
+            scale_of(registry.card("study", pattern), scale)
+            names.append(pattern)
+            continue
+        cards = [registry.card("study", name) for name in registry.names("study", pattern)]
+        running = [card.name for card in cards if scale in card.scales and card.scales[scale].runs_something]
+        if not running:
+            why = f"that runs at the scale {scale} " if cards else ""
+            raise XaibenchError(f"no study {why}matches {pattern!r}; `xaibench study ls` lists them")
+        names += running
+    return list(dict.fromkeys(names))
 
 
 def check_data(card: StudyCard, scale: Scale, data_root: object) -> None:
