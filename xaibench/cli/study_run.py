@@ -84,8 +84,7 @@ def run(
     add((), cards or ())
     names = chosen(names, scale.value)
     if dry_run:
-        known = [*([out] if (out / "rows").is_dir() else []), *(also or ())]
-        return _dry_run(names, scale.value, known, trainings or 0)
+        return _dry_run(names, scale.value, out, also or (), trainings or 0)
     if len(names) > 1 and format_ in (Format.csv, Format.json):
         raise XaibenchError(f"--format {format_} is of one study, and these are {len(names)}; take table, md or html")
     report = lambda line: None if quiet else echo(clean(line), err=True)  # noqa: E731
@@ -152,17 +151,17 @@ def _sheets(found: Reproduction, folder: Path, quiet: bool, changes: dict[str, o
     return paths
 
 
-def _dry_run(names: Sequence[str], scale: str, folders: Sequence[Path], trainings: int) -> None:
+def _dry_run(names: Sequence[str], scale: str, out: Path, also: Sequence[Path], trainings: int) -> None:
     from xaibench import registry
-    from xaibench.analysis.stored import StoredResults
     from xaibench.reproduction.describe import describe_scale, together
+    from xaibench.reproduction.measure import stored_in
 
-    results = StoredResults(*folders, newest=registry.shipped_version) if folders else None
+    results = stored_in(out, also)
     cards = [registry.card("study", name) for name in names]
     for card in cards:
         if len(cards) > 1:
             echo(f"{card.name}, {card.item}")
-        for line in describe_scale(card, scale, results, trainings):
+        for line in describe_scale(card, scale, results if results.stores else None, trainings):
             echo(line)
     if len(cards) > 1:
         echo(together(cards, scale, results, trainings))

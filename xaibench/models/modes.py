@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from types import CodeType, FunctionType
 
 import torch
@@ -79,6 +80,7 @@ def _reads_its_mode(module: nn.Module) -> bool:
     return any(_mentions(function.__code__) for function in functions if function.__name__ not in NO_PASS)
 
 
+@cache
 def _mentions(code: CodeType) -> bool:
     """Whether a function or one inside of it names the flag."""
     inner = [constant for constant in code.co_consts if isinstance(constant, CodeType)]

@@ -62,9 +62,8 @@ def describe_scale(
             yield from (f"    {line}" for line in _stored_comparison(comparison, results))
 
 
-def together(cards: Sequence[StudyCard], scale: Scale, results: StoredResults | None, trainings: int = 0) -> str:
+def together(cards: Sequence[StudyCard], scale: Scale, results: StoredResults, trainings: int = 0) -> str:
     """How many runs and trainings of arms several studies lack in results folders; what they share counts once."""
-    results = results or StoredResults()
     runs: set[str] = set()
     trained: dict[str, StoredStep] = {}
     for one in (card.scales[scale] for card in cards):
@@ -74,7 +73,7 @@ def together(cards: Sequence[StudyCard], scale: Scale, results: StoredResults | 
                 continue  # of models that are trained under a name first
             for _, found in stored_steps(comparison, results):
                 trained |= {_identity(step): step for step in found if step.board is None}
-    epochs = sum(map(_epochs, trained.values()))
+    epochs = sum(_epochs(one) for one in trained.values() if one.step.training)
     own = f" ({epochs} epochs for a task of their own)" if epochs else ""
     return f"together: {len(runs)} runs and {len(trained)} trainings of arms{own} are missing"
 
@@ -126,8 +125,6 @@ def _cost_of(found: Sequence[StoredStep]) -> str:
 
 
 def _epochs(one: StoredStep) -> int:
-    if one.step.training is None:
-        return 0
     try:
         return int(fields_without_start(one.step.training)["recipe"]["epochs"])
     except XaibenchError:

@@ -144,7 +144,7 @@ class Guided:
             if strength and annotated.any():  # maps cost more than the classification, so there are none for the others
                 maps, logits = self._maps(model, inputs[annotated], targets[annotated])
                 if net is model.net and annotated.all() and trains_as_it_explains(net):
-                    answer = partial(_given, logits)  # one pass serves both losses: a third off the time of a step
+                    answer = partial(_given, logits)  # one pass serves both losses
                 found = found.index_put((annotated.nonzero()[:, 0],), values(maps, masks[annotated]).float())
                 no_positive = (maps.detach() <= 0).flatten(1).all(1).float().sum() / met
             terms = classify(answer, (inputs, labels, image_ids))
