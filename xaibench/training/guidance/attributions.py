@@ -6,8 +6,7 @@ a loss on them reaches every parameter, also through the gradient that they are 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +19,7 @@ from xaibench.attribution.stages import INPUT
 from xaibench.errors import XaibenchError
 from xaibench.models.base import Model
 from xaibench.models.layouts import CHANNELS_FIRST, check_output
+from xaibench.models.modes import evaluating
 
 ATTRIBUTIONS = ("ixg", "grad-cam", "b-cos", "intgrad")
 SPACE = (2, 3)
@@ -91,18 +91,6 @@ def check_attribution(model: Model, attribution: str, stage: str | None) -> None
                 f"intgrad needs a network without bias and normalisation, such as x_resnet50; model {model.name} has "
                 f"{other}; take --attribution ixg"
             )
-
-
-@contextmanager
-def evaluating(net: nn.Module) -> Iterator[None]:
-    """Puts every module of a network into evaluation mode, and back."""
-    training = [module for module in net.modules() if module.training]
-    net.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
 
 
 def _pass(net: nn.Module, inputs: Tensor, layer: str) -> tuple[Tensor, Tensor]:
