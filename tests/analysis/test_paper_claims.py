@@ -184,12 +184,13 @@ def test_accuracies_are_decided_by_group(study):
             for name, one, correct in made]  # fmt: skip
     given = measured(studies={"c": [study(*arms)]})
 
-    def state(group, direction="up"):
+    def state(*group, direction="up"):
         return decide(claim("accuracy", comparison="c", group=group, direction=direction), given).state
 
-    assert (state("rare"), state("rare", "down"), state("common")) == (SHOWS, NOT, UNTOLD)
-    unknown = decide(claim("accuracy", comparison="c", group="absent"), given)
-    assert (unknown.state, unknown.why) == (UNTOLD, "the accuracy on absent is not known")
+    assert (state("rare"), state("rare", direction="down"), state("common")) == (SHOWS, NOT, UNTOLD)
+    assert state("absent", "rare", "common") == SHOWS  # the first that there is
+    unknown = decide(claim("accuracy", comparison="c", group=("absent", "gone")), given)
+    assert (unknown.state, unknown.why) == (UNTOLD, "the accuracy on absent or gone is not known")
 
 
 def test_confounded_arms_tell_nothing(study):

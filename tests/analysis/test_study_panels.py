@@ -58,6 +58,28 @@ def test_a_front_has_a_point_for_each_training_with_known_accuracy():
     assert not panels(card(Drawn(kind="front", comparison="c", protocol="box-iou")), measured, ())
 
 
+def test_accuracies_of_a_group_stand_against_those_of_all_images():
+    right = np.array([[1, 1, 0, 0], [0, 1, 1, 1]], bool)
+    shape = np.zeros((2, 4, 1))
+    named = ("ixg",), ("method",), tuple("abcd")
+    arms = [
+        Arm("m: x", shape, *named, correct=right, groups=("own", "other", "other", "")),
+        Arm("unknown", shape, *named, groups=("own", "other", "other", "")),
+        Arm("ungrouped", shape, *named, correct=right),
+    ]
+    study = SimpleNamespace(arms={arm.name: arm for arm in arms})
+    measured = Measured({}, {}, {"c": [study], "d": [study]}, {})
+    drawn = Drawn(kind="group-accuracy", comparison="c", group=("G3", "other"))
+    (panel,) = panels(card(drawn), measured, ())
+    assert panel.table.to_dict("list") == {
+        "x": [0.5, 0.75], "y": [0.5, 1.0], "series": ["x", "x"], "group": ["m", "m"]
+    }  # fmt: skip
+    assert (panel.x, panel.y) == ("accuracy on all images", "c: accuracy on other")
+    assert not panels(card(drawn.model_copy(update={"group": ("G3",)})), measured, ())
+    with pytest.raises(ValueError, match="'group-accuracy' needs group"):
+        Drawn(kind="group-accuracy", comparison="c")
+
+
 def test_a_line_is_of_arms_that_differ_in_the_option_alone():
     options = {
         "m: baseline": ("", {}), "m: without": ("guided", {"lambda": 0.0}),

@@ -38,12 +38,12 @@ def accuracy(claim: ClaimText, measured: Measured) -> tuple[State, str]:
     """The change of the accuracy on a group of images, or on all, in each pair of arms."""
 
     def part(pair: Comparison) -> tuple[State, str]:
-        known = pair.accuracy_changes
-        rows = [] if known is None else known[known["images"] == claim.group].to_dict("records")
-        if not rows:
-            return UNTOLD, f"the accuracy on {claim.group} is not known"
-        what = f"{pair.before} to {pair.after}, accuracy on {claim.group}"
-        ends = rows[0]["change"], rows[0]["ci_low"], rows[0]["ci_high"]
+        known = {} if pair.accuracy_changes is None else pair.accuracy_changes.set_index("images").to_dict("index")
+        group = next((name for name in claim.group if name in known), None)
+        if group is None:
+            return UNTOLD, f"the accuracy on {' or '.join(claim.group)} is not known"
+        what = f"{pair.before} to {pair.after}, accuracy on {group}"
+        ends = (known[group][name] for name in ("change", "ci_low", "ci_high"))
         return directed(claim, what, *ends, pair.trainings, pair.confounded)
 
     return of_pairs(claim, measured, part)

@@ -27,7 +27,7 @@ class ClaimText(Protocol):
     protocol: str
     pairs: Sequence[tuple[str, str]]
     methods: Sequence[str]
-    group: str
+    group: Sequence[str]
     direction: str
     bound: float | None
     low: float | None

@@ -148,8 +148,8 @@ class Claim(Part):
     methods: tuple[str, ...] = ()
     """at-most, between-groups, correlation: the methods. change, changes-less: one that must change, instead of the
     mean of all. across: that of each arm; `best`: the one with the best mean."""
-    group: str = "all images"
-    """accuracy: the images, all or a group of the data set."""
+    group: tuple[str, ...] = ("all images",)
+    """accuracy: the images, all or a group of the data set; of several names the first that the data set has."""
     direction: Literal["up", "down"] = "up"
     """change, across, accuracy, between-groups, correlation, trade-off: where the number goes, whichever end is the
     better one."""
@@ -193,12 +193,15 @@ class Claim(Part):
 class Drawn(Part):
     """A panel of a study's figure, as the paper draws it."""
 
-    kind: Literal["methods", "accuracy", "front", "lines", "box-plot", "bars"]
+    kind: Literal["methods", "accuracy", "front", "group-accuracy", "lines", "box-plot", "bars"]
     """methods: a column of marks per board or arm. accuracy: the best score of each board against the accuracy of its
-    model. front: score against accuracy, a mark per training of each arm. lines: score over `option`, a line for all
-    arms that differ in nothing else. box-plot: scores by `metric`. bars: the printed numbers."""
+    model. front: score against accuracy, a mark per training of each arm. group-accuracy: the accuracy on `group`
+    against that on all images, a mark per training of each arm. lines: score over `option`, a line for all arms that
+    differ in nothing else. box-plot: scores by `metric`. bars: the printed numbers."""
     comparison: str = ""
-    """front, lines: the comparison."""
+    """front, group-accuracy, lines: the comparison."""
+    group: tuple[str, ...] = ()
+    """group-accuracy: a group of the data set; of several names the first that it has."""
     protocol: str = ""
     """front, lines: its protocol, as its tables call it; empty: the first."""
     option: str = ""
@@ -218,7 +221,10 @@ class Drawn(Part):
 
     @model_validator(mode="after")
     def _fields_of_kind(self) -> Drawn:
-        every = {"front": ("comparison",), "lines": ("comparison", "option"), "box-plot": ("run", "method", "metric")}
+        every = {
+            "front": ("comparison",), "group-accuracy": ("comparison", "group"), "lines": ("comparison", "option"),
+            "box-plot": ("run", "method", "metric"),
+        }  # fmt: skip
         needed = [name for name in every.get(self.kind, ()) if not (self.by and name == "metric")]
         if lacking := [name for name in needed if not getattr(self, name)]:
             raise ValueError(f"a figure of kind {self.kind!r} needs {', '.join(lacking)}")

@@ -30,7 +30,7 @@ def panels(
     card: StudyCard, measured: Measured, beside: Sequence[Beside], arms: Arms | None = None
 ) -> tuple[Panel, ...]:
     """Those panels of a card's figure that have numbers. arms: of the comparisons, for panels of lines."""
-    makers = {"accuracy": _accuracy, "front": _front, "box-plot": _boxes}
+    makers = {"accuracy": _accuracy, "front": _front, "group-accuracy": _group_accuracy, "box-plot": _boxes}
     makers["lines"] = lambda one, measured: _lines(one, measured, (arms or {}).get(one.comparison, {}))
     found = [makers[one.kind](one, measured) for one in card.figure if one.kind in makers]
     if any(one.kind == "bars" for one in card.figure):
@@ -66,6 +66,24 @@ def _front(one: Drawn, measured: Measured) -> Panel | None:
             rows += [(x, y, name, model) for x, y in zip(arm.accuracies, scores, strict=True) if np.isfinite(x)]
     label = f"{study.metric}{f' of {one.method}' if one.method else ''}"
     return Panel("points", pd.DataFrame(rows, columns=["x", "y", "series", "group"]), "accuracy", label)
+
+
+def _group_accuracy(one: Drawn, measured: Measured) -> Panel | None:
+    """A point per training: the accuracy on all images, and on those of a group."""
+    studies = measured.studies.get(one.comparison)
+    if not studies:
+        return None
+    arms = [arm for arm in studies[0].arms.values() if arm.correct is not None]
+    group = next((name for name in one.group if any(name in arm.groups for arm in arms)), "")
+    rows = []
+    for arm in arms:
+        model, _, name = arm.name.rpartition(": ")
+        inside = np.array(arm.groups, dtype=object) == group
+        if group and inside.any():
+            rows += [(right.mean(), right[inside].mean(), name, model) for right in arm.correct]
+    of = f"{one.comparison}: " if len(measured.studies) > 1 else ""
+    table = pd.DataFrame(rows, columns=["x", "y", "series", "group"])
+    return Panel("points", table, "accuracy on all images", f"{of}accuracy on {group}")
 
 
 def _lines(one: Drawn, measured: Measured, cards: Mapping[str, ComparisonArm]) -> Panel | None:
