@@ -93,7 +93,7 @@ def test_lines_of_several_processes_never_mix(tmp_path):
     for name in (FILE, FORMER):
         for line in (tmp_path / name).read_text().splitlines():
             assert re.fullmatch(r"\S+ \d+ info: w[012] \d+ x{40}", line)
-        assert (tmp_path / name).stat().st_size < 21_000
+        assert (tmp_path / name).stat().st_size < 40_000  # others write on while one renames
 
 
 @pytest.mark.process

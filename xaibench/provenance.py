@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import platform
+import re
 import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -28,15 +30,26 @@ def package_versions() -> dict[str, str]:
     installed twice, that which would be imported."""
     versions = {"python": platform.python_version()}
     found = {name: next(iter(metadata.distributions(name=name)), None) for name in PACKAGES}
-    installed = {name: dist.version for name, dist in found.items() if dist}
+    installed = {name: _version(dist) for name, dist in found.items() if dist}
     return versions | installed
 
 
-def source_commit(checkout: Path | None = None) -> str | None:
+def _version(dist: metadata.Distribution) -> str:
+    """`dist.version`, which parses pages of description and licences for it."""
+    head = (dist.read_text("METADATA") or "").partition("\n\n")[0]
+    found = re.search(r"^Version: *(\S+) *$", head, re.MULTILINE)
+    return found[1] if found else dist.version
+
+
+@cache
+def own_commit() -> str | None:
+    """That of xaibench (`source_commit`) when this process first asked: its code is not read again."""
+    return source_commit(Path(__file__).resolve().parents[1])
+
+
+def source_commit(checkout: Path) -> str | None:
     """The git commit of a checkout, with `-dirty` if files were changed; None outside a checkout. Nothing in it is
-    written, not even git's index, whose lock would stay where this process is killed. Without checkout that of
-    xaibench."""
-    checkout = checkout or Path(__file__).resolve().parents[1]
+    written, not even git's index, whose lock would stay where this process is killed."""
     if not (checkout / ".git").exists():
         return None
     commit = _git(checkout, "rev-parse", "HEAD")

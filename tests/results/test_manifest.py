@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import shutil
 import subprocess
 from datetime import datetime
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ import pytest
 
 from xaibench.errors import XaibenchError
 from xaibench.files import plain
-from xaibench.provenance import command_line, source_commit
+from xaibench.provenance import PACKAGES, command_line, own_commit, package_versions, source_commit
 from xaibench.results.manifest import RunManifest, finish_command, load_runs
 
 
@@ -65,9 +67,27 @@ def test_commit_is_that_of_git():
     checkout = Path(__file__).parents[2]
     head = subprocess.run(["git", "-C", checkout, "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
     if not (checkout / ".git").exists() or head.returncode:
-        assert source_commit() is None
+        assert own_commit() is None
     else:
-        assert source_commit().removesuffix("-dirty") == head.stdout.strip()
+        assert own_commit().removesuffix("-dirty") == head.stdout.strip()
+
+
+def test_versions_are_those_of_the_metadata(tmp_path, monkeypatch):
+    """Also where a description has a line like that of the version, and of a package without `METADATA`."""
+    found = package_versions()
+    assert found.pop("python") == platform.python_version() and found
+    assert found == {name: metadata.version(name) for name in found} and set(found) <= set(PACKAGES)
+    head = "Metadata-Version: 2.1\nName: timm\n"
+    for folder, text in {
+        "timm-9.dist-info/METADATA": f"{head}Version: 9.1+x\n\nVersion: 7\n",
+        "captum.egg-info/PKG-INFO": "Metadata-Version: 2.1\nName: captum\nVersion: 8\n",
+        "scipy-1.dist-info/METADATA": "Metadata-Version: 2.1\nName: scipy\n\nVersion: 7\n",
+    }.items():
+        (tmp_path / folder).parent.mkdir()
+        (tmp_path / folder).write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    first = package_versions()
+    assert (first["timm"], first["captum"], first["scipy"]) == ("9.1+x", "8", None)
 
 
 def test_looking_for_the_commit_writes_nothing_in_the_checkout(tmp_path):

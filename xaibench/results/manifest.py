@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from xaibench.files import write_json
 from xaibench.locks import is_held
-from xaibench.provenance import package_versions, source_commit
+from xaibench.provenance import own_commit, package_versions
 from xaibench.results.records import Accuracy, RunRecord, is_record, read_record
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class RunManifest:
     finished: str | None = None
     seconds: float | None = None
     versions: dict[str, str] = field(default_factory=package_versions)
-    git_commit: str | None = field(default_factory=source_commit)
+    git_commit: str | None = field(default_factory=own_commit)
     device: str | None = None
     precision: str | None = None
     arithmetic: str | None = None

@@ -19,7 +19,7 @@ from torch import distributed
 
 from xaibench.errors import PeerLost, XaibenchError
 from xaibench.files import make_folder, write_atomic
-from xaibench.provenance import package_versions, source_commit
+from xaibench.provenance import own_commit, package_versions
 from xaibench.ranks import process_count, process_number
 from xaibench.training.processes import are_several
 from xaibench.training.resources import TrainingResources
@@ -95,7 +95,7 @@ def check_alike(folder: Path, more: Mapping[str, Any]) -> None:
     """
     if not are_several():
         return
-    mine = {"training": folder.name, "commit of xaibench": source_commit()} | package_versions() | dict(more)
+    mine = {"training": folder.name, "commit of xaibench": own_commit()} | package_versions() | dict(more)
     mine["folder"] = "the same" if _sees_first(folder) else f"no {folder} of the first process"
     found: list[Any] = [None] * distributed.get_world_size()
     distributed.all_gather_object(found, (socket.gethostname(), mine))
