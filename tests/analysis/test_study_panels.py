@@ -76,6 +76,7 @@ def test_accuracies_of_a_group_stand_against_those_of_all_images():
     }  # fmt: skip
     assert (panel.x, panel.y) == ("accuracy on all images", "c: accuracy on other")
     assert not panels(card(drawn.model_copy(update={"group": ("G3",)})), measured, ())
+    assert Drawn(kind="group-accuracy", comparison="c", group="other").group == ("other",)
     with pytest.raises(ValueError, match="'group-accuracy' needs group"):
         Drawn(kind="group-accuracy", comparison="c")
 

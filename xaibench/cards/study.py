@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from xaibench.cards.part import Card, Paper, Part
 
 Scale = Literal["embedded", "real", "paper"]
 SCALES: tuple[Scale, ...] = ("embedded", "real", "paper")
 """On critters; on photos and networks that pip and small downloads bring; on the paper's data."""
+
+Names = Annotated[tuple[str, ...], BeforeValidator(lambda given: (given,) if isinstance(given, str) else given)]
+"""Several names, or one."""
 
 
 class Fetched(Part):
@@ -148,7 +151,7 @@ class Claim(Part):
     methods: tuple[str, ...] = ()
     """at-most, between-groups, correlation: the methods. change, changes-less: one that must change, instead of the
     mean of all. across: that of each arm; `best`: the one with the best mean."""
-    group: tuple[str, ...] = ("all images",)
+    group: Names = ("all images",)
     """accuracy: the images, all or a group of the data set; of several names the first that the data set has."""
     direction: Literal["up", "down"] = "up"
     """change, across, accuracy, between-groups, correlation, trade-off: where the number goes, whichever end is the
@@ -200,7 +203,7 @@ class Drawn(Part):
     differ in nothing else. box-plot: scores by `metric`. bars: the printed numbers."""
     comparison: str = ""
     """front, group-accuracy, lines: the comparison."""
-    group: tuple[str, ...] = ()
+    group: Names = ()
     """group-accuracy: a group of the data set; of several names the first that it has."""
     protocol: str = ""
     """front, lines: its protocol, as its tables call it; empty: the first."""
