@@ -144,6 +144,13 @@ def test_a_study_runs_what_is_missing_and_is_repeated_from_stored_rows(mini, com
     assert status == 0 and "training 0" not in err and "short, training 1" in err and "long, training 1" in err
     assert "2 of the 5 trainings" in json.loads(out)["claims"][1]["why"]
     path.write_text(MINI)
+    counted = json.loads(command(*words, "--stored", "--with", "results", "--out", "more")[1])
+    assert "2 of the 5 trainings" in counted["claims"][1]["why"]  # the card has one
+    assert not any("not stored" in note for note in counted["notes"])
+    hint = "    does not decide T2: such claims take 5 trainings of each arm (--trainings 5)"
+    for words_of, hints in (((), 1), (("--trainings", 2), 1), (("--trainings", 5), 0)):
+        planned = command(*words[:-2], "--with", "results", "--out", "more", *words_of, "--dry-run")[1].splitlines()
+        assert planned.count(hint) == hints and any(f"sds: {2 * 2 if words_of else 2} of" in line for line in planned)
     planned = command("study", "run", "mini", "--cards", mini, "--dry-run")[1]
     assert "run one, stored (3 methods, 8 images): xaibench run sds" in planned and "sds: 2 of 2 stored" in planned
     shown = command("study", "show", "mini", "--cards", mini, "--out", "results")[1]

@@ -38,6 +38,8 @@ Examples:
   # one training of each arm: a first look, as claims about designs take five
   xaibench study run rao-table-1 --trainings 1
   xaibench study run hesse-table-4 --scale paper --data-root ILSVRC2012
+  # the paper trained each arm once; five trainings decide its claims
+  xaibench study run rao-figure-8 --scale paper --data-root VOC --trainings 5
   # all studies of a paper, one after another; first how much they lack together
   xaibench study run 'rao-*' --trainings 1 --dry-run --with leaderboards/trainings
   xaibench study run 'rao-*' --trainings 1 --with leaderboards/trainings
@@ -58,7 +60,13 @@ def run(
     stored: Annotated[bool, typer.Option("--stored", help="Compute nothing: use what --out and --with have.")] = False,
     trainings: Annotated[
         int | None,
-        typer.Option("--trainings", metavar="N", min=1, help="Only the first N trainings of each arm of comparisons."),
+        typer.Option(
+            "--trainings",
+            metavar="N",
+            min=1,
+            help="Trainings of each arm of comparisons, by default as many as the card has: one for a first look, five "
+            "for claims about designs.",
+        ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run, and what of it is stored.")] = False,
     data_root: Annotated[

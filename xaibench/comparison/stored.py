@@ -53,16 +53,20 @@ def stored_steps(
         yield protocol, found
 
 
-def stored_comparison(config: ComparisonConfig, results: StoredResults) -> Iterator[Study]:
+def stored_comparison(config: ComparisonConfig, results: StoredResults, counted: int = 0) -> Iterator[Study]:
     """The study of each protocol of a request, from the trainings of its arms that are stored.
 
     Protocols without a pair of arms are left out, and trainings that are not stored are named in the study's notes.
-    Raises XaibenchError where no pair of arms is stored under any.
+    counted: how many trainings of an arm count where they are stored, though the request asks for fewer. Raises
+    XaibenchError where no pair of arms is stored under any.
     """
     card = registry.card("comparison", config.comparison)
     _, pairs = steps(card, config)
     without = []
-    for protocol, found in stored_steps(config, results):
+    for protocol, every in stored_steps(
+        config.model_copy(update={"trainings": max(config.trainings, counted)}), results
+    ):
+        found = [one for one in every if one.board or one.step.number < config.trainings]
         arms = {one.step.name for one in found if one.board}
         if not any(set(pair) <= arms for pair in pairs):
             without.append(protocol.description)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from xaibench import registry
+from xaibench.analysis.comparison import ENOUGH
 from xaibench.analysis.reproduction import Reproduction
 from xaibench.analysis.stored import StoredResults
 from xaibench.analysis.verdicts import Measured
@@ -29,8 +30,8 @@ def study(
         out: the results folder.
         also: folders whose results count too: what they have is not run.
         stored: compute nothing, and use what the folders have.
-        trainings: how many trainings of each arm of a comparison are run, the first ones, where the card asks for more;
-            0 for all. What is stored counts whole.
+        trainings: how many trainings of each arm of a comparison are run; 0 for as many as the card has. What is stored
+            counts whole, up to the larger of this and the five that claims about designs take.
         report: is given a line before each step.
         cards: folders of cards.
         changes: fields of runs and comparisons that replace those of the card, such as device.
@@ -47,5 +48,6 @@ def study(
     if not (one.runs or one.comparisons):  # figures of images are drawn from networks
         return reproduce(card, scale, Measured({}, {}, {}, {}))
     folders = [out] if (out / "rows").is_dir() or not also else []  # nothing had to be run
-    found = StoredStudies(StoredResults(*folders, *also, newest=registry.shipped_version))
+    results = StoredResults(*folders, *also, newest=registry.shipped_version)
+    found = StoredStudies(results, max(trainings, ENOUGH))
     return reproduce(card, scale, measured(one, found))

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from xaibench import registry
+from xaibench.analysis.comparison import ENOUGH
 from xaibench.analysis.stored import StoredResults
 from xaibench.cards import Sheet, StudyCard
 from xaibench.cards.study import Scale
@@ -45,7 +46,8 @@ def describe_scale(
         yield f"  cannot run: {one.missing}"
     if one.runs_something:
         root = " --data-root DIR" if one.fetch else ""
-        yield f"  xaibench study run {card.name} --scale {scale}{root}"
+        of_each = f" --trainings {trainings}" if trainings else ""
+        yield f"  xaibench study run {card.name} --scale {scale}{root}{of_each}"
     if text := needed(one):
         yield f"  {text}"
     for name, fields in one.trainings.items():
@@ -60,6 +62,10 @@ def describe_scale(
         yield f"  comparison {name}: {command}"
         if results is not None and not set(comparison.models) & one.trainings.keys():
             yield from (f"    {line}" for line in _stored_comparison(comparison, results))
+        claims = ", ".join(claim.name for claim in card.claims if claim.comparison == name)
+        if claims and comparison.trainings < ENOUGH:
+            enough = f"{ENOUGH} trainings of each arm (--trainings {ENOUGH})"
+            yield f"    does not decide {claims}: such claims take {enough}"
 
 
 def together(cards: Sequence[StudyCard], scale: Scale, results: StoredResults, trainings: int = 0) -> str:

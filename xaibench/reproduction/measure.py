@@ -8,6 +8,7 @@ from typing import Any
 
 from xaibench import registry
 from xaibench.analysis.boards import accuracy_of
+from xaibench.analysis.comparison import ENOUGH
 from xaibench.analysis.stored import StoredResults
 from xaibench.analysis.study import Study
 from xaibench.analysis.verdicts import Measured
@@ -28,15 +29,12 @@ def run_requests(one: StudyScale, **changes: object) -> dict[str, RunConfig]:
 
 def comparison_requests(one: StudyScale, trainings: int = 0, **changes: object) -> dict[str, ComparisonConfig]:
     """The comparisons of a scale by name; changes: fields that replace those of the card. trainings: how many of each
-    arm, the first ones, where that is fewer than the card's; 0 for those of the card."""
+    arm; 0 for as many as the card has."""
     requests = {
         name: ComparisonConfig.parse({**fields, **changes}, f"comparison {name}")
         for name, fields in one.comparisons.items()
     }
-    return {
-        name: each.model_copy(update={"trainings": min(each.trainings, trainings or each.trainings)})
-        for name, each in requests.items()
-    }
+    return {name: each.model_copy(update={"trainings": trainings or each.trainings}) for name, each in requests.items()}
 
 
 def compute(
@@ -83,10 +81,11 @@ def _word(value: Any) -> str:
 
 
 class StoredStudies:
-    """Comparisons of results folders, each made once however many studies rest on it."""
+    """Comparisons of results folders, each made once however many studies rest on it. counted: how many trainings of an
+    arm count where they are stored, though a card has fewer, as a paper's."""
 
-    def __init__(self, results: StoredResults):
-        self.results = results
+    def __init__(self, results: StoredResults, counted: int = ENOUGH):
+        self.results, self.counted = results, counted
         self._found: dict[str, list[Study] | XaibenchError] = {}
 
     def of(self, request: ComparisonConfig) -> list[Study]:
@@ -94,7 +93,7 @@ class StoredStudies:
         key = request.to_toml()
         if key not in self._found:
             try:
-                self._found[key] = list(stored_comparison(request, self.results))
+                self._found[key] = list(stored_comparison(request, self.results, self.counted))
             except XaibenchError as error:
                 self._found[key] = error
         found = self._found[key]
