@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from xaibench.reproduction.claims import claims_of
 from xaibench.reproduction.describe import describe, describe_scale
 from xaibench.reproduction.measure import comparison_requests, run_requests
 from xaibench.reproduction.needs import check_data
+from xaibench.reproduction.reproduce import named_at
 from xaibench.results.store import Store
 
 PUBLISHED = Path(__file__).parents[2] / "leaderboards" / "critters"
@@ -392,27 +394,38 @@ def test_the_data_of_every_scale_have_one_of_the_groups_that_are_named():
     assert found == set(groups)
 
 
-def test_claims_are_about_pairs_that_their_comparisons_make():
+def test_claims_are_about_arms_that_their_comparisons_make_at_every_scale():
     """A pair that no comparison makes would be `not run` for ever."""
     for name in STUDIES:
-        card = registry.card("study", name)
-        for claim in card.claims:
-            made = [(one.comparisons[claim.comparison], scale) for scale, one in card.scales.items()
-                    if claim.comparison in one.comparisons and claim.statistic != "across"]  # fmt: skip
-            for fields, scale in made:
-                if scale == "paper":  # its models are trained first, and its comparisons may have other arms
+        for scale, one in registry.card("study", name).scales.items():
+            for claim in named_at(registry.card("study", name), scale).claims:
+                if claim.comparison not in one.comparisons:
                     continue
-                request = ComparisonConfig.parse(fields)
+                request = ComparisonConfig.parse(one.comparisons[claim.comparison])
                 comparison = registry.card("comparison", request.comparison)
-                _, pairs = steps(comparison, request)
+                names, pairs = _arms_and_pairs(comparison, request, one)
                 models = request.models or comparison.models
                 for before, after in claim.pairs:
                     named = any(before.startswith(f"{model}: ") for model in models)
-                    wanted = [(before, after)] if named or len(models) < 2 else [
-                        (f"{model}: {before}", f"{model}: {after}") for model in models]  # fmt: skip
-                    assert set(wanted) <= set(pairs), (claim.name, set(wanted) - set(pairs))
+                    wanted = {(before, after)} if named or len(models) < 2 else {
+                        (f"{model}: {before}", f"{model}: {after}") for model in models}  # fmt: skip
+                    made = set(product(names, names)) if claim.statistic == "across" else pairs
+                    assert wanted <= made, (claim.name, scale, wanted - made)
                 labels = [
                     p for one in comparison.choose_protocols(request.protocols) for p in (one.protocol, one.description)
                 ]
                 for protocol in filter(None, (claim.protocol, claim.other_protocol)):
                     assert protocol in labels, (claim.name, protocol, labels)
+
+
+def _arms_and_pairs(comparison, request, one):
+    """Those of a request; of models that are trained under names first, as those of their architectures."""
+    built = {name: one.trainings.get(name, {"model": name})["model"] for name in request.models}
+    names = {model: name for name, model in built.items()}
+    made, pairs = steps(comparison, request.model_copy(update={"models": tuple(built.values())}))
+
+    def named(arm):
+        model, colon, rest = arm.rpartition(": ")
+        return f"{names.get(model, model)}{colon}{rest}"
+
+    return {named(step.name) for step in made}, {(named(first), named(second)) for first, second in pairs}

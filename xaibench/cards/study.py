@@ -70,6 +70,8 @@ class StudyScale(Part):
     """Boards by name: the fields of a run (`RunConfig`) of one protocol each."""
     comparisons: dict[str, dict[str, Any]] = {}
     """Comparisons of designs by name: the fields of their request (`ComparisonConfig`)."""
+    names: dict[str, str] = {}
+    """What claims and printed numbers call a model or an arm, and its name at this scale where that is another."""
     trainings: dict[str, dict[str, Any]] = {}
     """Models that runs name and that are trained first, by name: the fields of their training (`TrainingConfig`)."""
     sheets: dict[str, Sheet] = {}

@@ -20,6 +20,7 @@ from xaibench.reproduction.reported import numbers
 
 def reproduce(card: StudyCard, scale: Scale, measured: Measured) -> Reproduction:
     """Our numbers beside the printed ones, and a verdict on every claim."""
+    card = named_at(card, scale)
     compared = tuple(_beside(card, one, measured) for one in card.printed if one.value)
     verdicts = tuple(decide(claim, measured) for claim in card.claims)
     scores, kinds = _scores(measured)
@@ -33,6 +34,28 @@ def reproduce(card: StudyCard, scale: Scale, measured: Measured) -> Reproduction
     metric = metrics[0] if len(set(metrics)) == 1 else ""
     drawn = panels(card, measured, compared, _arms(card, scale))
     return Reproduction(card, scale, compared, verdicts, scores, kinds, metric, tuple(notes), drawn)
+
+
+def named_at(card: StudyCard, scale: Scale) -> StudyCard:
+    """The card whose claims and printed numbers call models and arms by their names at a scale."""
+    names = card.scales[scale].names if scale in card.scales else {}
+
+    def named(arm: str) -> str:
+        model, colon, rest = arm.rpartition(": ")
+        return f"{names.get(model, model)}{colon}{names.get(rest, rest)}"
+
+    if not names:
+        return card
+    claims = [
+        claim.model_copy(update={"pairs": tuple((named(one), named(other)) for one, other in claim.pairs)})
+        if claim.comparison else claim
+        for claim in card.claims
+    ]  # fmt: skip
+    printed = [
+        one.model_copy(update={"ours": {name: named(arm) for name, arm in one.ours.items()}}) if one.comparison else one
+        for one in card.printed
+    ]
+    return card.model_copy(update={"claims": tuple(claims), "printed": tuple(printed)})
 
 
 def _arms(card: StudyCard, scale: Scale) -> dict[str, dict[str, ComparisonArm]]:
