@@ -217,6 +217,11 @@ def test_what_is_not_there_cannot_be_told():
     missing = decide(claim("better", run="gone", pairs=[("a", "b")]), measured())
     assert (missing.state, missing.why) == (UNTOLD, "not run")
     assert decide(claim("none", why="no raw answers"), measured()).why == "no raw answers"
+    nothing = Measured({}, {}, {}, {})
+    assert decide(claim("better", run="gone", pairs=[("a", "b")]), nothing).why == "gone is not part of this scale"
+    design = "this scale does not compare c: claims about designs take 5 trainings of each arm"
+    assert decide(claim("change", comparison="c"), nothing).why == design
+    assert decide(claim("change", comparison="c", why="too dear"), nothing).why == "too dear"
 
 
 def test_a_claim_says_what_its_statistic_needs():

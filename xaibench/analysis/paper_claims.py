@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from xaibench.analysis.board_claims import at_most, better, order, trade_off
+from xaibench.analysis.comparison import ENOUGH
 from xaibench.analysis.design_claims import accuracy, across, change
 from xaibench.analysis.group_claims import between_groups, correlated, ratio
 from xaibench.analysis.training_claims import changes_less, seconds
@@ -30,7 +31,10 @@ def decide(claim: ClaimText, measured: Measured) -> Verdict:
         return Verdict(claim.name, claim.text, UNTOLD, claim.why)
     for name in names_of(claim):
         if name not in measured.boards and name not in measured.studies:
-            lacking = measured.lacking.get(name) or claim.why or f"{name} is not part of this scale"
+            absent = f"{name} is not part of this scale"
+            if name == claim.comparison:
+                absent = f"this scale does not compare {name}: claims about designs take {ENOUGH} trainings of each arm"
+            lacking = measured.lacking.get(name) or claim.why or absent
             return Verdict(claim.name, claim.text, UNTOLD, lacking)
     state, why = DECIDED[claim.statistic](claim, measured)
     return Verdict(claim.name, claim.text, state, why)
