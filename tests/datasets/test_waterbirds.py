@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,7 @@ from xaibench.datasets.open import open_dataset
 from xaibench.datasets.waterbirds import Waterbirds, outside
 from xaibench.errors import XaibenchError
 from xaibench.protocols.api import make_protocol
+from xaibench.reproduction.measure import training_command
 
 GEOMETRY = Geometry(resize=32, crop=24)
 HEADER = "img_id,img_filename,y,split,place,place_filename\n"
@@ -194,3 +197,35 @@ def test_options_that_are_not_there(birds, tmp_path):
         Waterbirds(folder, GEOMETRY, correlation=50)
     with pytest.raises(XaibenchError, match=r"has no metadata.csv, nor waterbird_complete95_forest2water2/meta"):
         Waterbirds(folder / "001.Black_footed_Albatross", GEOMETRY)
+
+
+@pytest.mark.slow
+def test_the_study_of_table_1_runs_on_a_miniature(home, birds, command, tmp_path):
+    """From the plain networks to claims about the accuracy on waterbirds on land; architecture and epochs are small."""
+    text = (Path(__file__).parents[2] / "registry" / "studies" / "rao-table-1.toml").read_text()
+    for paper, small in {
+        '"bcos_resnet50"': '"critters_cnn"', ", batch_size = 64": "", "epochs = 350": "epochs = 1, batch_size = 2",
+        'start = "transfer"': 'start = "scratch"', "trainings = 4": 'trainings = 1, protocols = ["epg"]',
+        'name = "R': 'name = "small-R',
+    }.items():  # fmt: skip
+        assert paper in text
+        text = text.replace(paper, small)
+    (tmp_path / "own" / "studies").mkdir(parents=True)
+    (tmp_path / "own" / "studies" / "table-1-small.toml").write_text(text)
+    registry.add_folder(tmp_path / "own")
+    data = ("--data-root", birds(100), "--quiet")
+    for name, fields in registry.card("study", "table-1-small").scales["paper"].trainings.items():
+        status, _, err = command(*training_command(name, fields).split()[1:], *data)
+        assert status == 0, err
+    words = ("study", "run", "table-1-small", "--scale", "paper", "--cards", "own", *data, "--format", "json")
+    status, out, err = command(*words)
+    assert status == 0, err
+    why = {one["claim"].removeprefix("small-"): one["why"] for one in json.loads(out)["claims"]}
+    for claim, group in (("R10", "G3"), ("R10a", "G3"), ("R10b", "all images")):
+        assert re.match(f"without guidance to Energy, accuracy on {group}: .*; 1 of the 5 trainings", why[claim])
+    assert why["R10c"] == "on Waterbirds R10 is about B-cos networks"
+    assert (tmp_path / "results" / "figures" / "study-table-1-small-paper.png").stat().st_size > 10_000
+    status, out, err = command(*words[:7], "--stored", "--format", "json")  # as of others' results, without the photos
+    assert status == 0, err
+    without = {one["claim"].removeprefix("small-"): one["why"] for one in json.loads(out)["claims"]}
+    assert "the accuracy on other-background or G3 is not known" in without["R10"] and without["R10b"] == why["R10b"]

@@ -180,6 +180,9 @@ def test_a_stored_board_answers_its_own_request_alone(home, command):
     others = ({"images": 7}, {"training_seed": 1}, {"settings": {"grid": 2}}, {"recipe": {"epochs": 1}}, {"seed": 1},
               {"protocols": ["idsds"]}, {"dataset": "critters"}, {"profile": "paper"})  # fmt: skip
     assert not any(answer(**other) for other in others)
+    assert command(*asked, "--images", 50)[0] == 0  # there are 40
+    found = boards(Store.open("results"))
+    assert answer(images=50) and answer(images=41) and not answer(images=51)
 
 
 @pytest.mark.slow

@@ -114,14 +114,15 @@ def study_of(
     pairs: Sequence[tuple[str, str]], config: ComparisonConfig, notes: Sequence[str] = (),
 ) -> Study:  # fmt: skip
     """The study of the runs of each arm under a protocol; XaibenchError where no pair has both of its arms."""
-    arms = {name: _arm(name, runs[name], _groups(card, config)) for name in runs}
+    group, unknown = _groups(card, config)
+    arms = {name: _arm(name, runs[name], group) for name in runs}
     left = [pair for pair in pairs if set(pair) <= arms.keys()]
     if not left:
         raise XaibenchError(f"comparison {card.name} has no pair of arms left to compare: {'; '.join(notes)}")
     boards = {name: [one.board for one in runs[name]] for name in arms}
     card = card.model_copy(update={"title": title_of(card, config)})
     comparable = registry.card("protocol", protocol.protocol).comparable_across_models
-    return make_study(card, boards, arms, left, notes, protocol.description, comparable=comparable)
+    return make_study(card, boards, arms, left, [*notes, *unknown], protocol.description, comparable=comparable)
 
 
 def title_of(card: ComparisonCard, config: ComparisonConfig) -> str:
@@ -193,12 +194,15 @@ def _fitting(methods: Sequence[str], model: str) -> list[str] | None:
     return [card.name for card in cards if not incompatibility(card, family, has_cam_layer=True)] or None
 
 
-def _groups(card: ComparisonCard, config: ComparisonConfig) -> Callable[[str], str]:
-    """The group of an image id; "" for data sets without the tag `groups`."""
+def _groups(card: ComparisonCard, config: ComparisonConfig) -> tuple[Callable[[str], str], list[str]]:
+    """The group of an image id, "" for data sets without the tag `groups` and for such whose folder is not named; and a
+    note on the latter."""
     data = registry.card("dataset", config.dataset or card.dataset)
     if "groups" not in data.tags:
-        return lambda image_id: ""
-    return open_dataset(data, config.data_root, config.dataset_options).group
+        return lambda image_id: "", []
+    if data.needs_root and config.data_root is None:  # results of others are read
+        return lambda image_id: "", [f"the groups of images of {data.name} are not known without --data-root"]
+    return open_dataset(data, config.data_root, config.dataset_options).group, []
 
 
 def _arm(name: str, runs: Sequence[ArmRun], group: Callable[[str], str]) -> Arm:

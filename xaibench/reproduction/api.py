@@ -50,4 +50,4 @@ def study(
     folders = [out] if (out / "rows").is_dir() or not also else []  # nothing had to be run
     results = StoredResults(*folders, *also, newest=registry.shipped_version)
     found = StoredStudies(results, max(trainings, ENOUGH))
-    return reproduce(card, scale, measured(one, found))
+    return reproduce(card, scale, measured(one, found, changes.get("data_root")))

@@ -102,8 +102,9 @@ class StoredStudies:
         return found
 
 
-def measured(one: StudyScale, stored: StoredStudies) -> Measured:
-    """What results folders have of a study."""
+def measured(one: StudyScale, stored: StoredStudies, data_root: Path | None = None) -> Measured:
+    """What results folders have of a study. data_root: the folder of the images, for data sets that know groups of
+    them."""
     results = stored.results
     opened, accuracies, lacking = {}, {}, {}
     studies: dict[str, list[Study]] = {}
@@ -113,7 +114,7 @@ def measured(one: StudyScale, stored: StoredStudies) -> Measured:
             lacking[name] = f"not run in {results.root}: {name}"
             continue
         opened[name], accuracies[name] = results.open(board), accuracy_of(board.run)[0]
-    for name, comparison in comparison_requests(one).items():
+    for name, comparison in comparison_requests(one, data_root=data_root).items():
         try:
             studies[name] = stored.of(comparison)
         except XaibenchError as error:
