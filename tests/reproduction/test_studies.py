@@ -183,6 +183,9 @@ def test_a_stored_board_answers_its_own_request_alone(home, command):
     assert command(*asked, "--images", 50)[0] == 0  # there are 40
     found = boards(Store.open("results"))
     assert answer(images=50) and answer(images=41) and not answer(images=51)
+    assert command(*asked, "--images", 50, "--seed", 3, "--shard", "1/2")[0] == 0
+    found = boards(Store.open("results"))
+    assert not answer(images=50, seed=3)  # half of them
 
 
 @pytest.mark.slow

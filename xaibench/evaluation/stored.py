@@ -46,11 +46,17 @@ def _answers(boards: Sequence[Board], config: RunConfig, unknown: tuple[str, ...
         if board.context["protocol"]["name"] != protocol or not board.is_current:
             continue
         for run in reversed(board.runs):
-            if run.status == "complete" and run.config and _essential(run.config, left_out) == wanted:
-                there = run.images.get("count") or 0, run.config.get("images") or 0  # all of a small data set
-                if max(there) >= (config.images or 1):
-                    yield board
-                    break
+            same = run.status == "complete" and run.config and _essential(run.config, left_out) == wanted
+            if same and _images(run.images, run.config) >= (config.images or 1):
+                yield board
+                break
+
+
+def _images(images: Mapping[str, Any], fields: Mapping[str, Any]) -> int:
+    """For how many images of a request a complete run is the answer: as many as it has, or, of a data set that has
+    fewer, as many as it was asked for."""
+    asked = 0 if fields.get("until_stable") else fields.get("images")
+    return max(images.get("count") or 0, asked or 0)
 
 
 def _essential(fields: dict[str, Any], left_out: set[str]) -> dict[str, Any]:
