@@ -195,8 +195,8 @@ def _fitting(methods: Sequence[str], model: str) -> list[str] | None:
 
 
 def _groups(card: ComparisonCard, config: ComparisonConfig) -> tuple[Callable[[str], str], list[str]]:
-    """The group of an image id, "" for data sets without the tag `groups` and for such whose folder is not named; and a
-    note on the latter."""
+    """The group of an image id, and notes; "" where the data set has no groups, and, with a note, where the folder that
+    tells them is not named."""
     data = registry.card("dataset", config.dataset or card.dataset)
     if "groups" not in data.tags:
         return lambda image_id: "", []
