@@ -67,7 +67,7 @@ def test_accuracies_of_a_group_stand_against_those_of_all_images():
         Arm("unknown", shape, *named, groups=("own", "other", "other", "")),
         Arm("ungrouped", shape, *named, correct=right),
     ]
-    study = SimpleNamespace(arms={arm.name: arm for arm in arms})
+    study = SimpleNamespace(arms={arm.name: arm for arm in arms}, protocol="epg", protocol_label="epg")
     measured = Measured({}, {}, {"c": [study], "d": [study]}, {})
     drawn = Drawn(kind="group-accuracy", comparison="c", group=("G3", "other"))
     (panel,) = panels(card(drawn), measured, ())

@@ -15,6 +15,7 @@ from xaibench.analysis.leaderboard import Leaderboard
 from xaibench.analysis.printed import Beside
 from xaibench.analysis.ranking import RANKED
 from xaibench.analysis.reproduction import Panel
+from xaibench.analysis.study import Study
 from xaibench.analysis.verdicts import Measured
 from xaibench.cards import ComparisonArm, StudyCard
 from xaibench.cards.study import Drawn
@@ -51,10 +52,15 @@ def _accuracy(one: Drawn, measured: Measured) -> Panel | None:
     return Panel("points", pd.DataFrame(rows, columns=["x", "y", "series", "group"]), "accuracy", f"best {metric}")
 
 
+def _study(one: Drawn, measured: Measured) -> Study | None:
+    """The study of a panel's comparison and protocol; None where it has no results."""
+    studies = measured.studies.get(one.comparison)
+    return study_of(studies, one.protocol) if studies else None
+
+
 def _front(one: Drawn, measured: Measured) -> Panel | None:
     """A point per training: the accuracy, and the mean score of a method or of all that are ranked."""
-    studies = measured.studies.get(one.comparison)
-    study = study_of(studies, one.protocol) if studies else None
+    study = _study(one, measured)
     if study is None:
         return None
     rows = []
@@ -70,17 +76,16 @@ def _front(one: Drawn, measured: Measured) -> Panel | None:
 
 def _group_accuracy(one: Drawn, measured: Measured) -> Panel | None:
     """A point per training: the accuracy on all images, and on those of a group."""
-    studies = measured.studies.get(one.comparison)
-    if not studies:
+    study = _study(one, measured)
+    if study is None:
         return None
-    arms = [arm for arm in studies[0].arms.values() if arm.correct is not None]
-    group = next((name for name in one.group if any(name in arm.groups for arm in arms)), "")
+    arms = [arm for arm in study.arms.values() if arm.correct is not None]
+    group = next((name for name in one.group if any(name in arm.groups for arm in arms)), None)
     rows = []
-    for arm in arms:
+    for arm in (arm for arm in arms if group in arm.groups):
         model, _, name = arm.name.rpartition(": ")
         inside = np.array(arm.groups, dtype=object) == group
-        if group and inside.any():
-            rows += [(right.mean(), right[inside].mean(), name, model) for right in arm.correct]
+        rows += [(right.mean(), right[inside].mean(), name, model) for right in arm.correct]
     of = f"{one.comparison}: " if len(measured.studies) > 1 else ""
     table = pd.DataFrame(rows, columns=["x", "y", "series", "group"])
     return Panel("points", table, "accuracy on all images", f"{of}accuracy on {group}")
@@ -89,8 +94,7 @@ def _group_accuracy(one: Drawn, measured: Measured) -> Panel | None:
 def _lines(one: Drawn, measured: Measured, cards: Mapping[str, ComparisonArm]) -> Panel | None:
     """A point per training over an option; a series for all arms that differ in nothing else. Arms without the option,
     and those whose lambda is 0, are series whose x is NaN: the levels to compare with."""
-    studies = measured.studies.get(one.comparison)
-    study = study_of(studies, one.protocol) if studies else None
+    study = _study(one, measured)
     if study is None:
         return None
     lines: dict[tuple, list[tuple[str, float, list[float]]]] = {}
