@@ -21,7 +21,6 @@ from xaibench.datasets.open import open_dataset
 from xaibench.datasets.waterbirds import Waterbirds, outside
 from xaibench.errors import XaibenchError
 from xaibench.protocols.api import make_protocol
-from xaibench.reproduction.measure import training_command
 
 GEOMETRY = Geometry(resize=32, crop=24)
 HEADER = "img_id,img_filename,y,split,place,place_filename\n"
@@ -214,9 +213,6 @@ def test_the_study_of_table_1_runs_on_a_miniature(home, birds, command, tmp_path
     (tmp_path / "own" / "studies" / "table-1-small.toml").write_text(text)
     registry.add_folder(tmp_path / "own")
     data = ("--data-root", birds(100), "--quiet")
-    for name, fields in registry.card("study", "table-1-small").scales["paper"].trainings.items():
-        status, _, err = command(*training_command(name, fields).split()[1:], *data)
-        assert status == 0, err
     words = ("study", "run", "table-1-small", "--scale", "paper", "--cards", "own", *data, "--format", "json")
     status, out, err = command(*words)
     assert status == 0, err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from itertools import product
 from pathlib import Path
 
@@ -19,11 +20,14 @@ from xaibench.datasets.waterbirds import GROUPS
 from xaibench.errors import XaibenchError
 from xaibench.evaluation.config import RunConfig
 from xaibench.evaluation.stored import stored_board
+from xaibench.masks.store import Masks
+from xaibench.models.state import file_digest, read_header
 from xaibench.reproduction import reported
 from xaibench.reproduction.claims import claims_of
 from xaibench.reproduction.describe import describe, describe_scale
-from xaibench.reproduction.measure import comparison_requests, run_requests
+from xaibench.reproduction.measure import comparison_requests, models_beside_runs, run_requests
 from xaibench.reproduction.needs import check_data
+from xaibench.reproduction.prepare import masks_requests, training_requests, untrained
 from xaibench.reproduction.reproduce import named_at
 from xaibench.results.store import Store
 
@@ -69,6 +73,44 @@ fetch = [{ what = "the data", url = "https://example.org/data", gigabytes = 3.5 
 forward_equivalents = 1e6
 gpu_hours = 2
 runs = { one = { protocols = ["sds"], model = "tiny", dataset = "imagefolder" } }
+"""
+PREPARED = """
+title = "A study of networks that are trained first"
+paper = { title = "A paper", year = 2024 }
+item = "Table 1"
+content = "numbers"
+shows = "Nothing."
+
+[scales.embedded.runs.plain]
+protocols = ["obey"]
+model = "first_plain"
+dataset = "mini"
+images = 6
+methods = ["ixg"]
+masks = "a masks"
+settings = { level = "slic" }
+
+[scales.embedded.runs.robust]
+protocols = ["obey"]
+model = "first_robust"
+dataset = "mini"
+images = 6
+methods = ["ixg"]
+
+[scales.embedded.masks]
+"a masks" = { maker = "slic", dataset = "mini", images = 6 }
+"others" = { maker = "slic", dataset = "mini" }
+
+[scales.embedded.trainings]
+first_plain = { task = "classifier", model = "tiny", dataset = "mini", task_options = { fit = "under" } }
+first_unused = { model = "tiny", dataset = "mini", recipe = { schedule = "step", milestones = [1, 2] } }
+first_robust = { task = "adversarial", model = "first_plain", dataset = "mini", task_options = { steps = 1 } }
+
+[scales.real]
+missing = "nothing of the kind is there"
+
+[scales.paper]
+missing = "it is no paper"
 """
 OWN = """
 title = "Seeds of a recipe"
@@ -167,6 +209,48 @@ def test_a_study_runs_what_is_missing_and_is_repeated_from_stored_rows(mini, com
 
 
 @pytest.mark.process
+def test_a_study_makes_masks_and_trains_networks_that_its_runs_take(home, command, tmp_path, monkeypatch):
+    (tmp_path / "cards" / "studies").mkdir(parents=True)
+    (tmp_path / "cards" / "studies" / "prepared.toml").write_text(PREPARED)
+    words = ("study", "run", "prepared", "--cards", "cards")
+    status, out, _ = command(*words, "--dry-run")
+    lines = [line.removeprefix("  first ").partition(": ") for line in out.splitlines() if line.startswith("  first ")]
+    first = {what: shlex.split(asked) for what, _, asked in lines}
+    models = ["first_plain, missing", "first_unused, missing", "first_robust, missing"]
+    assert status == 0 and list(first) == ["masks a masks", "masks others", *models]
+    assert first["masks a masks"][-2:] == ["--out", "a masks"]
+    assert first["first_plain, missing"][-2:] == ["--fit", "under"]
+    assert "milestones=[1, 2]" in first["first_unused, missing"]
+    status, _, err = command(*words)
+    assert status == 0, err
+    steps_made = [line for line in err.splitlines() if line.startswith("prepared, ")]
+    assert steps_made == [
+        "prepared, masks 1/1: a masks", "prepared, training 1/2: first_plain", "prepared, training 2/2: first_robust",
+        "prepared, run 1/2: plain", "prepared, run 2/2: robust",
+    ]  # fmt: skip
+    names = {name for name in registry.names("model") if name.startswith("first_")}
+    try:
+        assert names == {"first_plain", "first_robust"} and not Path("others").exists()
+        header = read_header(home / registry.card("model", "first_robust").plain.file)
+        assert header["start"] == file_digest(home / registry.card("model", "first_plain").plain.file)
+        assert header["task"]["name"] == "adversarial"
+        assert Masks("a masks").header.maker == "slic" and len(Masks("a masks").entries) == 6
+        scored = {board.context["model"]["name"] for board in boards(Store("results"))}
+        assert scored == names
+        for name in ("train_named", "make_masks_of"):
+            monkeypatch.setattr(f"xaibench.reproduction.prepare.{name}", None)
+        assert command(*words)[0] == 0  # nothing is made again
+        card = tmp_path / "cards" / "studies" / "prepared.toml"
+        card.write_text(PREPARED.replace("{ steps = 1 }", "{ steps = 1, step_size = 0.01 }"))
+        status, _, err = command(*words)
+        otherwise = f"first_robust was trained otherwise than the study asks: task: step_size {5 / 255}, not 0.01; give"
+        assert status == 2 and otherwise in err
+    finally:
+        for name in names:
+            (home / "cards" / "models" / f"{name}.toml").unlink()
+    assert command(*words, "--with", "results", "--out", "elsewhere")[0] == 0  # scores that are there need no networks
+
+
 def test_a_stored_board_answers_its_own_request_alone(home, command):
     asked = ("run", "sds", "--model", "tiny", "--dataset", "mini", "--methods", "ixg", "--quiet")
     assert command(*asked, "--images", 6)[0] == 0
@@ -370,8 +454,6 @@ def test_every_scale_says_its_command_what_to_fetch_and_what_it_costs(home, name
         for request in requests:  # data that is not embedded is fetched, and so are masks
             data = request.dataset or registry.card("comparison", request.comparison).dataset
             assert one.fetch or "embedded" in registry.card("dataset", data).tags, (scale, data)
-            masks = getattr(request, "masks", None)
-            assert masks is None or any("masks make" in it.what for it in one.fetch)
         for it in one.fetch:
             assert f"{it.what} ({it.gigabytes:g} GB, {it.url})" in text and it.url.startswith("http")
         if scale == "paper":
@@ -380,6 +462,24 @@ def test_every_scale_says_its_command_what_to_fetch_and_what_it_costs(home, name
                 check_data(card, scale, None)
         for trained in one.trainings:
             assert f"first {trained}, missing: xaibench train " in text
+        _check_what_is_made_first(one)
+
+
+def _check_what_is_made_first(one):
+    """Everything that is made first is used; masks are those of the images of their runs, and an underfitted network
+    has one epoch."""
+    runs, masks = run_requests(one), masks_requests(one)
+    assert {str(run.masks) for run in runs.values() if run.masks} == set(masks)
+    for run in runs.values():
+        if run.masks:
+            made = masks[str(run.masks)]
+            assert (made.dataset, made.images, made.dataset_options) == (run.dataset, run.images, run.dataset_options)
+            assert made.maker == run.settings["level"] and any("masks make" in it.what for it in one.fetch)
+    models = [*(run.model for run in runs.values()), *models_beside_runs(one)]
+    assert untrained(one, models) == list(one.trainings)
+    for request in training_requests(one).values():
+        if request.task_options.get("fit") == "under":
+            assert request.recipe.get("epochs", 1) == 1
 
 
 def test_the_data_of_every_scale_have_one_of_the_groups_that_are_named():

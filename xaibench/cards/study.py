@@ -73,7 +73,10 @@ class StudyScale(Part):
     names: dict[str, str] = {}
     """What claims and printed numbers call a model or an arm, and its name at this scale where that is another."""
     trainings: dict[str, dict[str, Any]] = {}
-    """Models that runs name and that are trained first, by name: the fields of their training (`TrainingConfig`)."""
+    """Models that requests name and that are trained first, by name: the fields of their training (`TrainingConfig`).
+    One that starts from another stands after it."""
+    masks: dict[str, dict[str, Any]] = {}
+    """Masks that runs name and that are made first, by their folder: the fields of their request (`MasksConfig`)."""
     sheets: dict[str, Sheet] = {}
     """Figures of images by name."""
     fetch: tuple[Fetched, ...] = ()

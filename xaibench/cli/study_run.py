@@ -38,6 +38,8 @@ Examples:
   # one training of each arm: a first look, as claims about designs take five
   xaibench study run rao-table-1 --trainings 1
   xaibench study run hesse-table-4 --scale paper --data-root ILSVRC2012
+  # masks of objects are made and networks are trained first
+  xaibench study run obey-table-2 --scale paper --data-root DATA --download
   # the paper trained each arm once; five trainings decide its claims
   xaibench study run rao-figure-8 --scale paper --data-root VOC --trainings 5
   # all studies of a paper, one after another; first how much they lack together
@@ -70,7 +72,8 @@ def run(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run, and what of it is stored.")] = False,
     data_root: Annotated[
-        Path | None, typer.Option("--data-root", metavar="DIR", help="The folder of the images.")
+        Path | None,
+        typer.Option("--data-root", metavar="DIR", help="The folder of all its data sets."),
     ] = None,
     download: Annotated[bool, typer.Option("--download", help="Allow published weights to be fetched.")] = False,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, ...")] = "auto",
@@ -80,6 +83,7 @@ def run(
 ) -> None:
     """Run what studies lack, draw their figures, and print our numbers beside the printed ones, and every claim.
 
+    Masks of objects and networks under a name that runs take are made first.
     A claim shows, does not show, or cannot be told: paired tests over images, or intervals over five trainings of
     each arm, decide. Everything is kept: the same command after an interruption goes on, and one with more trainings
     adds to those that are there. Of several studies one that cannot run does not stop the others.

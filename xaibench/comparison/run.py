@@ -87,9 +87,8 @@ def _run_protocols(
     config: ComparisonConfig, quiet: bool, report: Callable[[str], None], wanted: Callable[[Step], bool]
 ) -> Iterator[_Done]:
     """Prepares the steps that are wanted, and runs them under one protocol after the other."""
-    from xaibench.evaluation.resources import choose_device, choose_workers
+    from xaibench.evaluation.resources import training_resources
     from xaibench.plugins import add
-    from xaibench.training.resources import TrainingResources
 
     add(config.plugins, config.cards)
     card = registry.card("comparison", config.comparison)
@@ -98,8 +97,7 @@ def _run_protocols(
     todo = [step for step in every if wanted(step)]
     if not todo:
         return
-    device = choose_device(config.device)
-    resources = TrainingResources(choose_workers(config.workers, device), device, quiet=quiet)
+    resources = training_resources(config.device, config.workers, quiet)
     prepared, notes = prepare(card, todo, config, resources, report)
     order = list(dict.fromkeys(step.name for step in todo))
     for protocol in protocols:

@@ -12,6 +12,7 @@ from xaibench.attribution.arithmetic import check_arithmetic
 from xaibench.errors import XaibenchError
 from xaibench.evaluation.config import RunConfig
 from xaibench.ranks import local_count
+from xaibench.training.resources import TrainingResources
 
 CPU_SHARE, GPU_SHARE = 0.25, 0.5  # of the free memory, for one pass
 FLOOR = 256 << 20
@@ -60,6 +61,12 @@ def choose_workers(name: str | int, device: str) -> int:
     if name != "auto":
         return whole_number(name, "--workers", 0)
     return 0 if device == "cpu" else min(8, max(0, (os.cpu_count() or 1) // local_count() - 1))
+
+
+def training_resources(device: str, workers: str | int, quiet: bool, precision: str = "float32") -> TrainingResources:
+    """Where a training runs, with `auto` decided; raises XaibenchError as `choose_device` and `choose_workers`."""
+    place = choose_device(device)
+    return TrainingResources(choose_workers(workers, place), place, precision, quiet)
 
 
 def choose_batch(name: str | int, device: str) -> int:

@@ -83,6 +83,15 @@ def make_masks_of(config: MasksConfig, tools: Tools, *, quiet: bool = False, com
     )  # fmt: skip
 
 
+def has_masks(config: MasksConfig) -> bool:
+    """Whether the folder that a request names has masks, by whatever maker, of all of its images; opens no network."""
+    if config.out is None or not mask_files(config.out):
+        return False
+    card: DatasetCard = registry.card("dataset", config.dataset).at_size(config.image_size)
+    data = open_dataset(card, config.data_root, config.dataset_options)
+    return set(data.image_list(config.images)) <= Masks(config.out).entries.keys()
+
+
 def _known(folder: Path, header: Header) -> Masks | None:
     """The masks of a folder; raises XaibenchError where they were made with other settings than those of the header."""
     if not mask_files(folder):

@@ -15,8 +15,9 @@ from xaibench.comparison.stored import StoredStep, lacking_trainings, stored_ste
 from xaibench.errors import XaibenchError
 from xaibench.evaluation.config import RunConfig
 from xaibench.evaluation.stored import stored_board
-from xaibench.reproduction.measure import comparison_requests, run_requests, training_command
+from xaibench.reproduction.measure import comparison_requests, run_requests
 from xaibench.reproduction.needs import needed
+from xaibench.reproduction.prepare import masks_requests, training_requests, untrained
 from xaibench.reproduction.reported import rows_of
 from xaibench.training.api import fields_without_start
 
@@ -45,22 +46,23 @@ def describe_scale(
     if one.missing:
         yield f"  cannot run: {one.missing}"
     if one.runs_something:
-        root = " --data-root DIR" if one.fetch else ""
+        root = " --data-root DIR --download" if one.fetch else ""
         of_each = f" --trainings {trainings}" if trainings else ""
         yield f"  xaibench study run {card.name} --scale {scale}{root}{of_each}"
     if text := needed(one):
         yield f"  {text}"
-    for name, fields in one.trainings.items():
+    for folder, masks in masks_requests(one).items():
+        yield f"  first masks {folder}: {masks.to_command('masks make')}"
+    for name, training in training_requests(one).items():
         there = "trained" if name in registry.names("model") else "missing"
-        yield f"  first {name}, {there}: {training_command(name, fields)}"
+        yield f"  first {name}, {there}: {training.to_command(f'train {training.task}')}"
     for name, request in run_requests(one).items():
-        yield f"  run {name}{_stored_run(request, results)}: {' '.join(['xaibench run', *request.to_arguments()])}"
+        yield f"  run {name}{_stored_run(request, results)}: {request.to_command('run')}"
     for name, sheet in one.sheets.items():
         yield f"  images {name}: {_networks(sheet)}; drawn from the networks, whose weights are made first"
     for name, comparison in comparison_requests(one, trainings).items():
-        command = " ".join(["xaibench compare", *comparison.to_arguments()])
-        yield f"  comparison {name}: {command}"
-        if results is not None and not set(comparison.models) & one.trainings.keys():
+        yield f"  comparison {name}: {comparison.to_command('compare')}"
+        if results is not None and not untrained(one, comparison.models):
             yield from (f"    {line}" for line in _stored_comparison(comparison, results))
         claims = ", ".join(claim.name for claim in card.claims if claim.comparison == name)
         if claims and comparison.trainings < ENOUGH:
@@ -72,16 +74,21 @@ def together(cards: Sequence[StudyCard], scale: Scale, results: StoredResults, t
     """How many runs and trainings of arms several studies lack in results folders; what they share counts once."""
     runs: set[str] = set()
     trained: dict[str, StoredStep] = {}
+    first: set[str] = set()
     for one in (card.scales[scale] for card in cards):
-        runs |= {each.to_toml() for each in run_requests(one).values() if stored_board(results.boards, each) is None}
+        lacking = [each for each in run_requests(one).values() if stored_board(results.boards, each) is None]
+        runs |= {each.to_toml() for each in lacking}
+        first |= set(untrained(one, [each.model for each in lacking]))
         for comparison in comparison_requests(one, trainings).values():
-            if set(comparison.models) & one.trainings.keys():
-                continue  # of models that are trained under a name first
+            if names := untrained(one, comparison.models):
+                first |= set(names)
+                continue  # which arms are stored is known once their models are
             for _, found in stored_steps(comparison, results):
                 trained |= {_identity(step): step for step in found if step.board is None}
     epochs = sum(_epochs(one) for one in trained.values() if one.step.training)
     own = f" ({epochs} epochs for a task of their own)" if epochs else ""
-    return f"together: {len(runs)} runs and {len(trained)} trainings of arms{own} are missing"
+    named = f"; {len(first)} networks are trained first, and arms of theirs are not counted" if first else ""
+    return f"together: {len(runs)} runs and {len(trained)} trainings of arms{own} are missing{named}"
 
 
 def _identity(one: StoredStep) -> str:

@@ -17,12 +17,11 @@ from xaibench.comparison.steps import steps
 from xaibench.comparison.stored import request_of
 from xaibench.comparison.weights import prepare
 from xaibench.errors import XaibenchError
-from xaibench.evaluation.resources import choose_device, choose_workers
+from xaibench.evaluation.resources import training_resources
 from xaibench.printing import say
 from xaibench.report.heatmap import PERCENTILE, heatmap, scale_of
 from xaibench.reproduction.networks import ImageRow, Network, attacked, displayed, open_network
 from xaibench.training.adversarial import pixels_of
-from xaibench.training.resources import TrainingResources
 
 LEGEND = (
     f"below an image: its class; below a map: what the network says. Each map is of the image's class, and has its own "
@@ -39,11 +38,11 @@ def networks_of_arms(sheet: Sheet, quiet: bool, **changes: object) -> dict[str, 
     """
     given = {"trainings": 1, "images": sheet.columns, "methods": [sheet.method]}
     config = ComparisonConfig.parse({**sheet.comparison, **changes, **given}, "comparison of a sheet")
-    card, device = registry.card("comparison", config.comparison), choose_device(config.device)
+    card = registry.card("comparison", config.comparison)
     every = {step.name: step for step in steps(card, config)[0]}
     if lacking := [name for name in sheet.arms if name not in every]:
         raise XaibenchError(f"comparison {card.name} has no arm {lacking[0]!r}; it has {', '.join(every)}")
-    resources = TrainingResources(choose_workers(config.workers, device), device, quiet=quiet)
+    resources = training_resources(config.device, config.workers, quiet)
     report = (lambda line: None) if quiet else say
     prepared, notes = prepare(card, [every[name] for name in sheet.arms], config, resources, report)
     for note in notes:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from xaibench import registry
 from xaibench.analysis.boards import accuracy_of
@@ -19,7 +18,7 @@ from xaibench.comparison.stored import is_lacking, stored_comparison
 from xaibench.errors import XaibenchError
 from xaibench.evaluation.config import RunConfig
 from xaibench.evaluation.stored import stored_board
-from xaibench.training.config import TrainingConfig
+from xaibench.reproduction.prepare import prepare
 
 
 def run_requests(one: StudyScale, **changes: object) -> dict[str, RunConfig]:
@@ -44,16 +43,13 @@ def compute(
     """Runs what a study lacks in a results folder and in others (also).
 
     What they have is not run again; arms of a comparison that start from one baseline are run together. trainings: as
-    of `comparison_requests`. Raises XaibenchError where a model must be trained first, with the command, and what runs
-    and comparisons raise.
+    of `comparison_requests`. Raises XaibenchError for what `prepare`, runs and comparisons raise.
     """
     from xaibench.evaluation.api import run
 
-    for name, fields in one.trainings.items():
-        if name not in registry.names("model"):
-            raise XaibenchError(f"study {card.name} needs the model {name}: {training_command(name, fields)}")
     elsewhere, requests = StoredResults(*also), run_requests(one, out=out, **changes)
     requests = {name: one for name, one in requests.items() if stored_board(elsewhere.boards, one) is None}
+    prepare(card, one, requests.values(), models_beside_runs(one), quiet, report, **changes)
     for number, (name, request) in enumerate(requests.items(), 1):
         report(f"{card.name}, run {number}/{len(requests)}: {name}")
         run(request, quiet=quiet)
@@ -65,19 +61,6 @@ def stored_in(out: Path, also: Sequence[Path]) -> StoredResults:
     """What a results folder, which may not be there yet, and others have."""
     folders = [out] if (out / "rows").is_dir() else []
     return StoredResults(*folders, *also, newest=registry.shipped_version)
-
-
-def training_command(name: str, fields: dict[str, Any]) -> str:
-    """The command that trains a model under a name. Raises XaibenchError where the fields are no `TrainingConfig`."""
-    config = TrainingConfig.parse(fields | {"name": name}, f"training {name}")
-    options = [
-        f"--{option.replace('_', '-')} {_word(value)}" for option, value in fields.get("task_options", {}).items()
-    ]
-    return " ".join(["xaibench train", config.task, *config.to_arguments(), *options])
-
-
-def _word(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 class StoredStudies:
@@ -119,9 +102,19 @@ def measured(one: StudyScale, stored: StoredStudies, data_root: Path | None = No
             studies[name] = stored.of(comparison)
         except XaibenchError as error:
             lacking[name] = str(error)
-    models = {name: _models(comparison) for name, comparison in comparison_requests(one).items()}
+    models = {name: models_of(comparison) for name, comparison in comparison_requests(one).items()}
     return Measured(opened, accuracies, studies, lacking, models)
 
 
-def _models(comparison: ComparisonConfig) -> tuple[str, ...]:
+def models_of(comparison: ComparisonConfig) -> tuple[str, ...]:
+    """The models that a comparison is about."""
     return comparison.models or registry.card("comparison", comparison.comparison).models
+
+
+def models_beside_runs(one: StudyScale) -> Iterator[str]:
+    """The models of comparisons and of figures of images."""
+    for comparison in comparison_requests(one).values():
+        yield from models_of(comparison)
+    for sheet in one.sheets.values():
+        yield from sheet.comparison.get("models", [])
+        yield from (fields["model"] for fields in sheet.networks.values())

@@ -14,7 +14,9 @@ from xaibench.errors import XaibenchError
 from xaibench.files import is_reserved, make_folder, write_atomic
 from xaibench.home import home
 from xaibench.models.state import read_header
-from xaibench.training.api import Training
+from xaibench.training.api import Training, plan_training
+from xaibench.training.config import TrainingConfig
+from xaibench.training.resources import TrainingResources
 
 
 def check_name(name: str, path: Path) -> None:
@@ -32,6 +34,18 @@ def check_name(name: str, path: Path) -> None:
     plain = registry.card("model", name).plain
     if plain is None or not plain.is_local or (home() / plain.file).resolve() != path.resolve():
         raise XaibenchError(f"--name {name}: there is a model of that name already; choose another")
+
+
+def train_named(config: TrainingConfig, resources: TrainingResources) -> Path:
+    """Trains what a request with a name asks for, unless that is done already, and writes the card of that name.
+
+    Returns the path of the card. Raises XaibenchError as `plan_training`, `Training.run` and `name_training` do; for a
+    name that another model has before anything is trained.
+    """
+    training = plan_training(config)
+    check_name(str(config.name), training.path)
+    training.run(resources=resources)
+    return name_training(str(config.name), training)
 
 
 def name_training(name: str, training: Training) -> Path:

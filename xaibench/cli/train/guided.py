@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from xaibench.cli.output import echo
-from xaibench.cli.train.run import model_and_data, resources_of
+from xaibench.cli.train.run import model_and_data
 from xaibench.printing import print_line
 from xaibench.training.config import TrainingConfig
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 def run(config: TrainingConfig, quiet: bool) -> None:
     """Trains with every lambda, prints the front, and where the weights, metrics and figure are."""
+    from xaibench.evaluation.resources import training_resources
     from xaibench.plugins import add
     from xaibench.ranks import first_process
     from xaibench.training import guidance_search as search
@@ -27,7 +28,7 @@ def run(config: TrainingConfig, quiet: bool) -> None:
         if first_process() and not quiet:
             print_line(line)
 
-    resources = resources_of(config, quiet)
+    resources = training_resources(config.device, config.workers, quiet, config.precision)
     outcome = search.guide(Subject(config), config.options.search(), resources, report)
     if first_process():
         _print(config, outcome)

@@ -11,7 +11,6 @@ from xaibench.training.config import TrainingConfig
 
 if TYPE_CHECKING:
     from xaibench.training.api import Training
-    from xaibench.training.resources import TrainingResources
 
 PROTOCOLS = {"lico": "ses,sch", "cgc": "ses,sch"}
 """The protocols of the paper of a task; ObEy for other tasks, where the data set has masks."""
@@ -19,6 +18,7 @@ PROTOCOLS = {"lico": "ses,sch", "cgc": "ses,sch"}
 
 def run(config: TrainingConfig, quiet: bool) -> None:
     """Trains, prints where the weights are and how they can be evaluated."""
+    from xaibench.evaluation.resources import training_resources
     from xaibench.models.state import read_header
     from xaibench.plugins import add
     from xaibench.ranks import first_process
@@ -27,7 +27,7 @@ def run(config: TrainingConfig, quiet: bool) -> None:
     from xaibench.training.unlabelled import lost_answers
 
     add(config.plugins, config.cards)
-    resources = resources_of(config, quiet)
+    resources = training_resources(config.device, config.workers, quiet, config.precision)
     training = api.plan_training(config)
     if config.name is not None:
         check_name(config.name, training.path)  # before hours are spent
@@ -43,15 +43,6 @@ def run(config: TrainingConfig, quiet: bool) -> None:
         echo(f"model {config.name}: {name_training(config.name, training)}")
     protocol, settings = _evaluated_by(training)
     echo(f"judge it:  xaibench run {protocol} {model_and_data(config, path)}{settings}")
-
-
-def resources_of(config: TrainingConfig, quiet: bool) -> TrainingResources:
-    """The device and the number of loading processes of a request, `auto` decided; raises XaibenchError for others."""
-    from xaibench.evaluation.resources import choose_device, choose_workers
-    from xaibench.training.resources import TrainingResources
-
-    device = choose_device(config.device)
-    return TrainingResources(choose_workers(config.workers, device), device, config.precision, quiet)
 
 
 def model_and_data(config: TrainingConfig, weights: Path) -> str:
