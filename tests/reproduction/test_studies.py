@@ -30,6 +30,7 @@ from xaibench.reproduction.needs import check_data
 from xaibench.reproduction.prepare import masks_requests, training_requests, untrained
 from xaibench.reproduction.reproduce import named_at
 from xaibench.results.store import Store
+from xaibench.training.recipe import recipe_for
 
 PUBLISHED = Path(__file__).parents[2] / "leaderboards" / "critters"
 STUDIES = registry.names("study")
@@ -466,9 +467,9 @@ def test_every_scale_says_its_command_what_to_fetch_and_what_it_costs(home, name
 
 
 def _check_what_is_made_first(one):
-    """Everything that is made first is used; masks are those of the images of their runs, and an underfitted network
-    has one epoch."""
-    runs, masks = run_requests(one), masks_requests(one)
+    """Everything that is made first is used; masks are those of the images of their runs; an underfitted network has
+    one epoch; a training has the weights that it starts from."""
+    runs, masks, trained = run_requests(one), masks_requests(one), training_requests(one)
     assert {str(run.masks) for run in runs.values() if run.masks} == set(masks)
     for run in runs.values():
         if run.masks:
@@ -477,9 +478,27 @@ def _check_what_is_made_first(one):
             assert made.maker == run.settings["level"] and any("masks make" in it.what for it in one.fetch)
     models = [*(run.model for run in runs.values()), *models_beside_runs(one)]
     assert untrained(one, models) == list(one.trainings)
-    for request in training_requests(one).values():
+    for request in trained.values():
         if request.task_options.get("fit") == "under":
             assert request.recipe.get("epochs", 1) == 1
+        if request.model not in trained and request.task in ("classifier", "patch-deletion"):
+            model, data = registry.card("model", request.model), registry.card("dataset", request.dataset)
+            start = recipe_for(model, data, {}, request.recipe).start
+            assert start != "plain" or model.plain.dataset == request.dataset
+    for run in runs.values():
+        if not registry.card("dataset", run.dataset).recipe:  # which a run trains nothing for
+            _check_weights(run, trained)
+
+
+def _check_weights(run, trained):
+    """Protocols of aligned networks are handed some that are aligned with what they delete."""
+    assert run.training_seed is None
+    if run.weights or registry.card("protocol", run.protocols[0]).weights != "aligned" or ":" in run.model:
+        return
+    own = trained.get(run.model)
+    alignment = own.make_task().alignment if own else registry.card("model", run.model).aligned.alignment
+    asked = {"grid": 4, "baseline": "zero"} | {key: run.settings[key] for key in {"grid", "baseline"} & {*run.settings}}
+    assert {key: getattr(alignment, key) for key in asked} == asked
 
 
 def test_the_data_of_every_scale_have_one_of_the_groups_that_are_named():

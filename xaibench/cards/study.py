@@ -71,7 +71,7 @@ class StudyScale(Part):
     comparisons: dict[str, dict[str, Any]] = {}
     """Comparisons of designs by name: the fields of their request (`ComparisonConfig`)."""
     names: dict[str, str] = {}
-    """What claims and printed numbers call a model or an arm, and its name at this scale where that is another."""
+    """What claims and printed numbers call a model, an arm or a class, and its name here where that is another."""
     trainings: dict[str, dict[str, Any]] = {}
     """Models that requests name and that are trained first, by name: the fields of their training (`TrainingConfig`).
     One that starts from another stands after it."""

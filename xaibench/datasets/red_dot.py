@@ -158,7 +158,14 @@ def class_index(named: str | int, classes: list[str]) -> int:
 
 
 def mark(dataset: Dataset, geometry: Geometry, options: dict[str, Any]) -> Dataset:
-    """The data set with one class marked according to options; raises XaibenchError where they name no class."""
+    """The data set with one class marked according to options; raises XaibenchError where they name no class, or one of
+    which there is no image."""
     if "red_dot" not in options:
         raise XaibenchError(f"{' and '.join(options)} need red_dot=CLASS, the class that is marked")
-    return Marked(dataset, geometry, **options)
+    marked = Marked(dataset, geometry, **options)
+    if not any(dataset.label(image_id) == marked.marked for image_id in dataset.ids):
+        name = dataset.classes[marked.marked]
+        raise XaibenchError(
+            f"red_dot: none of these {len(dataset.ids)} images is of class {name}; choose one of theirs"
+        )
+    return marked

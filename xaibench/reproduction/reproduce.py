@@ -37,7 +37,7 @@ def reproduce(card: StudyCard, scale: Scale, measured: Measured) -> Reproduction
 
 
 def named_at(card: StudyCard, scale: Scale) -> StudyCard:
-    """The card whose claims and printed numbers call models and arms by their names at a scale."""
+    """The card whose claims and printed numbers call models, arms and classes by their names at a scale."""
     names = card.scales[scale].names if scale in card.scales else {}
 
     def named(arm: str) -> str:
@@ -46,10 +46,11 @@ def named_at(card: StudyCard, scale: Scale) -> StudyCard:
 
     if not names:
         return card
+    claims = [claim.model_copy(update={"groups": tuple(map(named, claim.groups))}) for claim in card.claims]
     claims = [
         claim.model_copy(update={"pairs": tuple((named(one), named(other)) for one, other in claim.pairs)})
         if claim.comparison else claim
-        for claim in card.claims
+        for claim in claims
     ]  # fmt: skip
     printed = [
         one.model_copy(update={"ours": {name: named(arm) for name, arm in one.ours.items()}}) if one.comparison else one
