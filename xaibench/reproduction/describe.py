@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TypeVar
 
 from xaibench import registry
 from xaibench.analysis.comparison import ENOUGH
 from xaibench.analysis.stored import StoredResults
-from xaibench.cards import Sheet, StudyCard
+from xaibench.cards import Sheet, StudyCard, StudyScale
 from xaibench.cards.study import Scale
 from xaibench.comparison.config import ComparisonConfig
 from xaibench.comparison.stored import StoredStep, lacking_trainings, stored_steps
 from xaibench.errors import XaibenchError
 from xaibench.evaluation.config import RunConfig
 from xaibench.evaluation.stored import stored_board
+from xaibench.masks.config import MasksConfig
 from xaibench.reproduction.measure import comparison_requests, run_requests
 from xaibench.reproduction.needs import needed
 from xaibench.reproduction.prepare import masks_requests, training_requests, untrained
 from xaibench.reproduction.reported import rows_of
 from xaibench.training.api import fields_without_start
+from xaibench.training.config import TrainingConfig
+
+RequestOfData = TypeVar("RequestOfData", RunConfig, ComparisonConfig, TrainingConfig, MasksConfig)
 
 
 def describe(card: StudyCard, results: StoredResults | None = None) -> str:
@@ -52,22 +58,31 @@ def describe_scale(
     if text := needed(one):
         yield f"  {text}"
     for folder, masks in masks_requests(one).items():
-        yield f"  first masks {folder}: {masks.to_command('masks make')}"
+        yield f"  first masks {folder}: {_with_data(masks, one).to_command('masks make')}"
     for name, training in training_requests(one).items():
         there = "trained" if name in registry.names("model") else "missing"
-        yield f"  first {name}, {there}: {training.to_command(f'train {training.task}')}"
+        yield f"  first {name}, {there}: {_with_data(training, one).to_command(f'train {training.task}')}"
     for name, request in run_requests(one).items():
-        yield f"  run {name}{_stored_run(request, results)}: {request.to_command('run')}"
+        yield f"  run {name}{_stored_run(request, results)}: {_with_data(request, one).to_command('run')}"
     for name, sheet in one.sheets.items():
         yield f"  images {name}: {_networks(sheet)}; drawn from the networks, whose weights are made first"
     for name, comparison in comparison_requests(one, trainings).items():
-        yield f"  comparison {name}: {comparison.to_command('compare')}"
+        yield f"  comparison {name}: {_with_data(comparison, one).to_command('compare')}"
         if results is not None and not untrained(one, comparison.models):
             yield from (f"    {line}" for line in _stored_comparison(comparison, results))
         claims = ", ".join(claim.name for claim in card.claims if claim.comparison == name)
         if claims and comparison.trainings < ENOUGH:
             enough = f"{ENOUGH} trainings of each arm (--trainings {ENOUGH})"
             yield f"    does not decide {claims}: such claims take {enough}"
+
+
+def _with_data(request: RequestOfData, one: StudyScale) -> RequestOfData:
+    """The request with what its user adds where a scale's data must be fetched: their folder, and `--download`."""
+    if not one.fetch:
+        return request
+    name = request.dataset or registry.card("comparison", request.comparison).dataset
+    root = Path("DIR") if registry.card("dataset", name).needs_root else None
+    return request.model_copy(update={"data_root": root, "download": True})
 
 
 def together(cards: Sequence[StudyCard], scale: Scale, results: StoredResults, trainings: int = 0) -> str:
