@@ -92,6 +92,8 @@ def test_keys_tell_levels_apart_and_normal_is_the_plain_training():
     assert len({plan.path for plan in plans}) == 3
     assert plans[1].key_fields["task"] == {"name": "overfitted", "share": 0.1, "passes": 2}
     assert plans[1].recipe == plans[0].recipe
+    with pytest.raises(XaibenchError, match="--fit under is one epoch, and the recipe has 3; leave out epochs"):
+        plan("critters_cnn", "critters", given=FitLevel("under"), recipe={"epochs": 3})
     with pytest.raises(XaibenchError, match="--fit overfit is none of normal, over, under"):
         FitLevel("overfit")
 

@@ -22,6 +22,7 @@ from xaibench.ranks import first_process
 from xaibench.training.classifier import Classification
 from xaibench.training.config import TrainingConfig
 from xaibench.training.find import WeightsRequest, find_weights, missing_weights
+from xaibench.training.fit_level import FitLevel
 from xaibench.training.recipe import Recipe, recipe_for, recipe_problem
 from xaibench.training.resources import TrainingResources
 from xaibench.training.self_alignment import SelfAlignment
@@ -278,9 +279,12 @@ def _recipe(config: TrainingConfig, card: ModelCard, data: DatasetCard, task: Ta
     from pydantic import ValidationError
 
     try:
-        return recipe_for(card, data, getattr(task, "recipe", {}), config.recipe)
+        recipe = recipe_for(card, data, getattr(task, "recipe", {}), config.recipe)
     except ValidationError as error:
         raise XaibenchError(f"recipe of {config.model} on {config.dataset}: {recipe_problem(error)}") from None
+    if isinstance(task, FitLevel):
+        task.check(recipe)
+    return recipe
 
 
 def _start(config: TrainingConfig, card: ModelCard, data: DatasetCard, recipe: Recipe) -> Path | None:

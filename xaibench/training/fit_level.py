@@ -51,6 +51,11 @@ class FitLevel:
         """One epoch, for underfitting."""
         return {"epochs": 1, "schedule": "constant"} if self.level == "under" else {}
 
+    def check(self, recipe: Recipe) -> None:
+        """Raises XaibenchError for more epochs than underfitting has."""
+        if self.level == "under" and recipe.epochs != 1:
+            raise XaibenchError(f"--fit under is one epoch, and the recipe has {recipe.epochs}; leave out epochs")
+
     def objective(self, model: Model, split: Split, recipe: Recipe, seed: int, workers: int) -> Objective:
         """The recipe's loss, and for overfitting also the metrics of the images that are learnt."""
         over = self.level == "over"
