@@ -212,8 +212,11 @@ def test_a_study_runs_what_is_missing_and_is_repeated_from_stored_rows(mini, com
 @pytest.mark.process
 def test_a_study_makes_masks_and_trains_networks_that_its_runs_take(home, command, tmp_path, monkeypatch):
     (tmp_path / "cards" / "studies").mkdir(parents=True)
-    (tmp_path / "cards" / "studies" / "prepared.toml").write_text(PREPARED)
-    words = ("study", "run", "prepared", "--cards", "cards")
+    card, words = tmp_path / "cards" / "studies" / "prepared.toml", ("study", "run", "prepared", "--cards", "cards")
+    card.write_text(PREPARED.replace('"first_robust"\ndataset = "mini"', '"first_robust"\ndataset = "imagefolder"'))
+    status, _, err = command(*words)
+    assert status == 2 and "imagefolder needs --data-root" in err and not Path("a masks").exists()
+    card.write_text(PREPARED)
     status, out, _ = command(*words, "--dry-run")
     lines = [line.removeprefix("  first ").partition(": ") for line in out.splitlines() if line.startswith("  first ")]
     first = {what: shlex.split(asked) for what, _, asked in lines}
@@ -241,7 +244,6 @@ def test_a_study_makes_masks_and_trains_networks_that_its_runs_take(home, comman
         for name in ("train_named", "make_masks_of"):
             monkeypatch.setattr(f"xaibench.reproduction.prepare.{name}", None)
         assert command(*words)[0] == 0  # nothing is made again
-        card = tmp_path / "cards" / "studies" / "prepared.toml"
         card.write_text(PREPARED.replace("{ steps = 1 }", "{ steps = 1, step_size = 0.01 }"))
         status, _, err = command(*words)
         otherwise = f"first_robust was trained otherwise than the study asks: task: step_size {5 / 255}, not 0.01; give"

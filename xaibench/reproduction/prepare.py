@@ -7,6 +7,7 @@ from typing import Any
 
 from xaibench import registry
 from xaibench.cards import StudyCard, StudyScale
+from xaibench.datasets.open import open_dataset
 from xaibench.errors import XaibenchError
 from xaibench.evaluation.config import RunConfig
 from xaibench.evaluation.resources import choose_device, training_resources
@@ -41,10 +42,11 @@ def masks_requests(one: StudyScale, **changes: object) -> dict[str, MasksConfig]
 
 
 def needed_trainings(one: StudyScale, models: Iterable[str]) -> list[str]:
-    """The names of the trainings, in their order, that models rest on."""
-    wanted = set(models)
+    """The names of the trainings, in their order, that models rest on; what those start from that are done is not
+    needed."""
+    wanted, known = set(models), registry.names("model")
     for name, fields in reversed(one.trainings.items()):  # a training starts from one that stands before it
-        if name in wanted:
+        if name in wanted and name not in known:
             wanted.add(fields["model"])
     return [name for name in one.trainings if name in wanted]
 
@@ -76,6 +78,17 @@ def _first_difference(field: str, was: Any, asked: Any) -> str:
     return f"{field} {was}, not {asked}"
 
 
+def _check_data(asked: Iterable[RunConfig | TrainingConfig]) -> None:
+    """Opens the data set of every request once, so that one that is not there is missed before hours are spent."""
+    opened = set()
+    for each in asked:
+        part = "train" if isinstance(each, TrainingConfig) else "test"
+        found = (each.dataset, repr(each.dataset_options), part)
+        if found not in opened:
+            open_dataset(registry.card("dataset", each.dataset), each.data_root, each.dataset_options, part)
+            opened.add(found)
+
+
 def prepare(
     card: StudyCard, one: StudyScale, runs: Collection[RunConfig], models: Iterable[str], quiet: bool,
     report: Callable[[str], None], **changes: object,
@@ -83,14 +96,15 @@ def prepare(
     """Makes the masks that runs take and that their folders lack, then trains what runs and models rest on.
 
     changes: fields of the requests that replace those of the card (data_root, download, device). Raises XaibenchError
-    as `xaibench masks make` and `xaibench train` do, and `check_trained` for names that there are. Interrupted, it goes
-    on where it was.
+    as `xaibench masks make` and `xaibench train` do, as `check_trained` for names that there are, and where a data set
+    is not there before anything is made. Interrupted, it goes on where it was.
     """
     models, requests = [*models, *(run.model for run in runs)], training_requests(one, **changes)
     names = untrained(one, models)
     for name in needed_trainings(one, models):
         if name not in names:
             check_trained(name, requests[name])
+    _check_data([*runs, *(requests[name] for name in names)])
     used = {str(run.masks) for run in runs}
     masks = {folder: each for folder, each in masks_requests(one, **changes).items() if folder in used}
     lacking = [each for each in masks.values() if not has_masks(each)]
