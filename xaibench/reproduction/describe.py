@@ -102,8 +102,10 @@ def together(cards: Sequence[StudyCard], scale: Scale, results: StoredResults, t
                 trained |= {_identity(step): step for step in found if step.board is None}
     epochs = sum(_epochs(one) for one in trained.values() if one.step.training)
     own = f" ({epochs} epochs for a task of their own)" if epochs else ""
+    hours = sum(card.scales[scale].gpu_hours or 0 for card in cards)
+    cost = f"; at most {hours:.0f} hours of an H200 GPU, as the studies share trainings and runs" if hours else ""
     named = f"; {len(first)} networks are trained first, and arms of theirs are not counted" if first else ""
-    return f"together: {len(runs)} runs and {len(trained)} trainings of arms{own} are missing{named}"
+    return f"together: {len(runs)} runs and {len(trained)} trainings of arms{own} are missing{named}{cost}"
 
 
 def _identity(one: StoredStep) -> str:
