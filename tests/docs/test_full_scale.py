@@ -128,7 +128,7 @@ def test_what_the_pages_say_of_full_scale_is_what_is_planned(plan, tmp_path):
               for w in commands("train-obey.md", tmp_path, "Full scale") if w[1] == "adversarial"]  # fmt: skip
     assert {(r.epochs, r.learning_rate, r.milestones) for *_, r in robust} == {(10, 1e-4, (4, 6))}
     sizes = {(t.norm, round(t.epsilon, 5)) for _, _, t, _ in robust}
-    assert sizes == {("linf", 0.3), ("linf", 0.00784), ("l2", 0.3)}
+    assert sizes == {("linf", 0.3), ("linf", 0.00784), ("l2", 0.3), ("l2", 1)}
 
 
 @pytest.mark.parametrize("name", DATA)
