@@ -6,6 +6,7 @@ side of the images, epochs, batches and steps of attacks, and weights and text e
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from itertools import pairwise
@@ -223,3 +224,38 @@ train cgc --model resnet18 --dataset cifar100 --data-root CIFAR --name cifar_cgc
 def test_further_data_and_networks_run_on_miniatures(roots, miniature_cifar100, carry_out):
     pytest.importorskip("bcos")
     carry_out([line.split() for line in FURTHER.strip().splitlines()], roots | {"CIFAR": miniature_cifar100})
+
+
+OBEY = {
+    '"resnet18"': f'"{SMALL}"', 'start = "transfer"': 'start = "scratch"', ", head_epochs = 10": "",
+    "epochs = 20, ": "epochs = 1, batch_size = 2, ",
+    'fit = "under" }, recipe = { ': 'fit = "under" }, recipe = { batch_size = 2, ', 'maker = "sam"': 'maker = "slic"',
+    'level = "sam"': 'level = "slic"', ", settings = { points_per_side = 56 }": "", 'name = "O': 'name = "small-O',
+}  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_study_makes_masks_and_networks_of_five_data_sets_in_one_folder(roots, home, command, tmp_path):
+    """Table 2 of ObEy at the paper's scale, from the masks to the table, where everything that takes hours is small."""
+    from xaibench import registry
+
+    text = (DOCS.parent / "registry" / "studies" / "obey-table-2.toml").read_text()
+    for old, new in OBEY.items():
+        assert old in text, old
+        text = text.replace(old, new)
+    text = text.replace('dataset = "mnist-ml"', 'dataset = "mnist-ml", dataset_options = { count = 50 }')
+    text = re.sub(r"images = \d+", "images = 4", text)
+    (tmp_path / "own" / "studies").mkdir(parents=True)
+    (tmp_path / "own" / "studies" / "obey-small.toml").write_text(text)
+    words = ("study", "run", "obey-small", "--scale", "paper", "--cards", "own", "--data-root", roots["DATA"])
+    status, out, err = command(*words, "--format", "json")
+    try:
+        assert status == 0, err
+        (printed,) = json.loads(out)["printed"]
+        assert printed["both"] >= 8  # of ten; few epochs may predict no class, and ObEy is then undefined
+        assert err.count("obey-small, masks ") == 5 and err.count("obey-small, training ") == 15
+    finally:
+        for data in ("mnist", "mnist-ml", "pet", "cub", "voc2012"):
+            for fit in ("normal", "over", "under"):
+                (home / "cards" / "models" / f"{data}_{fit}.toml").unlink(missing_ok=True)
+    assert "pet_over" not in registry.names("model")
