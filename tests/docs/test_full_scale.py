@@ -183,6 +183,8 @@ def carry_out(command, tmp_path, monkeypatch):
     def go(shown: list[list[str]], roots: dict[str, Path]) -> None:
         judged = set()
         for words in shown:
+            if words[0] == "study":
+                continue  # a test of its own
             asked = shrunk(words, roots, start)
             status, out, err = command(*asked)
             nothing_chosen = "no epoch keeps the baseline's" in err  # a miniature need not be learnt
