@@ -12,13 +12,13 @@ from xaibench.errors import XaibenchError
 from xaibench.evaluation.config import RunConfig
 from xaibench.evaluation.resources import choose_device, training_resources
 from xaibench.files import plain as as_json
-from xaibench.home import home
 from xaibench.masks.config import MasksConfig
 from xaibench.masks.make import has_masks, make_masks_of
 from xaibench.masks.maker import Tools
 from xaibench.models.state import read_header
 from xaibench.training.api import fields_without_start
 from xaibench.training.config import TrainingConfig
+from xaibench.training.find import file_of
 from xaibench.training.named import train_named
 
 ALIKE = ("model", "dataset", "train", "task", "alignment", "recipe", "seed")
@@ -53,16 +53,17 @@ def needed_trainings(one: StudyScale, models: Iterable[str]) -> list[str]:
 
 def untrained(one: StudyScale, models: Iterable[str]) -> list[str]:
     """Those of `needed_trainings` whose names no model has yet."""
-    return [name for name in needed_trainings(one, models) if name not in registry.names("model")]
+    known = registry.names("model")
+    return [name for name in needed_trainings(one, models) if name not in known]
 
 
 def check_trained(name: str, request: TrainingConfig) -> None:
-    """Raises XaibenchError where the model of a name was not made by this training, but for its version."""
-    plain, again = registry.card("model", name).plain, "give that model another name, or take another XAIBENCH_HOME"
-    path = home() / plain.file if plain and plain.is_local else None
-    if path is None or not path.is_file():
+    """Raises XaibenchError where the model of a name was not made by this training, but for its version, and where its
+    weights are gone."""
+    card, again = registry.card("model", name), "give that model another name, or take another XAIBENCH_HOME"
+    if card.plain is None or not card.plain.is_local:
         raise XaibenchError(f"the model {name} is not one that was trained here, and the study trains one; {again}")
-    header, fields = read_header(path), as_json(fields_without_start(request))
+    header, fields = read_header(file_of(card, card.plain)), as_json(fields_without_start(request))
     for field in ALIKE:
         was, asked = header.get(field), fields.get(field)
         if was != asked:

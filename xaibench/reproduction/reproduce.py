@@ -46,12 +46,10 @@ def named_at(card: StudyCard, scale: Scale) -> StudyCard:
 
     if not names:
         return card
-    claims = [claim.model_copy(update={"groups": tuple(map(named, claim.groups))}) for claim in card.claims]
-    claims = [
-        claim.model_copy(update={"pairs": tuple((named(one), named(other)) for one, other in claim.pairs)})
-        if claim.comparison else claim
-        for claim in claims
-    ]  # fmt: skip
+    claims = []
+    for claim in card.claims:
+        pairs = tuple((named(one), named(other)) for one, other in claim.pairs) if claim.comparison else claim.pairs
+        claims.append(claim.model_copy(update={"groups": tuple(map(named, claim.groups)), "pairs": pairs}))
     printed = [
         one.model_copy(update={"ours": {name: named(arm) for name, arm in one.ours.items()}}) if one.comparison else one
         for one in card.printed
