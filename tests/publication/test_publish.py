@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+from collections import Counter
 
 import pandas as pd
 import pyarrow.parquet as pq
@@ -18,6 +19,7 @@ from xaibench.publication.api import Request, publish
 from xaibench.publication.collect import Selection
 from xaibench.publication.index import Index, read_index
 from xaibench.publication.rows import SCORE_COLUMNS
+from xaibench.results.manifest import RunManifest
 from xaibench.results.schema import MEANINGS, SCHEMA
 from xaibench.results.store import Store
 from xaibench.results.validate import inspect
@@ -54,6 +56,20 @@ def test_the_index_names_what_is_there(board):
     for entry in index.boards:
         assert sorted(path.stem for path in (board / entry.rows).iterdir()) == entry.cells
         assert Store.open(board).load_list(entry.image_list) == [f"test/{n:06d}" for n in range(12)]
+
+
+def test_records_are_read_as_often_for_two_boards_as_for_one(results, tmp_path, monkeypatch):
+    """Reading all of them for each board makes the hours of publishing grow with the square of the boards."""
+    reads: Counter[str] = Counter()
+    load = RunManifest.load.__func__
+    monkeypatch.setattr(
+        RunManifest, "load", classmethod(lambda cls, path: reads.update([path.name]) or load(cls, path))
+    )
+    publish(results, tmp_path / "one", Request(Selection(model="vgg16")))
+    of_one = max(reads.values())
+    reads.clear()
+    publish(results, tmp_path / "two")
+    assert max(reads.values()) == of_one
 
 
 def test_rows_in_pandas_give_the_means_of_the_boards(board):

@@ -11,7 +11,8 @@ import pandas as pd
 
 from xaibench import __version__
 from xaibench.analysis.boards import fits
-from xaibench.analysis.leaderboard import Leaderboard, open_leaderboard
+from xaibench.analysis.leaderboard import Leaderboard
+from xaibench.analysis.stored import StoredResults
 from xaibench.files import file_name, write_atomic, write_json
 from xaibench.publication.card import card_text
 from xaibench.publication.collect import Newest, Taken
@@ -87,8 +88,8 @@ def build(taken: Sequence[Taken], about: Contents, root: Path, newest: Newest) -
     replays = list(replays_of(root, about.brought.entries).values())
     said = {one.board.key: states([cell.key for cell in one.board.cells], about.brought.entries, replays)
             for one in public}  # fmt: skip
-    boards = [_write_board(one, root, lists[one.board.key], shown, about, newest, said[one.board.key])
-              for one in public]  # fmt: skip
+    stored = StoredResults(Store(root), newest=newest)
+    boards = [_write_board(one, stored, lists[one.board.key], shown, about, said[one.board.key]) for one in public]
     _write_table([board for board, _ in boards], root)
     write_scores([board for board, _ in boards], root)
     version_of_format = FORMAT_VERSION if about.brought.entries else WITHOUT_SUBMISSIONS
@@ -119,17 +120,19 @@ def _public(taken: Taken, root: Path) -> Any:
 
 def _write_board(
     taken: Taken,
-    root: Path,
+    stored: StoredResults,
     image_list: str,
     shown: Shown,
     about: Contents,
-    newest: Newest,
     said: Mapping[str, str],
 ) -> tuple[Leaderboard, BoardEntry]:
-    """Writes a board as CSV, JSON, Markdown and figure. said: what replays say of its results."""
+    """Writes a board into the folder that it is stored in, as CSV, JSON, Markdown and figure. said: what replays say of
+    its results."""
     context, key = taken.board.context, taken.board.key
+    board = next(one for one in stored.boards if one.key == key)
+    root = stored.store_of(board).root
     names = {part: part_name(context, part) or "none" for part in ("protocol", "model", "dataset")}
-    found = open_leaderboard(Store(root), names["protocol"], board=key, newest=newest, others=False, held=False)
+    found = stored.open(board)
     table = with_states(found.table, taken.board.cells, said)
     found = replace(found, notes=(*found.notes, *_withdrawn_from(key, about.withdrawn)), table=table)
     page = page_of(found)
