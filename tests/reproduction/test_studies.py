@@ -474,7 +474,7 @@ def test_every_scale_says_its_command_what_to_fetch_and_what_it_costs(home, name
 
 def _check_what_is_made_first(one):
     """Everything that is made first is used; masks are those of the images of their runs; an underfitted network has
-    one epoch; a training has the weights that it starts from."""
+    one epoch; a training has the weights that it starts from, and a rate above 0 to its end."""
     runs, masks, trained = run_requests(one), masks_requests(one), training_requests(one)
     assert {str(run.masks) for run in runs.values() if run.masks} == set(masks)
     for run in runs.values():
@@ -489,8 +489,10 @@ def _check_what_is_made_first(one):
             assert request.recipe.get("epochs", 1) == 1
         if request.model not in trained and request.task in ("classifier", "patch-deletion"):
             model, data = registry.card("model", request.model), registry.card("dataset", request.dataset)
-            start = recipe_for(model, data, {}, request.recipe).start
-            assert start != "plain" or model.plain.dataset == request.dataset
+            recipe = recipe_for(model, data, {}, request.recipe)
+            assert recipe.start != "plain" or model.plain.dataset == request.dataset
+            if recipe.schedule == "step" and not recipe.milestones:  # it still learns in its last epochs
+                assert recipe.step_factor ** ((recipe.epochs - 1) // recipe.step_epochs) >= 1e-3, request
     for run in runs.values():
         if not registry.card("dataset", run.dataset).recipe:  # which a run trains nothing for
             _check_weights(run, trained)
@@ -505,6 +507,16 @@ def _check_weights(run, trained):
     alignment = own.make_task().alignment if own else registry.card("model", run.model).aligned.alignment
     asked = {"grid": 4, "baseline": "zero"} | {key: run.settings[key] for key in {"grid", "baseline"} & {*run.settings}}
     assert {key: getattr(alignment, key) for key in asked} == asked
+
+
+def test_a_name_of_a_network_is_the_same_training_in_all_studies():
+    """A second study would refuse the network of the first one that was trained otherwise under its name."""
+    found: dict[str, dict] = {}
+    for study in STUDIES:
+        for one in registry.card("study", study).scales.values():
+            for name, request in one.trainings.items():
+                assert found.setdefault(name, request) == request, (study, name)
+    assert len(found) > 20
 
 
 def test_the_data_of_every_scale_have_one_of_the_groups_that_are_named():
