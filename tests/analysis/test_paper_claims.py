@@ -63,6 +63,9 @@ def test_pairs_of_methods_are_decided_by_paired_tests_over_images(board):
     assert state(("good", "bad"), ("bad", "good")) == NOT
     verdict = decide(claim("better", run="b", pairs=[("good", "absent")]), given)
     assert verdict.state == UNTOLD and verdict.why == "not on the board: absent"
+    networks = measured({"a": board({"(none)": base}, "vgg16"), "b": board({"(none)": base + 0.1}, "vgg19")})
+    verdict = decide(claim("better", run="a", pairs=[("(none)@b", "(none)@a")]), networks)
+    assert verdict.state == SHOWS and verdict.why.startswith(f"b {base.mean() + 0.1:.3f}, a {base.mean():.3f}, p = ")
 
 
 def test_the_opposite_of_one_of_many_pairs_is_judged_after_holms_step(board):

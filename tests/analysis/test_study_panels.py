@@ -198,6 +198,18 @@ def test_every_kind_is_drawn(tmp_path):
     )
 
 
+def test_scores_of_networks_alone_are_points_without_a_line_or_a_name(tmp_path):
+    def drawn(name: str) -> str:
+        scores = pd.DataFrame({"a": [0.1], "b": [0.2]}, index=[name])
+        study = Reproduction(registry.card("study", "hesse-text"), "embedded", (), (), scores, {}, "", ())
+        return reproduction_figure(study, tmp_path / "study.svg").read_text()
+
+    networks, method = drawn("(none)"), drawn("ixg")
+    assert "legend" in method and "legend" not in networks
+    assert networks.count("<use") == method.count("<use") - 1  # the mark in the legend
+    assert networks.count('id="line2d') == method.count('id="line2d') - 2  # a line, and the mark in the legend
+
+
 def test_a_panel_needs_what_it_draws():
     with pytest.raises((XaibenchError, ValueError), match="'box-plot' needs run, method, metric"):
         Drawn(kind="box-plot")

@@ -11,6 +11,7 @@ from xaibench.analysis.comparison import ENOUGH
 from xaibench.analysis.group_claims import paired_scores
 from xaibench.analysis.sign_flip import holm, sign_flip, subsets_of
 from xaibench.analysis.verdicts import NOT, SHOWS, UNTOLD, ClaimText, Measured, State, all_of
+from xaibench.results.cells import NO_METHOD
 from xaibench.seeds import derive
 
 LIMIT = 0.05  # of p
@@ -34,7 +35,8 @@ def better(claim: ClaimText, measured: Measured) -> tuple[State, str]:
     for (one, other), test, p in zip(claim.pairs, tests, adjusted, strict=True):
         ahead = (means[one] > means[other]) == board.higher_is_better
         state = SHOWS if ahead and test.p < LIMIT else NOT if not ahead and p < LIMIT else UNTOLD
-        parts.append((state, f"{one} {means[one]:.3f}, {other} {means[other]:.3f}, p = {test.p:.2g}"))
+        shown = [f"{name.removeprefix(f'{NO_METHOD}@')} {means[name]:.3f}" for name in (one, other)]
+        parts.append((state, f"{', '.join(shown)}, p = {test.p:.2g}"))
     return _shortened(parts) if len(parts) > MOST else all_of(parts)
 
 

@@ -16,6 +16,7 @@ from xaibench.report.inputs import Reproduction
 from xaibench.report.reproduction_panels import MARKERS, draw_panel
 from xaibench.report.style import COLOURS, INK, QUIET, SOFT, STYLE, WIDTH, save_figure
 from xaibench.report.text import UNRANKED_KINDS
+from xaibench.results.cells import NO_METHOD
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -65,8 +66,10 @@ def _strips(axes: Axes, found: Reproduction, table: pd.DataFrame) -> None:
     for number, method in enumerate(order):
         values = table.loc[method].to_numpy(float)
         colour, mark = OF_METHODS[number % len(OF_METHODS)], MARKERS[number // len(OF_METHODS) % len(MARKERS)]
-        axes.plot(places, values, color=colour, linewidth=0.8, alpha=0.6)
-        axes.plot(places, values, mark, color=colour, markersize=5, label=clean(method))
+        label = None if method == NO_METHOD else clean(method)
+        axes.plot(places, values, mark, color=colour, markersize=5, label=label)
+        if label:  # there is nothing that boards of networks alone share
+            axes.plot(places, values, color=colour, linewidth=0.8, alpha=0.6)
     axes.set_xticks(places)
     wide = max(6, 62 // len(places))  # characters
     labels = [textwrap.fill(clean(name).replace("_", " "), wide) for name in table.columns]
@@ -79,4 +82,5 @@ def _strips(axes: Axes, found: Reproduction, table: pd.DataFrame) -> None:
     axes.tick_params(colors=SOFT)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
-    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=7)
+    if axes.get_legend_handles_labels()[1]:
+        axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=7)

@@ -14,6 +14,7 @@ from xaibench.hashing import digest
 CONTEXT_LABELS = frozenset({"label"})
 METHOD_LABELS = frozenset({"label", "kind"})
 BESIDE_MAPS = frozenset({"protocol", "reference", "profile"})  # parts of a context on which no map depends
+NO_METHOD = "(none)"  # the name of what is measured of a network alone
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,9 +60,9 @@ class Cell:
 
     @property
     def method_name(self) -> str:
-        """The name shown on boards: the method's label, or its name, or `(none)`."""
+        """The name shown on boards: the method's label, or its name, or `NO_METHOD`."""
         if self.method is None:
-            return "(none)"
+            return NO_METHOD
         return self.method.get("label") or self.method["name"]
 
     @property
