@@ -105,13 +105,13 @@ def command(
         raise no_submission(results, "--replay and --replace are")
     request = api.Request(
         Selection(protocol, model, dataset, board), title, license_, gallery, gallery_model, data_root,
-        tuple(allow_name or ()), tuple(comparison or ()), dry_run,
+        tuple(allow_name or ()), tuple(comparison or ()), dry_run, quiet,
     )  # fmt: skip
     report = lambda step: None if quiet else echo(step, err=True)  # noqa: E731
     target = to or results
     found = None
     if withdraw:
-        found = api.withdraw(target, withdraw, reason or "", request, report)
+        found = api.withdraw(target, withdraw, reason or "", request)
     elif to is not None and is_submission(results):
         from xaibench.submission.publish import publish_submission
 

@@ -33,7 +33,7 @@ TITLE, LICENSE, GALLERY = "Boards of attribution methods", "unknown", 8
 class Request:
     """What to publish of a results folder, and how. title, license: None takes those of the version before.
     gallery, gallery_model: of how many images maps go out, and of which models (a name or wildcards; None: of all).
-    allowed: names that may be published although they are those of the user or the machine."""
+    allowed: names that may be published although they are those of the user or the machine. quiet: no progress."""
 
     selection: Selection = field(default_factory=Selection)
     title: str | None = None
@@ -44,6 +44,7 @@ class Request:
     allowed: tuple[str, ...] = ()
     comparisons: tuple[Path, ...] = ()
     dry_run: bool = False
+    quiet: bool = True
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def publish(
         collected = Collected(taken, [*collected.notes, *notes, *more], [])
         given = read_all(request.comparisons)
         submissions = _submissions(results, target, index, new, brought)
-        return _write(collected, target, index, request, given, ([], []), submissions, report)
+        return _write(collected, target, index, request, given, ([], []), submissions)
 
 
 def _submissions(
@@ -113,7 +114,6 @@ def withdraw(
     names: Sequence[str],
     reason: str,
     request: Request = Request(),
-    report: Callable[[str], None] = lambda line: None,
 ) -> Published:
     """Withdraws boards (the first digits of a key), models, methods or comparisons (by name or title) from a board
     folder: they are listed with the reason, and what they were stays in the versions that have them.
@@ -127,7 +127,7 @@ def withdraw(
         old = published(Store.open(target), index)
         entries = withdrawals(old, published_comparisons(target, index), names, reason, index)
         left, _ = without_withdrawn(old, entries[0])
-        return _write(Collected(left, [], []), target, index, request, [], entries, brought_to(target, index), report)
+        return _write(Collected(left, [], []), target, index, request, [], entries, brought_to(target, index))
 
 
 def _write(
@@ -138,7 +138,6 @@ def _write(
     given: Sequence[Comparison],
     withdrawn: tuple[Sequence[WithdrawnEntry], Sequence[WithdrawnComparison]],
     brought: Brought,
-    report: Callable[[str], None],
 ) -> Published:
     """Writes a version beside the folder, and puts it in place where it is another than the last."""
     gone = (*(index.withdrawn_comparisons if index else ()), *withdrawn[1])
@@ -153,10 +152,9 @@ def _write(
         withdrawn=(*(index.withdrawn if index else ()), *withdrawn[0]), withdrawn_comparisons=gone,
         brought=brought, comparisons=tuple((known | {one.title: one for one in given}).values()),
         gallery=request.gallery, gallery_model=request.gallery_model,
-        data_root=request.data_root, allowed=request.allowed,
+        data_root=request.data_root, allowed=request.allowed, quiet=request.quiet,
     )  # fmt: skip
     with _place(target, request.dry_run) as fresh:
-        report(f"writing {count(len(collected.taken), 'board')}")
         made, notes = build(sorted(collected.taken, key=order_of), about, fresh, registry.shipped_version)
         notes = [*collected.notes, *left_out, *notes]
         changed = index is None or not same_version(fresh, target)

@@ -14,6 +14,7 @@ from xaibench.analysis.boards import fits
 from xaibench.analysis.leaderboard import Leaderboard
 from xaibench.analysis.stored import StoredResults
 from xaibench.files import file_name, write_atomic, write_json
+from xaibench.progress import bar
 from xaibench.publication.card import card_text
 from xaibench.publication.collect import Newest, Taken
 from xaibench.publication.comparisons import Comparison, write_comparisons
@@ -47,7 +48,8 @@ FOLDERS_OF_BOARDS = ("boards", "figures")
 
 @dataclass(frozen=True)
 class Contents:
-    """What a version has besides its boards. names: names that may be published although they are the user's own."""
+    """What a version has besides its boards. allowed: names that may be published although they are the user's own.
+    quiet: no progress."""
 
     title: str
     license: str
@@ -61,6 +63,7 @@ class Contents:
     gallery_model: str | None = None
     data_root: Path | None = None
     allowed: tuple[str, ...] = ()
+    quiet: bool = True
 
 
 def build(taken: Sequence[Taken], about: Contents, root: Path, newest: Newest) -> tuple[Index, list[str]]:
@@ -89,7 +92,11 @@ def build(taken: Sequence[Taken], about: Contents, root: Path, newest: Newest) -
     said = {one.board.key: states([cell.key for cell in one.board.cells], about.brought.entries, replays)
             for one in public}  # fmt: skip
     stored = StoredResults(Store(root), newest=newest)
-    boards = [_write_board(one, stored, lists[one.board.key], shown, about, said[one.board.key]) for one in public]
+    boards = []
+    with bar("writing boards", len(public), about.quiet) as progress:
+        for one in public:
+            boards.append(_write_board(one, stored, lists[one.board.key], shown, about, said[one.board.key]))
+            progress.advance()
     _write_table([board for board, _ in boards], root)
     write_scores([board for board, _ in boards], root)
     version_of_format = FORMAT_VERSION if about.brought.entries else WITHOUT_SUBMISSIONS
