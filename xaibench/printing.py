@@ -11,6 +11,7 @@ logger = logging.getLogger("xaibench")
 """Takes what is said to the user, too; see `xaibench.logs`."""
 logger.addHandler(logging.NullHandler())
 LONGEST = 4000  # characters of a line; names in files of others have no end of their own
+NO_METHOD = "(none)"  # the method of what is measured of a network alone
 
 
 def clean(text: Any) -> str:

@@ -207,6 +207,14 @@ def test_a_training_that_loses_too_much_is_left_out_and_said(own, command, home,
     assert status == 2 and "no pair of arms left" in err
 
 
+def test_a_protocol_that_is_fitted_to_more_images_than_there_are_is_refused_before_any_training(own, command, home):
+    words = ("compare", "ownways", "--protocol", "box-iou", "--setting", "threshold=fit", "--workers", 0)
+    before = {*home.rglob("*")}
+    status, _, err = command(*words)
+    assert status == 2 and "32 held-out images are needed" in err
+    assert {*home.rglob("*")} == before
+
+
 def test_asked_for_by_name_a_protocol_keeps_the_settings_of_the_card():
     card = registry.card("comparison", "guidance")
     chosen = card.choose_protocols(["box-iou", "sds"])

@@ -11,7 +11,7 @@ from xaibench.analysis.comparison import ENOUGH
 from xaibench.analysis.group_claims import paired_scores
 from xaibench.analysis.sign_flip import holm, sign_flip, subsets_of
 from xaibench.analysis.verdicts import NOT, SHOWS, UNTOLD, ClaimText, Measured, State, all_of
-from xaibench.results.cells import NO_METHOD
+from xaibench.printing import NO_METHOD
 from xaibench.seeds import derive
 
 LIMIT = 0.05  # of p

@@ -97,6 +97,8 @@ def _run_protocols(
     todo = [step for step in every if wanted(step)]
     if not todo:
         return
+    for protocol in protocols:
+        _check_held_out(card, protocol, config)
     resources = training_resources(config.device, config.workers, quiet)
     prepared, notes = prepare(card, todo, config, resources, report)
     order = list(dict.fromkeys(step.name for step in todo))
@@ -105,6 +107,20 @@ def _run_protocols(
         runs, failed = _run_arms(card, protocol, prepared, config, arguments, report)
         runs = {name: runs[name] for name in order if name in runs}
         yield _Done(card, protocol, runs, pairs, [*notes, *failed])
+
+
+def _check_held_out(card: ComparisonCard, protocol: ComparisonProtocol, config: ComparisonConfig) -> None:
+    """Raises XaibenchError where a protocol is fitted to more held-out images than there are, before hours pass."""
+    from xaibench.evaluation.held_out import HeldOut
+    from xaibench.evaluation.resolve import protocol_settings
+    from xaibench.protocols.api import make_protocol
+
+    judge = registry.card("protocol", protocol.protocol)
+    (settings,) = protocol_settings([judge], protocol.settings | config.settings)
+    if count := make_protocol(judge, settings).held_out_images:
+        data = registry.card("dataset", config.dataset or card.dataset)
+        dataset = open_dataset(data, config.data_root, config.dataset_options, "validation")
+        HeldOut(dataset, dataset.image_list()).first(count)
 
 
 def study_of(

@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from xaibench.printing import clean
+from xaibench.printing import NO_METHOD, clean
 from xaibench.report.inputs import Reproduction
 from xaibench.report.reproduction_panels import MARKERS, draw_panel
 from xaibench.report.style import COLOURS, INK, QUIET, SOFT, STYLE, WIDTH, save_figure
 from xaibench.report.text import UNRANKED_KINDS
-from xaibench.results.cells import NO_METHOD
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,12 +9,12 @@ from functools import cached_property
 from typing import Any
 
 from xaibench.hashing import digest
+from xaibench.printing import NO_METHOD
 
 # Descriptions, which change no number and are not hashed, so that a better text does not change keys.
 CONTEXT_LABELS = frozenset({"label"})
 METHOD_LABELS = frozenset({"label", "kind"})
 BESIDE_MAPS = frozenset({"protocol", "reference", "profile"})  # parts of a context on which no map depends
-NO_METHOD = "(none)"  # the name of what is measured of a network alone
 
 
 @dataclass(frozen=True, eq=False)
