@@ -29,7 +29,7 @@ from xaibench.reproduction.describe import describe, describe_scale
 from xaibench.reproduction.measure import comparison_requests, models_beside_runs, run_requests
 from xaibench.reproduction.needs import check_data
 from xaibench.reproduction.prepare import masks_requests, training_requests, untrained
-from xaibench.reproduction.reproduce import named_at
+from xaibench.reproduction.reproduce import named_at, quantity_of
 from xaibench.results.store import Store
 from xaibench.training.recipe import recipe_for
 
@@ -507,6 +507,16 @@ def _check_weights(run, trained):
     alignment = own.make_task().alignment if own else registry.card("model", run.model).aligned.alignment
     asked = {"grid": 4, "baseline": "zero"} | {key: run.settings[key] for key in {"grid", "baseline"} & {*run.settings}}
     assert {key: getattr(alignment, key) for key in asked} == asked
+
+
+def test_printed_numbers_of_a_study_are_told_apart():
+    """Their names are titles of tables and labels of columns of the figure, which is not drawn with one twice."""
+    for study in STUDIES:
+        card = registry.card("study", study)
+        found = [quantity_of(card, one) for one in card.printed if one.value]
+        assert len(found) == len(set(found)), study
+    both = [quantity_of(card, one) for card in [registry.card("study", "hesse-figure-2")] for one in card.printed[:2]]
+    assert both == ["score, Table 4", "score, Table 6"]
 
 
 def test_a_name_of_a_network_is_the_same_training_in_all_studies():

@@ -70,7 +70,7 @@ def _strips(axes: Axes, found: Reproduction, table: pd.DataFrame) -> None:
         if label:  # there is nothing that boards of networks alone share
             axes.plot(places, values, color=colour, linewidth=0.8, alpha=0.6)
     axes.set_xticks(places)
-    wide = max(6, 62 // len(places))  # characters
+    wide = max(6, 84 // len(places))  # characters
     labels = [textwrap.fill(clean(name).replace("_", " "), wide) for name in table.columns]
     axes.set_xticklabels(labels, size=7, parse_math=False)
     axes.set_xlim(-0.4, len(places) - 0.6)

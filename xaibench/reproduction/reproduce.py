@@ -69,8 +69,15 @@ def _arms(card: StudyCard, scale: Scale) -> dict[str, dict[str, ComparisonArm]]:
 def _beside(card: StudyCard, one: PrintedNumbers, measured: Measured) -> Beside:
     printed = numbers(card, one)
     ours = {name: _ours(one, one.ours.get(name, name.lower()), measured) for name in printed}
+    return beside(printed, ours, quantity_of(card, one))
+
+
+def quantity_of(card: StudyCard, one: PrintedNumbers) -> str:
+    """What printed numbers are, such as `score` and `epg of guidance`, and where they stand if not in the study's item,
+    such as `score, Table 4`."""
     of = one.comparison and f" of {one.protocol or one.comparison}"
-    return beside(printed, ours, f"{one.value.replace('_', ' ')}{of}")
+    where = f", {one.item}" if one.item not in ("", card.item) else ""
+    return f"{one.value.replace('_', ' ')}{of}{where}"
 
 
 def _ours(one: PrintedNumbers, name: str, measured: Measured) -> float:
