@@ -196,6 +196,18 @@ def test_accuracies_are_decided_by_group(study):
     assert (unknown.state, unknown.why) == (UNTOLD, "the accuracy on absent or gone is not known")
 
 
+def test_a_verdict_on_a_design_says_of_which_methods_the_change_is(study):
+    def why(*methods):
+        arms = [
+            replace(one, methods=methods, kinds=("method",) * len(methods), scores=one.scores[..., : len(methods)])
+            for one in (arm("x", FIVE), arm("y", FIVE, seed=1))
+        ]
+        return decide(claim("change", comparison="c"), measured(studies={"c": [study(*arms)]})).why
+
+    assert why("a", "b").startswith("x to y, mean of 2 methods: ")
+    assert why("a").startswith("x to y, a: ") and why("(none)").startswith("x to y: ")
+
+
 def test_confounded_arms_tell_nothing(study):
     given = measured(studies={"c": [study(arm("x", FIVE), arm("y", [0.9] * 5), confounded=("width", "depth"))]})
     assert decide(claim("change", comparison="c"), given).state == UNTOLD

@@ -181,10 +181,14 @@ def test_every_kind_is_drawn(tmp_path):
     points = pd.DataFrame({"x": [0.5, 0.6, 0.7], "y": [1.0, 2.0, 3.0], "series": list("aab"), "group": ["m", "m", ""]})
     boxes = pd.DataFrame({"group": ["1 to 2"] * 4 + ["3 to 9"] * 4, "value": np.arange(8.0)})
     bars = panels(card(Drawn(kind="bars")), Measured({}, {}, {}, {}), (beside({"A $x": 3.0}, {}, "seconds"),))
+    given = beside({"A $x": 3.0, "B": 1.0, "C": 2.0}, {"A $x": 2.5, "B": 1.0}, "seconds")
+    both = panels(card(Drawn(kind="beside")), Measured({}, {}, {}, {}), (given,))
+    assert both[0].table.values.tolist() == [[3.0, 2.5, "seconds"], [1.0, 1.0, "seconds"]]
+    assert not panels(card(Drawn(kind="beside")), Measured({}, {}, {}, {}), ())
     lines = points.drop(columns="group")
     found = (
         Panel("points", points, "accuracy", "epg"), Panel("lines", lines, "lambda", "epg"),
-        Panel("boxes", boxes, "pixels", "epg"), *bars,
+        Panel("boxes", boxes, "pixels", "epg"), *bars, *both,
     )  # fmt: skip
     study = Reproduction(registry.card("study", "rao-figure-4"), "embedded", (), (), pd.DataFrame(), {}, "", (), found)
     one = reproduction_figure(study, tmp_path / "all.png").stat().st_size

@@ -567,6 +567,34 @@ def test_lambdas_where_few_images_are_annotated_go_with_what_the_mean_is_over():
     assert seen == set(printed)
 
 
+def test_every_printed_number_has_one_of_ours_on_the_papers_data():
+    """A name that no request makes would leave the paper's tables without a number beside theirs."""
+    compared = 0
+    for study in STUDIES:
+        card, one = named_at(registry.card("study", study), "paper"), registry.card("study", study).scales.get("paper")
+        for printed in card.printed if one and one.runs_something else ():
+            for name in reported.numbers(card, printed) if printed.value else ():
+                ours = printed.ours.get(name, name.lower())
+                if printed.accuracy:
+                    made = set(one.runs)
+                elif printed.comparison:
+                    request = ComparisonConfig.parse(one.comparisons[printed.comparison])
+                    made = set(_arms_and_pairs(registry.card("comparison", request.comparison), request, one)[0])
+                else:
+                    made, ours = set(one.runs), ours.partition("@")[2] or printed.run
+                assert ours in made, (study, printed.value, name)
+                compared += 1
+    assert compared > 150
+
+
+def test_claims_about_one_board_name_a_run_of_their_scale():
+    for study in STUDIES:
+        for scale in ("embedded", "paper"):
+            card = named_at(registry.card("study", study), scale)
+            for claim in card.claims if scale in card.scales and card.scales[scale].runs else ():
+                assert not claim.run or claim.why or claim.run in card.scales[scale].runs, (study, scale, claim.name)
+
+
 def test_claims_are_about_arms_that_their_comparisons_make_at_every_scale():
     """A pair that no comparison makes would be `not run` for ever."""
     for name in STUDIES:

@@ -12,6 +12,7 @@ from xaibench.analysis.comparison import ENOUGH, Comparison
 from xaibench.analysis.ranking import RANKED
 from xaibench.analysis.study import Study
 from xaibench.analysis.verdicts import UNTOLD, ClaimText, Measured, State, all_of, in_range
+from xaibench.printing import NO_METHOD
 
 
 def study_of(studies: Sequence[Study], protocol: str) -> Study | None:
@@ -25,13 +26,21 @@ def change(claim: ClaimText, measured: Measured) -> tuple[State, str]:
     """The mean change over ranked methods, or that of one method, in each pair of arms."""
 
     def part(pair: Comparison) -> tuple[State, str]:
-        mean, low, high, of = pair.change, pair.low, pair.high, f"mean of {pair.count} methods"
+        mean, low, high, of = pair.change, pair.low, pair.high, _methods_of(pair)
         if claim.methods:
             row = pair.table.set_index("method").reindex([claim.methods[0]]).iloc[0]
-            mean, low, high, of = row["change"], row["ci_low"], row["ci_high"], claim.methods[0]
-        return directed(claim, f"{pair.before} to {pair.after}, {of}", mean, low, high, pair.trainings, pair.confounded)
+            mean, low, high, of = row["change"], row["ci_low"], row["ci_high"], f", {claim.methods[0]}"
+        return directed(claim, f"{pair.before} to {pair.after}{of}", mean, low, high, pair.trainings, pair.confounded)
 
     return of_pairs(claim, measured, part)
+
+
+def _methods_of(pair: Comparison) -> str:
+    """Of which methods a change is the mean, such as `, mean of 19 methods`, `, ixg`, and nothing of networks alone."""
+    if pair.count != 1:
+        return f", mean of {pair.count} methods"
+    (name,) = pair.table.loc[pair.table["kind"].isin(RANKED), "method"]
+    return "" if name == NO_METHOD else f", {name}"
 
 
 def accuracy(claim: ClaimText, measured: Measured) -> tuple[State, str]:

@@ -71,7 +71,7 @@ class StudyScale(Part):
     comparisons: dict[str, dict[str, Any]] = {}
     """Comparisons of designs by name: the fields of their request (`ComparisonConfig`)."""
     names: dict[str, str] = {}
-    """What claims and printed numbers call a model, an arm or a class, and its name here where that is another."""
+    """What claims and printed numbers call a model, arm, board or class, and its name here where that is another."""
     trainings: dict[str, dict[str, Any]] = {}
     """Models that requests name and that are trained first, by name: the fields of their training (`TrainingConfig`).
     One that starts from another stands after it."""
@@ -115,6 +115,8 @@ class PrintedNumbers(Part):
     """The method of the comparison's means; empty: all that are ranked."""
     ours: dict[str, str] = {}
     """Our name of a printed one; by default its lower-case letters. `NAME@RUN` is a method of another board."""
+    boards: dict[str, str] = {}
+    """The same as `METHOD@RUN`, for scales that have runs in the place of the comparison."""
     unit: float = Field(1.0, gt=0)
     """By what printed numbers are divided, such as 100 for per cent."""
     accuracy: bool = False
@@ -201,11 +203,11 @@ class Claim(Part):
 class Drawn(Part):
     """A panel of a study's figure, as the paper draws it."""
 
-    kind: Literal["methods", "accuracy", "front", "group-accuracy", "lines", "box-plot", "bars"]
+    kind: Literal["methods", "accuracy", "front", "group-accuracy", "lines", "box-plot", "bars", "beside"]
     """methods: a column of marks per board or arm. accuracy: the best score of each board against the accuracy of its
     model. front: score against accuracy, a mark per training of each arm. group-accuracy: the accuracy on `group`
     against that on all images, a mark per training of each arm. lines: score over `option`, a line for all arms that
-    differ in nothing else. box-plot: scores by `metric`. bars: the printed numbers."""
+    differ in nothing else. box-plot: scores by `metric`. bars: the printed numbers. beside: ours against these."""
     comparison: str = ""
     """front, group-accuracy, lines: the comparison."""
     group: Names = ()

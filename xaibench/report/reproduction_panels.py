@@ -22,7 +22,7 @@ MANY = 12  # boxes, above which their names stand upright
 
 def draw_panel(axes: Axes, panel: FigurePanel) -> None:
     """Draws a panel into axes, with its legend on the right."""
-    {"points": _points, "lines": _lines, "boxes": _boxes, "bars": _bars}[panel.kind](axes, panel)
+    {"points": _points, "lines": _lines, "boxes": _boxes, "bars": _bars, "beside": _beside}[panel.kind](axes, panel)
     axes.set_xlabel(clean(panel.x), color=INK, parse_math=False)
     axes.set_ylabel(clean(panel.y), color=INK, parse_math=False)
     axes.grid(axis="y", color="#e4e4e4", linewidth=0.7)
@@ -47,6 +47,17 @@ def _points(axes: Axes, panel: FigurePanel) -> None:
             )
             if len(part) > 1:  # the mean of its trainings
                 axes.plot(part["x"].mean(), part["y"].mean(), form, color=colour, markersize=10, markerfacecolor="none")
+    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=7)
+
+
+def _beside(axes: Axes, panel: FigurePanel) -> None:
+    """A mark per number, a colour per series, and the line on which ours are the printed ones."""
+    for number, (name, part) in enumerate(panel.table.groupby("series", sort=False)):
+        axes.plot(
+            part["x"], part["y"], MARKERS[number % len(MARKERS)], color=COLOURS[number % len(COLOURS)], markersize=5,
+            alpha=0.85, label=textwrap.fill(clean(name), LEGEND),
+        )  # fmt: skip
+    axes.axline((panel.table["x"].iloc[0],) * 2, slope=1, color=QUIET, linewidth=0.8)
     axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=7)
 
 

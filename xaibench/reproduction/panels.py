@@ -37,6 +37,10 @@ def panels(
     if any(one.kind == "bars" for one in card.figure):
         found += [Panel("bars", each.table[["name", "printed"]].set_axis(["name", "value"], axis=1), "", each.quantity)
                   for each in beside]  # fmt: skip
+    if beside and any(one.kind == "beside" for one in card.figure):
+        both = pd.concat([each.table.assign(series=each.quantity) for each in beside]).dropna()
+        both = both.rename(columns={"printed": "x", "ours": "y"})[["x", "y", "series"]]
+        found.append(Panel("beside", both.reset_index(drop=True), "printed", "ours"))
     return tuple(panel for panel in found if panel is not None and len(panel.table))
 
 

@@ -13,7 +13,7 @@ from xaibench.analysis.ranking import RANKED
 from xaibench.analysis.reproduction import Reproduction
 from xaibench.analysis.verdicts import Measured
 from xaibench.cards import ComparisonArm, PrintedNumbers, StudyCard
-from xaibench.cards.study import Scale
+from xaibench.cards.study import Scale, StudyScale
 from xaibench.reproduction.panels import panels
 from xaibench.reproduction.reported import numbers
 
@@ -37,23 +37,29 @@ def reproduce(card: StudyCard, scale: Scale, measured: Measured) -> Reproduction
 
 
 def named_at(card: StudyCard, scale: Scale) -> StudyCard:
-    """The card whose claims and printed numbers call models, arms and classes by their names at a scale."""
-    names = card.scales[scale].names if scale in card.scales else {}
+    """The card whose claims and printed numbers call models, arms, boards and classes by their names at a scale, and
+    whose printed numbers stand beside boards where the scale has runs in the place of a comparison."""
+    one = card.scales.get(scale, StudyScale())
 
     def named(arm: str) -> str:
         model, colon, rest = arm.rpartition(": ")
-        return f"{names.get(model, model)}{colon}{names.get(rest, rest)}"
+        return f"{one.names.get(model, model)}{colon}{one.names.get(rest, rest)}"
 
-    if not names:
-        return card
     claims = []
     for claim in card.claims:
-        pairs = tuple((named(one), named(other)) for one, other in claim.pairs) if claim.comparison else claim.pairs
-        claims.append(claim.model_copy(update={"groups": tuple(map(named, claim.groups)), "pairs": pairs}))
-    printed = [
-        one.model_copy(update={"ours": {name: named(arm) for name, arm in one.ours.items()}}) if one.comparison else one
-        for one in card.printed
-    ]
+        pairs = (
+            tuple((named(before), named(after)) for before, after in claim.pairs) if claim.comparison else claim.pairs
+        )
+        changes = {"run": named(claim.run), "groups": tuple(map(named, claim.groups)), "pairs": pairs}
+        claims.append(claim.model_copy(update=changes))
+    printed = []
+    for each in card.printed:
+        changes = {}
+        if each.boards and each.comparison not in one.comparisons:
+            changes = {"comparison": "", "protocol": "", "method": "", "ours": each.boards}
+        elif each.comparison or each.accuracy:
+            changes = {"ours": {name: named(ours) for name, ours in each.ours.items()}}
+        printed.append(each.model_copy(update=changes))
     return card.model_copy(update={"claims": tuple(claims), "printed": tuple(printed)})
 
 
@@ -74,10 +80,10 @@ def _beside(card: StudyCard, one: PrintedNumbers, measured: Measured) -> Beside:
 
 def quantity_of(card: StudyCard, one: PrintedNumbers) -> str:
     """What printed numbers are, such as `score` and `epg of guidance`, and where they stand if not in the study's item,
-    such as `score, Table 4`."""
+    such as `score, Table 4`; per cent are shares here."""
     of = one.comparison and f" of {one.protocol or one.comparison}"
     where = f", {one.item}" if one.item not in ("", card.item) else ""
-    return f"{one.value.replace('_', ' ')}{of}{where}"
+    return f"{one.value.removesuffix('_percent').replace('_', ' ')}{of}{where}"
 
 
 def _ours(one: PrintedNumbers, name: str, measured: Measured) -> float:
