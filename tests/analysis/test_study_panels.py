@@ -214,6 +214,17 @@ def test_scores_of_networks_alone_are_points_without_a_line_or_a_name(tmp_path):
     assert networks.count('id="line2d') == method.count('id="line2d') - 2  # a line, and the mark in the legend
 
 
+def test_names_that_are_wider_than_their_columns_stand_aslant_and_whole(tmp_path):
+    def drawn(count: int) -> str:
+        scores = pd.DataFrame({f"wide_resnet50_{n}": [n / 10] for n in range(count)}, index=["ixg"])
+        study = Reproduction(registry.card("study", "hesse-text"), "embedded", (), (), scores, {}, "", ())
+        return reproduction_figure(study, tmp_path / "study.svg").read_text()
+
+    few, many = drawn(4), drawn(14)
+    assert "rotate(-40" not in few and many.count("rotate(-40") == 14
+    assert "wide resnet50 3" in few and "wide_resnet50_13" in many
+
+
 def test_a_panel_needs_what_it_draws():
     with pytest.raises((XaibenchError, ValueError), match="'box-plot' needs run, method, metric"):
         Drawn(kind="box-plot")

@@ -515,8 +515,14 @@ def test_printed_numbers_of_a_study_are_told_apart():
         card = registry.card("study", study)
         found = [quantity_of(card, one) for one in card.printed if one.value]
         assert len(found) == len(set(found)), study
-    both = [quantity_of(card, one) for card in [registry.card("study", "hesse-figure-2")] for one in card.printed[:2]]
-    assert both == ["score, Table 4", "score, Table 6"]
+
+    def names(study):
+        card = registry.card("study", study)
+        return [quantity_of(card, one) for one in card.printed if one.value]
+
+    assert names("hesse-figure-2") == ["score, Table 4", "score, Table 6"]
+    assert names("lico-table-4") == ["ses", "sch", "mosu"]
+    assert names("hesse-table-3")[::3] == ["uncorrupted pre", "corrupted post"]
 
 
 def test_a_name_of_a_network_is_the_same_training_in_all_studies():

@@ -4,6 +4,7 @@ form are drawn panel by panel (`reproduction_panels`)."""
 
 from __future__ import annotations
 
+import re
 import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ import pandas as pd
 from xaibench.printing import NO_METHOD, clean
 from xaibench.report.inputs import Reproduction
 from xaibench.report.reproduction_panels import MARKERS, draw_panel
-from xaibench.report.style import COLOURS, INK, QUIET, SOFT, STYLE, WIDTH, save_figure
+from xaibench.report.style import COLOURS, INK, QUIET, SOFT, STYLE, WIDTH, save_figure, shorten
 from xaibench.report.text import UNRANKED_KINDS
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 OF_METHODS = (*COLOURS, INK)
 HEIGHT = 4.6  # inches of the axes
+BELOW, BELOW_TILTED = 0.75, 1.3  # inches below the lowest axes
+LONGEST = 1.6  # inches of a tilted label
 
 
 def reproduction_figure(found: Reproduction, path: Path) -> Path | None:
@@ -35,11 +38,12 @@ def reproduction_figure(found: Reproduction, path: Path) -> Path | None:
         return None
     with matplotlib.rc_context(STYLE):
         title = textwrap.wrap(clean(found.title), 80)
-        height = (HEIGHT + 0.8) * len(drawn) + 0.19 * len(title) + 0.15
+        below = BELOW_TILTED if drawn[-1] is None and _tilted(table) else BELOW
+        height = (HEIGHT + 0.8) * len(drawn) + below - BELOW + 0.19 * len(title) + 0.15
         figure = Figure(figsize=(WIDTH, height), facecolor="white")
         figure.text(0.02, 1 - 0.12 / height, "\n".join(title), va="top", weight="bold", parse_math=False)
         for number, panel in enumerate(reversed(drawn)):
-            place = ((HEIGHT + 0.8) * number + 0.75) / height
+            place = ((HEIGHT + 0.8) * number + below) / height
             axes = figure.add_axes((0.12, place, 0.6, HEIGHT / height))
             if panel is None:
                 _strips(axes, found, table)
@@ -70,9 +74,12 @@ def _strips(axes: Axes, found: Reproduction, table: pd.DataFrame) -> None:
         if label:  # there is nothing that boards of networks alone share
             axes.plot(places, values, color=colour, linewidth=0.8, alpha=0.6)
     axes.set_xticks(places)
-    wide = max(6, 84 // len(places))  # characters
-    labels = [textwrap.fill(clean(name).replace("_", " "), wide) for name in table.columns]
-    axes.set_xticklabels(labels, size=7, parse_math=False)
+    if _tilted(table):
+        labels = [shorten(name, LONGEST, 7) for name in table.columns]
+        axes.set_xticklabels(labels, size=7, parse_math=False, rotation=40, ha="right", rotation_mode="anchor")
+    else:
+        labels = [textwrap.fill(_spaced(name), _wide(table)) for name in table.columns]
+        axes.set_xticklabels(labels, size=7, parse_math=False)
     axes.set_xlim(-0.4, len(places) - 0.6)
     axes.set_ylabel(clean(found.metric) or "mean score", color=INK, parse_math=False)
     axes.axhline(0, color=QUIET, linewidth=0.8)
@@ -83,3 +90,18 @@ def _strips(axes: Axes, found: Reproduction, table: pd.DataFrame) -> None:
         axes.spines[side].set_visible(False)
     if axes.get_legend_handles_labels()[1]:
         axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=7)
+
+
+def _tilted(table: pd.DataFrame) -> bool:
+    """Whether the names of columns stand aslant: a word of them is wider than its column."""
+    words = [word for name in table.columns for word in re.split("[ -]", _spaced(name))]
+    return max(map(len, words), default=0) > _wide(table)
+
+
+def _wide(table: pd.DataFrame) -> int:
+    """How many characters a column has room for."""
+    return 84 // max(1, table.shape[1])
+
+
+def _spaced(name: object) -> str:
+    return clean(name).replace("_", " ")

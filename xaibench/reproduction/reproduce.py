@@ -25,8 +25,7 @@ def reproduce(card: StudyCard, scale: Scale, measured: Measured) -> Reproduction
     verdicts = tuple(decide(claim, measured) for claim in card.claims)
     scores, kinds = _scores(measured)
     boards = [*measured.boards.values()]
-    metrics = [board.metric for board in boards]
-    metrics += [study.metric for studies in measured.studies.values() for study in studies]
+    metrics = [board.metric for board in boards] or [found[0].metric for found in measured.studies.values() if found]
     notes = [*dict.fromkeys(measured.lacking.values())]
     notes += [f"{name}: {board.age}" for name, board in measured.boards.items() if board.age]
     if scale != "paper" and compared:
@@ -81,7 +80,8 @@ def _beside(card: StudyCard, one: PrintedNumbers, measured: Measured) -> Beside:
 def quantity_of(card: StudyCard, one: PrintedNumbers) -> str:
     """What printed numbers are, such as `score` and `epg of guidance`, and where they stand if not in the study's item,
     such as `score, Table 4`; per cent are shares here."""
-    of = one.comparison and f" of {one.protocol or one.comparison}"
+    judge = one.protocol or one.comparison
+    of = f" of {judge}" if judge not in ("", one.value) else ""
     where = f", {one.item}" if one.item not in ("", card.item) else ""
     return f"{one.value.removesuffix('_percent').replace('_', ' ')}{of}{where}"
 
