@@ -214,6 +214,16 @@ def test_scores_of_networks_alone_are_points_without_a_line_or_a_name(tmp_path):
     assert networks.count('id="line2d') == method.count('id="line2d') - 2  # a line, and the mark in the legend
 
 
+def test_seconds_of_an_epoch_are_means_over_trainings_of_which_they_are_known():
+    known = {"x": (2.0, 4.0, np.nan), "y": (9.0,), "z": (np.nan,), "u": ()}
+    arms = {name: SimpleNamespace(name=name, seconds=seconds) for name, seconds in known.items()}
+    study = SimpleNamespace(arms=arms, protocol="ses", protocol_label="ses", metric="ses")
+    drawn = card(Drawn(kind="seconds", comparison="c"))
+    (panel,) = panels(drawn, Measured({}, {}, {"c": [study]}, {}), ())
+    assert panel.kind == "bars" and panel.table.values.tolist() == [["x", 3.0], ["y", 9.0]]
+    assert not panels(drawn, Measured({}, {}, {}, {}), ())
+
+
 def test_names_that_are_wider_than_their_columns_stand_aslant_and_whole(tmp_path):
     def drawn(count: int) -> str:
         scores = pd.DataFrame({f"wide_resnet50_{n}": [n / 10] for n in range(count)}, index=["ixg"])

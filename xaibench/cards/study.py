@@ -114,13 +114,16 @@ class PrintedNumbers(Part):
     method: str = ""
     """The method of the comparison's means; empty: all that are ranked."""
     ours: dict[str, str] = {}
-    """Our name of a printed one; by default its lower-case letters. `NAME@RUN` is a method of another board."""
+    """Our name of a printed one; by default its lower-case letters. `NAME@RUN` is a method of another board, and
+    `NAME@RUN:METRIC` its mean of another metric."""
     boards: dict[str, str] = {}
     """The same as `METHOD@RUN`, for scales that have runs in the place of the comparison."""
     unit: float = Field(1.0, gt=0)
     """By what printed numbers are divided, such as 100 for per cent."""
     accuracy: bool = False
     """Whether accuracies are compared instead of scores."""
+    group: Names = ()
+    """Of a comparison's accuracies: a group of images, the first of these names that the data set has; empty: all."""
 
 
 class Claim(Part):
@@ -203,13 +206,14 @@ class Claim(Part):
 class Drawn(Part):
     """A panel of a study's figure, as the paper draws it."""
 
-    kind: Literal["methods", "accuracy", "front", "group-accuracy", "lines", "box-plot", "bars", "beside"]
+    kind: Literal["methods", "accuracy", "front", "group-accuracy", "lines", "box-plot", "bars", "beside", "seconds"]
     """methods: a column of marks per board or arm. accuracy: the best score of each board against the accuracy of its
     model. front: score against accuracy, a mark per training of each arm. group-accuracy: the accuracy on `group`
     against that on all images, a mark per training of each arm. lines: score over `option`, a line for all arms that
-    differ in nothing else. box-plot: scores by `metric`. bars: the printed numbers. beside: ours against these."""
+    differ in nothing else. box-plot: scores by `metric`. bars: the printed numbers. beside: ours against these.
+    seconds: of an epoch of each arm."""
     comparison: str = ""
-    """front, group-accuracy, lines: the comparison."""
+    """front, group-accuracy, lines, seconds: the comparison."""
     group: Names = ()
     """group-accuracy: a group of the data set; of several names the first that it has."""
     protocol: str = ""
@@ -233,7 +237,7 @@ class Drawn(Part):
     def _fields_of_kind(self) -> Drawn:
         every = {
             "front": ("comparison",), "group-accuracy": ("comparison", "group"), "lines": ("comparison", "option"),
-            "box-plot": ("run", "method", "metric"),
+            "box-plot": ("run", "method", "metric"), "seconds": ("comparison",),
         }  # fmt: skip
         needed = [name for name in every.get(self.kind, ()) if not (self.by and name == "metric")]
         if lacking := [name for name in needed if not getattr(self, name)]:

@@ -33,7 +33,7 @@ def reproduction_figure(found: Reproduction, path: Path) -> Path | None:
     from matplotlib.figure import Figure
 
     table = _columns(found)
-    drawn = list(found.panels) or ([None] if len(table) else [])  # None: columns of scores
+    drawn = list(found.panels) if found.card.figure else [None] * bool(len(table))  # None: columns of scores
     if not drawn:
         return None
     with matplotlib.rc_context(STYLE):

@@ -32,6 +32,7 @@ def panels(
 ) -> tuple[Panel, ...]:
     """Those panels of a card's figure that have numbers. arms: of the comparisons, for panels of lines."""
     makers = {"accuracy": _accuracy, "front": _front, "group-accuracy": _group_accuracy, "box-plot": _boxes}
+    makers["seconds"] = _seconds
     makers["lines"] = lambda one, measured: _lines(one, measured, (arms or {}).get(one.comparison, {}))
     found = [makers[one.kind](one, measured) for one in card.figure if one.kind in makers]
     if any(one.kind == "bars" for one in card.figure):
@@ -93,6 +94,16 @@ def _group_accuracy(one: Drawn, measured: Measured) -> Panel | None:
     of = f"{one.comparison}: " if len(measured.studies) > 1 else ""
     table = pd.DataFrame(rows, columns=["x", "y", "series", "group"])
     return Panel("points", table, "accuracy on all images", f"{of}accuracy on {group}")
+
+
+def _seconds(one: Drawn, measured: Measured) -> Panel | None:
+    """The mean seconds of an epoch of each arm, over the trainings of which they are known."""
+    study = _study(one, measured)
+    if study is None:
+        return None
+    known = {arm.name: np.array(arm.seconds)[np.isfinite(arm.seconds)] for arm in study.arms.values()}
+    rows = [(name, seconds.mean()) for name, seconds in known.items() if len(seconds)]
+    return Panel("bars", pd.DataFrame(rows, columns=["name", "value"]), "", f"seconds of an epoch, {one.comparison}")
 
 
 def _lines(one: Drawn, measured: Measured, cards: Mapping[str, ComparisonArm]) -> Panel | None:

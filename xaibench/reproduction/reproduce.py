@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 
 from xaibench import registry
+from xaibench.analysis.arm import Arm
 from xaibench.analysis.design_claims import study_of
 from xaibench.analysis.paper_claims import decide
 from xaibench.analysis.printed import Beside, beside
 from xaibench.analysis.ranking import RANKED
 from xaibench.analysis.reproduction import Reproduction
+from xaibench.analysis.study import Study
 from xaibench.analysis.verdicts import Measured
 from xaibench.cards import ComparisonArm, PrintedNumbers, StudyCard
 from xaibench.cards.study import Scale, StudyScale
@@ -23,9 +28,9 @@ def reproduce(card: StudyCard, scale: Scale, measured: Measured) -> Reproduction
     card = named_at(card, scale)
     compared = tuple(_beside(card, one, measured) for one in card.printed if one.value)
     verdicts = tuple(decide(claim, measured) for claim in card.claims)
-    scores, kinds = _scores(measured)
-    boards = [*measured.boards.values()]
-    metrics = [board.metric for board in boards] or [found[0].metric for found in measured.studies.values() if found]
+    shown = [study for name in measured.studies if (study := _shown(card, name, measured))]
+    scores, kinds = _scores(measured, shown)
+    metrics = [each.metric for each in [*measured.boards.values()] or shown]
     notes = [*dict.fromkeys(measured.lacking.values())]
     notes += [f"{name}: {board.age}" for name, board in measured.boards.items() if board.age]
     if scale != "paper" and compared:
@@ -81,41 +86,59 @@ def quantity_of(card: StudyCard, one: PrintedNumbers) -> str:
     """What printed numbers are, such as `score` and `epg of guidance`, and where they stand if not in the study's item,
     such as `score, Table 4`; per cent are shares here."""
     judge = one.protocol or one.comparison
-    of = f" of {judge}" if judge not in ("", one.value) else ""
+    of = f" of {judge}" if judge and judge not in one.value else ""
     where = f", {one.item}" if one.item not in ("", card.item) else ""
     return f"{one.value.removesuffix('_percent').replace('_', ' ')}{of}{where}"
 
 
 def _ours(one: PrintedNumbers, name: str, measured: Measured) -> float:
     """The number of ours; NaN where there is none."""
+    if one.comparison:
+        study = study_of(measured.studies.get(one.comparison, ()), one.protocol)
+        arm = study.arms.get(name) if study else None
+        return np.nan if arm is None else _of_arm(one, arm)
     if one.accuracy:
         return measured.accuracies.get(name, np.nan)
-    if one.comparison:
-        if not measured.studies.get(one.comparison):
-            return np.nan
-        study = study_of(measured.studies[one.comparison], one.protocol)
-        arm = study.arms.get(name) if study else None
-        if arm is None or (one.method and one.method not in arm.methods):
-            return np.nan
-        chosen = [kind in RANKED and one.method in ("", m) for m, kind in zip(arm.methods, arm.kinds, strict=True)]
-        return float(arm.scores[..., chosen].mean())
-    method, _, run = name.partition("@")
+    method, _, place = name.partition("@")
+    run, _, metric = place.partition(":")
     board = measured.boards.get(run or one.run)
     if board is None:
         return np.nan
+    if metric:
+        return float(replace(board, metric=metric).image_scores().get(method, pd.Series(dtype=float)).mean())
     return float(board.table.set_index("method")["mean"].get(method, np.nan))
 
 
-def _scores(measured: Measured) -> tuple[pd.DataFrame, dict[str, str]]:
-    """Mean scores by method (rows) and board or arm (columns), and the kinds of methods."""
+def _of_arm(one: PrintedNumbers, arm: Arm) -> float:
+    """The mean over the trainings of an arm: its accuracy on a group of images or on all, or its score."""
+    if one.accuracy:
+        group = next((name for name in one.group if name in arm.groups), None)
+        if arm.correct is None or (one.group and group is None):
+            return np.nan
+        right = arm.correct[:, np.array(arm.groups) == group] if group else arm.correct
+        return float(right.mean())
+    if one.method and one.method not in arm.methods:
+        return np.nan
+    chosen = [kind in RANKED and one.method in ("", m) for m, kind in zip(arm.methods, arm.kinds, strict=True)]
+    return float(arm.scores[..., chosen].mean())
+
+
+def _shown(card: StudyCard, comparison: str, measured: Measured) -> Study | None:
+    """The study of a comparison whose scores are shown: of the first protocol that the card names, or the first."""
+    named = [one.protocol for one in (*card.printed, *card.claims) if one.comparison == comparison and one.protocol]
+    found = [study_of(measured.studies[comparison], name) for name in [*named, ""]]
+    return next((study for study in found if study is not None), None)
+
+
+def _scores(measured: Measured, shown: Sequence[Study]) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Mean scores by method (rows) and board, or arm of the shown studies where there are no boards (columns), and the
+    kinds of methods."""
     columns, kinds = {}, {}
     for name, board in measured.boards.items():
         table = board.table.set_index("method")
         columns[name] = table["mean"]
         kinds |= table["kind"].to_dict()
-    for studies in measured.studies.values() if not columns else ():
-        for study in studies[:1]:
-            for arm in study.arms.values():
-                columns.setdefault(arm.name, pd.Series(arm.scores.mean(axis=(0, 1)), index=list(arm.methods)))
-                kinds |= dict(zip(arm.methods, arm.kinds, strict=True))
+    for arm in [arm for study in shown for arm in study.arms.values()] if not columns else ():
+        columns.setdefault(arm.name, pd.Series(arm.scores.mean(axis=(0, 1)), index=list(arm.methods)))
+        kinds |= dict(zip(arm.methods, arm.kinds, strict=True))
     return pd.DataFrame(columns), kinds
