@@ -29,7 +29,8 @@ def ours(tmp_path, monkeypatch):
     def compared(measured: Measured, names: dict[str, str], **fields):
         lines = "".join(f"{study.item!r},{name},0.5\n" for name in names).replace("'", '"')
         (tmp_path / "printed.csv").write_text(f"item,name,x\n{lines}")
-        printed = PrintedNumbers(file="printed.csv", key=("name",), value="x", ours=names, **fields)
+        known = {name: ours for name, ours in names.items() if ours}
+        printed = PrintedNumbers(file="printed.csv", key=("name",), value="x", ours=known, **fields)
         card = study.model_copy(update={"printed": (printed,), "claims": (), "figure": ()})
         return reproduce(card, "embedded", measured).beside[0].table["ours"].tolist()
 
@@ -49,6 +50,21 @@ def test_another_metric_of_a_board_has_its_own_mean(store, kit, ours):
     names = {"a": "ixg@b", "b": "ixg@b:pixels", "c": "ixg@gone:pixels", "d": "rise@b:pixels", "e": "ixg@b:gone"}
     found = ours(Measured({"b": made}, {}, {}, {}), names)
     assert found[:2] == pytest.approx([first.mean(), other.mean()]) and np.isnan(found[2:]).all()
+
+
+def test_means_of_classes_and_of_right_and_wrong_predictions(store, kit, ours):
+    ids, scores = kit.ids(6), np.array([0.1, 0.2, 0.4, 0.7, 0.8, 0.9])
+    kit.record(store, [kit.cell("ixg")], [dict(zip(ids, map(float, scores), strict=True))], ids)
+    made = open_board(store, boards(store)[0], held=True)
+    place = made.source.rows["image_id"].map(dict(zip(ids, range(6), strict=True)))
+    label = (place % 2).astype("Int64")
+    rows = made.source.rows.assign(target=label, label=label, correct=place.isin([0, 1, 5]))
+    source = Source(lambda: rows, made.source.cells, tuple(ids), ("shiba_inu", "pug"))
+    measured = Measured({"b": replace(made, source=source)}, {}, {}, {})
+    found = ours(measured, dict.fromkeys(["Shiba Inu", "Pug", "Boxer"]), by="class", run="b", method="ixg")
+    assert found[:2] == pytest.approx([scores[::2].mean(), scores[1::2].mean()]) and np.isnan(found[2])
+    for group, expected in (("correct", scores[[0, 1, 5]].mean()), ("incorrect", scores[[2, 3, 4]].mean())):
+        assert ours(measured, {"x": "ixg@b"}, by="correctness", group=group) == pytest.approx([expected])
 
 
 def test_accuracies_of_arms_are_those_of_a_group_or_of_all_images(ours):

@@ -123,7 +123,11 @@ class PrintedNumbers(Part):
     accuracy: bool = False
     """Whether accuracies are compared instead of scores."""
     group: Names = ()
-    """Of a comparison's accuracies: a group of images, the first of these names that the data set has; empty: all."""
+    """Of a comparison's accuracies: a group of images, the first of these names that the data set has; empty: all. Of
+    boards by correctness: `correct` or `incorrect`."""
+    by: Literal["", "class", "correctness"] = ""
+    """Of boards: means of groups of images. class: those whose names the printed ones are, on the board `run` by
+    `method`. correctness: of right or wrong predictions."""
 
 
 class Claim(Part):

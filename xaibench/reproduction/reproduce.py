@@ -11,6 +11,7 @@ import pandas as pd
 from xaibench import registry
 from xaibench.analysis.arm import Arm
 from xaibench.analysis.design_claims import study_of
+from xaibench.analysis.group_claims import groups_of, scores_by_pair
 from xaibench.analysis.paper_claims import decide
 from xaibench.analysis.printed import Beside, beside
 from xaibench.analysis.ranking import RANKED
@@ -99,14 +100,29 @@ def _ours(one: PrintedNumbers, name: str, measured: Measured) -> float:
         return np.nan if arm is None else _of_arm(one, arm)
     if one.accuracy:
         return measured.accuracies.get(name, np.nan)
-    method, _, place = name.partition("@")
+    return _of_board(one, name, measured)
+
+
+def _of_board(one: PrintedNumbers, name: str, measured: Measured) -> float:
+    """The mean of a method on a board, by its metric or another one, over all images or those of a class, or of right
+    or wrong predictions."""
+    method, _, place = (one.method, "", one.run) if one.by == "class" else name.partition("@")
     run, _, metric = place.partition(":")
     board = measured.boards.get(run or one.run)
-    if board is None:
+    if board is None or method not in set(board.table["method"]):
         return np.nan
+    if one.by:
+        wanted = {_plain(each) for each in ((name,) if one.by == "class" else one.group)}
+        scores, groups = scores_by_pair(board, method, metric), groups_of(board, one.by).dropna().map(_plain)
+        return float(scores[groups.reindex(scores.index).isin(wanted)].mean())
     if metric:
-        return float(replace(board, metric=metric).image_scores().get(method, pd.Series(dtype=float)).mean())
-    return float(board.table.set_index("method")["mean"].get(method, np.nan))
+        return float(replace(board, metric=metric).image_scores()[method].mean())
+    return float(board.table.set_index("method")["mean"][method])
+
+
+def _plain(name: str) -> str:
+    """A name of a class as papers and data sets may write it alike."""
+    return name.lower().replace("_", " ")
 
 
 def _of_arm(one: PrintedNumbers, arm: Arm) -> float:
