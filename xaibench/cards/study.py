@@ -211,17 +211,17 @@ class Drawn(Part):
     """A panel of a study's figure, as the paper draws it."""
 
     kind: Literal["methods", "accuracy", "front", "group-accuracy", "lines", "box-plot", "bars", "beside", "seconds"]
-    """methods: a column of marks per board or arm. accuracy: the best score of each board against the accuracy of its
-    model. front: score against accuracy, a mark per training of each arm. group-accuracy: the accuracy on `group`
-    against that on all images, a mark per training of each arm. lines: score over `option`, a line for all arms that
-    differ in nothing else. box-plot: scores by `metric`. bars: the printed numbers. beside: ours against these.
-    seconds: of an epoch of each arm."""
+    """methods: a column of marks per board, or per arm of a comparison under `protocol`. accuracy: the best score of
+    each board against the accuracy of its model. front: score against accuracy, a mark per training of each arm.
+    group-accuracy: the accuracy on `group` against that on all images, a mark per training of each arm. lines: score
+    over `option`, a line for all arms that differ in nothing else. box-plot: scores by `metric`. bars: the printed
+    numbers. beside: ours against these. seconds: of an epoch of each arm."""
     comparison: str = ""
-    """front, group-accuracy, lines, seconds: the comparison."""
+    """methods, front, group-accuracy, lines, seconds: the comparison."""
     group: Names = ()
     """group-accuracy: a group of the data set; of several names the first that it has."""
     protocol: str = ""
-    """front, lines: its protocol, as its tables call it; empty: the first."""
+    """methods, front, lines: its protocol, as its tables call it; empty: the first."""
     option: str = ""
     """lines: the option of the arms' training on the axis, such as lambda, dilate or fraction."""
     accuracy: bool = False

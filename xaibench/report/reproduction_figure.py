@@ -33,7 +33,9 @@ def reproduction_figure(found: Reproduction, path: Path) -> Path | None:
     from matplotlib.figure import Figure
 
     table = _columns(found)
-    drawn = list(found.panels) if found.card.figure else [None] * bool(len(table))  # None: columns of scores
+    drawn = list(found.panels)
+    if len(table) and (not found.card.figure or any(one.kind == "methods" for one in found.card.figure)):
+        drawn.append(None)  # columns of scores
     if not drawn:
         return None
     with matplotlib.rc_context(STYLE):

@@ -141,7 +141,8 @@ def _of_arm(one: PrintedNumbers, arm: Arm) -> float:
 
 def _shown(card: StudyCard, comparison: str, measured: Measured) -> Study | None:
     """The study of a comparison whose scores are shown: of the first protocol that the card names, or the first."""
-    named = [one.protocol for one in (*card.printed, *card.claims) if one.comparison == comparison and one.protocol]
+    every = (*card.figure, *card.printed, *card.claims)
+    named = [one.protocol for one in every if one.comparison == comparison and one.protocol]
     found = [study_of(measured.studies[comparison], name) for name in [*named, ""]]
     return next((study for study in found if study is not None), None)
 
