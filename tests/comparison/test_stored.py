@@ -13,7 +13,7 @@ from xaibench.analysis.stored import StoredResults
 from xaibench.comparison.config import ComparisonConfig
 from xaibench.comparison.steps import steps
 from xaibench.comparison.stored import StoredStep, is_lacking, stored_comparison
-from xaibench.comparison.stored_training import StoredTrainings
+from xaibench.comparison.stored_training import StoredTrainings, group_of, of_one_network
 from xaibench.errors import XaibenchError
 from xaibench.evaluation.config import RunConfig
 from xaibench.training.api import fields_without_start
@@ -96,6 +96,32 @@ def test_arms_of_one_seed_start_from_one_baseline(stored):
     assert all("taken for the baseline" in note for key, note in found if key) and found[2][1] == ""
     baseline = board("base", "a", {**stored.baseline, "start": None}, weights="plain")
     assert stored(*first, *second, baseline, others=stored.others) == [("a0", ""), (None, ""), (None, "")]
+
+
+def test_arms_that_differ_in_settings_alone_are_of_one_network():
+    """Rows of one training on two machines are of two networks, whose difference is none of the arms."""
+    config = ComparisonConfig(comparison="softmax", trainings=2)
+    todo, _ = steps(registry.card("comparison", "softmax"), config)
+    asked = []
+    for step in todo:
+        arguments = step.run_arguments | {"protocols": ["idsds"], "training_seed": step.number or None}
+        asked.append((step, RunConfig.parse(arguments)))
+    logit, probability, both = (request for step, request in asked if step.number == 0)
+
+    def of(request, digest):
+        made = board(f"{digest}-{len(request.settings)}", digest, {}, **request.changed())
+        made.context["protocol"] = {"name": "idsds"}
+        made.run.config = {key: value for key, value in made.run.config.items() if key in request.changed()}
+        return made
+
+    def found(*boards):
+        return [one and one.context["weights"]["digest"] for one in of_one_network(asked, boards)][:3]
+
+    assert found(of(logit, "a"), of(probability, "b"), of(both, "b")) == [None, "b", "b"]
+    assert found(of(logit, "a"), of(logit, "b"), of(probability, "b"), of(both, "b")) == ["b", "b", "b"]
+    assert found(of(logit, "a"), of(probability, "a"), of(both, "b")) == ["a", "a", None]
+    assert found() == [None, None, None]
+    assert len({group_of(step) for step in todo}) == 2  # a group for each training
 
 
 def test_what_is_lacking_is_run_with_the_arms_of_its_baseline(home, monkeypatch):

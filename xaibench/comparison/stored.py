@@ -14,11 +14,10 @@ from xaibench.cards import ComparisonCard, ComparisonProtocol
 from xaibench.comparison.config import ComparisonConfig
 from xaibench.comparison.run import ArmRun, joined_arguments, run_arguments, study_of, title_of
 from xaibench.comparison.steps import Step, steps
-from xaibench.comparison.stored_training import StoredTrainings, group_of
+from xaibench.comparison.stored_training import StoredTrainings, group_of, of_one_network
 from xaibench.comparison.weights import arguments_of_run
 from xaibench.errors import XaibenchError
 from xaibench.evaluation.config import RunConfig
-from xaibench.evaluation.stored import stored_board
 
 
 @dataclass(frozen=True)
@@ -45,10 +44,11 @@ def stored_steps(
             own = _own_arguments(card, step, config)
             if own is not None:  # None: the same weights as before
                 asked.append((step, request_of(card, protocol, config, own)))
-        answers = iter(trainings.boards_of([one for one in asked if one[0].training]))
+        trained = iter(trainings.boards_of([one for one in asked if one[0].training]))
+        others = iter(of_one_network([one for one in asked if not one[0].training], results.boards))
         found = []
-        for step, request in asked:
-            board, note = next(answers) if step.training else (stored_board(results.boards, request), "")
+        for step, _ in asked:
+            board, note = next(trained) if step.training else (next(others), "")
             found.append(StoredStep(step, board, note, trainings.seconds(step)))
         yield protocol, found
 

@@ -22,7 +22,7 @@ from xaibench.analysis.stored import StoredResults
 from xaibench.comparison.steps import Step
 from xaibench.errors import XaibenchError
 from xaibench.evaluation.config import RunConfig
-from xaibench.evaluation.stored import stored_boards_of_training
+from xaibench.evaluation.stored import stored_boards, stored_boards_of_training
 from xaibench.files import read_json
 from xaibench.results.records import VALUES, Amount, Count, Text
 from xaibench.training.api import fields_without_start
@@ -123,9 +123,37 @@ def starts_from_baseline(step: Step) -> bool:
 
 
 def group_of(step: Step) -> tuple:
-    """What steps share whose weights belong together: a baseline, and those that start from it."""
-    together = step.is_baseline or starts_from_baseline(step)
-    return (step.model, step.number) if together else (step.model, step.number, step.name)
+    """What steps share whose weights belong together: a baseline and those that start from it, and arms that ask for
+    the same weights, as they differ in settings alone."""
+    if step.is_baseline or starts_from_baseline(step):
+        return step.model, step.number
+    if step.training:
+        return step.model, step.number, step.name
+    asked = step.run_arguments
+    settings = asked.get("settings", {})
+    weights = [asked.get("recipe"), asked.get("weights"), asked.get("image_size")]
+    weights += [settings.get(name) for name in ("grid", "baseline")]  # networks are aligned with these
+    return step.model, step.number, json.dumps(weights, sort_keys=True)
+
+
+def of_one_network(asked: Sequence[tuple[Step, RunConfig]], boards: Sequence[Board]) -> list[Board | None]:
+    """The newest board of each step that no task trains, None where none is stored; of steps that share their weights
+    those of one network, which most of them have."""
+    every = [stored_boards(boards, request) for _, request in asked]
+    groups: dict[tuple, list[int]] = {}
+    for place, (step, _) in enumerate(asked):
+        groups.setdefault(group_of(step), []).append(place)
+    found: list[Board | None] = [None] * len(asked)
+    for places in groups.values():
+        counts = Counter(one for place in places for one in dict.fromkeys(map(_network, every[place])))
+        chosen = max(counts, key=counts.__getitem__, default=None)
+        for place in places:
+            found[place] = next((board for board in every[place] if _network(board) == chosen), None)
+    return found
+
+
+def _network(board: Board) -> str | None:
+    return (board.context.get("weights") or {}).get("digest")
 
 
 def _start(board: Board) -> str | None:

@@ -26,6 +26,12 @@ def stored_board(boards: Sequence[Board], config: RunConfig) -> Board | None:
     return next(_answers(boards, config, ()), None)
 
 
+def stored_boards(boards: Sequence[Board], config: RunConfig) -> list[Board]:
+    """All that could be `stored_board`, newest first: the same request may have been run on several networks, as a
+    training from scratch gives another one on another machine."""
+    return list(_answers(boards, config, ()))
+
+
 def stored_boards_of_training(
     boards: Sequence[Board], config: RunConfig, matches: Callable[[Mapping[str, Any]], bool]
 ) -> list[Board]:
