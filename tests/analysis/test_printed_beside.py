@@ -65,6 +65,9 @@ def test_means_of_classes_and_of_right_and_wrong_predictions(store, kit, ours):
     assert found[:2] == pytest.approx([scores[::2].mean(), scores[1::2].mean()]) and np.isnan(found[2])
     for group, expected in (("correct", scores[[0, 1, 5]].mean()), ("incorrect", scores[[2, 3, 4]].mean())):
         assert ours(measured, {"x": "ixg@b"}, by="correctness", group=group) == pytest.approx([expected])
+    unknown = replace(source, read=lambda: rows.assign(correct=None))
+    measured = Measured({"b": replace(made, source=unknown)}, {}, {}, {})
+    assert np.isnan(ours(measured, {"x": "ixg@b"}, by="correctness", group="correct")).all()
 
 
 def test_accuracies_of_arms_are_those_of_a_group_or_of_all_images(ours):

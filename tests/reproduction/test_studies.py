@@ -29,7 +29,8 @@ from xaibench.reproduction.describe import describe, describe_scale
 from xaibench.reproduction.measure import comparison_requests, models_beside_runs, run_requests
 from xaibench.reproduction.needs import check_data
 from xaibench.reproduction.prepare import masks_requests, training_requests, untrained
-from xaibench.reproduction.reproduce import named_at, quantity_of
+from xaibench.reproduction.printed import quantity_of
+from xaibench.reproduction.reproduce import named_at
 from xaibench.results.store import Store
 from xaibench.training.recipe import recipe_for
 
