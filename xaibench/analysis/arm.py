@@ -36,12 +36,16 @@ class Arm:
         """The number of trainings."""
         return len(self.scores)
 
+    def ranked(self, method: str = "") -> list[bool]:
+        """Which methods are ranked, and of this name if one is given."""
+        return [kind in RANKED and method in ("", name) for name, kind in zip(self.methods, self.kinds, strict=True)]
+
     def best(self, higher: bool = True) -> list[tuple[str, float]]:
         """For each training the ranked method with the best mean over images, and that mean.
 
         higher: whether higher scores are better.
         """
-        ranked = [m for m, kind in enumerate(self.kinds) if kind in RANKED]
+        ranked = np.flatnonzero(self.ranked())
         found = []
         for scores in self.scores:
             means = scores.mean(axis=0)[ranked]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Any
@@ -53,11 +53,10 @@ class StoredTrainings:
                 groups.setdefault(group_of(step), []).append(place)
         for places in groups.values():
             known = self._baselines(asked[places[0]][0])
-            counts = Counter(start for place in places for start in dict.fromkeys(map(_start, every[place])))
-            starts = [start for start in counts if not known or start in known]
-            start = max(starts, key=counts.__getitem__, default=None)  # the newest of several with as many arms
+            common = _commonest([every[place] for place in places], _start)
+            starts = [start for start in common if not known or start in known]
             for place in places:
-                board = next((board for board in every[place] if _start(board) == start), None) if starts else None
+                board = next((board for board in every[place] if _start(board) == starts[0]), None) if starts else None
                 taken = f"{asked[place][0].name}: the weights it starts from are not stored, and taken for the baseline"
                 answers[place] = board, "" if known or board is None else f"{taken} of the comparison"
         return answers
@@ -145,11 +144,16 @@ def of_one_network(asked: Sequence[tuple[Step, RunConfig]], boards: Sequence[Boa
         groups.setdefault(group_of(step), []).append(place)
     found: list[Board | None] = [None] * len(asked)
     for places in groups.values():
-        counts = Counter(one for place in places for one in dict.fromkeys(map(_network, every[place])))
-        chosen = max(counts, key=counts.__getitem__, default=None)
+        chosen = _commonest([every[place] for place in places], _network)
         for place in places:
-            found[place] = next((board for board in every[place] if _network(board) == chosen), None)
+            found[place] = next((board for board in every[place] if _network(board) == chosen[0]), None)
     return found
+
+
+def _commonest(every: Sequence[Sequence[Board]], of: Callable[[Board], str | None]) -> list[str | None]:
+    """What steps with these boards, newest first, share: that of the most steps first, of as many the newest."""
+    counts = Counter(one for boards in every for one in dict.fromkeys(map(of, boards)))
+    return [one for one, _ in counts.most_common()]
 
 
 def _network(board: Board) -> str | None:

@@ -13,7 +13,6 @@ from xaibench.analysis.design_claims import study_of
 from xaibench.analysis.group_claims import groups_of, scores_by_pair
 from xaibench.analysis.leaderboard import Leaderboard
 from xaibench.analysis.printed import Beside
-from xaibench.analysis.ranking import RANKED
 from xaibench.analysis.reproduction import Panel
 from xaibench.analysis.study import Study
 from xaibench.analysis.verdicts import Measured
@@ -71,7 +70,7 @@ def _front(one: Drawn, measured: Measured) -> Panel | None:
     rows = []
     for arm in study.arms.values():
         model, _, name = arm.name.rpartition(": ")
-        chosen = [kind in RANKED and one.method in ("", m) for m, kind in zip(arm.methods, arm.kinds, strict=True)]
+        chosen = arm.ranked(one.method)
         if any(chosen) and arm.accuracies:
             scores = arm.scores[..., chosen].mean(axis=(1, 2))
             rows += [(x, y, name, model) for x, y in zip(arm.accuracies, scores, strict=True) if np.isfinite(x)]
@@ -115,7 +114,7 @@ def _lines(one: Drawn, measured: Measured, cards: Mapping[str, ComparisonArm]) -
     lines: dict[tuple, list[tuple[str, float, list[float]]]] = {}
     for arm in study.arms.values():
         model, _, name = arm.name.rpartition(": ")
-        chosen = [kind in RANKED and one.method in ("", m) for m, kind in zip(arm.methods, arm.kinds, strict=True)]
+        chosen = arm.ranked(one.method)
         if not any(chosen) or (one.accuracy and not arm.accuracies):
             continue
         values = list(arm.accuracies) if one.accuracy else arm.scores[..., chosen].mean(axis=(1, 2)).tolist()

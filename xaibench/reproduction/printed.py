@@ -10,7 +10,6 @@ from xaibench.analysis.arm import Arm
 from xaibench.analysis.design_claims import study_of
 from xaibench.analysis.group_claims import groups_of, scores_by_pair
 from xaibench.analysis.printed import Beside, beside
-from xaibench.analysis.ranking import RANKED
 from xaibench.analysis.verdicts import Measured
 from xaibench.cards import PrintedNumbers, StudyCard
 from xaibench.errors import XaibenchError
@@ -80,5 +79,4 @@ def _of_arm(one: PrintedNumbers, arm: Arm) -> float:
         return float(right.mean())
     if one.method and one.method not in arm.methods:
         return np.nan
-    chosen = [kind in RANKED and one.method in ("", m) for m, kind in zip(arm.methods, arm.kinds, strict=True)]
-    return float(arm.scores[..., chosen].mean())
+    return float(arm.scores[..., arm.ranked(one.method)].mean())
